@@ -1,0 +1,235 @@
+//! Jobs as clients see them.
+
+use std::collections::BTreeMap;
+
+use danube_model::{Job, State, Step, Timestamp, Transition};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The body of a submit, as documented. The server checks it field by field
+/// and reports every mistake; clients may use this type to write one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Submit {
+    /// The name of a pipeline that the server knows. Either this or `spec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// A whole pipeline: `name`, `steps`, `repository`, `env`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub spec: Option<serde_json::Value>,
+    /// The branch, tag or commit to run.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// Given to the steps as `DANUBE_PARAM_<NAME>`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Values to keep out of the log, each at least 8 characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
+    /// The queue to wait in; `default` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Whether the job runs again when its worker is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_on_lost: Option<bool>,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// The whole id.
+    pub id: String,
+    /// Eight characters for people.
+    pub short_id: String,
+    /// `pipeline`.
+    pub kind: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// `pending scheduling running success failure timeout cancelled`.
+    pub status: String,
+    /// What made it: `api`, `retry`, `demo`.
+    pub trigger_type: String,
+    /// The branch, tag or commit that was asked for.
+    pub trigger_ref: Option<String>,
+    /// The name of the key that submitted it.
+    pub submitted_by: String,
+    /// How many times the system has started it.
+    pub attempt: u32,
+    /// The job that a person retried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<String>,
+    /// RFC 3339, UTC.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When its latest attempt began to run.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// Seconds from start to end.
+    pub duration_seconds: Option<f64>,
+    /// The exit code that decided.
+    pub exit_code: Option<i32>,
+    /// Why it is where it is.
+    pub reason: Option<String>,
+    /// Somebody asked to cancel it, and its worker is stopping it.
+    pub cancel_requested: bool,
+    /// Who holds or held it.
+    pub worker_id: Option<String>,
+    /// Hexadecimal W3C trace id.
+    pub trace_id: String,
+    /// Bytes of its log so far.
+    pub log_bytes: u64,
+    /// Whether the log holds everything that the job wrote; null while it runs.
+    pub log_complete: Option<bool>,
+    /// Bytes that the log is known to miss.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_missing_bytes: u64,
+    /// The steps of the latest attempt; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<StepView>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
+/// One step of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StepView {
+    /// Its name.
+    pub name: String,
+    /// `pending running success failure timeout cancelled skipped`.
+    pub status: String,
+    /// Its exit code; 128 + n when signal n ended it.
+    pub exit_code: Option<i32>,
+    /// When it began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// Logical offset in the log where its output begins.
+    pub log_start: Option<u64>,
+    /// Logical offset after its output.
+    pub log_end: Option<u64>,
+    /// CPU seconds of all its processes.
+    pub cpu_seconds: Option<f64>,
+    /// Largest resident memory of one of its processes.
+    pub max_rss_bytes: Option<u64>,
+}
+
+impl From<Step> for StepView {
+    fn from(step: Step) -> Self {
+        Self {
+            name: step.name,
+            status: step.status.as_str().to_owned(),
+            exit_code: step.exit_code,
+            started_at: step.started_at,
+            finished_at: step.finished_at,
+            log_start: step.log_start,
+            log_end: step.log_end,
+            cpu_seconds: step.cpu_seconds,
+            max_rss_bytes: step.max_rss_bytes,
+        }
+    }
+}
+
+impl JobView {
+    /// The job as it is shown in a list: without steps.
+    #[must_use]
+    pub fn brief(job: Job) -> Self {
+        Self {
+            steps: None,
+            ..Self::whole(job)
+        }
+    }
+
+    /// The job with its steps.
+    #[must_use]
+    pub fn whole(job: Job) -> Self {
+        Self {
+            duration_seconds: job.duration_seconds(),
+            id: job.id.to_string(),
+            short_id: job.id.short(),
+            kind: job.kind.as_str().to_owned(),
+            pipeline: job.pipeline,
+            status: job.state.as_str().to_owned(),
+            trigger_type: job.trigger.as_str().to_owned(),
+            trigger_ref: job.trigger_ref,
+            submitted_by: job.submitted_by,
+            attempt: job.attempt,
+            retry_of: job.retry_of.map(|id| id.to_string()),
+            created_at: job.created_at,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+            exit_code: job.exit_code,
+            reason: job.reason,
+            cancel_requested: job.cancel_asked && !job.state.is_terminal(),
+            worker_id: job.worker_id,
+            trace_id: job.trace_id,
+            log_bytes: job.log_bytes,
+            log_complete: job.log_complete,
+            log_missing_bytes: job.log_missing_bytes,
+            steps: Some(job.steps.into_iter().map(StepView::from).collect()),
+        }
+    }
+
+    /// The state, when this program knows it.
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        State::parse(&self.status)
+    }
+}
+
+/// One page of jobs, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobList {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// Give it as `cursor` to read on; null on the last page.
+    pub next_cursor: Option<String>,
+}
+
+/// Everything that happened to a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct HistoryView {
+    /// Oldest first.
+    pub transitions: Vec<TransitionView>,
+}
+
+/// One change of state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TransitionView {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// From which status; null for the submit.
+    pub from: Option<String>,
+    /// To which status.
+    pub to: String,
+    /// Why: `submitted claimed started succeeded failed timed_out cancel_asked stopped handed_back lease_lost`.
+    pub cause: String,
+    /// The attempt it belongs to.
+    pub attempt: u32,
+    /// A key's name or a worker's id.
+    pub by: String,
+    /// More, for people.
+    pub detail: Option<String>,
+}
+
+impl From<Transition> for TransitionView {
+    fn from(it: Transition) -> Self {
+        Self {
+            at: it.at,
+            from: it.from.map(|state| state.as_str().to_owned()),
+            to: it.to.as_str().to_owned(),
+            cause: it.cause,
+            attempt: it.attempt,
+            by: it.by,
+            detail: it.detail,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The data of the events of `GET …/logs/stream` (server-sent events).
+//!
+//! `id:` of every event is the logical byte offset after it, so a client that
+//! sends it back as `Last-Event-ID` reads on without loss or repetition.
+
+use danube_model::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Event `log`: bytes of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogEvent {
+    /// Logical offset of the first byte.
+    pub offset: u64,
+    /// The bytes, where they are UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The bytes in base64, where they aren't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+    /// `base64` when that field holds the bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// `stdout`, `stderr` or `mixed`.
+    pub stream: String,
+    /// When they were written; null when a crash took the index.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub time: Option<Timestamp>,
+}
+
+/// Event `gap` (lost by a fault) or `truncated` (past the size limit).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GapEvent {
+    /// First offset that is missing.
+    pub from: u64,
+    /// First offset that is there again.
+    pub to: u64,
+    /// `to - from`.
+    pub missing_bytes: u64,
+}
+
+/// Event `end`: the job has ended and nothing will follow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndEvent {
+    /// The job's final status.
+    pub status: String,
+    /// The log's logical end.
+    pub offset: u64,
+    /// Whether the log holds everything that the job wrote.
+    pub log_complete: Option<bool>,
+}

@@ -1,0 +1,34 @@
+//! The system calls the sandbox needs and the standard library lacks, as safe
+//! functions. Nothing here decides anything.
+#![expect(unsafe_code, reason = "system calls without a safe wrapper; each block says why it holds")]
+
+mod files;
+mod process;
+mod rights;
+mod signals;
+
+use std::io;
+
+pub(crate) use files::{
+    PollFd, clear_immutable, close_from, event, loopback_up, mount, poll, raise_event,
+    read_only_below, replace_fd, take_stdin,
+};
+pub(crate) use process::{
+    Fork, Waited, children_usage, execve, exit, fork, become_session_leader, kill, kill_exact,
+    parent_id, send_to_all, unshare, wait,
+};
+pub(crate) use rights::{
+    become_subreaper, become_user, clear_capabilities, die_with_parent, drop_capability_bounds,
+    forbid_new_privileges, hide_memory, set_limit, set_umask,
+};
+pub(crate) use signals::{block_and_watch, drain_signals, reset_signals};
+
+/// The result of a call that returns −1 and sets `errno`.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The same for `syscall`, which returns a long.
+fn check_long(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,1 @@
+//! Appends, indexes, follows and retains a job log.

@@ -1,0 +1,1 @@
+//! The server: accepts, decides, remembers, shows.

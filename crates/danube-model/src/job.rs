@@ -1,0 +1,272 @@
+//! The record of a job, as plain data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Pipeline;
+use crate::{JobId, State, Timestamp};
+
+/// What kind of work a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Steps of a pipeline.
+    Pipeline,
+}
+
+impl Kind {
+    /// The name on the wire and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pipeline",
+        }
+    }
+}
+
+/// What made a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// Somebody submitted it over the API.
+    Api,
+    /// Somebody asked to run an ended job again.
+    Retry,
+    /// The demo submitted it.
+    Demo,
+}
+
+impl Trigger {
+    /// Every trigger.
+    pub const ALL: [Self; 3] = [Self::Api, Self::Retry, Self::Demo];
+
+    /// The name on the wire and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Retry => "retry",
+            Self::Demo => "demo",
+        }
+    }
+
+    /// The trigger with this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+}
+
+/// One job as its readers see it. What it was asked to do (spec, parameters,
+/// values to mask) isn't here: that may hold secrets and is kept sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What kind of work it is.
+    pub kind: Kind,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// What made it.
+    pub trigger: Trigger,
+    /// The branch, tag or commit that was asked for.
+    pub trigger_ref: Option<String>,
+    /// The name of the API key that submitted it.
+    pub submitted_by: String,
+    /// How many times it has been started by the system; 0 before the first claim.
+    pub attempt: u32,
+    /// The job that a person retried.
+    pub retry_of: Option<JobId>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its latest attempt began to run.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The exit code that decided: of the failed step, or 0.
+    pub exit_code: Option<i32>,
+    /// Why it is where it is, for people; without secrets.
+    pub reason: Option<String>,
+    /// Who holds or held it.
+    pub worker_id: Option<String>,
+    /// Hexadecimal W3C trace id.
+    pub trace_id: String,
+    /// Somebody asked to cancel it while it ran.
+    pub cancel_asked: bool,
+    /// Bytes of its log when it ended (live ones are asked of the log itself).
+    pub log_bytes: u64,
+    /// Whether the log holds everything that the job wrote.
+    pub log_complete: Option<bool>,
+    /// Bytes that the log is known to miss.
+    pub log_missing_bytes: u64,
+    /// Its steps of the latest attempt, in order; empty in lists.
+    pub steps: Vec<Step>,
+}
+
+impl Job {
+    /// Seconds from its start to its end.
+    #[must_use]
+    pub fn duration_seconds(&self) -> Option<f64> {
+        Some(self.finished_at?.seconds_since(self.started_at?))
+    }
+}
+
+/// What a job is asked to do. May hold secrets in any of its texts, so it is
+/// sealed at rest, and `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// The checked pipeline.
+    pub pipeline: Pipeline,
+    /// The branch, tag or commit to clone.
+    pub git_ref: Option<String>,
+    /// Parameters, defaults filled in.
+    pub parameters: BTreeMap<String, String>,
+    /// Values to keep out of the log and of everything else that is told.
+    pub masks: Vec<String>,
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Order")
+            .field("steps", &self.pipeline.steps.len())
+            .field("masks", &self.masks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepStatus {
+    /// Not begun.
+    Pending,
+    /// Runs now.
+    Running,
+    /// Ended with exit code 0.
+    Success,
+    /// Ended otherwise.
+    Failure,
+    /// Stopped for its own or the job's time.
+    Timeout,
+    /// Stopped because somebody asked, or its worker was lost.
+    Cancelled,
+    /// Never begun, because the job ended before it.
+    Skipped,
+}
+
+impl StepStatus {
+    /// Every status.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Running,
+        Self::Success,
+        Self::Failure,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Skipped,
+    ];
+
+    /// The name on the wire and in the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// The status with this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+}
+
+/// One step of one attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Its name; unique in its job.
+    pub name: String,
+    /// Where it is.
+    pub status: StepStatus,
+    /// Its exit code; `128 + n` when signal n ended it, as shells count.
+    pub exit_code: Option<i32>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Logical log offset where its output begins.
+    pub log_start: Option<u64>,
+    /// Logical log offset after its output.
+    pub log_end: Option<u64>,
+    /// CPU seconds of all its processes, user and system.
+    pub cpu_seconds: Option<f64>,
+    /// Largest resident memory of one of its processes.
+    pub max_rss_bytes: Option<u64>,
+}
+
+impl Step {
+    /// A step that hasn't begun.
+    #[must_use]
+    pub fn pending(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status: StepStatus::Pending,
+            exit_code: None,
+            started_at: None,
+            finished_at: None,
+            log_start: None,
+            log_end: None,
+            cpu_seconds: None,
+            max_rss_bytes: None,
+        }
+    }
+}
+
+/// One line of a job's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// From which state; none for the submit itself.
+    pub from: Option<State>,
+    /// To which state.
+    pub to: State,
+    /// The cause's name ([`crate::Cause::as_str`]), or `submitted`.
+    pub cause: String,
+    /// The attempt it belongs to.
+    pub attempt: u32,
+    /// Who did it: a key's name or a worker's id.
+    pub by: String,
+    /// More for people; without secrets.
+    pub detail: Option<String>,
+}
+
+/// A worker's right to a job: results under an older fence change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// Which job.
+    pub job: JobId,
+    /// The fencing number of the lease.
+    pub fence: u64,
+    /// How many times the job has been started, this time included.
+    pub number: u32,
+}
+
+/// One page of a list, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins; none on the last.
+    pub next_cursor: Option<String>,
+}

@@ -1,0 +1,18 @@
+//! What a job is: ids, states and moves, pipeline specs, limits.
+//!
+//! No I/O and no async live here, so every rule of the house can be tested with
+//! nothing but values. Start with [`State::after`], the one table of moves.
+
+mod id;
+mod job;
+pub mod limits;
+mod mistake;
+pub mod spec;
+mod state;
+mod timestamp;
+
+pub use id::{BadId, JobId, SHORT_ID_CHARS};
+pub use job::{Attempt, Job, Kind, Order, Page, Step, StepStatus, Transition, Trigger};
+pub use mistake::{Mistake, Mistakes, Position, Source};
+pub use state::{Cause, FailReason, Refused, State};
+pub use timestamp::Timestamp;

@@ -1,0 +1,54 @@
+//! Limits of what a client may ask for, each with its reason.
+
+/// Bytes of a name (pipeline, step, queue): it is a label, a log field and a
+/// column of a table.
+pub const NAME_BYTES_MAX: usize = 100;
+
+/// Steps of one pipeline: each has a row in the store and a line on the page.
+pub const STEPS_MAX: usize = 1_000;
+
+/// Bytes of one step's script. It is given to the shell as one argument, and
+/// Linux refuses a single argument of 128 KiB or more.
+pub const SCRIPT_BYTES_MAX: usize = 120 * 1024;
+
+/// Variables of one `env` or `parameters`.
+pub const VARIABLES_MAX: usize = 500;
+
+/// Bytes of one variable's value; Linux refuses 128 KiB and more.
+pub const VARIABLE_BYTES_MAX: usize = 64 * 1024;
+
+/// Values that one submit may ask to keep out of the log.
+pub const MASKS_MAX: usize = 1_000;
+
+/// Seconds that a job or a step may be given: 30 days. Longer is a service.
+pub const DURATION_SECONDS_MAX: u64 = 30 * 24 * 3_600;
+
+/// Seconds that a job may take when nothing else is said.
+pub const JOB_DURATION_SECONDS_DEFAULT: u64 = 3_600;
+
+/// Bytes of a pipeline file: far more than a person writes, far less than
+/// would hurt to parse.
+pub const FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Nodes of a pipeline file after its aliases are followed. Keeps a "YAML
+/// bomb" (nine lines that expand to a billion values) small.
+pub const FILE_NODES_MAX: usize = 20_000;
+
+/// Nesting of a pipeline file: parsing is recursive.
+pub const FILE_DEPTH_MAX: usize = 32;
+
+/// Attempts of a job whose worker is lost each time: a job that kills its
+/// worker must not go round for ever.
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// Bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Jobs of one page of a list, at most and by default.
+pub const PAGE_JOBS_MAX: usize = 1_000;
+/// Jobs of one page when the caller doesn't say.
+pub const PAGE_JOBS_DEFAULT: usize = 50;
+
+// A page of steps' names must fit in the memory of a small machine many times.
+const _: () = assert!(STEPS_MAX * NAME_BYTES_MAX <= FILE_BYTES_MAX);
+const _: () = assert!(PAGE_JOBS_DEFAULT <= PAGE_JOBS_MAX);

@@ -1,0 +1,88 @@
+//! What a pipeline is to do: the steps and their surroundings.
+//!
+//! [`parse_file`] reads what a person wrote (YAML or JSON, with an envelope);
+//! [`read_request`] reads the `spec` of a submit. Both go through the same
+//! check, which finds every mistake in one pass.
+
+mod check;
+mod document;
+mod fields;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::{Where, parse_file, read_request};
+pub use document::{Node, Value};
+pub use fields::{Fields, is_name, is_variable_name};
+
+/// The version of the file format.
+pub const API_VERSION: &str = "danube.dev/v1";
+
+/// A checked pipeline. It can't be wrong: only the check makes one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// Where its source is cloned from; none for no source.
+    pub repository: Option<String>,
+    /// The branch, tag or commit when the submit names none.
+    #[serde(rename = "ref")]
+    pub git_ref: Option<String>,
+    /// Seconds that the whole job may take.
+    pub max_duration_seconds: u64,
+    /// Parameters that a submit may set, with their defaults; `None` accepts any.
+    pub parameters: Option<BTreeMap<String, String>>,
+    /// Variables of every step.
+    pub env: BTreeMap<String, String>,
+    /// The shell of every step that names none.
+    pub shell: Shell,
+    /// Run again when the worker is lost.
+    pub retry_on_lost: bool,
+    /// What its steps may use of the machine.
+    pub limits: Limits,
+    /// At least one; names are unique.
+    pub steps: Vec<Step>,
+}
+
+/// One command of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Unique in its pipeline.
+    pub name: String,
+    /// The script.
+    pub run: String,
+    /// Its own variables; they win over the pipeline's.
+    pub env: BTreeMap<String, String>,
+    /// Its own shell.
+    pub shell: Option<Shell>,
+    /// Seconds that it may take.
+    pub timeout_seconds: Option<u64>,
+    /// Whether the job goes on, and may succeed, when it fails.
+    pub continue_on_error: bool,
+}
+
+/// How a script is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shell {
+    /// `/bin/sh -eu -c`
+    #[default]
+    Sh,
+    /// `bash -euo pipefail -c`
+    Bash,
+}
+
+/// What each step of a pipeline may use of the machine; `None` is the
+/// operator's setting.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Resident memory of all processes together.
+    pub memory_bytes: Option<u64>,
+    /// Processor cores.
+    pub cpu_cores: Option<f64>,
+    /// Processes and threads at once.
+    pub processes: Option<u64>,
+    /// Open files of one process.
+    pub open_files: Option<u64>,
+}

@@ -1,0 +1,1 @@
+//! The catalogue: every event and metric that Danube tells, declared once.

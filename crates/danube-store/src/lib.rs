@@ -1,0 +1,1 @@
+//! The job database: SQLite behind one group-committing writer and a pool of readers.

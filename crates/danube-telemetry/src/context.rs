@@ -1,0 +1,153 @@
+//! W3C trace context: the `traceparent` header and the ids behind it. What comes
+//! from outside is either exactly right or not there.
+
+use std::fmt;
+
+/// `flags` bit: the caller records this trace.
+pub const SAMPLED: u8 = 1;
+
+/// Length of a version 00 header.
+const TRACEPARENT_BYTES: usize = 55;
+
+/// Where in which trace we are. `Display` writes the `traceparent` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceContext {
+    /// Never all zero.
+    pub trace_id: [u8; 16],
+    /// Never all zero.
+    pub span_id: [u8; 8],
+    /// Only [`SAMPLED`] has a meaning today.
+    pub flags: u8,
+}
+
+impl TraceContext {
+    /// A new, sampled trace.
+    pub fn random() -> Self {
+        Self { trace_id: random(), span_id: random(), flags: SAMPLED }
+    }
+
+    /// A new span in the same trace.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { span_id: random(), ..*self }
+    }
+
+    /// Reads a `traceparent` header. `None` for anything the standard forbids:
+    /// then a new trace starts.
+    pub fn parse(header: &str) -> Option<Self> {
+        let header = header.trim_matches([' ', '\t']);
+        let bytes = header.as_bytes();
+        // A later version may be longer, after another dash.
+        let known = bytes.len() == TRACEPARENT_BYTES;
+        let later = bytes.len() > TRACEPARENT_BYTES
+            && bytes[TRACEPARENT_BYTES] == b'-'
+            && !bytes.starts_with(b"00");
+        if !(known || later) || !header.is_ascii() || bytes.starts_with(b"ff") {
+            return None;
+        }
+        let dashes = [2, 35, 52].iter().all(|at| bytes[*at] == b'-');
+        let [_version] = unhex::<1>(&bytes[0..2])?;
+        let trace_id = unhex::<16>(&bytes[3..35])?;
+        let span_id = unhex::<8>(&bytes[36..52])?;
+        let [flags] = unhex::<1>(&bytes[53..55])?;
+        let valid = dashes && trace_id != [0; 16] && span_id != [0; 8];
+        valid.then_some(Self { trace_id, span_id, flags })
+    }
+
+    /// The trace id as 32 lower-case hex digits.
+    pub fn trace_hex(&self) -> String {
+        hex(&self.trace_id)
+    }
+
+    /// The span id as 16 lower-case hex digits.
+    pub fn span_hex(&self) -> String {
+        hex(&self.span_id)
+    }
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{}-{}-{:02x}", self.trace_hex(), self.span_hex(), self.flags)
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut id = [0; N];
+    // All zero means "no id", so that one draw in 2^64 is repeated.
+    while id == [0; N] {
+        getrandom::fill(&mut id).expect("the kernel gives random bytes once it has booted");
+    }
+    id
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// Lower-case digits only, as the standard asks.
+fn unhex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut out = [0; N];
+    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_good_header_comes_back_as_it_was() {
+        let context = TraceContext::parse(GOOD).unwrap();
+        assert_eq!(context.to_string(), GOOD);
+        assert_eq!(context.flags & SAMPLED, SAMPLED);
+        assert_eq!(TraceContext::parse(&format!(" {GOOD}\t")), Some(context));
+        assert!(TraceContext::parse(&GOOD.replacen("00", "01", 1)).is_some());
+        assert!(TraceContext::parse(&format!("01{}-later", &GOOD[2..])).is_some());
+    }
+
+    #[test]
+    fn hostile_headers_are_as_good_as_none() {
+        let upper = GOOD.to_ascii_uppercase();
+        let long = "0".repeat(100_000);
+        let cases = [
+            "",
+            "00",
+            &upper,
+            &long,
+            &GOOD[..54],
+            &format!("{GOOD}-more"),
+            &format!("{GOOD}x"),
+            &format!("ff{}", &GOOD[2..]),
+            &format!("zz{}", &GOOD[2..]),
+            &format!("01{}x", &GOOD[2..]),
+            &GOOD.replace('-', "_"),
+            &format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            &format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", "0".repeat(16)),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-é",
+            "00-4bf92f3577b34da6a3ce929d0e0e473g-00f067aa0ba902b7-01",
+        ];
+        for case in cases {
+            assert_eq!(TraceContext::parse(case), None, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_child_stays_in_its_trace() {
+        let parent = TraceContext::random();
+        let child = parent.child();
+        assert_eq!((child.trace_id, child.flags), (parent.trace_id, SAMPLED));
+        assert_ne!(child.span_id, parent.span_id);
+        assert_eq!(TraceContext::parse(&parent.to_string()), Some(parent));
+    }
+}

@@ -1,0 +1,22 @@
+//! Mechanism of telemetry: the JSON log layer, the metric registry and its
+//! exposition, trace context. Knows nothing of jobs: which events and metrics
+//! there are is the catalogue's business.
+//!
+//! - [`metric`]: cells, typed families, the registry, text exposition.
+//! - [`log`]: JSON lines (or text on a terminal) through a bounded writer thread,
+//!   with a level filter that can be changed while running.
+//! - [`context`]: W3C trace context and random ids.
+//! - [`recorder`]: captures the lines of a test.
+
+pub mod context;
+pub mod log;
+pub mod metric;
+pub mod recorder;
+
+pub use context::TraceContext;
+pub use log::{LogFormat, LogGuard, LogHandle, LogOptions, Output};
+pub use metric::{
+    Closed, Counter, Expiring, ExpiringHandle, FamilyDecl, FloatCounter, FloatGauge, Format, Gauge,
+    Handle, Histogram, Kind, LabelEnum, Open, Registry, Single, negotiate,
+};
+pub use recorder::Recorder;

@@ -1,0 +1,172 @@
+//! The way out: lines go into a bounded buffer and one thread writes them, a batch
+//! at a time, so that no caller ever waits for a terminal, pipe or disk.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Most bytes that wait, the batch being written included: a few seconds of the
+/// busiest log, and all the memory that a stuck reader can cost.
+pub(crate) const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Kept free for errors, which are the lines that nobody wants to lose.
+pub(crate) const RESERVE_BYTES: usize = 512 * 1024;
+
+/// A buffer that grew beyond this in a burst is given back afterwards.
+const BUFFER_BYTES_KEPT: usize = 256 * 1024;
+
+/// How long the thread waits where the output takes nothing just now.
+const RETRY_AFTER: Duration = Duration::from_millis(10);
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    waiting_lines: u64,
+    /// Of the batch being written.
+    writing_bytes: usize,
+    /// Lost in all, and how many of them no line has told of yet.
+    dropped: u64,
+    untold: u64,
+    closed: bool,
+    /// Nothing waits and nothing is being written.
+    idle: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes the thread.
+    work: Condvar,
+    /// Wakes who waits for a flush.
+    done: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The producers' side. Cloning it is cheap.
+#[derive(Clone)]
+pub(crate) struct Writer(Arc<Shared>);
+
+/// Makes the line that tells of so many lost ones.
+pub(crate) type TellDropped = Box<dyn Fn(u64) -> Vec<u8> + Send>;
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(out: Box<dyn Write + Send>, tell: TellDropped) -> io::Result<Self> {
+        let writer = Self::unstarted();
+        let shared = Arc::clone(&writer.0);
+        thread::Builder::new().name("log-writer".into()).spawn(move || run(&shared, out, &tell))?;
+        Ok(writer)
+    }
+
+    fn unstarted() -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::new(State { idle: true, ..State::default() }),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        }))
+    }
+
+    /// Hands over one line, newline included. A full buffer drops it and counts;
+    /// errors may use the reserve.
+    pub(crate) fn push(&self, line: &[u8], is_error: bool) {
+        let limit = if is_error { BUFFER_BYTES_MAX } else { BUFFER_BYTES_MAX - RESERVE_BYTES };
+        let mut state = self.0.lock();
+        if state.closed || state.waiting.len() + state.writing_bytes + line.len() > limit {
+            state.dropped += 1;
+            state.untold += 1;
+            return;
+        }
+        state.waiting.extend_from_slice(line);
+        state.waiting_lines += 1;
+        let wake = state.idle;
+        state.idle = false;
+        drop(state);
+        if wake {
+            self.0.work.notify_one();
+        }
+    }
+
+    /// How many lines were lost so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.0.lock().dropped
+    }
+
+    /// Waits until everything handed over is written; `false` at the deadline.
+    pub(crate) fn flush(&self, deadline: Duration) -> bool {
+        self.wait(self.0.lock(), deadline)
+    }
+
+    /// Like [`Self::flush`], and lines that come later are dropped.
+    pub(crate) fn close(&self, deadline: Duration) -> bool {
+        let mut state = self.0.lock();
+        state.closed = true;
+        self.0.work.notify_one();
+        self.wait(state, deadline)
+    }
+
+    fn wait(&self, mut state: MutexGuard<'_, State>, deadline: Duration) -> bool {
+        let end = Instant::now() + deadline;
+        while !state.idle {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let woken = self.0.done.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
+    let mut batch = Vec::new();
+    loop {
+        let mut state = shared.lock();
+        state.writing_bytes = 0;
+        while state.waiting.is_empty() && state.untold == 0 {
+            state.idle = true;
+            shared.done.notify_all();
+            if state.closed {
+                return;
+            }
+            state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        batch.clear();
+        batch.shrink_to(BUFFER_BYTES_KEPT);
+        std::mem::swap(&mut batch, &mut state.waiting);
+        state.writing_bytes = batch.len();
+        let lines = std::mem::take(&mut state.waiting_lines);
+        // What was lost came after what is in this batch.
+        let untold = std::mem::take(&mut state.untold);
+        drop(state);
+        if untold > 0 {
+            batch.extend_from_slice(&tell(untold));
+        }
+        if write_all(&mut out, &batch).is_err() {
+            // Nothing to tell it to; the count shows in the metrics and in the next line.
+            let mut state = shared.lock();
+            state.dropped += lines;
+            // Told once something is written again: trying at once would spin.
+            state.untold += if state.waiting.is_empty() { 0 } else { lines + untold };
+        }
+    }
+}
+
+fn write_all(out: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A non-blocking pipe that is full, or a disk that may be cleared.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY_AFTER),
+            Err(error) => return Err(error),
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,296 @@
+//! Cells: the numbers themselves. Recording is a relaxed atomic or two: it never
+//! waits, never allocates and never fails.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::decl::{FamilyDecl, Kind, Start};
+
+/// One reading of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample<'a> {
+    /// Whole counter.
+    Counter(u64),
+    /// Counter of a continuous quantity.
+    FloatCounter(f64),
+    /// Whole gauge.
+    Gauge(i64),
+    /// Gauge of a continuous quantity.
+    FloatGauge(f64),
+    /// Histogram.
+    Histogram(HistogramSample<'a>),
+}
+
+/// One reading of a histogram. The count is the last cumulative one, so count and
+/// buckets can't disagree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramSample<'a> {
+    /// Upper bounds without `+Inf`.
+    pub bounds: &'a [f64],
+    /// Cumulative counts, one more than bounds: the last is for `+Inf`.
+    pub cumulative: Vec<u64>,
+    /// Sum of all observations, in the family's unit.
+    pub sum: f64,
+}
+
+/// A kind of cell that a family may hold.
+pub trait Cell: Send + Sync + Sized + 'static {
+    /// Makes a cell for a family.
+    fn new(decl: &'static FamilyDecl) -> Self;
+    /// Whether a family of this kind may hold such cells.
+    fn fits(kind: Kind) -> bool;
+    /// Reads it; `None` while it isn't exported.
+    fn sample(&self) -> Option<Sample<'_>>;
+}
+
+/// Counter of whole things.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Shows a total that is kept elsewhere; a lower one is ignored.
+    pub fn mirror(&self, total: u64) {
+        self.0.fetch_max(total, Relaxed);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Cell for Counter {
+    fn new(_: &'static FamilyDecl) -> Self {
+        Self::default()
+    }
+    fn fits(kind: Kind) -> bool {
+        kind == Kind::Counter
+    }
+    fn sample(&self) -> Option<Sample<'_>> {
+        Some(Sample::Counter(self.get()))
+    }
+}
+
+const NANOS: f64 = 1e9;
+
+/// Counter of seconds, kept as whole nanoseconds so that adding is one atomic.
+/// Wraps after 584 years of summed time.
+#[derive(Debug, Default)]
+pub struct FloatCounter(AtomicU64);
+
+impl FloatCounter {
+    /// Adds seconds; negative and non-finite ones are ignored.
+    pub fn add(&self, seconds: f64) {
+        self.0.fetch_add(scaled(seconds, NANOS), Relaxed);
+    }
+
+    /// Adds a time.
+    pub fn add_duration(&self, time: Duration) {
+        self.0.fetch_add(nanos(time), Relaxed);
+    }
+
+    /// Shows a total that is kept elsewhere; a lower one is ignored.
+    pub fn mirror(&self, seconds: f64) {
+        self.0.fetch_max(scaled(seconds, NANOS), Relaxed);
+    }
+
+    /// Reads it, in seconds.
+    #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no more than 53 bits")]
+    pub fn get(&self) -> f64 {
+        self.0.load(Relaxed) as f64 / NANOS
+    }
+}
+
+impl Cell for FloatCounter {
+    fn new(_: &'static FamilyDecl) -> Self {
+        Self::default()
+    }
+    fn fits(kind: Kind) -> bool {
+        kind == Kind::Counter
+    }
+    fn sample(&self) -> Option<Sample<'_>> {
+        Some(Sample::FloatCounter(self.get()))
+    }
+}
+
+/// A whole gauge that was not set yet, in a family that starts when set.
+const UNSET: i64 = i64::MIN;
+
+/// Gauge of whole things.
+#[derive(Debug)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// Sets it from an unsigned size; one past `i64::MAX` shows as that.
+    pub fn set_u64(&self, value: u64) {
+        self.set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Takes one away.
+    pub fn dec(&self) {
+        self.add(-1);
+    }
+
+    /// Adds `n`, which may be negative. For gauges that start at 0.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Takes it out of the exposition until it is set again.
+    pub fn clear(&self) {
+        self.set(UNSET);
+    }
+
+    /// Reads it; 0 while it isn't set.
+    pub fn get(&self) -> i64 {
+        match self.0.load(Relaxed) {
+            UNSET => 0,
+            value => value,
+        }
+    }
+}
+
+impl Cell for Gauge {
+    fn new(decl: &'static FamilyDecl) -> Self {
+        Self(AtomicI64::new(if decl.start == Start::WhenSet { UNSET } else { 0 }))
+    }
+    fn fits(kind: Kind) -> bool {
+        matches!(kind, Kind::Gauge | Kind::Info)
+    }
+    fn sample(&self) -> Option<Sample<'_>> {
+        let value = self.0.load(Relaxed);
+        (value != UNSET).then_some(Sample::Gauge(value))
+    }
+}
+
+/// A NaN that no arithmetic makes: the gauge isn't set.
+const UNSET_BITS: u64 = u64::MAX;
+
+/// Gauge of a continuous quantity.
+#[derive(Debug)]
+pub struct FloatGauge(AtomicU64);
+
+impl FloatGauge {
+    /// Sets it.
+    pub fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Relaxed);
+    }
+
+    /// Takes it out of the exposition until it is set again.
+    pub fn clear(&self) {
+        self.0.store(UNSET_BITS, Relaxed);
+    }
+
+    /// Reads it; NaN while it isn't set.
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Relaxed))
+    }
+}
+
+impl Cell for FloatGauge {
+    fn new(decl: &'static FamilyDecl) -> Self {
+        Self(AtomicU64::new(if decl.start == Start::WhenSet { UNSET_BITS } else { 0 }))
+    }
+    fn fits(kind: Kind) -> bool {
+        matches!(kind, Kind::Gauge | Kind::Info)
+    }
+    fn sample(&self) -> Option<Sample<'_>> {
+        let bits = self.0.load(Relaxed);
+        (bits != UNSET_BITS).then(|| Sample::FloatGauge(f64::from_bits(bits)))
+    }
+}
+
+/// Scale of a sum that isn't in seconds (bytes): thousandths reach 1.8e16.
+const MILLIS: f64 = 1e3;
+
+/// Histogram with constant bounds.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [f64],
+    /// One more than bounds: the last counts what is above all of them.
+    buckets: Box<[AtomicU64]>,
+    sum: AtomicU64,
+    scale: f64,
+}
+
+impl Histogram {
+    /// Counts one observation, in the family's unit. Negative ones count as 0;
+    /// NaN is ignored.
+    pub fn observe(&self, value: f64) {
+        if value.is_nan() {
+            return;
+        }
+        let at = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        self.buckets[at].fetch_add(1, Relaxed);
+        self.sum.fetch_add(scaled(value, self.scale), Relaxed);
+    }
+
+    /// Counts one time.
+    pub fn observe_duration(&self, time: Duration) {
+        self.observe(time.as_secs_f64());
+    }
+
+    /// How many observations there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Relaxed)).sum()
+    }
+}
+
+impl Cell for Histogram {
+    fn new(decl: &'static FamilyDecl) -> Self {
+        let buckets = (0..=decl.buckets.len()).map(|_| AtomicU64::new(0)).collect();
+        let scale = if decl.unit == "seconds" { NANOS } else { MILLIS };
+        Self { bounds: decl.buckets, buckets, sum: AtomicU64::new(0), scale }
+    }
+    fn fits(kind: Kind) -> bool {
+        kind == Kind::Histogram
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a sum needs no more than 53 bits")]
+    fn sample(&self) -> Option<Sample<'_>> {
+        let mut total = 0;
+        let cumulative = self
+            .buckets
+            .iter()
+            .map(|bucket| {
+                total += bucket.load(Relaxed);
+                total
+            })
+            .collect();
+        let sum = self.sum.load(Relaxed) as f64 / self.scale;
+        Some(Sample::Histogram(HistogramSample { bounds: self.bounds, cumulative, sum }))
+    }
+}
+
+/// `value * scale` as a whole number; what is negative or NaN is 0.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and a negative value is 0 here"
+)]
+fn scaled(value: f64, scale: f64) -> u64 {
+    if value.is_finite() { (value * scale).round() as u64 } else { 0 }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

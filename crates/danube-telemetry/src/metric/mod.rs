@@ -1,0 +1,20 @@
+//! Metrics: cells (one atomic number or histogram), families of cells with typed
+//! labels, the registry that owns them, and the text that a scrape reads.
+
+mod cell;
+mod decl;
+mod exposition;
+mod family;
+mod label;
+mod negotiate;
+mod open;
+pub mod process;
+mod registry;
+
+pub use cell::{Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, HistogramSample, Sample};
+pub use decl::{FamilyDecl, Kind, LABELS_MAX, LabelDecl, LabelValues, SERIES_MAX, Start};
+pub use family::{Closed, Collect, Context, Family, SeriesRef, Single};
+pub use label::{ClosedKey, LabelEnum, OTHER, pairs};
+pub use negotiate::{Format, negotiate};
+pub use open::{EXPIRES_AFTER, Expiring, ExpiringHandle, Handle, Open};
+pub use registry::{Clock, Registry};

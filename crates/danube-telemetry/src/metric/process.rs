@@ -1,0 +1,89 @@
+//! The standard `process_*` family, read from `/proc/self` at each collection.
+//! Where a file isn't there or reads differently, the value keeps its last state.
+
+use std::fs;
+
+use super::cell::{FloatCounter, FloatGauge, Gauge};
+use super::decl::FamilyDecl;
+use super::family::Single;
+use super::registry::Registry;
+
+/// The declarations, for the reference page.
+pub static FAMILIES: [FamilyDecl; 6] = [
+    FamilyDecl::counter(
+        "process_cpu_seconds_total",
+        "User and system CPU time of the process.",
+    )
+    .unit("seconds"),
+    FamilyDecl::gauge("process_resident_memory_bytes", "Resident memory of the process.")
+        .unit("bytes"),
+    FamilyDecl::gauge("process_virtual_memory_bytes", "Virtual memory of the process.")
+        .unit("bytes"),
+    FamilyDecl::gauge("process_open_fds", "Open file descriptors."),
+    FamilyDecl::gauge("process_max_fds", "Most file descriptors the process may open.").when_set(),
+    FamilyDecl::gauge("process_start_time_seconds", "Start of the process, Unix time.")
+        .unit("seconds")
+        .when_set(),
+];
+
+struct Process {
+    cpu: Single<FloatCounter>,
+    resident: Single<Gauge>,
+    virtual_: Single<Gauge>,
+    open_fds: Single<Gauge>,
+    max_fds: Single<Gauge>,
+    start: Single<FloatGauge>,
+}
+
+/// Adds the family to `registry`.
+pub fn register(registry: &Registry) {
+    let [cpu, resident, virtual_, open_fds, max_fds, start] = &FAMILIES;
+    let process = Process {
+        cpu: registry.add(cpu),
+        resident: registry.add(resident),
+        virtual_: registry.add(virtual_),
+        open_fds: registry.add(open_fds),
+        max_fds: registry.add(max_fds),
+        start: registry.add(start),
+    };
+    registry.on_collect(move || {
+        // Each part on its own: a missing file leaves the others alone.
+        let _ = process.read_stat();
+        let _ = process.read_fds();
+    });
+}
+
+impl Process {
+    #[expect(clippy::cast_precision_loss, reason = "ticks of a process stay far below 2^53")]
+    fn read_stat(&self) -> Option<()> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The command's name may hold spaces and parentheses: fields start after the last one.
+        let fields: Vec<u64> = stat
+            .rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .map(|field| field.parse().unwrap_or(0))
+            .collect();
+        // Numbers of proc(5), less the two fields before and counted from zero.
+        let field = |number: usize| fields.get(number - 3).copied();
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        let page = u64::try_from(rustix::param::page_size()).ok()?;
+        self.cpu.mirror((field(14)? + field(15)?) as f64 / ticks);
+        self.virtual_.set_u64(field(23)?);
+        self.resident.set_u64(field(24)?.saturating_mul(page));
+        let boot = fs::read_to_string("/proc/stat").ok()?;
+        let boot = boot.lines().find_map(|line| line.strip_prefix("btime "))?;
+        self.start.set(boot.trim().parse::<f64>().ok()? + field(22)? as f64 / ticks);
+        Some(())
+    }
+
+    fn read_fds(&self) -> Option<()> {
+        // The listing itself holds one descriptor open.
+        let open = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
+        self.open_fds.set_u64(u64::try_from(open).ok()?);
+        let limits = fs::read_to_string("/proc/self/limits").ok()?;
+        let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        self.max_fds.set_u64(limit.split_whitespace().next()?.parse().ok()?);
+        Some(())
+    }
+}

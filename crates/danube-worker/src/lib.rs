@@ -1,0 +1,1 @@
+//! Claims, runs and reports jobs.

@@ -1,0 +1,3 @@
+//! The `danube` command.
+
+fn main() {}
