@@ -40,8 +40,14 @@ struct Shared {
 impl Control {
     /// A handle that stops nothing yet. Errors when no file descriptor is left.
     pub fn new() -> io::Result<Self> {
-        let shared = Shared { stop: AtomicU8::new(0), any: sys::event()?, lost: sys::event()? };
-        Ok(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            stop: AtomicU8::new(0),
+            any: sys::event()?,
+            lost: sys::event()?,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Asks to stop. The first reason holds, but [`Stop::Lost`] overrules the
@@ -54,7 +60,9 @@ impl Control {
             sys::raise_event(shared.lost.as_fd());
         } else {
             // Somebody was first: then their reason holds.
-            let _ = shared.stop.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
+            let _ = shared
+                .stop
+                .compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
         }
         sys::raise_event(shared.any.as_fd());
     }

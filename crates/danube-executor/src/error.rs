@@ -22,7 +22,9 @@ pub enum ExecutorError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The sandbox vanished without a result; the step's processes died with it.
+    /// The sandbox vanished without a result. In namespaces the step's processes
+    /// died with it; in the fallback a step under our own uid may have killed
+    /// its keeper, so look for [`crate::kill_leftovers`].
     #[error("keep sandbox: it ended without a result ({0})")]
     Died(String),
     /// Processes of the step outlived SIGKILL, so they hang in the kernel.

@@ -1,17 +1,16 @@
 //! Runs one step of a job in a sandbox of its own.
 //!
-//! [`run_step`] starts this very program again as a small sandbox, which puts
-//! the step into its own PID, mount and IPC namespace (where the kernel lets
-//! us), under its own uid, with limits, and kills whatever the step leaves
-//! behind. The program's `main` must therefore begin with
-//! [`sandbox_main_if_asked`].
+//! [`run_step`] has a small process fork a sandbox, which puts the step into
+//! its own PID, mount and IPC namespace (where the kernel lets us), under its
+//! own uid, with limits, and kills whatever the step leaves behind. The small
+//! process is this very program, started again once: its `main` must begin
+//! with [`sandbox_main_if_asked`].
 //!
 //! ```text
-//! caller ── run.rs ──▶ S1 outer.rs ──▶ S2 init.rs, PID 1 ──▶ S3 job.rs ──▶ execve
-//!    └───── one socket: the plan goes down, the result comes up ─────┘
+//! caller: run.rs          nursery.rs ──fork──▶ S1 outer.rs ──▶ S2 init.rs, PID 1 ──▶ S3 job.rs ──▶ execve
+//!    ├── one line: the plan goes down, the result comes up ──┴────────┘
+//!    └── a lifeline: cut, or when the caller dies, S1 kills S2 and the kernel the rest
 //! ```
-//!
-//! Each dies with the one before it, so a killed caller leaves nothing behind.
 
 mod cgroup;
 mod control;
@@ -20,6 +19,7 @@ mod init;
 mod job;
 mod leftovers;
 mod mounts;
+mod nursery;
 mod outer;
 mod plan;
 mod probe;
@@ -33,7 +33,7 @@ pub use cgroup::{CgroupParent, Controller};
 pub use control::{Control, Stop};
 pub use error::ExecutorError;
 pub use leftovers::kill_leftovers;
-pub use outer::sandbox_main_if_asked;
+pub use nursery::sandbox_main_if_asked;
 pub use plan::{
     Command, End, Isolation, Limits, Output, Sandbox, Shell, StepOutcome, StepPlan, Stream,
 };

@@ -12,11 +12,11 @@ use crate::cgroup::CgroupParent;
 use crate::control::Stop;
 
 /// How long a step may take to end after TERM before it is killed.
-pub const GRACE_SECS_DEFAULT: u64 = 10;
+const GRACE_SECS_DEFAULT: u64 = 10;
 
 /// How long left-over processes may go on writing once the main process ended:
 /// enough for a `tee` to flush, short enough that a daemon does not hold a job.
-pub const KILL_OUTPUT_AFTER_SECS_DEFAULT: u64 = 2;
+const KILL_OUTPUT_AFTER_SECS_DEFAULT: u64 = 2;
 
 /// One step: what to run, with which environment, where, and within which walls.
 #[derive(Clone)]
@@ -113,7 +113,7 @@ pub struct Sandbox {
     /// Where the step's own cgroup is made; without it only those limits hold
     /// that the kernel knows by process.
     pub cgroup: Option<CgroupParent>,
-    /// The program started as the sandbox: one whose `main` calls
+    /// The program that becomes the sandboxes: one whose `main` begins with
     /// [`crate::sandbox_main_if_asked`].
     pub program: PathBuf,
 }

@@ -40,7 +40,11 @@ impl UidPool {
     pub fn new(base: u32, count: u32) -> Self {
         let base = base.max(1);
         let count = count.min(u32::MAX - base);
-        Self { base, count, taken: Arc::default() }
+        Self {
+            base,
+            count,
+            taken: Arc::default(),
+        }
     }
 
     /// The lowest free uid, or `None` when all are lent.
@@ -49,7 +53,10 @@ impl UidPool {
         let mut taken = lock(&self.taken);
         let uid = (self.base..self.base + self.count).find(|uid| !taken.contains(uid))?;
         taken.insert(uid);
-        Some(UidLease { uid, taken: Arc::clone(&self.taken) })
+        Some(UidLease {
+            uid,
+            taken: Arc::clone(&self.taken),
+        })
     }
 }
 

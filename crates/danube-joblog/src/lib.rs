@@ -1,1 +1,36 @@
 //! Appends, indexes, follows and retains a job log.
+//!
+//! A job's output goes through a redactor into a plain text file; a small index
+//! beside it (`docs/joblog-index.md`) knows the time and stream of each batch,
+//! attempts, steps and gaps. Raw bytes come in through [`LogWriter`] alone, which
+//! owns the redactors, so nothing unredacted can reach the disk.
+//!
+//! Offsets are logical: they count every byte the log ever had and are never used
+//! again. Past the size limit the head stays, the newest tail stays, and what lay
+//! between is an explicit [`Chunk::Gap`].
+//!
+//! All calls block for the disk only. Whoever follows a log reads the file at an
+//! offset of his own and waits on [`JobLogs::progress`]; a slow one costs nothing.
+
+mod ansi;
+mod files;
+mod format;
+mod index;
+mod layout;
+mod lines;
+mod logs;
+mod reader;
+mod sync;
+mod types;
+mod writer;
+
+pub use ansi::AnsiStripper;
+pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
+pub use lines::{LineItem, Lines, TimedLine};
+pub use logs::JobLogs;
+pub use reader::LogReader;
+pub use types::{
+    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Progress, StepRange, Stream,
+    StreamKind, Summary,
+};
+pub use writer::LogWriter;

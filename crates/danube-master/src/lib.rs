@@ -1,1 +1,31 @@
 //! The server: accepts, decides, remembers, shows.
+//!
+//! [`run`] tells the whole life of a master. From there: `http` for what comes
+//! in, `submit` for what is accepted, `schedule` for who runs it (`decide` is
+//! the one place of decisions), `dispatch` for what comes back, `health` for
+//! how it is.
+
+mod app;
+mod auth;
+mod demo;
+mod dispatch;
+mod drain;
+mod health;
+mod http;
+mod lock;
+mod meter;
+mod pipelines;
+mod schedule;
+mod settings;
+mod start;
+mod submit;
+mod tell;
+
+pub use settings::{Settings, StepSettings};
+pub use start::{StartError, run};
+
+/// The API's description (OpenAPI 3.1, JSON), for the docs and for tests.
+#[must_use]
+pub fn openapi() -> String {
+    http::document()
+}

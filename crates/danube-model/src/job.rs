@@ -262,6 +262,25 @@ pub struct Attempt {
     pub number: u32,
 }
 
+/// How an attempt ended, as its worker reports it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// `Succeeded`, `Failed`, `TimedOut` or `Stopped`.
+    pub cause: crate::Cause,
+    /// The exit code that decided, if one did.
+    pub exit_code: Option<i32>,
+    /// Why, for people; already redacted.
+    pub reason: Option<String>,
+    /// Every step in its final state.
+    pub steps: Vec<Step>,
+    /// The log's logical end.
+    pub log_bytes: u64,
+    /// Whether the log holds everything that the job wrote.
+    pub log_complete: bool,
+    /// Bytes that the log is known to miss.
+    pub log_missing_bytes: u64,
+}
+
 /// One page of a list, newest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {

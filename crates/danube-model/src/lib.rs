@@ -12,7 +12,7 @@ mod state;
 mod timestamp;
 
 pub use id::{BadId, JobId, SHORT_ID_CHARS};
-pub use job::{Attempt, Job, Kind, Order, Page, Step, StepStatus, Transition, Trigger};
+pub use job::{Attempt, Ended, Job, Kind, Order, Page, Step, StepStatus, Transition, Trigger};
 pub use mistake::{Mistake, Mistakes, Position, Source};
 pub use state::{Cause, FailReason, Refused, State};
 pub use timestamp::Timestamp;

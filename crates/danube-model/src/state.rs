@@ -206,9 +206,7 @@ mod tests {
     use super::*;
 
     fn check(from: State, causes: &[Cause], expected: State) {
-        let end = causes
-            .iter()
-            .try_fold(from, State::after);
+        let end = causes.iter().try_fold(from, State::after);
         assert_eq!(end, Ok(expected), "{from} by {causes:?}");
     }
 

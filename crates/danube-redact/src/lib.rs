@@ -1,1 +1,63 @@
-//! Takes secrets out of a byte stream: registered values in all their encodings, and patterns.
+//! Takes secrets out of a byte stream: registered values in all their
+//! encodings, and patterns that look like a secret. Streaming, no I/O.
+//!
+//! ```
+//! use danube_redact::{Redactor, Rules, Secrets};
+//!
+//! let secrets = Secrets::new(Rules::builtin());
+//! secrets.register(b"correct-horse-battery").expect("long enough");
+//!
+//! let mut out = Vec::new();
+//! let mut redactor = Redactor::new(&secrets);
+//! redactor.push(b"login with correct-horse", &mut out); // any split will do
+//! redactor.push(b"-battery and password=hunter2\n", &mut out);
+//! redactor.finish(&mut out);
+//! assert_eq!(out, b"login with [redacted] and password=[redacted]\n");
+//! ```
+//!
+//! What it promises:
+//! - **Any split of the input, with [`Redactor::flush_partial`] at any place,
+//!   gives the same bytes.** Whether a byte is masked depends on the bytes
+//!   around it, never on how they arrived.
+//! - Ranges that overlap or touch become one [`MASK`], of fixed text.
+//! - Everything else passes unchanged, also NULs and invalid UTF-8, in constant
+//!   memory and linear time.
+//!
+//! What no masker can do: stop a program that wants to leak. Encrypting a
+//! secret, reversing it or printing one character a line defeats any search.
+//!
+//! How it works: every rule and every value is matched *at a position*, looking
+//! at most a bounded distance back and ahead (`matcher`, `needles`), so a match
+//! found later can never reach into bytes already released. `engine` scans a
+//! block, `redactor` keeps what is undecided and merges the ranges.
+
+mod ansi;
+mod class;
+mod encode;
+mod engine;
+mod matcher;
+mod needles;
+mod redactor;
+mod rules;
+mod secrets;
+mod visible;
+
+#[cfg(test)]
+mod oracle;
+
+use std::collections::BTreeMap;
+
+pub use redactor::Redactor;
+pub use rules::Rules;
+pub use secrets::{Refused, Secrets};
+
+/// What stands in the output where a secret stood. Fixed, so that it says
+/// nothing of the secret's length.
+pub const MASK: &str = "[redacted]";
+
+/// How often each rule struck, by rule id; registered values count as
+/// [`RULE_VALUE`].
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// The id under which registered values are counted.
+pub const RULE_VALUE: &str = "value";

@@ -1,1 +1,32 @@
 //! The catalogue: every event and metric that Danube tells, declared once.
+//!
+//! A fact is a struct that is a [`Fact`]; telling it (`signals.emit(JobStarted { … })`) writes
+//! its log line and moves its metrics, so that the two can't disagree. Metrics that no
+//! fact moves are fields of [`Families`], which [`Signals`] stands for. A name that
+//! isn't declared here doesn't compile.
+//!
+//! Job spans and request spans carry the ids that a line shows: [`request_span`],
+//! [`job_span`].
+
+mod declared;
+mod fact;
+mod families;
+mod labels;
+mod not_yet;
+mod reference;
+mod signals;
+mod span;
+
+pub use declared::{EventDecl, FamilyState, State, events, families};
+pub use fact::*;
+pub use families::Families;
+pub use labels::*;
+pub use reference::reference_markdown;
+pub use signals::{BuildInfo, Limits, Signals};
+pub use span::{job_span, request_span};
+
+/// First parts of the names of our own loggers; everything else is a library.
+pub const OWN_LOGGERS: &[&str] = &["danube", "ansible_api"];
+
+/// Logger of what the log says about itself.
+pub const LOG_LOGGER: &str = "danube.telemetry";

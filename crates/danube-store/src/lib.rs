@@ -1,1 +1,214 @@
-//! The job database: SQLite behind one group-committing writer and a pool of readers.
+//! The job database: SQLite behind one group-committing writer and a pool of
+//! readers. Nothing else in the house knows SQL.
+//!
+//! Writes are handed to one thread ([`Store::submit`], [`Store::claim`], …),
+//! which puts whatever waits into one transaction and answers all of it after
+//! one fsync. Reads ([`Store::job`], [`Store::list`], …) block for a moment and
+//! see a snapshot; async callers put them on a thread that may block.
+//!
+//! Start with `writer/mod.rs` for how a write becomes durable, and with
+//! `moves.rs` for the one place where a job's state changes.
+
+mod counts;
+mod error;
+mod health;
+mod jobs;
+mod keys;
+mod leases;
+mod list;
+mod meter;
+mod moves;
+mod open;
+mod pulse;
+mod read;
+mod readers;
+mod reserve;
+mod rows;
+mod schema;
+mod seal;
+mod types;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use danube_model::{Attempt, Ended, Job, JobId, Step};
+
+pub use error::{OpenError, StoreError};
+pub use meter::{Meter, NoMeter, Operation};
+pub use open::{LOCK_WAIT_MAX, Options};
+pub use types::{
+    Assignment, CancelOutcome, Claimed, Counts, Filter, Idempotency, KeyId, KeyRecord, LeaseState,
+    Leased, NewJob, NewKey, Retry, RetryOutcome, Role, Submitted, Waiting,
+};
+pub use writer::pending::Pending;
+
+use open::Shared;
+use readers::Readers;
+use writer::{Class, Writer};
+
+/// The job database. Cloning shares it.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    readers: Readers,
+    writer: Writer,
+}
+
+/// Opening and closing.
+impl Store {
+    /// Opens the database in `dir`, or makes one there: `danube.db`, and
+    /// `seal.key`, without which the sealed rows can't be read.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was changed then.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        let (shared, connection) = open::open(dir, options)?;
+        let shared = Arc::new(shared);
+        let writer = Writer::start(Arc::clone(&shared), connection)
+            .map_err(|error| open::refused("start the writer for", &shared.path, &error))?;
+        let inner = Inner {
+            readers: Readers::new(Arc::clone(&shared)),
+            writer,
+            shared,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Takes no more requests, finishes those that wait, writes the log of
+    /// SQLite back into the database and closes it. Returns whether that was
+    /// done within `deadline`; when not, it goes on in its own time.
+    pub fn close(&self, deadline: Duration) -> bool {
+        self.inner.readers.close();
+        self.inner.writer.close(deadline)
+    }
+}
+
+/// Writes about jobs. Each answers after the commit is durable.
+impl Store {
+    /// Accepts a job.
+    ///
+    /// Errors: [`StoreError::IdempotencyConflict`], [`StoreError::JobExists`].
+    pub fn submit(&self, job: NewJob) -> Pending<Submitted> {
+        match jobs::Sealed::new(&self.inner.shared.sealer, &job) {
+            Ok(sealed) => self.inner.writer.send(
+                Class::Growing(sealed.bytes()),
+                // The order was sealed here, so that the writer needn't.
+                move |tx| jobs::submit(tx, &job, &sealed),
+            ),
+            Err(error) => Pending::refused(error),
+        }
+    }
+
+    /// Leases pending jobs to workers. Those that aren't pending any more are
+    /// left out of the answer.
+    pub fn claim(&self, assignments: Vec<Assignment>) -> Pending<Vec<Claimed>> {
+        self.urgent(move |tx| leases::claim(tx, &assignments))
+    }
+
+    /// The attempt's first step begins; `steps` are all of them. Not urgent: it
+    /// rides along with the next commit, some 50 ms later at most.
+    ///
+    /// Errors: [`StoreError::Fenced`].
+    pub fn started(&self, attempt: Attempt, steps: Vec<Step>) -> Pending<()> {
+        self.lazy(move |tx| leases::started(tx, attempt, &steps))
+    }
+
+    /// A step of the attempt changed. Not urgent, as [`Store::started`].
+    ///
+    /// Errors: [`StoreError::Fenced`].
+    pub fn step(&self, attempt: Attempt, index: usize, step: Step) -> Pending<()> {
+        self.lazy(move |tx| leases::step(tx, attempt, index, &step))
+    }
+
+    /// The attempt ended, and the job with it. Exactly once: a second finish,
+    /// or one under an old fence, changes nothing.
+    ///
+    /// Errors: [`StoreError::Fenced`], and [`StoreError::Refused`] for a cause
+    /// that isn't an end.
+    pub fn finish(&self, attempt: Attempt, ended: Ended) -> Pending<Job> {
+        self.urgent(move |tx| leases::finish(tx, attempt, &ended))
+    }
+
+    /// A worker that drains returns the job unfinished. This costs no attempt;
+    /// but a job that runs at most once and had begun to run ends as a failure,
+    /// and one that was to be cancelled is cancelled.
+    ///
+    /// Errors: [`StoreError::Fenced`].
+    pub fn hand_back(&self, attempt: Attempt, reason: &str) -> Pending<Job> {
+        let reason = reason.to_owned();
+        self.urgent(move |tx| leases::hand_back(tx, attempt, &reason))
+    }
+
+    /// The worker fell silent past its lease: the job goes back to the queue,
+    /// or ends when it was to be cancelled or has no attempts left.
+    ///
+    /// Errors: [`StoreError::Fenced`].
+    pub fn lease_lost(&self, attempt: Attempt, reason: &str) -> Pending<Job> {
+        let reason = reason.to_owned();
+        self.urgent(move |tx| leases::lost(tx, attempt, &reason))
+    }
+
+    /// Cancels a pending job, or asks the worker that holds it to stop. `by` is
+    /// the name of the API key.
+    pub fn cancel(&self, job: JobId, by: &str) -> Pending<CancelOutcome> {
+        let by = by.to_owned();
+        self.urgent(move |tx| jobs::cancel(tx, job, &by))
+    }
+
+    /// Makes a new job with the order of one that has ended.
+    ///
+    /// Errors: [`StoreError::JobExists`].
+    pub fn retry(&self, retry: Retry) -> Pending<RetryOutcome> {
+        self.inner
+            .writer
+            .send(Class::Growing(0), move |tx| jobs::retry(tx, &retry))
+    }
+}
+
+/// API keys.
+impl Store {
+    /// Remembers a new API key.
+    ///
+    /// Errors: [`StoreError::NameTaken`].
+    pub fn create_key(&self, key: NewKey) -> Pending<KeyRecord> {
+        self.inner
+            .writer
+            .send(Class::Growing(0), move |tx| keys::create(tx, &key))
+    }
+
+    /// Revokes a key for ever. None when there is no such live key.
+    pub fn revoke_key(&self, key: KeyId) -> Pending<Option<KeyRecord>> {
+        self.urgent(move |tx| keys::revoke(tx, key))
+    }
+
+    /// A key was used. Not urgent; the caller tells it once a minute or so.
+    pub fn key_used(&self, key: KeyId) -> Pending<()> {
+        self.lazy(move |tx| keys::used(tx, key))
+    }
+}
+
+impl Store {
+    fn urgent<T, F>(&self, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&writer::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.inner.writer.send(Class::Urgent, work)
+    }
+
+    fn lazy<T, F>(&self, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&writer::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.inner.writer.send(Class::Lazy, work)
+    }
+}

@@ -23,13 +23,20 @@ pub struct TraceContext {
 impl TraceContext {
     /// A new, sampled trace.
     pub fn random() -> Self {
-        Self { trace_id: random(), span_id: random(), flags: SAMPLED }
+        Self {
+            trace_id: random(),
+            span_id: random(),
+            flags: SAMPLED,
+        }
     }
 
     /// A new span in the same trace.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { span_id: random(), ..*self }
+        Self {
+            span_id: random(),
+            ..*self
+        }
     }
 
     /// Reads a `traceparent` header. `None` for anything the standard forbids:
@@ -51,7 +58,11 @@ impl TraceContext {
         let span_id = unhex::<8>(&bytes[36..52])?;
         let [flags] = unhex::<1>(&bytes[53..55])?;
         let valid = dashes && trace_id != [0; 16] && span_id != [0; 8];
-        valid.then_some(Self { trace_id, span_id, flags })
+        valid.then_some(Self {
+            trace_id,
+            span_id,
+            flags,
+        })
     }
 
     /// The trace id as 32 lower-case hex digits.
@@ -67,7 +78,13 @@ impl TraceContext {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-{:02x}", self.trace_hex(), self.span_hex(), self.flags)
+        write!(
+            f,
+            "00-{}-{}-{:02x}",
+            self.trace_hex(),
+            self.span_hex(),
+            self.flags
+        )
     }
 }
 
@@ -83,7 +100,9 @@ fn random<const N: usize>() -> [u8; N] {
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    digits
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
 }
 
 /// Lower-case digits only, as the standard asks.

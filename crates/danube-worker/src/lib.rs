@@ -1,1 +1,24 @@
-//! Claims, runs and reports jobs.
+//! Runs jobs and reports on them, through [`Dispatch`] to whoever hands them out.
+//!
+//! ```text
+//! Worker ── a thread a job ──▶ attempt.rs ── each step ──▶ danube-executor
+//!    ▲                             │  └── output.rs ──▶ danube-joblog (redacted, stored)
+//!    └── stop, drain               └── Dispatch: started, step, finish | hand back
+//! ```
+//!
+//! The worker knows no SQL and no HTTP; inside the master `Dispatch` is a few
+//! calls to the store.
+
+mod attempt;
+mod dispatch;
+mod environment;
+mod output;
+mod place;
+mod source;
+mod verdict;
+mod worker;
+
+pub use dispatch::{Dispatch, ReportError, Work};
+pub use place::{PlaceSettings, Where};
+pub use verdict::Verdict;
+pub use worker::{Busy, NoIsolation, Settings, Worker};

@@ -1,3 +1,50 @@
-//! The `danube` command.
+//! The `danube` command: the server, its client, and jobs without a server.
 
-fn main() {}
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod exit;
+mod failure;
+#[cfg(test)]
+#[path = "../tests/it/golden.rs"]
+mod golden;
+mod interrupt;
+mod nearest;
+mod run;
+mod serve;
+mod telemetry;
+mod terminal;
+
+use std::process::ExitCode;
+
+use cli::Asked;
+use commands::{Task, run::RunArgs};
+use config::Sources;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    // A step's sandbox is this very program started again; it doesn't come back from here.
+    danube_executor::sandbox_main_if_asked();
+    let asked = match cli::parse(std::env::args_os()) {
+        Ok(asked) => asked,
+        // Help or the version was asked for, or the command line is wrong: all is said.
+        Err(answered) => return answered,
+    };
+    match perform(&asked) {
+        Ok(exit) => exit,
+        Err(failure) => failure.tell(&asked.screen),
+    }
+}
+
+fn perform(asked: &Asked) -> Result<ExitCode, Failure> {
+    match asked.task {
+        Task::Master => {
+            let config = config::load(&Sources::with_flags(&asked.matches))?;
+            let telemetry = telemetry::start(&config.log_level, config.log_format)?;
+            serve::serve(config.settings, &telemetry)
+        }
+        Task::Run => run::run(RunArgs::read(&asked.matches, &asked.screen)?),
+        Task::Client(perform) => perform(&asked.matches, &asked.screen),
+    }
+}

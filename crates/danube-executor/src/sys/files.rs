@@ -16,12 +16,20 @@ pub(crate) struct PollFd(libc::pollfd);
 impl PollFd {
     /// Waits for `fd` to have data or to hang up. The caller keeps it open.
     pub(crate) fn readable(fd: BorrowedFd<'_>) -> Self {
-        Self(libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        Self(libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
     }
 
     /// Takes a place in the list but never wakes.
     pub(crate) fn nothing() -> Self {
-        Self(libc::pollfd { fd: -1, events: 0, revents: 0 })
+        Self(libc::pollfd {
+            fd: -1,
+            events: 0,
+            revents: 0,
+        })
     }
 
     /// A read would not block.
@@ -35,11 +43,14 @@ pub(crate) fn poll(fds: &mut [PollFd], deadline: Option<Instant>) -> io::Result<
     loop {
         let wait = deadline.map(|it| it.saturating_duration_since(Instant::now()));
         let timeout = wait.map(timespec);
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let timeout = timeout
+            .as_ref()
+            .map_or(std::ptr::null(), std::ptr::from_ref);
         let count = libc::nfds_t::try_from(fds.len()).expect("a handful of descriptors");
         // SAFETY: `PollFd` is one `pollfd` and nothing else (`repr(transparent)` is
         // checked below), and `count` of them lie at the pointer for the whole call.
-        let result = unsafe { libc::ppoll(fds.as_mut_ptr().cast(), count, timeout, std::ptr::null()) };
+        let result =
+            unsafe { libc::ppoll(fds.as_mut_ptr().cast(), count, timeout, std::ptr::null()) };
         match check(result) {
             Ok(ready) => return Ok(usize::try_from(ready).expect("not negative")),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -82,7 +93,10 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
 
 /// Makes the standard descriptor `number` (0, 1 or 2) mean the same as `from`.
 pub(crate) fn replace_fd(from: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
-    assert!((0..=2).contains(&number), "only the standard descriptors may be replaced");
+    assert!(
+        (0..=2).contains(&number),
+        "only the standard descriptors may be replaced"
+    );
     // SAFETY: the standard library does not own descriptors 0 to 2, so replacing
     // what they mean breaks no `OwnedFd`.
     check(unsafe { libc::dup2(from.as_raw_fd(), number) }).map(|_| ())
@@ -124,7 +138,13 @@ pub(crate) fn mount(
     let target = CString::new(target.as_os_str().as_bytes())?;
     // SAFETY: all four strings end in NUL and live for the whole call.
     let result = unsafe {
-        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast())
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags,
+            data.as_ptr().cast(),
+        )
     };
     check(result).map(|_| ())
 }
@@ -163,8 +183,14 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags =
         libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).expect("two small bits");
     // SAFETY: the kernel reads one `ifreq`, which lives for the whole call.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request)) })
-        .map(|_| ())
+    check(unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            std::ptr::from_ref(&request),
+        )
+    })
+    .map(|_| ())
 }
 
 /// Takes the "immutable" and "append-only" marks from a file. Needs root.
@@ -173,9 +199,21 @@ pub(crate) fn clear_immutable(fd: BorrowedFd<'_>) -> io::Result<()> {
     const MARKS: libc::c_long = 0x20 | 0x10;
     let mut marks: libc::c_long = 0;
     // SAFETY: the kernel writes at most one long to `marks`.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FS_IOC_GETFLAGS, std::ptr::from_mut(&mut marks)) })?;
+    check(unsafe {
+        libc::ioctl(
+            fd.as_raw_fd(),
+            libc::FS_IOC_GETFLAGS,
+            std::ptr::from_mut(&mut marks),
+        )
+    })?;
     marks &= !MARKS;
     // SAFETY: the kernel reads at most one long from `marks`.
-    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FS_IOC_SETFLAGS, std::ptr::from_ref(&marks)) })
-        .map(|_| ())
+    check(unsafe {
+        libc::ioctl(
+            fd.as_raw_fd(),
+            libc::FS_IOC_SETFLAGS,
+            std::ptr::from_ref(&marks),
+        )
+    })
+    .map(|_| ())
 }

@@ -46,12 +46,6 @@ pub(crate) fn become_session_leader() -> io::Result<()> {
     check(unsafe { libc::setsid() }).map(|_| ())
 }
 
-/// The process that started this one; 0 when it is outside our PID namespace.
-pub(crate) fn parent_id() -> libc::pid_t {
-    // SAFETY: takes nothing and cannot fail.
-    unsafe { libc::getppid() }
-}
-
 /// Sends a signal to one process of ours. One that is gone already is no error.
 pub(crate) fn kill(pid: libc::pid_t, signal: libc::c_int) -> io::Result<()> {
     assert!(pid > 1, "0, 1 and negative ids mean many processes");
@@ -65,7 +59,10 @@ pub(crate) fn kill(pid: libc::pid_t, signal: libc::c_int) -> io::Result<()> {
 /// Sends a signal to every process of this PID namespace but ourselves. Only
 /// for its first process: anywhere else it would hit the whole machine.
 pub(crate) fn send_to_all(signal: libc::c_int) {
-    assert!(std::process::id() == 1, "only PID 1 of a namespace may signal everyone");
+    assert!(
+        std::process::id() == 1,
+        "only PID 1 of a namespace may signal everyone"
+    );
     // SAFETY: takes two numbers. It fails only when nobody is left.
     unsafe { libc::kill(-1, signal) };
 }
@@ -111,13 +108,12 @@ pub(crate) enum Waited {
     NoChildren,
 }
 
-/// Collects one ended child; waits for one if `block`.
-pub(crate) fn wait(block: bool) -> io::Result<Waited> {
+/// Collects one ended child, without waiting for one.
+pub(crate) fn wait() -> io::Result<Waited> {
     let mut status = 0;
-    let flags = if block { 0 } else { libc::WNOHANG };
     loop {
         // SAFETY: the kernel writes one int to `status`.
-        match check(unsafe { libc::waitpid(-1, &raw mut status, flags) }) {
+        match check(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) }) {
             Ok(0) => return Ok(Waited::Running),
             Ok(pid) => return Ok(Waited::Ended(pid, status)),
             Err(error) => match error.raw_os_error() {
@@ -137,7 +133,10 @@ pub(crate) fn children_usage() -> io::Result<(Duration, u64)> {
     // SAFETY: the kernel writes one `rusage`.
     check(unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) })?;
     let kibibytes = u64::try_from(usage.ru_maxrss).unwrap_or(0);
-    Ok((duration(usage.ru_utime) + duration(usage.ru_stime), kibibytes.saturating_mul(1024)))
+    Ok((
+        duration(usage.ru_utime) + duration(usage.ru_stime),
+        kibibytes.saturating_mul(1024),
+    ))
 }
 
 fn duration(time: libc::timeval) -> Duration {
@@ -161,5 +160,9 @@ pub(crate) fn execve(
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings.iter().map(|it| it.as_ptr()).chain([std::ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|it| it.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
 }

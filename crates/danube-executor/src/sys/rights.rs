@@ -15,7 +15,10 @@ fn control(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
 /// by the kernel on fork and on a change of rights, so ask after those, and
 /// look whether the parent is still there.
 pub(crate) fn die_with_parent(signal: libc::c_int) -> io::Result<()> {
-    control(libc::PR_SET_PDEATHSIG, libc::c_ulong::try_from(signal).expect("signals are positive"))
+    control(
+        libc::PR_SET_PDEATHSIG,
+        libc::c_ulong::try_from(signal).expect("signals are positive"),
+    )
 }
 
 /// Orphans below this process become its children.
@@ -26,6 +29,12 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
 /// Keeps other processes of the same user from tracing or reading this one.
 pub(crate) fn hide_memory() -> io::Result<()> {
     control(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// Takes back [`hide_memory`], which a change of user does too: our own files
+/// in `/proc` belong to root while it holds.
+pub(crate) fn show_memory() -> io::Result<()> {
+    control(libc::PR_SET_DUMPABLE, 1)
 }
 
 /// From now on no program gains rights by being started: setuid bits do nothing.
@@ -55,7 +64,16 @@ pub(crate) fn clear_capabilities() -> io::Result<()> {
     let sets = [0_u32; 6];
     // SAFETY: the kernel reads the header's two words and, by its version, six
     // words of sets; both live for the whole call.
-    check_long(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }).map(|_| ())
+    check_long(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) })
+        .map(|_| ())
+}
+
+/// The effective uid and gid.
+pub(crate) fn user_and_group() -> (u32, u32) {
+    // SAFETY: takes nothing and cannot fail.
+    let uid = unsafe { libc::geteuid() };
+    // SAFETY: as above.
+    (uid, unsafe { libc::getegid() })
 }
 
 /// Becomes a user without any other group, for good.
@@ -68,14 +86,33 @@ pub(crate) fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     check(unsafe { libc::setresuid(uid, uid, uid) }).map(|_| ())
 }
 
+/// The limits of a single process (or, for processes, of its user).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Resource {
+    CoreBytes,
+    OpenFiles,
+    Processes,
+}
+
 /// Sets the soft and hard limit, but never above the present hard limit, which
 /// only root could raise.
-pub(crate) fn set_limit(resource: libc::__rlimit_resource_t, value: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+pub(crate) fn set_limit(resource: Resource, value: u64) -> io::Result<()> {
+    let resource = match resource {
+        Resource::CoreBytes => libc::RLIMIT_CORE,
+        Resource::OpenFiles => libc::RLIMIT_NOFILE,
+        Resource::Processes => libc::RLIMIT_NPROC,
+    };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the kernel writes one `rlimit`.
     check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
     let value = value.min(limit.rlim_max);
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    let limit = libc::rlimit {
+        rlim_cur: value,
+        rlim_max: value,
+    };
     // SAFETY: the kernel reads one `rlimit`.
     check(unsafe { libc::setrlimit(resource, &raw const limit) }).map(|_| ())
 }

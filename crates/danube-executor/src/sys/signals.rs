@@ -1,13 +1,18 @@
 //! Signals as readable descriptors.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use super::check;
 
-/// Blocks `signals` and returns a non-blocking descriptor to read them from.
-pub(crate) fn block_and_watch(signals: &[libc::c_int]) -> io::Result<std::fs::File> {
-    let set = set_of(signals);
+/// Blocks SIGCHLD and returns a non-blocking descriptor that is readable when
+/// one came.
+pub(crate) fn watch_children() -> io::Result<File> {
+    // An ignored SIGCHLD would have the kernel collect the children.
+    // SAFETY: sets the default, which runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    let set = set_of(&[libc::SIGCHLD]);
     // SAFETY: the kernel reads `set`, which lives for the whole call.
     check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) })?;
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
@@ -17,31 +22,54 @@ pub(crate) fn block_and_watch(signals: &[libc::c_int]) -> io::Result<std::fs::Fi
     Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
 }
 
-/// Takes all waiting signals from the descriptor; says whether `wanted` was among them.
-pub(crate) fn drain_signals(mut from: &std::fs::File, wanted: libc::c_int) -> io::Result<bool> {
-    const RECORD: usize = size_of::<libc::signalfd_siginfo>();
-    let mut found = false;
-    let mut record = [0_u8; RECORD];
+/// Takes all waiting signals from the descriptor.
+pub(crate) fn drain_signals(mut from: &File) -> io::Result<()> {
+    let mut record = [0_u8; size_of::<libc::signalfd_siginfo>()];
     loop {
         match from.read(&mut record) {
-            Ok(RECORD) => {
-                let number = u32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
-                found |= i64::from(number) == i64::from(wanted);
-            }
-            Ok(_) => return Ok(found),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(found),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
         }
+    }
+}
+
+/// Ignores those signals that ask a process to end, and has the kernel collect
+/// ended children.
+pub(crate) fn ignore_polite_signals() {
+    let ignored = [
+        libc::SIGCHLD,
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+    ];
+    for signal in ignored {
+        // SAFETY: ignoring runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 
 /// Every signal back to its default, and none blocked: what a step may expect.
 pub(crate) fn reset_signals() -> io::Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: sets the default, which runs no code of ours. The kernel
-        // refuses it for KILL, STOP and the C library's own, harmlessly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// The kernel's own set of 64 signals.
+    const SET_BYTES: usize = 8;
+    // A kernel `sigaction` at least; all zero means the default.
+    let default = [0_u64; 8];
+    for signal in 1..=SET_BYTES * 8 {
+        // By number, because the C library would leave out those it uses itself.
+        // SAFETY: the kernel reads one action, shorter than `default`, which
+        // runs no code of ours. It refuses KILL and STOP, harmlessly.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                SET_BYTES,
+            )
+        };
     }
     let none = set_of(&[]);
     // SAFETY: the kernel reads `none`, which lives for the whole call.

@@ -2,20 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{API_VERSION, Fields, Limits, Node, Pipeline, Shell, Step};
+use super::{API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step};
 use crate::limits::{
     DURATION_SECONDS_MAX, JOB_DURATION_SECONDS_DEFAULT, SCRIPT_BYTES_MAX, STEPS_MAX,
 };
 use crate::mistake::{Mistake, Mistakes, Source};
-
-/// How the pipeline was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Where {
-    /// In a file with an envelope: the name stands in `metadata`.
-    File,
-    /// In a request: the name stands beside the steps.
-    Request,
-}
 
 const SHELLS: [(&str, Shell); 2] = [("sh", Shell::Sh), ("bash", Shell::Bash)];
 
@@ -91,8 +82,8 @@ fn pipeline(
 ) -> Option<Pipeline> {
     let mut fields = Fields::open(node, pointer, mistakes)?;
     let name = name.or_else(|| fields.require_name("name"));
-    let repository = fields.take_text("repository");
-    let git_ref = fields.take_text("ref");
+    let repository = fields.take_checked("repository", |text| Repository::parse(text).err());
+    let git_ref = fields.take_ref("ref");
     let max_duration_seconds = fields.take_count("max_duration_seconds", DURATION_SECONDS_MAX);
     let parameters = fields.take_variables("parameters");
     let env = fields.take_variables("env");

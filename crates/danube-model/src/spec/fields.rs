@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Node, Value};
+use super::{Node, Value, is_git_ref};
 use crate::limits::{NAME_BYTES_MAX, VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use crate::mistake::{Mistake, Position};
 
@@ -89,17 +89,33 @@ impl<'m> Fields<'m> {
 
     /// Text, a number or a boolean, as text.
     pub fn take_text(&mut self, name: &'static str) -> Option<String> {
+        self.take_checked(name, |_| None)
+    }
+
+    /// The same; `check` says what is wrong with it, if anything.
+    pub fn take_checked(
+        &mut self,
+        name: &'static str,
+        check: impl Fn(&str) -> Option<&'static str>,
+    ) -> Option<String> {
         let node = self.take(name)?;
         let text = self.expect(name, &node, "text", plain_text)?;
-        if text.contains('\0') {
-            self.refuse(
-                name,
-                node.at,
-                "holds a NUL byte, which no program can be given",
-            );
+        let wrong = if text.contains('\0') {
+            Some("holds a NUL byte, which no program can be given")
+        } else {
+            check(&text)
+        };
+        if let Some(why) = wrong {
+            self.refuse(name, node.at, why);
             return None;
         }
         Some(text)
+    }
+
+    /// A branch, tag or commit.
+    pub fn take_ref(&mut self, name: &'static str) -> Option<String> {
+        const RULE: &str = "must be a branch, tag or commit: letters, digits and `._/-+@#`, not beginning with `-`, `/` or `.`, without `..`";
+        self.take_checked(name, |text| (!is_git_ref(text)).then_some(RULE))
     }
 
     /// `true` or `false`.

@@ -7,14 +7,16 @@
 mod check;
 mod document;
 mod fields;
+mod repository;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::{Where, parse_file, read_request};
+pub use check::{parse_file, read_request};
 pub use document::{Node, Value};
 pub use fields::{Fields, is_name, is_variable_name};
+pub use repository::{Repository, is_git_ref};
 
 /// The version of the file format.
 pub const API_VERSION: &str = "danube.dev/v1";
@@ -43,6 +45,32 @@ pub struct Pipeline {
     pub limits: Limits,
     /// At least one; names are unique.
     pub steps: Vec<Step>,
+}
+
+impl Pipeline {
+    /// The parameters of a run: what was given over what is declared.
+    ///
+    /// # Errors
+    /// The names that were given but aren't declared, where any are declared.
+    pub fn with_parameters(
+        &self,
+        given: BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Vec<String>> {
+        let Some(declared) = &self.parameters else {
+            return Ok(given);
+        };
+        let unknown: Vec<String> = given
+            .keys()
+            .filter(|it| !declared.contains_key(*it))
+            .cloned()
+            .collect();
+        if !unknown.is_empty() {
+            return Err(unknown);
+        }
+        let mut all = declared.clone();
+        all.extend(given);
+        Ok(all)
+    }
 }
 
 /// One command of a pipeline.

@@ -52,10 +52,16 @@ impl Filter {
     /// # Errors
     /// Names the first directive that is wrong and says what is allowed.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
-        let mut filter = Self { level: LevelFilter::INFO, loggers: Vec::new() };
+        let mut filter = Self {
+            level: LevelFilter::INFO,
+            loggers: Vec::new(),
+        };
         let mut bare = false;
         for directive in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
-            let wrong = |why| FilterError { directive: directive.chars().take(80).collect(), why };
+            let wrong = |why| FilterError {
+                directive: directive.chars().take(80).collect(),
+                why,
+            };
             if let Some((logger, level)) = directive.split_once('=') {
                 let logger = logger.trim();
                 let known = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
@@ -77,14 +83,19 @@ impl Filter {
                 return Err(wrong("more than 64 loggers"));
             }
         }
-        filter.loggers.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then(a.cmp(b)));
+        filter
+            .loggers
+            .sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then(a.cmp(b)));
         Ok(filter)
     }
 
     /// The loudest level that `target` may write, where `own` are the first parts of
     /// our own loggers' names.
     pub fn level(&self, target: &str, own: &[&str]) -> LevelFilter {
-        let named = self.loggers.iter().find(|(logger, _)| is_under(target, logger));
+        let named = self
+            .loggers
+            .iter()
+            .find(|(logger, _)| is_under(target, logger));
         match named {
             Some((_, level)) => *level,
             None if is_own(target, own) => self.level,
@@ -93,7 +104,10 @@ impl Filter {
     }
 
     fn max_level(&self) -> LevelFilter {
-        self.loggers.iter().map(|(_, level)| *level).fold(self.level, Ord::max)
+        self.loggers
+            .iter()
+            .map(|(_, level)| *level)
+            .fold(self.level, Ord::max)
     }
 }
 
@@ -119,7 +133,9 @@ fn is_under(target: &str, logger: &str) -> bool {
 fn is_own(target: &str, own: &[&str]) -> bool {
     own.iter().any(|name| {
         is_under(target, name)
-            || target.strip_prefix(name).is_some_and(|rest| rest.starts_with(['_', '-']))
+            || target
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['_', '-']))
     })
 }
 
@@ -140,7 +156,7 @@ fn name_of(level: LevelFilter) -> &'static str {
 }
 
 /// The level as it is written in a line.
-pub(crate) fn level_name(level: Level) -> &'static str {
+pub fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
         Level::WARN => "warning",
@@ -160,7 +176,13 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(filter: Filter, own: &'static [&'static str]) -> (Self, LiveHandle) {
         let shared = Arc::new(RwLock::new(filter));
-        (Self { shared: Arc::clone(&shared), own }, LiveHandle(shared))
+        (
+            Self {
+                shared: Arc::clone(&shared),
+                own,
+            },
+            LiveHandle(shared),
+        )
     }
 
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
@@ -176,7 +198,11 @@ impl Live {
 
 impl<S: Subscriber> Layer<S> for Live {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.wants(metadata) { Interest::always() } else { Interest::never() }
+        if self.wants(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
@@ -200,7 +226,10 @@ impl LiveHandle {
     }
 
     pub(crate) fn get(&self) -> Filter {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -241,14 +270,28 @@ mod tests {
             assert_eq!(Filter::parse(text).unwrap().to_string(), "warning");
         }
         assert_eq!(Filter::parse("").unwrap().to_string(), "info");
-        assert_eq!(Filter::parse("a=debug,off").unwrap().to_string(), "off,a=debug");
+        assert_eq!(
+            Filter::parse("a=debug,off").unwrap().to_string(),
+            "off,a=debug"
+        );
     }
 
     #[test]
     fn a_wrong_directive_says_what_is_allowed() {
-        for text in ["loud", "info,x=loud", "info,=debug", "a b=info", "info,debug", "a=info,a=off", "x\n=info"] {
+        for text in [
+            "loud",
+            "info,x=loud",
+            "info,=debug",
+            "a b=info",
+            "info,debug",
+            "a=info,a=off",
+            "x\ny=info",
+        ] {
             let error = Filter::parse(text).unwrap_err().to_string();
-            assert!(error.contains("allowed are off, error, warning, info, debug and trace"), "{error}");
+            assert!(
+                error.contains("allowed are off, error, warning, info, debug and trace"),
+                "{error}"
+            );
             assert!(!error.contains('\n'), "{error}");
         }
         let many: Vec<String> = (0..100).map(|n| format!("l{n}=info")).collect();

@@ -59,13 +59,18 @@ impl Writer {
     pub(crate) fn start(out: Box<dyn Write + Send>, tell: TellDropped) -> io::Result<Self> {
         let writer = Self::unstarted();
         let shared = Arc::clone(&writer.0);
-        thread::Builder::new().name("log-writer".into()).spawn(move || run(&shared, out, &tell))?;
+        thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || run(&shared, out, &tell))?;
         Ok(writer)
     }
 
     fn unstarted() -> Self {
         Self(Arc::new(Shared {
-            state: Mutex::new(State { idle: true, ..State::default() }),
+            state: Mutex::new(State {
+                idle: true,
+                ..State::default()
+            }),
             work: Condvar::new(),
             done: Condvar::new(),
         }))
@@ -74,7 +79,11 @@ impl Writer {
     /// Hands over one line, newline included. A full buffer drops it and counts;
     /// errors may use the reserve.
     pub(crate) fn push(&self, line: &[u8], is_error: bool) {
-        let limit = if is_error { BUFFER_BYTES_MAX } else { BUFFER_BYTES_MAX - RESERVE_BYTES };
+        let limit = if is_error {
+            BUFFER_BYTES_MAX
+        } else {
+            BUFFER_BYTES_MAX - RESERVE_BYTES
+        };
         let mut state = self.0.lock();
         if state.closed || state.waiting.len() + state.writing_bytes + line.len() > limit {
             state.dropped += 1;
@@ -125,7 +134,11 @@ impl Writer {
 
 fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
     let mut batch = Vec::new();
+    // Lost by failed writes: told with the next batch, since trying at once would spin.
+    let mut owed = 0;
     loop {
+        batch.clear();
+        batch.shrink_to(BUFFER_BYTES_KEPT);
         let mut state = shared.lock();
         state.writing_bytes = 0;
         while state.waiting.is_empty() && state.untold == 0 {
@@ -134,25 +147,25 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
             if state.closed {
                 return;
             }
-            state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = shared
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
-        batch.clear();
-        batch.shrink_to(BUFFER_BYTES_KEPT);
         std::mem::swap(&mut batch, &mut state.waiting);
         state.writing_bytes = batch.len();
         let lines = std::mem::take(&mut state.waiting_lines);
-        // What was lost came after what is in this batch.
-        let untold = std::mem::take(&mut state.untold);
+        owed += std::mem::take(&mut state.untold);
         drop(state);
-        if untold > 0 {
-            batch.extend_from_slice(&tell(untold));
+        if owed > 0 {
+            // What was lost came after what is in this batch.
+            batch.extend_from_slice(&tell(owed));
         }
-        if write_all(&mut out, &batch).is_err() {
-            // Nothing to tell it to; the count shows in the metrics and in the next line.
-            let mut state = shared.lock();
-            state.dropped += lines;
-            // Told once something is written again: trying at once would spin.
-            state.untold += if state.waiting.is_empty() { 0 } else { lines + untold };
+        if write_all(&mut out, &batch).is_ok() {
+            owed = 0;
+        } else {
+            owed += lines;
+            shared.lock().dropped += lines;
         }
     }
 }

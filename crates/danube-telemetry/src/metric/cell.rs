@@ -105,7 +105,10 @@ impl FloatCounter {
     }
 
     /// Reads it, in seconds.
-    #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no more than 53 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a sum of seconds needs no more than 53 bits"
+    )]
     pub fn get(&self) -> f64 {
         self.0.load(Relaxed) as f64 / NANOS
     }
@@ -172,7 +175,11 @@ impl Gauge {
 
 impl Cell for Gauge {
     fn new(decl: &'static FamilyDecl) -> Self {
-        Self(AtomicI64::new(if decl.start == Start::WhenSet { UNSET } else { 0 }))
+        Self(AtomicI64::new(if decl.start == Start::WhenSet {
+            UNSET
+        } else {
+            0
+        }))
     }
     fn fits(kind: Kind) -> bool {
         matches!(kind, Kind::Gauge | Kind::Info)
@@ -209,7 +216,11 @@ impl FloatGauge {
 
 impl Cell for FloatGauge {
     fn new(decl: &'static FamilyDecl) -> Self {
-        Self(AtomicU64::new(if decl.start == Start::WhenSet { UNSET_BITS } else { 0 }))
+        Self(AtomicU64::new(if decl.start == Start::WhenSet {
+            UNSET_BITS
+        } else {
+            0
+        }))
     }
     fn fits(kind: Kind) -> bool {
         matches!(kind, Kind::Gauge | Kind::Info)
@@ -240,7 +251,11 @@ impl Histogram {
         if value.is_nan() {
             return;
         }
-        let at = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        let at = self
+            .bounds
+            .iter()
+            .position(|bound| value <= *bound)
+            .unwrap_or(self.bounds.len());
         self.buckets[at].fetch_add(1, Relaxed);
         self.sum.fetch_add(scaled(value, self.scale), Relaxed);
     }
@@ -258,14 +273,28 @@ impl Histogram {
 
 impl Cell for Histogram {
     fn new(decl: &'static FamilyDecl) -> Self {
-        let buckets = (0..=decl.buckets.len()).map(|_| AtomicU64::new(0)).collect();
-        let scale = if decl.unit == "seconds" { NANOS } else { MILLIS };
-        Self { bounds: decl.buckets, buckets, sum: AtomicU64::new(0), scale }
+        let buckets = (0..=decl.buckets.len())
+            .map(|_| AtomicU64::new(0))
+            .collect();
+        let scale = if decl.unit == "seconds" {
+            NANOS
+        } else {
+            MILLIS
+        };
+        Self {
+            bounds: decl.buckets,
+            buckets,
+            sum: AtomicU64::new(0),
+            scale,
+        }
     }
     fn fits(kind: Kind) -> bool {
         kind == Kind::Histogram
     }
-    #[expect(clippy::cast_precision_loss, reason = "a sum needs no more than 53 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a sum needs no more than 53 bits"
+    )]
     fn sample(&self) -> Option<Sample<'_>> {
         let mut total = 0;
         let cumulative = self
@@ -277,7 +306,11 @@ impl Cell for Histogram {
             })
             .collect();
         let sum = self.sum.load(Relaxed) as f64 / self.scale;
-        Some(Sample::Histogram(HistogramSample { bounds: self.bounds, cumulative, sum }))
+        Some(Sample::Histogram(HistogramSample {
+            bounds: self.bounds,
+            cumulative,
+            sum,
+        }))
     }
 }
 
@@ -288,7 +321,11 @@ impl Cell for Histogram {
     reason = "a float cast saturates, and a negative value is 0 here"
 )]
 fn scaled(value: f64, scale: f64) -> u64 {
-    if value.is_finite() { (value * scale).round() as u64 } else { 0 }
+    if value.is_finite() {
+        (value * scale).round() as u64
+    } else {
+        0
+    }
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -76,7 +76,10 @@ pub struct FamilyDecl {
     labels_len: usize,
 }
 
-const NO_LABEL: LabelDecl = LabelDecl { name: "", values: LabelValues::Sparse };
+const NO_LABEL: LabelDecl = LabelDecl {
+    name: "",
+    values: LabelValues::Sparse,
+};
 
 impl FamilyDecl {
     const fn new(kind: Kind, name: &'static str, help: &'static str) -> Self {
@@ -168,7 +171,10 @@ impl FamilyDecl {
     /// Adds a label. More than [`LABELS_MAX`] don't compile.
     #[must_use]
     pub const fn label(mut self, name: &'static str, values: LabelValues) -> Self {
-        assert!(self.labels_len < LABELS_MAX, "a family has at most 5 labels");
+        assert!(
+            self.labels_len < LABELS_MAX,
+            "a family has at most 5 labels"
+        );
         self.labels[self.labels_len] = LabelDecl { name, values };
         self.labels_len += 1;
         self
@@ -181,6 +187,8 @@ impl FamilyDecl {
 
     /// Whether every label value is known beforehand.
     pub fn is_closed(&self) -> bool {
-        self.labels().iter().all(|label| matches!(label.values, LabelValues::Closed(_)))
+        self.labels()
+            .iter()
+            .all(|label| matches!(label.values, LabelValues::Closed(_)))
     }
 }

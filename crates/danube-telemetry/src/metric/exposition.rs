@@ -28,9 +28,10 @@ pub(super) fn encode(registry: &Registry, format: Format, out: &mut String) {
 
 fn header(decl: &FamilyDecl, format: Format, out: &mut String) {
     let (name, kind) = match (format, decl.kind) {
-        (Format::OpenMetrics1, Kind::Counter) => {
-            (decl.name.strip_suffix("_total").unwrap_or(decl.name), "counter")
-        }
+        (Format::OpenMetrics1, Kind::Counter) => (
+            decl.name.strip_suffix("_total").unwrap_or(decl.name),
+            "counter",
+        ),
         (Format::OpenMetrics1, Kind::Info) => {
             (decl.name.strip_suffix("_info").unwrap_or(decl.name), "info")
         }
@@ -58,7 +59,10 @@ fn header(decl: &FamilyDecl, format: Format, out: &mut String) {
 
 /// OpenMetrics allows a unit only where the name ends with it.
 fn has_unit(name: &str, unit: &str) -> bool {
-    !unit.is_empty() && name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_'))
+    !unit.is_empty()
+        && name
+            .strip_suffix(unit)
+            .is_some_and(|rest| rest.ends_with('_'))
 }
 
 fn push(out: &mut String, parts: &[&str]) {
@@ -87,15 +91,19 @@ fn write_series(decl: &FamilyDecl, series: &SeriesRef<'_>, out: &mut String) {
     out.push('\n');
 }
 
-fn write_histogram(
-    name: &str,
-    labels: &str,
-    histogram: &HistogramSample<'_>,
-    out: &mut String,
-) {
+fn write_histogram(name: &str, labels: &str, histogram: &HistogramSample<'_>, out: &mut String) {
     let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
     for (bound, count) in bounds.zip(&histogram.cumulative) {
-        push(out, &[name, "_bucket{", labels, if labels.is_empty() { "" } else { "," }, "le=\""]);
+        push(
+            out,
+            &[
+                name,
+                "_bucket{",
+                labels,
+                if labels.is_empty() { "" } else { "," },
+                "le=\"",
+            ],
+        );
         float(bound, out);
         out.push_str("\"} ");
         whole(*count, out);
@@ -105,7 +113,10 @@ fn write_histogram(
     float(histogram.sum, out);
     out.push('\n');
     write_name(name, "_count", labels, out);
-    whole(histogram.cumulative.last().copied().unwrap_or_default(), out);
+    whole(
+        histogram.cumulative.last().copied().unwrap_or_default(),
+        out,
+    );
     out.push('\n');
 }
 

@@ -14,6 +14,8 @@ use super::registry::Clock;
 pub struct Context {
     /// Where "now" comes from.
     pub clock: Clock,
+    /// Series of a family with open labels, in place of what it declares.
+    pub series_max: Option<usize>,
 }
 
 /// One series as a reader sees it.
@@ -50,7 +52,11 @@ pub trait Family: Clone {
 /// Panics unless `decl` has the kind, closed sets and number of open labels of the type.
 pub(super) fn check<K: ClosedKey, C: Cell>(decl: &'static FamilyDecl, open: usize) {
     let name = decl.name;
-    assert!(C::fits(decl.kind), "{name}: a {:?} can't be held by this cell", decl.kind);
+    assert!(
+        C::fits(decl.kind),
+        "{name}: a {:?} can't be held by this cell",
+        decl.kind
+    );
     let sets: Vec<_> = decl
         .labels()
         .iter()
@@ -59,8 +65,14 @@ pub(super) fn check<K: ClosedKey, C: Cell>(decl: &'static FamilyDecl, open: usiz
             LabelValues::Sparse | LabelValues::Bounded | LabelValues::Expiring => None,
         })
         .collect();
-    assert!(sets == K::SETS, "{name}: the closed labels are not those of the type");
-    assert!(decl.labels().len() - sets.len() == open, "{name}: wrong number of open labels");
+    assert!(
+        sets == K::SETS,
+        "{name}: the closed labels are not those of the type"
+    );
+    assert!(
+        decl.labels().len() - sets.len() == open,
+        "{name}: wrong number of open labels"
+    );
 }
 
 /// Renders the labels of one cell: `open` and the closed values, in declared order.
@@ -97,7 +109,9 @@ struct Cells<C> {
 
 impl<C: Cell> Cells<C> {
     fn new(decl: &'static FamilyDecl, count: usize) -> Arc<Self> {
-        let cells = (0..count).map(|cell| (render(decl, &[], cell), C::new(decl))).collect();
+        let cells = (0..count)
+            .map(|cell| (render(decl, &[], cell), C::new(decl)))
+            .collect();
         Arc::new(Self { decl, cells })
     }
 }

@@ -11,7 +11,9 @@ mod open;
 pub mod process;
 mod registry;
 
-pub use cell::{Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, HistogramSample, Sample};
+pub use cell::{
+    Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, HistogramSample, Sample,
+};
 pub use decl::{FamilyDecl, Kind, LABELS_MAX, LabelDecl, LabelValues, SERIES_MAX, Start};
 pub use family::{Closed, Collect, Context, Family, SeriesRef, Single};
 pub use label::{ClosedKey, LabelEnum, OTHER, pairs};

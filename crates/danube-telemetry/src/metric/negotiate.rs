@@ -31,7 +31,9 @@ pub fn negotiate(accept: &str) -> Format {
         let mut quality = 1.0_f64;
         let mut version = None;
         for part in parts {
-            let Some((key, value)) = part.split_once('=') else { continue };
+            let Some((key, value)) = part.split_once('=') else {
+                continue;
+            };
             let value = value.trim().trim_matches('"');
             match key.trim().to_ascii_lowercase().as_str() {
                 "q" => quality = value.parse().unwrap_or(0.0),
@@ -50,7 +52,11 @@ pub fn negotiate(accept: &str) -> Format {
             _ => {}
         }
     }
-    if openmetrics > 0.0 && openmetrics >= text { Format::OpenMetrics1 } else { Format::Text004 }
+    if openmetrics > 0.0 && openmetrics >= text {
+        Format::OpenMetrics1
+    } else {
+        Format::Text004
+    }
 }
 
 #[cfg(test)]
@@ -72,12 +78,21 @@ mod tests {
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
                 Format::OpenMetrics1,
             ),
-            ("Application/OpenMetrics-Text; Version=\"1.0.0\" ; Q=0.9", Format::OpenMetrics1),
-            ("text/plain;q=0.9,application/openmetrics-text;q=0.5", Format::Text004),
+            (
+                "Application/OpenMetrics-Text; Version=\"1.0.0\" ; Q=0.9",
+                Format::OpenMetrics1,
+            ),
+            (
+                "text/plain;q=0.9,application/openmetrics-text;q=0.5",
+                Format::Text004,
+            ),
             ("application/openmetrics-text;q=0", Format::Text004),
             ("application/openmetrics-text;q=x", Format::Text004),
             ("application/openmetrics-text;q=NaN", Format::Text004),
-            ("application/openmetrics-text;version=0.0.1", Format::Text004),
+            (
+                "application/openmetrics-text;version=0.0.1",
+                Format::Text004,
+            ),
             (";;,,=;q=", Format::Text004),
         ];
         for (accept, format) in cases {

@@ -31,6 +31,7 @@ struct Series<const N: usize, C> {
 struct OpenInner<const N: usize, C> {
     decl: &'static FamilyDecl,
     cells_each: usize,
+    series_max: usize,
     /// Sorted by values: a look-up is a binary search that allocates nothing, and
     /// readers see a fixed order.
     series: RwLock<Vec<Arc<Series<N, C>>>>,
@@ -53,7 +54,9 @@ impl<const N: usize, K: ClosedKey, C: Cell> Open<N, K, C> {
         let values = values.map(cut);
         let found = {
             let series = self.0.series.read().unwrap_or_else(PoisonError::into_inner);
-            find(&series, &values).ok().map(|at| Arc::clone(&series[at].cells))
+            find(&series, &values)
+                .ok()
+                .map(|at| Arc::clone(&series[at].cells))
         };
         Handle(found.unwrap_or_else(|| self.0.add(values)), PhantomData)
     }
@@ -63,11 +66,11 @@ impl<const N: usize, C: Cell> OpenInner<N, C> {
     fn add(&self, mut values: [&str; N]) -> Arc<[C]> {
         let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
         let mut at = find(&series, &values);
-        if at.is_err() && series.len() >= self.decl.series_max {
+        if at.is_err() && series.len() >= self.series_max {
             self.overflow.fetch_add(1, Relaxed);
             // The few sparse values stay, so that splits by them remain right; twice
             // the cap is the end in any case.
-            let all = series.len() >= self.decl.series_max.saturating_mul(2);
+            let all = series.len() >= self.series_max.saturating_mul(2);
             let open = self.decl.labels().iter().filter(|it| !closed(it.values));
             for (value, label) in values.iter_mut().zip(open) {
                 if all || label.values != LabelValues::Sparse {
@@ -101,7 +104,12 @@ fn find<const N: usize, C>(
     series: &[Arc<Series<N, C>>],
     values: &[&str; N],
 ) -> Result<usize, usize> {
-    series.binary_search_by(|it| it.values.iter().map(AsRef::as_ref).cmp(values.iter().copied()))
+    series.binary_search_by(|it| {
+        it.values
+            .iter()
+            .map(AsRef::as_ref)
+            .cmp(values.iter().copied())
+    })
 }
 
 fn cut(value: &str) -> &str {
@@ -121,7 +129,11 @@ impl<const N: usize, C: Cell> Collect for OpenInner<N, C> {
     }
     fn visit(&self, each: &mut dyn FnMut(SeriesRef<'_>)) {
         // A copy of the list, so that a new series never waits for a scrape.
-        let series = self.series.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let series = self
+            .series
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for one in series {
             for (labels, cell) in one.labels.iter().zip(one.cells.iter()) {
                 if let Some(sample) = cell.sample() {
@@ -136,11 +148,12 @@ impl<const N: usize, C: Cell> Collect for OpenInner<N, C> {
 }
 
 impl<const N: usize, K: ClosedKey, C: Cell> Family for Open<N, K, C> {
-    fn new(decl: &'static FamilyDecl, _: &Context) -> Self {
+    fn new(decl: &'static FamilyDecl, context: &Context) -> Self {
         check::<K, C>(decl, N);
         let inner = OpenInner {
             decl,
             cells_each: K::CELLS,
+            series_max: context.series_max.unwrap_or(decl.series_max),
             series: RwLock::default(),
             overflow: AtomicU64::new(0),
         };
@@ -183,6 +196,7 @@ struct Entry<C> {
 
 struct ExpiringInner<C> {
     decl: &'static FamilyDecl,
+    series_max: usize,
     clock: Clock,
     entries: Mutex<BTreeMap<Box<str>, Entry<C>>>,
     overflow: AtomicU64,
@@ -206,10 +220,7 @@ impl<C: Cell> Expiring<C> {
         let mut id = cut(id);
         let mut entries = inner.lock();
         inner.expire(&mut entries);
-        if !entries.contains_key(id)
-            && entries.len() >= inner.decl.series_max
-            && !evict(&mut entries)
-        {
+        if !entries.contains_key(id) && entries.len() >= inner.series_max && !evict(&mut entries) {
             inner.overflow.fetch_add(1, Relaxed);
             id = OTHER;
         }
@@ -222,7 +233,11 @@ impl<C: Cell> Expiring<C> {
         entry.owners += 1;
         entry.done_at = None;
         let cell = Arc::clone(&entry.cell);
-        ExpiringHandle { family: Arc::clone(inner), id: id.into(), cell }
+        ExpiringHandle {
+            family: Arc::clone(inner),
+            id: id.into(),
+            cell,
+        }
     }
 }
 
@@ -255,7 +270,10 @@ impl<C: Cell> Collect for ExpiringInner<C> {
         let series: Vec<_> = {
             let mut entries = self.lock();
             self.expire(&mut entries);
-            entries.values().map(|entry| (entry.labels.clone(), Arc::clone(&entry.cell))).collect()
+            entries
+                .values()
+                .map(|entry| (entry.labels.clone(), Arc::clone(&entry.cell)))
+                .collect()
         };
         for (labels, cell) in &series {
             if let Some(sample) = cell.sample() {
@@ -273,6 +291,7 @@ impl<C: Cell> Family for Expiring<C> {
         check::<(), C>(decl, 1);
         let inner = ExpiringInner {
             decl,
+            series_max: context.series_max.unwrap_or(decl.series_max),
             clock: Arc::clone(&context.clock),
             entries: Mutex::default(),
             overflow: AtomicU64::new(0),

@@ -15,15 +15,28 @@ pub static FAMILIES: [FamilyDecl; 6] = [
         "User and system CPU time of the process.",
     )
     .unit("seconds"),
-    FamilyDecl::gauge("process_resident_memory_bytes", "Resident memory of the process.")
-        .unit("bytes"),
-    FamilyDecl::gauge("process_virtual_memory_bytes", "Virtual memory of the process.")
-        .unit("bytes"),
+    FamilyDecl::gauge(
+        "process_resident_memory_bytes",
+        "Resident memory of the process.",
+    )
+    .unit("bytes"),
+    FamilyDecl::gauge(
+        "process_virtual_memory_bytes",
+        "Virtual memory of the process.",
+    )
+    .unit("bytes"),
     FamilyDecl::gauge("process_open_fds", "Open file descriptors."),
-    FamilyDecl::gauge("process_max_fds", "Most file descriptors the process may open.").when_set(),
-    FamilyDecl::gauge("process_start_time_seconds", "Start of the process, Unix time.")
-        .unit("seconds")
-        .when_set(),
+    FamilyDecl::gauge(
+        "process_max_fds",
+        "Most file descriptors the process may open.",
+    )
+    .when_set(),
+    FamilyDecl::gauge(
+        "process_start_time_seconds",
+        "Start of the process, Unix time.",
+    )
+    .unit("seconds")
+    .when_set(),
 ];
 
 struct Process {
@@ -54,7 +67,10 @@ pub fn register(registry: &Registry) {
 }
 
 impl Process {
-    #[expect(clippy::cast_precision_loss, reason = "ticks of a process stay far below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "ticks of a process stay far below 2^53"
+    )]
     fn read_stat(&self) -> Option<()> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         // The command's name may hold spaces and parentheses: fields start after the last one.
@@ -73,17 +89,24 @@ impl Process {
         self.resident.set_u64(field(24)?.saturating_mul(page));
         let boot = fs::read_to_string("/proc/stat").ok()?;
         let boot = boot.lines().find_map(|line| line.strip_prefix("btime "))?;
-        self.start.set(boot.trim().parse::<f64>().ok()? + field(22)? as f64 / ticks);
+        self.start
+            .set(boot.trim().parse::<f64>().ok()? + field(22)? as f64 / ticks);
         Some(())
     }
 
     fn read_fds(&self) -> Option<()> {
         // The listing itself holds one descriptor open.
-        let open = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1);
+        let open = fs::read_dir("/proc/self/fd")
+            .ok()?
+            .count()
+            .saturating_sub(1);
         self.open_fds.set_u64(u64::try_from(open).ok()?);
         let limits = fs::read_to_string("/proc/self/limits").ok()?;
-        let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-        self.max_fds.set_u64(limit.split_whitespace().next()?.parse().ok()?);
+        let limit = limits
+            .lines()
+            .find_map(|line| line.strip_prefix("Max open files"))?;
+        self.max_fds
+            .set_u64(limit.split_whitespace().next()?.parse().ok()?);
         Some(())
     }
 }

@@ -39,13 +39,17 @@ impl Default for Registry {
 impl Registry {
     /// An empty registry.
     pub fn new() -> Self {
-        Self::with_clock(Arc::new(Instant::now))
+        Self::with(Context {
+            clock: Arc::new(Instant::now),
+            series_max: None,
+        })
     }
 
-    /// An empty registry whose expiring series follow `clock`.
-    pub fn with_clock(clock: Clock) -> Self {
+    /// An empty registry whose families are made with `context`: a test's own clock,
+    /// or another limit on series.
+    pub fn with(context: Context) -> Self {
         Self(Arc::new(Inner {
-            context: Context { clock },
+            context,
             families: RwLock::default(),
             callbacks: RwLock::default(),
             size_bytes: AtomicUsize::new(0),
@@ -89,7 +93,13 @@ impl Registry {
     /// Shows every family to `each`, in the order of registration, after refreshing
     /// what is observed. Every export reads through this.
     pub fn collect(&self, each: &mut dyn FnMut(&dyn Collect)) {
-        for refresh in self.0.callbacks.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for refresh in self
+            .0
+            .callbacks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             // The panic hook has told of it; a scrape must not die of one gauge.
             let _ = catch_unwind(AssertUnwindSafe(refresh));
         }
@@ -113,22 +123,34 @@ impl Registry {
     /// `…_bucket{le="1.0"}`, `…_sum` and `…_count`. `None` when it isn't exported.
     pub fn value(&self, selector: &str) -> Option<f64> {
         let (name, labels) = parse(selector);
-        self.encode(Format::Text004).lines().filter(|line| !line.starts_with('#')).find_map(
-            |line| {
+        self.encode(Format::Text004)
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .find_map(|line| {
                 let (series, value) = line.rsplit_once(' ')?;
                 (parse(series) == (name, labels.clone())).then(|| value.parse().ok())?
-            },
-        )
+            })
     }
 
     fn families(&self) -> Vec<Arc<dyn Collect>> {
-        self.0.families.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .families
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn push(&self, family: Arc<dyn Collect>) {
         let name = family.decl().name;
-        let mut families = self.0.families.write().unwrap_or_else(PoisonError::into_inner);
-        assert!(families.iter().all(|it| it.decl().name != name), "{name} is declared twice");
+        let mut families = self
+            .0
+            .families
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            families.iter().all(|it| it.decl().name != name),
+            "{name} is declared twice"
+        );
         families.push(family);
     }
 }
@@ -166,7 +188,10 @@ impl Collect for Zeros {
                     sum: 0.0,
                 }),
             };
-            each(SeriesRef { labels: &render(decl, &[], cell), sample });
+            each(SeriesRef {
+                labels: &render(decl, &[], cell),
+                sample,
+            });
         }
     }
 }
@@ -181,13 +206,20 @@ impl Collect for Overflow {
         self.decl
     }
     fn visit(&self, each: &mut dyn FnMut(SeriesRef<'_>)) {
-        let Some(inner) = self.families.upgrade() else { return };
+        let Some(inner) = self.families.upgrade() else {
+            return;
+        };
         for family in Registry(inner).families() {
-            let Some(times) = family.overflowed() else { continue };
+            let Some(times) = family.overflowed() else {
+                continue;
+            };
             let mut labels = format!("{}=\"", self.decl.labels()[0].name);
             escape(family.decl().name, &mut labels);
             labels.push('"');
-            each(SeriesRef { labels: &labels, sample: Sample::Counter(times) });
+            each(SeriesRef {
+                labels: &labels,
+                sample: Sample::Counter(times),
+            });
         }
     }
 }

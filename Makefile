@@ -1,0 +1,37 @@
+# The short names of what people do here. `make` lists them.
+
+CARGO ?= cargo
+FAULT_ROUNDS ?= 200
+PROPTEST_CASES ?= 50000
+# Crates with property tests.
+FUZZ_CRATES ?= danube-redact
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench faults fuzz deps
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start a server with an example pipeline, no configuration needed
+	$(CARGO) run --release -- master --demo
+
+test: deps ## Everything CI runs: format, lints, tidy, docs, all tests
+	$(CARGO) --locked xtask ci
+
+lint: ## The quick part of `test`: no test is run
+	$(CARGO) xtask lint
+	@if command -v cargo-deny >/dev/null; then cargo-deny check; else echo "lint: cargo-deny is not installed, its checks are left out"; fi
+
+bench: ## Measure throughput and latency beside the bare loops they can't beat
+	$(CARGO) run --release -p danube-bench
+
+# The list is asked for first: a filter that matches nothing would "pass".
+faults: deps ## Kill, starve and corrupt a server for long (FAULT_ROUNDS=200)
+	@$(CARGO) test -p danube --test it -- faults --include-ignored --list | grep -q ': test$$' || { echo "faults: no such tests in -p danube --test it"; exit 1; }
+	DANUBE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test -p danube --test it -- faults --include-ignored --nocapture --test-threads=1
+
+fuzz: deps ## Run the property tests for long (PROPTEST_CASES=50000)
+	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --release $(addprefix -p ,$(FUZZ_CRATES))
+
+deps: ## Install what the tests need, where it is missing
+	@sh ci/deps.sh

@@ -1,0 +1,9 @@
+//! Real processes in real sandboxes. As root this tests everything; elsewhere
+//! what the kernel allows, and says what it left out.
+
+mod ends;
+mod hook;
+mod leftovers;
+mod limits;
+mod support;
+mod walls;

@@ -1,0 +1,94 @@
+//! Names of a log's files, and reading and writing them at a place.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::layout::TextFile;
+use crate::types::LogError;
+
+/// Longest job id: a UUID takes 36.
+const JOB_BYTES_MAX: usize = 64;
+
+/// The files of one job's log.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    dir: PathBuf,
+    job: String,
+}
+
+impl Paths {
+    pub(crate) fn new(dir: &Path, job: &str) -> Result<Self, LogError> {
+        let fits = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'-';
+        if job.is_empty() || job.len() > JOB_BYTES_MAX || !job.bytes().all(fits) {
+            return Err(LogError::BadName);
+        }
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            job: job.to_owned(),
+        })
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.dir.join(format!("{}.idx", self.job))
+    }
+
+    pub(crate) fn text(&self, file: TextFile) -> PathBuf {
+        match file {
+            TextFile::Head => self.dir.join(format!("{}.log", self.job)),
+            TextFile::Tail(base) => self.dir.join(format!("{}.tail.{base:020}.log", self.job)),
+        }
+    }
+
+    /// Logical offsets of the tail files that are there, in order.
+    pub(crate) fn tails(&self) -> io::Result<Vec<u64>> {
+        let prefix = format!("{}.tail.", self.job);
+        let mut tails = Vec::new();
+        for entry in std::fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            let base: Option<u64> = name
+                .to_str()
+                .and_then(|it| it.strip_prefix(&prefix)?.strip_suffix(".log")?.parse().ok());
+            tails.extend(base);
+        }
+        tails.sort_unstable();
+        Ok(tails)
+    }
+}
+
+/// Opens for reading and writing, for the owner only; makes it if need be.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Reads up to `len` bytes from `at`; fewer only at the end of the file.
+pub(crate) fn read_at(file: &File, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut have = 0;
+    while have < len {
+        match file.read_at(&mut bytes[have..], at + have as u64) {
+            Ok(0) => break,
+            Ok(n) => have += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(have);
+    Ok(bytes)
+}
+
+/// `None` when the file is not there.
+pub(crate) fn open_existing(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

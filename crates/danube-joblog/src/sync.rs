@@ -1,0 +1,157 @@
+//! One thread that makes all open logs durable, at most once a second, and
+//! sleeps without a timer while nothing has been written.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Output is durable this long after it was written, at the latest. One sync a
+/// second costs a disk little even with many logs.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// A file that may have bytes which are not durable yet.
+pub(crate) struct Tracked {
+    pub(crate) file: File,
+    dirty: AtomicBool,
+    errors: Arc<AtomicU64>,
+}
+
+impl Tracked {
+    pub(crate) fn new(file: File, errors: &Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self {
+            file,
+            dirty: AtomicBool::new(false),
+            errors: Arc::clone(errors),
+        })
+    }
+
+    /// Makes the file durable now if it is not.
+    pub(crate) fn sync_now(&self, syncer: &Syncer) -> io::Result<()> {
+        if !self.dirty.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        syncer.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        self.file.sync_data()
+    }
+}
+
+/// The thread, as others see it. Dropping it syncs what is dirty and ends it.
+pub(crate) struct Syncer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    syncs: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    dirty: Vec<Arc<Tracked>>,
+    /// When the first of them became dirty.
+    since: Option<Instant>,
+    stop: bool,
+}
+
+impl Syncer {
+    pub(crate) fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            syncs: AtomicU64::new(0),
+        });
+        let thread = std::thread::Builder::new()
+            .name("joblog-sync".into())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || shared.run()
+            })?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Has `file` synced within a second.
+    pub(crate) fn wrote(&self, file: &Arc<Tracked>) {
+        if file.dirty.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.dirty.push(Arc::clone(file));
+        if state.since.is_none() {
+            state.since = Some(Instant::now());
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Syncs made so far.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.shared.syncs.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported; there is nothing to add here.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut state = self.lock();
+        loop {
+            match state.since {
+                _ if state.stop => break,
+                None => {
+                    state = self
+                        .wake
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner)
+                }
+                Some(since) => {
+                    let left = SYNC_EVERY.saturating_sub(since.elapsed());
+                    if left.is_zero() {
+                        let dirty = std::mem::take(&mut state.dirty);
+                        state.since = None;
+                        drop(state);
+                        self.sync(dirty);
+                        state = self.lock();
+                    } else {
+                        let waited = self.wake.wait_timeout(state, left);
+                        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    }
+                }
+            }
+        }
+        let dirty = std::mem::take(&mut state.dirty);
+        drop(state);
+        self.sync(dirty);
+    }
+
+    fn sync(&self, dirty: Vec<Arc<Tracked>>) {
+        for it in dirty {
+            // A log that was closed meanwhile has been synced by its closing.
+            if it.dirty.swap(false, Ordering::AcqRel) {
+                self.syncs.fetch_add(1, Ordering::Relaxed);
+                if it.file.sync_data().is_err() {
+                    it.errors.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the worker inside the master reports to: the store.
+
+use std::sync::Arc;
+
+use danube_model::{Attempt, Cause, Ended, Step};
+use danube_signals::Signals;
+use danube_store::{Store, StoreError};
+use danube_worker::{Dispatch, ReportError};
+
+use crate::app::Phases;
+use crate::schedule::{Bell, Leases};
+use crate::tell;
+
+/// Turns reports into writes, and durable writes into signals.
+pub(crate) struct LocalDispatch {
+    pub(crate) store: Store,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) phases: Arc<Phases>,
+    pub(crate) signals: Signals,
+}
+
+impl Dispatch for LocalDispatch {
+    // Progress isn't waited for: it rides with the next commit, and the report
+    // at the end holds all of it. Only the store's refusals of the end count.
+
+    fn started(&self, attempt: Attempt, steps: &[Step]) -> Result<(), ReportError> {
+        drop(self.store.started(attempt, steps.to_vec()));
+        // The log is open now: whoever waits for its first byte reads from here.
+        self.phases.touch(attempt.job);
+        Ok(())
+    }
+
+    fn step(&self, attempt: Attempt, index: usize, step: &Step) -> Result<(), ReportError> {
+        drop(self.store.step(attempt, index, step.clone()));
+        Ok(())
+    }
+
+    fn finish(&self, attempt: Attempt, ended: &Ended) -> Result<(), ReportError> {
+        let failed = match ended.cause {
+            Cause::Failed(reason) => Some(reason),
+            _ => None,
+        };
+        let job = self
+            .store
+            .finish(attempt, ended.clone())
+            .wait()
+            .map_err(report_error)?;
+        self.leases.end(attempt);
+        tell::moved(&self.signals, &job, failed);
+        self.phases.touch(attempt.job);
+        Ok(())
+    }
+
+    fn hand_back(&self, attempt: Attempt, reason: &str) -> Result<(), ReportError> {
+        let job = self
+            .store
+            .hand_back(attempt, reason)
+            .wait()
+            .map_err(report_error)?;
+        self.leases.end(attempt);
+        tell::moved(&self.signals, &job, None);
+        self.phases.touch(attempt.job);
+        Ok(())
+    }
+
+    fn freed(&self) {
+        self.bell.ring();
+    }
+}
+
+fn report_error(error: StoreError) -> ReportError {
+    match error {
+        // A refusal will not become a yes: the table of moves has spoken.
+        StoreError::Fenced { .. }
+        | StoreError::Refused(_)
+        | StoreError::NoJob(_)
+        | StoreError::Closed => ReportError::Fenced,
+        other => ReportError::Unavailable(other.to_string()),
+    }
+}

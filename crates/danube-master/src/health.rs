@@ -1,0 +1,225 @@
+//! Whether the master can take work. Checks run beside the requests; probes
+//! read their latest results and cost nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use danube_joblog::JobLogs;
+use danube_signals::{
+    Check, DatabaseUnavailable, DiskKind, HealthCheckFailed, HealthCheckRecovered, HealthStatus,
+    Signals,
+};
+use danube_store::{Store, StoreError};
+use danube_telemetry::LabelEnum;
+
+/// How often the cheap checks run.
+pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the database may take for a read and a write that is rolled back.
+const DATABASE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How often the disk usage is measured: it walks the log directory.
+const USAGE_EVERY: Duration = Duration::from_secs(300);
+
+/// Free bytes under which no job can be accepted any more.
+const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Free share under which the disk is degraded, but still serves.
+const DISK_FREE_RATIO_LOW: f64 = 0.10;
+
+/// The checks that have their part now; the others are `disabled`.
+const CHECKS: [Check; 3] = [Check::Database, Check::Disk, Check::Workers];
+
+/// The latest results.
+pub(crate) struct Health {
+    signals: Signals,
+    results: Mutex<BTreeMap<usize, Found>>,
+    stopping: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    check: Check,
+    status: HealthStatus,
+    failures: u64,
+}
+
+/// What a probe is told.
+pub(crate) struct Report {
+    pub(crate) is_ready: bool,
+    pub(crate) checks: BTreeMap<&'static str, &'static str>,
+}
+
+/// What the checks look at.
+pub(crate) struct Looked {
+    pub(crate) store: Store,
+    pub(crate) logs: JobLogs,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) has_worker: bool,
+}
+
+impl Health {
+    pub(crate) fn new(signals: Signals) -> Self {
+        Self {
+            signals,
+            results: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The latest results, for a probe.
+    pub(crate) fn report(&self) -> Report {
+        let results = self.lock();
+        let mut checks = BTreeMap::new();
+        let mut is_ready = !self.stopping.load(Ordering::Relaxed) && !results.is_empty();
+        for found in results.values() {
+            checks.insert(found.check.as_str(), found.status.as_str());
+            is_ready &= found.status != HealthStatus::Failed;
+        }
+        Report { is_ready, checks }
+    }
+
+    /// The master takes no more work.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// An operation of the store failed: known at once, not at the next round.
+    pub(crate) fn database_failed(&self, error: &StoreError) {
+        self.note(Check::Database, HealthStatus::Failed, &error.to_string());
+    }
+
+    fn note(&self, check: Check, status: HealthStatus, error: &str) {
+        let mut results = self.lock();
+        let before = results.get(&check.index()).copied();
+        let was_bad = before.is_some_and(|it| it.failures > 0);
+        let failures = match status {
+            HealthStatus::Failed | HealthStatus::Degraded => before.map_or(1, |it| it.failures + 1),
+            _ => 0,
+        };
+        results.insert(
+            check.index(),
+            Found {
+                check,
+                status,
+                failures,
+            },
+        );
+        drop(results);
+        let is_news = before.is_none_or(|it| it.status != status);
+        if failures == 0 && was_bad {
+            let consecutive_failures = before.map_or(0, |it| it.failures);
+            self.signals.emit(HealthCheckRecovered {
+                check,
+                status,
+                consecutive_failures,
+            });
+        } else if failures > 0 && (is_news || failures == 3) {
+            self.signals.emit(HealthCheckFailed {
+                check,
+                status,
+                error,
+                consecutive_failures: failures,
+            });
+            if check == Check::Database && is_news {
+                self.signals.emit(DatabaseUnavailable { error });
+            }
+        }
+        self.signals.health(check, status, failures);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Found>> {
+        // Whole after every line that changes it.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One round of all checks, on a thread that may block.
+pub(crate) fn round(health: &Health, looked: &Looked) {
+    for check in CHECKS {
+        let (status, error) = match check {
+            Check::Database => database(&looked.store),
+            Check::Disk => disk(health, looked),
+            _ if looked.has_worker => (HealthStatus::Ok, String::new()),
+            _ => (HealthStatus::Disabled, String::new()),
+        };
+        health.note(check, status, &error);
+    }
+}
+
+fn database(store: &Store) -> (HealthStatus, String) {
+    let started = Instant::now();
+    let answered = store.ping().and_then(|()| store.write_probe().wait());
+    match answered {
+        Ok(()) if started.elapsed() <= DATABASE_DEADLINE => (HealthStatus::Ok, String::new()),
+        Ok(()) => (
+            HealthStatus::Degraded,
+            format!("took {} ms", started.elapsed().as_millis()),
+        ),
+        Err(error) => (HealthStatus::Failed, error.to_string()),
+    }
+}
+
+fn disk(health: &Health, looked: &Looked) -> (HealthStatus, String) {
+    let stat = match rustix::fs::statvfs(&looked.data_dir) {
+        Ok(stat) => stat,
+        Err(error) => return (HealthStatus::Failed, error.to_string()),
+    };
+    let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    let ratio = if stat.f_blocks == 0 {
+        1.0
+    } else {
+        stat.f_bavail as f64 / stat.f_blocks as f64
+    };
+    health.signals.disk_free_ratio.set(ratio);
+    let text = format!("{free_bytes} bytes are free, {:.1} %", ratio * 100.0);
+    if free_bytes < DISK_FREE_BYTES_MIN {
+        (HealthStatus::Failed, text)
+    } else if ratio < DISK_FREE_RATIO_LOW {
+        (HealthStatus::Degraded, text)
+    } else {
+        (HealthStatus::Ok, String::new())
+    }
+}
+
+/// Runs the checks until the task is dropped.
+pub(crate) async fn watch(health: Arc<Health>, looked: Arc<Looked>) {
+    let mut measured: Option<Instant> = None;
+    loop {
+        let (health, looked) = (Arc::clone(&health), Arc::clone(&looked));
+        let measure = measured.is_none_or(|it| it.elapsed() >= USAGE_EVERY);
+        if measure {
+            measured = Some(Instant::now());
+        }
+        let done = tokio::task::spawn_blocking(move || {
+            round(&health, &looked);
+            if measure {
+                usage(&health.signals, &looked);
+            }
+        });
+        if done.await.is_err() {
+            return;
+        }
+        tokio::time::sleep(CHECK_EVERY).await;
+    }
+}
+
+fn usage(signals: &Signals, looked: &Looked) {
+    if let Ok(bytes) = looked.logs.usage_bytes() {
+        signals.disk_usage_bytes.at(DiskKind::Logs).set_u64(bytes);
+    }
+    let files = ["danube.db", "danube.db-wal"];
+    let bytes = files
+        .iter()
+        .filter_map(|it| std::fs::metadata(looked.data_dir.join(it)).ok())
+        .map(|it| it.len())
+        .sum();
+    signals
+        .disk_usage_bytes
+        .at(DiskKind::Database)
+        .set_u64(bytes);
+}

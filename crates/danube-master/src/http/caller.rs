@@ -1,0 +1,127 @@
+//! Who sent the request: extractors that say what a handler needs.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::extract::FromRequestParts;
+use axum::http::{HeaderMap, header, request::Parts};
+use danube_api::{Code, Problem};
+use danube_signals::PermissionDenied;
+
+use super::answer::Refusal;
+use crate::app::{App, Shared};
+use crate::auth::{Caller, Need, SESSION_COOKIE};
+
+/// May look.
+pub(crate) struct Reader;
+/// May submit, cancel and retry.
+pub(crate) struct Doer(pub(crate) Caller);
+/// May manage keys.
+pub(crate) struct Manager;
+
+impl FromRequestParts<Shared> for Reader {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        need(parts, app, Need::Read).map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Shared> for Doer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        need(parts, app, Need::Work).map(Self)
+    }
+}
+
+impl FromRequestParts<Shared> for Manager {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        need(parts, app, Need::Manage).map(|_| Self)
+    }
+}
+
+/// Whoever may see telemetry and documentation: everybody on loopback, and
+/// readers when the server listens on a public address.
+pub(crate) struct Local;
+
+impl FromRequestParts<Shared> for Local {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        if is_loopback(app.settings.listen) {
+            return Ok(Self);
+        }
+        need(parts, app, Need::Read).map(|_| Self)
+    }
+}
+
+/// Whether an address is reached from this machine only.
+pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
+
+fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
+    let Some(caller) = caller(app, &parts.headers) else {
+        let detail = "send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`";
+        return Err(Problem::new(Code::Unauthorized, detail).into());
+    };
+    if caller.may(need) {
+        return Ok(caller);
+    }
+    let action = match need {
+        Need::Read => "read",
+        Need::Work => "write",
+        Need::Manage => "manage keys",
+    };
+    app.signals.emit(PermissionDenied {
+        user: &caller.name,
+        resource: parts.uri.path(),
+        action,
+        kind: None,
+    });
+    let detail = if caller.by_session {
+        "a browser session may only read; use an API key".to_owned()
+    } else {
+        format!(
+            "the key `{}` has the role `{}`, which may not {action}",
+            caller.name,
+            caller.role.as_str()
+        )
+    };
+    Err(Problem::new(Code::Forbidden, detail).into())
+}
+
+/// Who showed a key or a session, if anybody.
+pub(crate) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
+    if let Some(key) = key(headers) {
+        // A wrong key isn't excused by a good cookie.
+        return app.keys.caller(key);
+    }
+    app.sessions.caller(session(headers)?, Instant::now())
+}
+
+fn key(headers: &HeaderMap) -> Option<&str> {
+    if let Some(value) = headers.get("x-api-key") {
+        return value.to_str().ok();
+    }
+    let (scheme, key) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// The session's token from the cookies.
+pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).into_iter();
+    cookies
+        .filter_map(|it| it.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == SESSION_COOKIE)
+        .map(|(_, value)| value)
+}

@@ -1,0 +1,411 @@
+//! Submit, list, read, cancel, retry.
+
+use std::path::Path as FilePath;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use danube_api::{Code, HistoryView, JOBS_PATH, JobList, JobView, Problem, TransitionView};
+use danube_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
+use danube_model::spec::Pipeline;
+use danube_model::{Job, JobId, State as JobState, Trigger};
+use danube_signals::{JobSubmitted, PipelineTriggered};
+use danube_store::{CancelOutcome, Filter, Idempotency, NewJob, Retry, RetryOutcome, Role};
+use danube_telemetry::TraceContext;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::answer::{Answer, bytes, json};
+use super::caller::{Doer, Reader, is_loopback};
+use super::layer::Context;
+use crate::app::{App, Shared, blocking};
+use crate::auth::Caller;
+use crate::pipelines::NoPipeline;
+use crate::submit::{Checked, World, check, is_below};
+use crate::tell;
+
+/// Submits a job.
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call safe to repeat for 24 hours")),
+    responses((status = 202, description = "Accepted, and durable", body = JobView,
+        headers(("Location" = String, description = "Where the job is"))),
+        (status = "4XX", description = "Nothing was changed", body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "The disk is full", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn submit(
+    State(app): State<Shared>,
+    Doer(caller): Doer,
+    Extension(Context(context)): Extension<Context>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer<Response> {
+    let body = bytes(body, app.settings.body_bytes_max)?;
+    let idempotency = idempotency(&headers, &body)?;
+    let value = json(&headers, &body)?;
+    let ask = Ask {
+        body: value,
+        idempotency,
+        trigger: Trigger::Api,
+        context,
+    };
+    let job = accept(&app, &caller, ask).await?;
+    Ok(accepted(job))
+}
+
+/// A submit on its way in.
+pub(crate) struct Ask {
+    /// The parsed body.
+    pub(crate) body: serde_json::Value,
+    /// The client's promise that it is the same request.
+    pub(crate) idempotency: Option<Idempotency>,
+    /// What made it.
+    pub(crate) trigger: Trigger,
+    /// The trace it belongs to.
+    pub(crate) context: TraceContext,
+}
+
+/// Checks and stores a submit; the demo comes this way too.
+pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Job, Problem> {
+    let Ask {
+        body,
+        idempotency,
+        trigger,
+        context,
+    } = ask;
+    let (shared, who) = (app.clone(), caller.clone());
+    let checked = blocking(move || {
+        check(
+            &body,
+            &Surroundings {
+                app: &shared,
+                caller: &who,
+            },
+        )
+    })
+    .await?;
+    let Checked {
+        order,
+        source_type,
+        queue,
+        retry_on_lost,
+    } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
+    let new = NewJob {
+        id: JobId::new(),
+        order,
+        trigger,
+        submitted_by: caller.name.clone(),
+        owner: caller.owner.clone(),
+        trace_id: context.trace_hex(),
+        traceparent: context.child().to_string(),
+        retry_on_lost,
+        queue,
+        idempotency,
+    };
+    let submitted = app
+        .store
+        .submit(new)
+        .await
+        .map_err(|error| app.problem(&error))?;
+    if !submitted.replayed {
+        app.bell.ring();
+        tell_submitted(app, &submitted.job, source_type);
+    }
+    Ok(submitted.job)
+}
+
+fn tell_submitted(app: &App, job: &Job, source_type: &str) {
+    app.signals.emit(JobSubmitted {
+        job_id: &job.id.to_string(),
+        source_type,
+        api_key_name: Some(&job.submitted_by),
+    });
+    app.signals.emit(PipelineTriggered {
+        pipeline: &job.pipeline,
+        trigger_type: job.trigger.as_str(),
+        trigger_ref: job.trigger_ref.as_deref(),
+        user: Some(&job.submitted_by),
+    });
+}
+
+fn accepted(job: Job) -> Response {
+    let location = format!("{JOBS_PATH}/{}", job.id);
+    (
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(JobView::whole(job)),
+    )
+        .into_response()
+}
+
+fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value.to_str().unwrap_or_default().trim();
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+        let detail = format!(
+            "`Idempotency-Key` must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters"
+        );
+        return Err(Problem::new(Code::Malformed, detail));
+    }
+    Ok(Some(Idempotency {
+        key: key.to_owned(),
+        body_sha256: Sha256::digest(body).into(),
+    }))
+}
+
+/// What this caller's submit may refer to.
+struct Surroundings<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+}
+
+impl World for Surroundings<'_> {
+    fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
+        self.app.pipelines.find(name)
+    }
+
+    fn may_clone(&self, path: &FilePath) -> bool {
+        let local_admin = self.caller.role == Role::Admin && is_loopback(self.app.settings.listen);
+        local_admin || is_below(path, &self.app.settings.allow_paths)
+    }
+}
+
+/// What a list may be asked for.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Statuses, separated by commas.
+    status: Option<String>,
+    /// The pipeline's name.
+    pipeline: Option<String>,
+    /// Jobs a page, 1 to 1000; 50 when absent.
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists jobs, newest first.
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", params(ListQuery),
+    responses((status = 200, description = "One page", body = JobList),
+        (status = "4XX", description = "A wrong filter or key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(app): State<Shared>,
+    _: Reader,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Answer<Json<JobList>> {
+    let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
+    let filter = Filter {
+        states: states(query.status.as_deref())?,
+        pipeline: query.pipeline,
+    };
+    let limit = query.limit.unwrap_or(PAGE_JOBS_DEFAULT);
+    if !(1..=PAGE_JOBS_MAX).contains(&limit) {
+        return Err(Problem::new(
+            Code::Malformed,
+            format!("`limit` must be 1 to {PAGE_JOBS_MAX}"),
+        )
+        .into());
+    }
+    let page = app
+        .read(move |store| store.list(&filter, query.cursor.as_deref(), limit))
+        .await?;
+    let jobs = page
+        .items
+        .into_iter()
+        .map(|job| JobView::brief(with_live_log(&app, job)));
+    Ok(Json(JobList {
+        jobs: jobs.collect(),
+        next_cursor: page.next_cursor,
+    }))
+}
+
+fn states(text: Option<&str>) -> Result<Vec<JobState>, Problem> {
+    let words = text
+        .unwrap_or_default()
+        .split(',')
+        .filter(|it| !it.is_empty());
+    words
+        .map(|word| {
+            JobState::parse(word).ok_or_else(|| {
+                let known: Vec<&str> = JobState::ALL.iter().map(|it| it.as_str()).collect();
+                let word: String = word.chars().take(40).collect();
+                Problem::new(
+                    Code::Malformed,
+                    format!(
+                        "`{}` is no status; there are {}",
+                        word.escape_debug(),
+                        known.join(", ")
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+/// Shows one job.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
+    responses((status = 200, description = "The job with its steps", body = JobView),
+        (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn job(
+    State(app): State<Shared>,
+    _: Reader,
+    Path(id): Path<String>,
+) -> Answer<Json<JobView>> {
+    let job = find(&app, &id).await?;
+    Ok(Json(JobView::whole(with_live_log(&app, job))))
+}
+
+/// What happened to a job.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/history", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
+    responses((status = 200, description = "Every transition", body = HistoryView),
+        (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn history(
+    State(app): State<Shared>,
+    _: Reader,
+    Path(id): Path<String>,
+) -> Answer<Json<HistoryView>> {
+    let id = find_id(&app, &id).await?;
+    let transitions = app.read(move |store| store.history(id)).await?;
+    let transitions = transitions.ok_or_else(|| unknown(&id.to_string()))?;
+    Ok(Json(HistoryView {
+        transitions: transitions.into_iter().map(TransitionView::from).collect(),
+    }))
+}
+
+/// Cancels a job: a pending one at once; a running one is stopped by its worker.
+#[utoipa::path(delete, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
+    responses((status = 202, description = "Cancelled, or being stopped", body = JobView),
+        (status = "4XX", description = "Unknown, ended already, or a wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn cancel(
+    State(app): State<Shared>,
+    Doer(caller): Doer,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let id = find_id(&app, &id).await?;
+    let outcome = app
+        .store
+        .cancel(id, &caller.name)
+        .await
+        .map_err(|error| app.problem(&error))?;
+    let job = match outcome {
+        CancelOutcome::Cancelled(job) => {
+            tell::moved(&app.signals, &job, None);
+            app.phases.touch(id);
+            job
+        }
+        CancelOutcome::Asked(job) => {
+            // Not running here yet: whoever starts it looks for the wish first.
+            let _ = app.worker.cancel(id);
+            job
+        }
+        CancelOutcome::AlreadyEnded(job) => {
+            let detail = format!("the job has ended already: {}", job.state);
+            return Err(Problem::new(Code::WrongState, detail).into());
+        }
+        CancelOutcome::NotFound => return Err(unknown(&id.to_string()).into()),
+    };
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(JobView::whole(with_live_log(&app, job))),
+    )
+        .into_response())
+}
+
+/// Runs an ended job again, as a new job.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
+    responses((status = 202, description = "The new job", body = JobView),
+        (status = "4XX", description = "Unknown, not ended, or a wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn retry(
+    State(app): State<Shared>,
+    Doer(caller): Doer,
+    Extension(Context(context)): Extension<Context>,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    let id = find_id(&app, &id).await?;
+    let retry = Retry {
+        job: id,
+        new: JobId::new(),
+        by: caller.name,
+        trace_id: context.trace_hex(),
+        traceparent: context.child().to_string(),
+    };
+    match app
+        .store
+        .retry(retry)
+        .await
+        .map_err(|error| app.problem(&error))?
+    {
+        RetryOutcome::Made(job) => {
+            app.bell.ring();
+            tell_submitted(&app, &job, "retry");
+            Ok(accepted(job))
+        }
+        RetryOutcome::NotEnded(job) => {
+            let detail = format!(
+                "the job hasn't ended: {}; cancel it first, or wait",
+                job.state
+            );
+            Err(Problem::new(Code::WrongState, detail).into())
+        }
+        RetryOutcome::NotFound => Err(unknown(&id.to_string()).into()),
+    }
+}
+
+/// The job with this id or short id.
+pub(crate) async fn find(app: &Shared, id: &str) -> Result<Job, Problem> {
+    let id = find_id(app, id).await?;
+    let job = app.read(move |store| store.job(id)).await?;
+    job.ok_or_else(|| unknown(&id.to_string()))
+}
+
+/// The full id for an id or short id; the job needn't exist for a full one.
+async fn find_id(app: &Shared, text: &str) -> Result<JobId, Problem> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    if !JobId::is_short(text) {
+        return Err(unknown(text));
+    }
+    let short = text.to_ascii_lowercase();
+    let ids = app.read(move |store| store.resolve_short(&short)).await?;
+    match ids.as_slice() {
+        [] => Err(unknown(text)),
+        [id] => Ok(*id),
+        several => {
+            let listed: Vec<String> = several.iter().map(JobId::to_string).collect();
+            Err(Problem::new(
+                Code::Ambiguous,
+                format!("use the full id of one of {}", listed.join(", ")),
+            ))
+        }
+    }
+}
+
+fn unknown(id: &str) -> Problem {
+    let id: String = id.chars().take(40).collect();
+    Problem::new(
+        Code::NotFound,
+        format!("there is no job `{}`", id.escape_debug()),
+    )
+}
+
+/// Fills in what only the log itself knows: how long it is while the job runs,
+/// and after its worker was lost.
+pub(crate) fn with_live_log(app: &App, mut job: Job) -> Job {
+    if let Some(progress) = app.logs.progress(&job.id.to_string()) {
+        job.log_bytes = job.log_bytes.max(progress.borrow().end);
+    } else if job.state.is_terminal() && job.log_complete.is_none() && job.attempt > 0 {
+        // Ended without a report: nobody closed the log, so it says so itself.
+        if let Ok(reader) = app.logs.reader(&job.id.to_string()) {
+            let summary = reader.summary();
+            job.log_bytes = summary.bytes;
+            job.log_complete = Some(summary.complete);
+            job.log_missing_bytes = summary.missing_bytes;
+        }
+    }
+    job
+}

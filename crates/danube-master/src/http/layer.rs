@@ -1,0 +1,105 @@
+//! What every request passes: an id, a trace context, a deadline, a metric.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use danube_api::{Code, Problem};
+use danube_signals::request_span;
+use danube_telemetry::TraceContext;
+use tracing::Instrument;
+
+use super::answer::Refusal;
+use crate::app::Shared;
+use crate::auth::random;
+
+/// How long a handler may take for the head of its answer. Bodies that stream
+/// a log may take for ever.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The route of requests that match none, so that strangers can't make series.
+const NO_ROUTE: &str = "none";
+
+/// The trace context under which a request is served; handlers take it from
+/// the request's extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context(pub(crate) TraceContext);
+
+pub(crate) async fn around(
+    State(app): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|it| it.as_str().to_owned());
+    let context = context(&request);
+    let id = request_id();
+    request.extensions_mut().insert(Context(context));
+    let span = request_span(&id, &context);
+    let answered = tokio::time::timeout(ANSWER_DEADLINE, next.run(request).instrument(span)).await;
+    let mut response = answered.unwrap_or_else(|_| {
+        let seconds = ANSWER_DEADLINE.as_secs();
+        Refusal(Problem::new(
+            Code::TooSlow,
+            format!("no answer within {seconds} s"),
+        ))
+        .into_response()
+    });
+    harden(&mut response, &id);
+    let route = route.as_deref().unwrap_or(NO_ROUTE);
+    app.signals.http_request(
+        method.as_str(),
+        route,
+        response.status().as_u16(),
+        started.elapsed(),
+    );
+    response
+}
+
+/// A child of the caller's trace, or the root of a new one; anything that isn't
+/// exactly a `traceparent` counts as none.
+fn context(request: &Request) -> TraceContext {
+    let sent = request
+        .headers()
+        .get("traceparent")
+        .and_then(|it| it.to_str().ok());
+    match sent.and_then(TraceContext::parse) {
+        Some(parent) => parent.child(),
+        None => TraceContext::random(),
+    }
+}
+
+fn request_id() -> String {
+    format!("{:016x}", u64::from_be_bytes(random::<8>()))
+}
+
+fn harden(response: &mut Response, id: &str) {
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), value);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    let csp = HeaderValue::from_static(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    );
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(csp);
+}

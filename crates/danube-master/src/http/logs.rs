@@ -1,0 +1,240 @@
+//! The log as text: whole, a range, derived, or live.
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use danube_api::{Code, Problem};
+use danube_joblog::{GapReason, LogError};
+use danube_model::Job;
+use futures_util::stream::unfold;
+use serde::Deserialize;
+
+use super::answer::Answer;
+use super::caller::Reader;
+use super::follow::{Follower, Piece};
+use super::jobs::find;
+use super::range::{self, Range};
+use super::text::Derive;
+use crate::app::{Shared, blocking};
+
+/// Where the first byte of the answer stands in the log.
+const LOG_OFFSET: HeaderName = HeaderName::from_static("danube-log-offset");
+
+/// How a log may be asked for.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogQuery {
+    /// `1`: go on until the job ends.
+    follow: Option<String>,
+    /// `1`: put the time in front of each line. Makes a derived text without ranges.
+    timestamps: Option<String>,
+    /// `strip`: without escape codes. Makes a derived text without ranges.
+    ansi: Option<String>,
+    /// Only the output of the step with this name. Makes a derived text without ranges.
+    step: Option<String>,
+    /// Begin at this logical offset; for following.
+    from: Option<u64>,
+}
+
+/// What was asked for, understood.
+struct Wanted {
+    follow: bool,
+    derive: Derive,
+    from: u64,
+    until: Option<u64>,
+}
+
+/// Reads a job's log.
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/logs", tag = "logs", params(("id" = String, Path, description = "Id or short id"), LogQuery,
+        ("Range" = Option<String>, Header, description = "`bytes=…` in logical offsets; not with a derived text")),
+    responses((status = 200, description = "The text; with `follow=1` until the job ends", content_type = "text/plain"),
+        (status = 206, description = "The range", content_type = "text/plain"),
+        (status = "4XX", description = "Unknown, or a wrong range or key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn log(
+    State(app): State<Shared>,
+    _: Reader,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    query: Result<Query<LogQuery>, QueryRejection>,
+) -> Answer<Response> {
+    let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
+    let job = find(&app, &id).await?;
+    let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
+    let wanted = wanted(&query, &job, range)?;
+    if wanted.follow || !wanted.derive.is_plain() || query.step.is_some() {
+        return Ok(streamed(app, &job, wanted)?);
+    }
+    Ok(stored(app, &job, range, wanted).await?)
+}
+
+fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Problem> {
+    let follow = switch("follow", query.follow.as_deref())?;
+    let timestamps = switch("timestamps", query.timestamps.as_deref())?;
+    let strip = match query.ansi.as_deref() {
+        None | Some("keep") => false,
+        Some("strip") => true,
+        Some(_) => {
+            return Err(Problem::new(
+                Code::Malformed,
+                "`ansi` must be `strip` or `keep`",
+            ));
+        }
+    };
+    let asked = query
+        .from
+        .or_else(|| range::start(range).filter(|_| follow))
+        .unwrap_or(0);
+    let (from, until) = match &query.step {
+        None => (asked, None),
+        Some(name) => step_range(job, name)?,
+    };
+    Ok(Wanted {
+        follow,
+        derive: Derive::new(strip, timestamps),
+        from,
+        until,
+    })
+}
+
+fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
+    match value {
+        None | Some("0" | "false") => Ok(false),
+        Some("1" | "true" | "") => Ok(true),
+        Some(_) => Err(Problem::new(
+            Code::Malformed,
+            format!("`{name}` must be 0 or 1"),
+        )),
+    }
+}
+
+fn step_range(job: &Job, name: &str) -> Result<(u64, Option<u64>), Problem> {
+    let step = job.steps.iter().find(|it| it.name == name);
+    let Some(step) = step else {
+        let names: Vec<String> = job
+            .steps
+            .iter()
+            .map(|it| format!("`{}`", it.name))
+            .collect();
+        return Err(Problem::new(
+            Code::NotFound,
+            format!("the job has no such step; there are {}", names.join(", ")),
+        ));
+    };
+    match (step.log_start, step.log_end) {
+        (Some(start), end) => Ok((start, end)),
+        (None, _) => Ok((0, Some(0))),
+    }
+}
+
+/// A text whose length nobody knows yet.
+fn streamed(app: Shared, job: &Job, wanted: Wanted) -> Result<Response, Problem> {
+    let Wanted {
+        follow,
+        derive,
+        from,
+        until,
+    } = wanted;
+    let follower = Follower::new(app, job.id, from, until, follow)?;
+    let mut response = Response::new(body(follower, derive));
+    text_headers(response.headers_mut(), from);
+    Ok(response)
+}
+
+fn body(follower: Follower, derive: Derive) -> Body {
+    Body::from_stream(unfold(Some((follower, derive)), |state| async move {
+        let (mut follower, mut derive) = state?;
+        loop {
+            let bytes = match follower.next().await {
+                Err(problem) => return Some((Err(problem), None)),
+                Ok(Piece::End { .. }) => return None,
+                Ok(Piece::Quiet) => continue,
+                Ok(Piece::Gap { from, to, reason }) => gap_line(from, to, reason).into_bytes(),
+                Ok(Piece::Data { bytes, time_us, .. }) => derive.push(bytes, time_us),
+            };
+            // An empty piece would be taken for the end of the body.
+            if !bytes.is_empty() {
+                return Some((Ok(Bytes::from(bytes)), Some((follower, derive))));
+            }
+        }
+    }))
+}
+
+fn gap_line(from: u64, to: u64, reason: GapReason) -> String {
+    let why = match reason {
+        GapReason::Truncated => "the log's size limit",
+        GapReason::Lost => "a fault",
+    };
+    format!("\n[danube: {} bytes are missing here: {why}]\n", to - from)
+}
+
+/// What the file holds now: with a length, and ranges.
+async fn stored(
+    app: Shared,
+    job: &Job,
+    range: Option<&str>,
+    wanted: Wanted,
+) -> Result<Response, Problem> {
+    let (logs, name) = (app.logs.clone(), job.id.to_string());
+    let opened = blocking(move || logs.reader(&name)).await?;
+    let (size, whole) = match opened {
+        Ok(reader) => (reader.end(), reader.summary().missing_bytes == 0),
+        Err(LogError::NotFound) => (0, true),
+        Err(_) => return Err(Problem::new(Code::Internal, "the job's log can't be read")),
+    };
+    if !whole {
+        // With gaps in it the text has another length than the offsets say.
+        return streamed(
+            app,
+            job,
+            Wanted {
+                until: Some(size),
+                ..wanted
+            },
+        );
+    }
+    let (status, from, until) = match range::parse(range, size) {
+        Range::Whole => (StatusCode::OK, 0, size),
+        Range::Part(from, until) => (StatusCode::PARTIAL_CONTENT, from, until),
+        Range::Outside => return Ok(outside(size)),
+    };
+    let follower = Follower::new(app, job.id, from, Some(until), false)?;
+    let mut response = Response::new(body(follower, wanted.derive));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    text_headers(headers, from);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(until - from));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let text = format!("bytes {from}-{}/{size}", until - 1);
+        headers.insert(
+            header::CONTENT_RANGE,
+            HeaderValue::from_str(&text).expect("digits are a header's value"),
+        );
+    }
+    Ok(response)
+}
+
+fn outside(size: u64) -> Response {
+    let problem = Problem::new(
+        Code::RangeNotSatisfiable,
+        format!("the log has {size} bytes"),
+    );
+    let mut response = axum::response::IntoResponse::into_response(super::answer::Refusal(problem));
+    let text = format!("bytes */{size}");
+    response.headers_mut().insert(
+        header::CONTENT_RANGE,
+        HeaderValue::from_str(&text).expect("digits are a header's value"),
+    );
+    response
+}
+
+fn text_headers(headers: &mut HeaderMap, from: u64) {
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(LOG_OFFSET, HeaderValue::from(from));
+}

@@ -1,0 +1,86 @@
+//! Health, metrics, the API's own description, and what isn't there.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use danube_api::{Code, Problem};
+use danube_model::Timestamp;
+use danube_telemetry::negotiate;
+use serde_json::json;
+
+use super::answer::Refusal;
+use super::caller::Local;
+use super::openapi;
+use crate::app::{Shared, blocking};
+
+/// The process answers; it asks nothing else, so that a broken dependency never
+/// restarts the server.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "The process answers")))]
+pub(crate) async fn health() -> Json<serde_json::Value> {
+    Json(json!({"status": "ok", "timestamp": Timestamp::now()}))
+}
+
+/// Whether the master can take work, from the latest results of its checks.
+#[utoipa::path(get, path = "/health/ready", tag = "health",
+    responses((status = 200, description = "Ready"), (status = 503, description = "Not ready; `checks` says why")))]
+pub(crate) async fn ready(State(app): State<Shared>) -> Response {
+    let report = app.health.report();
+    let (status, word) = if report.is_ready {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
+    let body = json!({"status": word, "checks": report.checks, "timestamp": Timestamp::now()});
+    (status, Json(body)).into_response()
+}
+
+/// The metrics, as Prometheus text or OpenMetrics.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "Prometheus text 0.0.4, or OpenMetrics 1.0 by `Accept`", content_type = "text/plain")))]
+pub(crate) async fn metrics(
+    State(app): State<Shared>,
+    _: Local,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|it| it.to_str().ok())
+        .unwrap_or_default();
+    let format = negotiate(accept);
+    // Encoding walks every series: not on a thread that serves requests.
+    let signals = app.signals.clone();
+    let text = blocking(move || signals.registry().encode(format)).await?;
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health", responses((status = 200, description = "OpenAPI 3.1")))]
+pub(crate) async fn openapi(_: Local) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        openapi::document(),
+    )
+        .into_response()
+}
+
+pub(crate) async fn not_found(uri: Uri) -> Refusal {
+    Problem::new(
+        Code::NotFound,
+        format!("there is nothing at `{}`", shown(&uri)),
+    )
+    .into()
+}
+
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("`{}` doesn't take {method}", shown(&uri)),
+    )
+    .into()
+}
+
+/// The path without its query, which might hold something private.
+fn shown(uri: &Uri) -> String {
+    uri.path().chars().take(200).collect()
+}

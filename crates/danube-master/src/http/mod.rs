@@ -1,0 +1,57 @@
+//! The routes. Handlers check, ask the store and show; they decide nothing.
+
+mod answer;
+mod caller;
+mod follow;
+mod jobs;
+mod keys;
+mod layer;
+mod logs;
+mod meta;
+mod openapi;
+mod pages;
+mod range;
+mod serve;
+mod stream;
+mod text;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{delete, get, post};
+
+use crate::app::Shared;
+
+pub(crate) use jobs::{Ask, accept};
+pub(crate) use openapi::document;
+pub(crate) use serve::serve;
+
+/// Every route of the server.
+pub(crate) fn router(app: Shared) -> Router {
+    let api = Router::new()
+        .route("/jobs", post(jobs::submit).get(jobs::list))
+        .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
+        .route("/jobs/{id}/retry", post(jobs::retry))
+        .route("/jobs/{id}/history", get(jobs::history))
+        .route("/jobs/{id}/logs", get(logs::log))
+        .route("/jobs/{id}/logs/stream", get(stream::stream))
+        .route("/api-keys", post(keys::create).get(keys::list))
+        .route("/api-keys/{id}", delete(keys::revoke))
+        .route("/openapi.json", get(meta::openapi));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/health", get(meta::health))
+        .route("/health/ready", get(meta::ready))
+        .route("/ready", get(meta::ready))
+        .route("/metrics", get(meta::metrics))
+        .route("/", get(pages::jobs))
+        .route("/jobs/{id}", get(pages::job))
+        .route("/login", get(pages::login).post(pages::login_with_key))
+        .route("/logout", post(pages::logout))
+        .route("/style.css", get(pages::style))
+        .fallback(meta::not_found)
+        .method_not_allowed_fallback(meta::method_not_allowed)
+        .layer(DefaultBodyLimit::max(app.settings.body_bytes_max))
+        .layer(middleware::from_fn_with_state(app.clone(), layer::around))
+        .with_state(app)
+}

@@ -1,0 +1,48 @@
+//! The API's description, generated from the handlers and the wire types.
+
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::{Modify, OpenApi};
+
+use super::{jobs, keys, logs, meta, stream};
+
+/// The whole API.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Danube", description = "A self-hosted job server that you can see through.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    paths(
+        jobs::submit, jobs::list, jobs::job, jobs::history, jobs::cancel, jobs::retry,
+        logs::log, stream::stream, keys::create, keys::list, keys::revoke,
+        meta::health, meta::ready, meta::metrics, meta::openapi,
+    ),
+    components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
+    modifiers(&Security),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "health")),
+)]
+struct Document;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer =
+            SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("x-api-key", header);
+        let none: [&str; 0] = [];
+        document.security = Some(vec![
+            SecurityRequirement::new("bearer", none),
+            SecurityRequirement::new("x-api-key", none),
+        ]);
+    }
+}
+
+/// The document as JSON.
+pub(crate) fn document() -> String {
+    Document::openapi()
+        .to_pretty_json()
+        .expect("the document holds nothing but texts")
+}

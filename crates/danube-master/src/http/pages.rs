@@ -1,0 +1,237 @@
+//! The plain pages: jobs, one job and its log, a login. They only read.
+
+use std::time::Instant;
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Form, Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use danube_api::{JobView, Problem};
+use danube_joblog::Chunk;
+use danube_signals::{LoginFailed, LoginSucceeded};
+use danube_store::Filter;
+use serde::Deserialize;
+
+use super::answer::Answer;
+use super::caller::{caller, session};
+use super::jobs::{find, with_live_log};
+use super::text::Derive;
+use crate::app::{App, Shared, blocking};
+use crate::auth::SESSION_COOKIE;
+
+/// Jobs on the first page.
+const JOBS_SHOWN: usize = 50;
+
+/// Bytes of a log that the plain page shows: its end. The rest is behind the
+/// link to the whole text.
+const LOG_BYTES_SHOWN: u64 = 256 * 1024;
+
+#[derive(Template)]
+#[template(path = "jobs.html")]
+struct JobsPage {
+    jobs: Vec<JobView>,
+    is_live: bool,
+}
+
+#[derive(Template)]
+#[template(path = "job.html")]
+struct JobPage {
+    job: JobView,
+    log: String,
+    skipped_bytes: u64,
+    is_live: bool,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage {
+    message: &'static str,
+}
+
+/// The newest jobs.
+pub(crate) async fn jobs(State(app): State<Shared>, headers: HeaderMap) -> Answer<Response> {
+    if caller(&app, &headers).is_none() {
+        return Ok(Redirect::to("/login").into_response());
+    }
+    let page = app
+        .read(|store| store.list(&Filter::default(), None, JOBS_SHOWN))
+        .await?;
+    let jobs: Vec<JobView> = page
+        .items
+        .into_iter()
+        .map(|job| JobView::brief(with_live_log(&app, job)))
+        .collect();
+    let is_live = jobs.iter().any(|job| !ended(job));
+    Ok(render(&JobsPage { jobs, is_live }))
+}
+
+/// One job and the end of its log.
+pub(crate) async fn job(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Answer<Response> {
+    if caller(&app, &headers).is_none() {
+        return Ok(Redirect::to("/login").into_response());
+    }
+    let job = JobView::whole(with_live_log(&app, find(&app, &id).await?));
+    let (log, skipped_bytes) = tail(&app, &job.id).await?;
+    let is_live = !ended(&job);
+    Ok(render(&JobPage {
+        job,
+        log,
+        skipped_bytes,
+        is_live,
+    }))
+}
+
+fn ended(job: &JobView) -> bool {
+    job.state().is_some_and(danube_model::State::is_terminal)
+}
+
+/// The end of a log without escape codes, and how many bytes stand before it.
+async fn tail(app: &App, id: &str) -> Result<(String, u64), Problem> {
+    let (logs, id) = (app.logs.clone(), id.to_owned());
+    let read = blocking(move || {
+        let Ok(mut reader) = logs.reader(&id) else {
+            return (Vec::new(), 0);
+        };
+        let skipped = reader.end().saturating_sub(LOG_BYTES_SHOWN);
+        let (mut at, mut text, mut derive) = (skipped, Vec::new(), Derive::new(true, false));
+        loop {
+            match reader.read_raw(at, 64 * 1024) {
+                Ok(Chunk::Data { offset, bytes, .. }) => {
+                    at = offset + bytes.len() as u64;
+                    text.extend(derive.push(bytes, None));
+                }
+                Ok(Chunk::Gap { to, .. }) => at = to,
+                Ok(Chunk::End { .. }) | Err(_) => return (text, skipped),
+            }
+        }
+    });
+    let (bytes, skipped) = read.await?;
+    // A progress bar's `\r` shows as a new line on this plain page.
+    Ok((
+        String::from_utf8_lossy(&bytes)
+            .replace("\r\n", "\n")
+            .replace('\r', "\n"),
+        skipped,
+    ))
+}
+
+/// What the login page may be given.
+#[derive(Deserialize)]
+pub(crate) struct LoginQuery {
+    /// The token of a one-time link.
+    token: Option<String>,
+}
+
+/// Follows a one-time link, or asks for a key.
+pub(crate) async fn login(
+    State(app): State<Shared>,
+    query: Result<Query<LoginQuery>, QueryRejection>,
+) -> Response {
+    let token = query.ok().and_then(|Query(query)| query.token);
+    let Some(token) = token else {
+        return render(&LoginPage { message: "" });
+    };
+    let session = app.sessions.follow_link(&token, Instant::now());
+    entered(
+        &app,
+        session,
+        "login link",
+        "This link was used or is too old. Start the server again for a new one, or enter an API key.",
+    )
+}
+
+/// The form of the login page.
+#[derive(Deserialize)]
+pub(crate) struct LoginForm {
+    /// An API key.
+    key: String,
+}
+
+/// Begins a session for somebody with a key.
+pub(crate) async fn login_with_key(
+    State(app): State<Shared>,
+    headers: HeaderMap,
+    Form(form): Form<LoginForm>,
+) -> Response {
+    // A form on a foreign page must not log anybody in.
+    let foreign = headers
+        .get("sec-fetch-site")
+        .is_some_and(|it| it != "same-origin" && it != "none");
+    let who = app.keys.caller(form.key.trim()).filter(|_| !foreign);
+    let name = who.as_ref().map_or_else(String::new, |it| it.name.clone());
+    let session = who.map(|who| app.sessions.begin(who, Instant::now()));
+    entered(&app, session, &name, "This isn't a valid key.")
+}
+
+fn entered(app: &App, session: Option<String>, user: &str, refusal: &'static str) -> Response {
+    let Some(token) = session else {
+        app.signals.emit(LoginFailed {
+            user: None,
+            resource: None,
+            action: Some("login"),
+        });
+        let mut response = render(&LoginPage { message: refusal });
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        return response;
+    };
+    app.signals.emit(LoginSucceeded {
+        user,
+        resource: None,
+        action: Some("login"),
+    });
+    let secure = if app
+        .settings
+        .public_url
+        .as_deref()
+        .is_some_and(|it| it.starts_with("https:"))
+    {
+        "; Secure"
+    } else {
+        ""
+    };
+    with_cookie(
+        &format!("{SESSION_COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/{secure}"),
+        "/",
+    )
+}
+
+/// Ends the session.
+pub(crate) async fn logout(State(app): State<Shared>, headers: HeaderMap) -> Response {
+    if let Some(token) = session(&headers) {
+        app.sessions.end(token);
+    }
+    with_cookie(
+        &format!("{SESSION_COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"),
+        "/login",
+    )
+}
+
+/// A page that sets the cookie and leads on by itself: a redirect from a link
+/// in another program would not carry a strict cookie.
+fn with_cookie(cookie: &str, to: &str) -> Response {
+    let mut response = Html(format!("<!doctype html><meta http-equiv=\"refresh\" content=\"0; url={to}\"><a href=\"{to}\">Go on</a>")).into_response();
+    let value = HeaderValue::from_str(cookie).expect("tokens are base64");
+    response.headers_mut().insert(header::SET_COOKIE, value);
+    response
+}
+
+/// The style of all pages.
+pub(crate) async fn style() -> Response {
+    (
+        [(header::CONTENT_TYPE, "text/css; charset=utf-8")],
+        include_str!("../../templates/style.css"),
+    )
+        .into_response()
+}
+
+fn render(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => Html(text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

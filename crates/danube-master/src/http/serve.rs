@@ -1,0 +1,80 @@
+//! Accepts connections, with the limits that keep strangers from holding them.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// How long a client may take to send the head of a request.
+const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Connections at once: followers and room for everybody else.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// Bytes of a connection's read buffer, and so of a request's head.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How long to wait when the system gives no connection (out of descriptors).
+const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// How long open answers may go on after the stop; followers are cut then, and
+/// come back with their offset.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Serves until `stop` is done.
+pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let open = GracefulShutdown::new();
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_BYTES_MAX);
+    tokio::pin!(stop);
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&room).acquire_owned() => permit.expect("the semaphore is never closed"),
+            () = &mut stop => break,
+        };
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    after_failed_accept(&error).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        // Small answers go out at once; a failure only makes them later.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = open.watch(server.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // A client that breaks off is its own affair.
+            let _ = connection.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    // Followers that don't end by themselves are cut at the deadline.
+    let _ = tokio::time::timeout(CLOSE_DEADLINE, open.shutdown()).await;
+}
+
+async fn after_failed_accept(error: &io::Error) {
+    // A connection that was reset before we took it says nothing about us.
+    let theirs = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    );
+    if !theirs {
+        tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! Who was heard of, and when: kept in memory by a clock that never jumps.
+//!
+//! The store knows who holds which job; only how long ago they were heard of
+//! lives here. A master that starts gives every holder a whole lease anew.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use danube_model::{Attempt, JobId};
+
+use super::decide::Lease;
+
+/// The leases that are held now. One entry a running job.
+#[derive(Default)]
+pub(crate) struct Leases {
+    held: Mutex<HashMap<JobId, Lease>>,
+}
+
+impl Leases {
+    /// A lease begins.
+    pub(crate) fn begin(&self, attempt: Attempt, worker: &str, now: Instant) {
+        let lease = Lease {
+            attempt,
+            worker: worker.to_owned(),
+            renewed_at: now,
+        };
+        self.lock().insert(attempt.job, lease);
+    }
+
+    /// A worker was heard of: all that it says it runs goes on.
+    pub(crate) fn renew(&self, attempts: &[Attempt], now: Instant) {
+        let mut held = self.lock();
+        for attempt in attempts {
+            if let Some(lease) = held
+                .get_mut(&attempt.job)
+                .filter(|it| it.attempt.fence == attempt.fence)
+            {
+                lease.renewed_at = now;
+            }
+        }
+    }
+
+    /// A lease is over, one way or the other.
+    pub(crate) fn end(&self, attempt: Attempt) {
+        let mut held = self.lock();
+        if held
+            .get(&attempt.job)
+            .is_some_and(|it| it.attempt.fence == attempt.fence)
+        {
+            held.remove(&attempt.job);
+        }
+    }
+
+    /// Moves every lease on by the time that this process itself slept: a
+    /// machine that was suspended must not blame its workers for it.
+    pub(crate) fn forgive(&self, slept: Duration) {
+        for lease in self.lock().values_mut() {
+            lease.renewed_at += slept;
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Lease> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Lease>> {
+        // Whole after every line that changes it.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_fence_neither_renews_nor_ends_a_lease() {
+        let (leases, start) = (Leases::default(), Instant::now());
+        let new = Attempt {
+            job: JobId::new(),
+            fence: 2,
+            number: 2,
+        };
+        let old = Attempt {
+            fence: 1,
+            number: 1,
+            ..new
+        };
+        leases.begin(new, "w", start);
+        let later = start + Duration::from_secs(5);
+        leases.renew(&[old], later);
+        leases.end(old);
+        assert_eq!(leases.all()[0].renewed_at, start);
+        leases.renew(&[new], later);
+        assert_eq!(leases.all()[0].renewed_at, later);
+        leases.end(new);
+        assert_eq!(leases.all(), []);
+    }
+}

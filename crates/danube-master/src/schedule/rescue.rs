@@ -1,0 +1,74 @@
+//! Takes jobs from workers that are gone.
+
+use std::sync::Arc;
+
+use danube_executor::{Stop, kill_leftovers};
+use danube_model::{Attempt, Job};
+use danube_signals::{JobOrphanRescued, Signals};
+use danube_store::{Leased, Store, StoreError};
+use danube_worker::Worker;
+
+use super::Leases;
+use crate::app::Phases;
+use crate::tell;
+
+/// Takes jobs back.
+pub(crate) struct Rescue {
+    pub(crate) store: Store,
+    pub(crate) worker: Worker,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) phases: Arc<Phases>,
+    pub(crate) signals: Signals,
+}
+
+impl Rescue {
+    /// The worker was silent for longer than its lease.
+    pub(crate) fn from_silence(&self, attempt: Attempt) -> Result<(), StoreError> {
+        let rescued = self
+            .store
+            .lease_lost(attempt, "the worker fell silent")
+            .wait();
+        self.leases.end(attempt);
+        // If it runs here after all, it must not go on under a lost lease.
+        let _ = self.worker.stop(attempt, Stop::Lost);
+        match rescued {
+            Ok(job) => {
+                tell_rescue(&self.signals, &job, attempt, self.worker.id());
+                self.phases.touch(attempt.job);
+            }
+            Err(StoreError::Fenced { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// At a start every lease in the store belongs to a worker that died with the
+/// master before: the directory's lock says that nobody else is alive.
+pub(crate) fn after_restart(store: &Store, signals: &Signals) -> Result<(), StoreError> {
+    for Leased {
+        attempt, worker, ..
+    } in store.leased()?
+    {
+        // Where the kernel didn't kill the job's processes with the old master.
+        let _ = kill_leftovers(&format!("DANUBE_JOB_ID={}", attempt.job));
+        match store
+            .lease_lost(attempt, "the master was restarted while it ran")
+            .wait()
+        {
+            Ok(job) => tell_rescue(signals, &job, attempt, &worker),
+            Err(StoreError::Fenced { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn tell_rescue(signals: &Signals, job: &Job, attempt: Attempt, worker: &str) {
+    signals.emit(JobOrphanRescued {
+        job_id: &job.id.to_string(),
+        worker_id: Some(worker),
+        attempt: u64::from(attempt.number),
+    });
+    tell::moved(signals, job, None);
+}

@@ -1,0 +1,65 @@
+//! What the operator decided, checked: it can't be wrong any more.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that the master is told from outside. `danube`'s configuration
+/// table makes it from flags, environment and file; the defaults stand there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where everything is kept that must survive.
+    pub data_dir: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The operator knows that keys travel in clear on a public address.
+    pub insecure_http: bool,
+    /// The address under which others reach the server, for links.
+    pub public_url: Option<String>,
+    /// Where the pipeline files are.
+    pub pipelines_dir: PathBuf,
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// How long a worker may be silent before its jobs are given to others.
+    pub lease: Duration,
+    /// How long running jobs may go on after SIGTERM, and how long a job's
+    /// processes have between TERM and KILL.
+    pub grace: Duration,
+    /// Jobs that run at once in this process; 0 for a master without a worker.
+    pub jobs_at_once: usize,
+    /// What the steps may use and who they are.
+    pub steps: StepSettings,
+    /// Bytes of a log's head, which is always kept.
+    pub log_head_bytes: u64,
+    /// Bytes of a log in all.
+    pub log_total_bytes: u64,
+    /// Directories from which `file://` repositories may be cloned. On loopback
+    /// the admin key may use any.
+    pub allow_paths: Vec<PathBuf>,
+    /// Take e-mail addresses out of job logs.
+    pub redact_email: bool,
+    /// Make the demo's repository and run its pipeline.
+    pub demo: bool,
+}
+
+/// What every step gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSettings {
+    /// `PATH` of every step.
+    pub path: String,
+    /// First of the uids that jobs run under, one for each job at once, when
+    /// the master is root.
+    pub uid_base: u32,
+    /// Whether steps reach the network.
+    pub network: bool,
+    /// Run jobs even where the kernel allows no isolation at all.
+    pub allow_unisolated: bool,
+    /// Memory of all processes of a step together.
+    pub memory_bytes: Option<u64>,
+    /// Cores of a step.
+    pub cpu_cores: Option<f64>,
+    /// Processes and threads of a step.
+    pub processes: Option<u64>,
+    /// Open files of one process.
+    pub open_files: Option<u64>,
+}

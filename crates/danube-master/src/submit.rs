@@ -1,0 +1,373 @@
+//! From the body of a submit to a checked order. Reads nothing but its
+//! arguments, changes nothing, and finds every mistake in one pass.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use danube_model::limits::{MASKS_MAX, NAME_BYTES_MAX};
+use danube_model::spec::{Fields, Node, Pipeline, Repository, Value, is_name, read_request};
+use danube_model::{Mistake, Order};
+use danube_redact::{Rules, Secrets};
+
+use crate::pipelines::NoPipeline;
+
+/// The queue of jobs that name none.
+const QUEUE_DEFAULT: &str = "default";
+
+/// A checked submit.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// What to do.
+    pub(crate) order: Order,
+    /// `pipeline` or `spec`: how it was asked for.
+    pub(crate) source_type: &'static str,
+    /// The queue to wait in.
+    pub(crate) queue: String,
+    /// Run again when the worker is lost.
+    pub(crate) retry_on_lost: bool,
+}
+
+/// What a submit may refer to.
+pub(crate) trait World {
+    /// The pipeline with this name.
+    fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline>;
+    /// Whether this caller may clone from a directory of this machine.
+    fn may_clone(&self, path: &Path) -> bool;
+}
+
+/// Checks the body of a submit.
+pub(crate) fn check(body: &serde_json::Value, world: &dyn World) -> Result<Checked, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let checked = read(body, world, &mut mistakes);
+    match checked {
+        Some(checked) if mistakes.is_empty() => Ok(checked),
+        _ => Err(mistakes),
+    }
+}
+
+fn read(
+    body: &serde_json::Value,
+    world: &dyn World,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Checked> {
+    let mut fields = Fields::open(Node::from_json(body), "", mistakes)?;
+    let name = fields.take("pipeline");
+    let spec = fields.take("spec");
+    let source_type = if spec.is_some() { "spec" } else { "pipeline" };
+    let git_ref = fields.take_ref("ref");
+    let parameters = fields.take_variables("parameters").unwrap_or_default();
+    let masks = read_masks(&mut fields);
+    let queue = fields.take_checked("queue", |text| {
+        (!is_name(text)).then_some("can't be the name of a queue")
+    });
+    let retry_on_lost = fields.take_bool("retry_on_lost");
+    for later in [
+        "callback_url",
+        "source",
+        "inventory",
+        "credentials",
+        "extra_vars",
+        "options",
+    ] {
+        if let Some(node) = fields.take(later) {
+            fields.refuse(later, node.at, "isn't supported by this version");
+        }
+    }
+    let pipeline = match (name, spec) {
+        (Some(_), Some(_)) => {
+            fields.refuse("spec", None, "and `pipeline` can't both be given");
+            None
+        }
+        (Some(name), None) => named(&mut fields, &name, world),
+        (None, Some(spec)) => read_request(spec, "/spec", fields.mistakes()),
+        (None, None) => {
+            fields.refuse("pipeline", None, "or `spec` must be given");
+            None
+        }
+    };
+    let pipeline = pipeline?;
+    let parameters = with_defaults(&mut fields, &pipeline, parameters);
+    check_repository(&mut fields, &pipeline, source_type, world);
+    let order = Order {
+        git_ref: git_ref.or_else(|| pipeline.git_ref.clone()),
+        parameters,
+        masks,
+        pipeline,
+    };
+    let queue = queue.unwrap_or_else(|| QUEUE_DEFAULT.to_owned());
+    check_names(&mut fields, &order, &queue);
+    fields.end();
+    let retry_on_lost = retry_on_lost.unwrap_or(order.pipeline.retry_on_lost);
+    Some(Checked {
+        order,
+        source_type,
+        queue,
+        retry_on_lost,
+    })
+}
+
+fn named(fields: &mut Fields<'_>, name: &Node, world: &dyn World) -> Option<Pipeline> {
+    let Value::Text(text) = &name.value else {
+        fields.refuse(
+            "pipeline",
+            name.at,
+            &format!("must be text, found {}", name.kind()),
+        );
+        return None;
+    };
+    let why = match world.pipeline(text) {
+        Ok(pipeline) => return Some(pipeline),
+        Err(NoPipeline::Unknown { known, wrong }) => unknown(text, &known, &wrong),
+        Err(NoPipeline::Twice(files)) => {
+            format!("is declared by more than one file: {}", files.join(", "))
+        }
+        Err(NoPipeline::Unreadable(why)) => format!("can't be looked up: {why}"),
+    };
+    fields.refuse("pipeline", name.at, &why);
+    None
+}
+
+fn unknown(name: &str, known: &[String], wrong: &[String]) -> String {
+    /// Names that an error lists before it says "and more".
+    const LISTED_MAX: usize = 20;
+    let mut text = format!(
+        "names no pipeline of this server: `{}`",
+        name.chars()
+            .take(NAME_BYTES_MAX)
+            .collect::<String>()
+            .escape_debug()
+    );
+    if !known.is_empty() {
+        let listed: Vec<String> = known
+            .iter()
+            .take(LISTED_MAX)
+            .map(|it| format!("`{it}`"))
+            .collect();
+        text.push_str(&format!("; there are {}", listed.join(", ")));
+    }
+    for file in wrong.iter().take(LISTED_MAX) {
+        text.push_str(&format!("; a file that can't be used: {file}"));
+    }
+    text
+}
+
+/// Declared parameters get their defaults; undeclared ones are mistakes.
+fn with_defaults(
+    fields: &mut Fields<'_>,
+    pipeline: &Pipeline,
+    given: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let unknown = match pipeline.with_parameters(given) {
+        Ok(all) => return all,
+        Err(unknown) => unknown,
+    };
+    let declared = pipeline.parameters.iter().flat_map(BTreeMap::keys);
+    let allowed: Vec<String> = declared.map(|it| format!("`{it}`")).collect();
+    for name in unknown {
+        let pointer = format!("{}/{name}", fields.below("parameters"));
+        fields.mistakes().push(Mistake {
+            code: "parameter.unknown",
+            pointer,
+            at: None,
+            message: format!("the pipeline has no parameter `{name}`"),
+            help: Some(format!("allowed are {}", allowed.join(", "))),
+        });
+    }
+    BTreeMap::new()
+}
+
+/// `file://` and paths only from where the operator, or the caller's key, allows.
+fn check_repository(
+    fields: &mut Fields<'_>,
+    pipeline: &Pipeline,
+    source_type: &str,
+    world: &dyn World,
+) {
+    let Some(text) = &pipeline.repository else {
+        return;
+    };
+    let Ok(Repository::Local(path)) = Repository::parse(text) else {
+        return;
+    };
+    if !world.may_clone(&path) {
+        let pointer = if source_type == "spec" {
+            "/spec/repository"
+        } else {
+            "/pipeline"
+        };
+        fields.mistakes().push(Mistake {
+            code: "repository.not_allowed",
+            pointer: pointer.to_owned(),
+            at: None,
+            message: "the repository isn't in a directory that jobs may clone from".to_owned(),
+            help: Some("the operator lists such directories in `sources.allow_paths`".to_owned()),
+        });
+    }
+}
+
+/// Values to mask must be ones that the redactor takes; the value itself is
+/// never repeated in an error.
+fn read_masks(fields: &mut Fields<'_>) -> Vec<String> {
+    let list = fields.take_list("mask").unwrap_or_default();
+    if list.len() > MASKS_MAX {
+        fields.refuse("mask", None, &format!("has more than {MASKS_MAX} values"));
+        return Vec::new();
+    }
+    let trial = Secrets::new(Rules::none());
+    let mut masks = Vec::with_capacity(list.len());
+    for (index, node) in list.into_iter().enumerate() {
+        let why = match node.value {
+            Value::Text(text) => match trial.register(text.as_bytes()) {
+                Ok(()) => {
+                    masks.push(text);
+                    continue;
+                }
+                Err(refused) => refused.to_string(),
+            },
+            _ => format!("must be text, found {}", node.kind()),
+        };
+        let pointer = format!("{}/{index}", fields.below("mask"));
+        fields.mistakes().push(Mistake {
+            code: "mask.refused",
+            pointer,
+            at: node.at,
+            message: why,
+            help: None,
+        });
+    }
+    masks
+}
+
+/// Names are shown everywhere, so none may hold a value to be masked.
+fn check_names(fields: &mut Fields<'_>, order: &Order, queue: &str) {
+    let secrets = Secrets::new(Rules::none());
+    for mask in &order.masks {
+        // Each was taken by a trial above.
+        let _ = secrets.register(mask.as_bytes());
+    }
+    let mut refuse = |pointer: String| {
+        fields.mistakes().push(Mistake {
+            code: "mask.in_name",
+            pointer,
+            at: None,
+            message: "holds a value of `mask`, but is shown everywhere".to_owned(),
+            help: Some("give it another name".to_owned()),
+        });
+    };
+    let shown = |text: &str| secrets.redact(text) != text;
+    if shown(&order.pipeline.name) {
+        refuse("/spec/name".to_owned());
+    }
+    if order.git_ref.as_deref().is_some_and(shown) {
+        refuse("/ref".to_owned());
+    }
+    if shown(queue) {
+        refuse("/queue".to_owned());
+    }
+    for (index, step) in order.pipeline.steps.iter().enumerate() {
+        if shown(&step.name) {
+            refuse(format!("/spec/steps/{index}/name"));
+        }
+    }
+}
+
+/// Whether `path` lies in one of `allowed`, with links followed on both sides.
+pub(crate) fn is_below(path: &Path, allowed: &[PathBuf]) -> bool {
+    let Ok(real) = path.canonicalize() else {
+        return false;
+    };
+    allowed
+        .iter()
+        .filter_map(|it| it.canonicalize().ok())
+        .any(|dir| real.starts_with(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use danube_model::spec::parse_file;
+    use serde_json::json;
+
+    use super::*;
+
+    struct One;
+
+    impl World for One {
+        fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
+            let text = "apiVersion: danube.dev/v1\nkind: Pipeline\nmetadata: {name: build}\nspec:\n  parameters: {LEVEL: '1'}\n  retry_on_lost: false\n  steps: [{name: a, run: echo}]\n";
+            let known = parse_file("build.yaml", text).unwrap();
+            if name == "build" {
+                Ok(known)
+            } else {
+                Err(NoPipeline::Unknown {
+                    known: vec![known.name],
+                    wrong: vec![],
+                })
+            }
+        }
+
+        fn may_clone(&self, path: &Path) -> bool {
+            path.starts_with("/srv/open")
+        }
+    }
+
+    /// The pointers of the mistakes.
+    fn check_body(body: serde_json::Value, expected: &[&str]) {
+        let found = match check(&body, &One) {
+            Ok(_) => Vec::new(),
+            Err(mistakes) => mistakes.into_iter().map(|it| it.pointer).collect(),
+        };
+        assert_eq!(found, expected, "{body}");
+    }
+
+    #[test]
+    fn a_named_pipeline_gets_its_defaults() {
+        let checked = check(&json!({"pipeline": "build", "ref": "main"}), &One).unwrap();
+        assert_eq!(checked.order.parameters["LEVEL"], "1");
+        assert_eq!(checked.order.git_ref.as_deref(), Some("main"));
+        assert!(!checked.retry_on_lost);
+        assert_eq!(checked.source_type, "pipeline");
+    }
+
+    #[test]
+    fn every_mistake_is_found_at_once() {
+        let spec = json!({"name": "x", "steps": [{"name": "a"}], "repository": "ext::sh"});
+        check_body(
+            json!({"spec": spec, "mask": ["short", 7], "ref": "-x", "whatever": 1, "source": {}}),
+            &[
+                "/ref",
+                "/mask/0",
+                "/mask/1",
+                "/source",
+                "/spec/repository",
+                "/spec/steps/0/run",
+            ],
+        );
+        check_body(
+            json!({"pipeline": "build", "parameters": {"COLOUR": "red"}, "whatever": 1}),
+            &["/parameters/COLOUR", "/whatever"],
+        );
+    }
+
+    #[test]
+    fn one_of_pipeline_and_spec_is_needed() {
+        check_body(json!({}), &["/pipeline"]);
+        check_body(json!({"pipeline": "build", "spec": {}}), &["/spec"]);
+        check_body(json!({"pipeline": "other"}), &["/pipeline"]);
+        check_body(json!([]), &[""]);
+    }
+
+    #[test]
+    fn local_repositories_need_leave() {
+        let body = |path: &str| json!({"spec": {"name": "x", "repository": path, "steps": [{"name": "a", "run": "true"}]}});
+        check_body(body("file:///srv/open/a.git"), &[]);
+        check_body(body("/etc"), &["/spec/repository"]);
+    }
+
+    #[test]
+    fn a_secret_never_stands_in_a_name_nor_in_the_error() {
+        let body = json!({"spec": {"name": "x", "steps": [{"name": "use hunter2-hunter2", "run": "true"}]}, "mask": ["hunter2-hunter2"]});
+        let mistakes = check(&body, &One).unwrap_err();
+        assert_eq!(mistakes[0].pointer, "/spec/steps/0/name");
+        assert!(!format!("{mistakes:?}").contains("hunter2"));
+    }
+}

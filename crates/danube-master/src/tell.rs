@@ -1,0 +1,65 @@
+//! Tells what became of a job, in the one place where that is known to be
+//! durable and to happen once.
+
+use std::time::Duration;
+
+use danube_model::{FailReason, Job, State};
+use danube_signals::{
+    JobCancelled, JobCompleted, JobFailed, JobResult, JobRetried, JobTimedOut, Signals,
+};
+
+/// The store moved the job after its worker reported or was lost.
+pub(crate) fn moved(signals: &Signals, job: &Job, failed: Option<FailReason>) {
+    let id = job.id.to_string();
+    let reason = job.reason.as_deref();
+    let seconds = job.duration_seconds().map(Duration::from_secs_f64);
+    let status = match job.state {
+        State::Success => JobResult::Success,
+        State::Failure => {
+            signals.emit(JobFailed {
+                job_id: &id,
+                error_type: failed.unwrap_or(FailReason::WorkerLost).as_str(),
+                error_message: reason.unwrap_or_default(),
+                retry_count: u64::from(job.attempt.saturating_sub(1)),
+            });
+            JobResult::Failure
+        }
+        State::Timeout => {
+            signals.emit(JobTimedOut {
+                job_id: &id,
+                step: job
+                    .steps
+                    .iter()
+                    .find(|it| it.status == danube_model::StepStatus::Timeout)
+                    .map(|it| it.name.as_str()),
+                timeout_seconds: seconds.unwrap_or_default(),
+                pipeline: &job.pipeline,
+            });
+            JobResult::Timeout
+        }
+        State::Cancelled => {
+            signals.emit(JobCancelled {
+                job_id: &id,
+                user: None,
+                reason,
+            });
+            JobResult::Cancelled
+        }
+        State::Pending => {
+            signals.emit(JobRetried {
+                job_id: &id,
+                attempt: u64::from(job.attempt) + 1,
+                reason: reason.unwrap_or_default(),
+            });
+            return;
+        }
+        State::Scheduling | State::Running => return,
+    };
+    signals.emit(JobCompleted {
+        job_id: &id,
+        status,
+        duration_seconds: seconds,
+        pipeline: &job.pipeline,
+        max_rss_bytes: job.steps.iter().filter_map(|it| it.max_rss_bytes).max(),
+    });
+}

@@ -1,0 +1,360 @@
+//! A slow redactor that is right by inspection: every rule and every value at
+//! every position of the whole input, in the text as it came and in the visible
+//! text, and the union. The tests here hold the real one against it.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use crate::ansi::{self, ESC, Sequence};
+use crate::class::RunMemo;
+use crate::encode::{self, Needle};
+use crate::matcher::{self, Block, Outcome};
+use crate::redactor::SEQUENCES_BYTES_MAX;
+use crate::rules::RULES;
+use crate::{MASK, Redactor, Rules, Secrets};
+
+/// Values and rules, for both redactors.
+struct Case {
+    rules: Rules,
+    /// By first byte.
+    needles: Vec<Vec<Needle>>,
+    secrets: Secrets,
+}
+
+impl Case {
+    fn new(rules: Rules, values: &[&[u8]]) -> Self {
+        let secrets = Secrets::new(rules);
+        let mut needles = vec![Vec::new(); 256];
+        for value in values {
+            secrets.register_short(value).unwrap();
+            for needle in encode::needles(value.trim_ascii(), |_| true) {
+                needles[usize::from(needle[0])].push(needle);
+            }
+        }
+        Self {
+            rules,
+            needles,
+            secrets,
+        }
+    }
+
+    fn oracle(&self, input: &[u8]) -> Vec<u8> {
+        let mut masked = vec![false; input.len()];
+        for (from, to) in self.ranges(input) {
+            masked[from..to].fill(true);
+        }
+        let (shown, raw) = visible(input);
+        let shown = if raw.len() < input.len() {
+            shown
+        } else {
+            Vec::new()
+        };
+        for (from, to) in self.ranges(&shown) {
+            masked[raw[from]] |= from < to;
+            for at in from + 1..to {
+                let (last, this) = (raw[at - 1], raw[at]);
+                if this - last - 1 <= SEQUENCES_BYTES_MAX {
+                    masked[last..this].fill(true);
+                }
+                masked[this] = true;
+            }
+        }
+        let mut out = Vec::new();
+        for (at, byte) in input.iter().enumerate() {
+            if !masked[at] {
+                out.push(*byte);
+            } else if at == 0 || !masked[at - 1] {
+                out.extend_from_slice(MASK.as_bytes());
+            }
+        }
+        out
+    }
+
+    fn ranges(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
+        let mut ranges = Vec::new();
+        let block = Block { bytes, eof: true };
+        for at in 0..bytes.len() {
+            let rest = &bytes[at..];
+            for needle in &self.needles[usize::from(rest[0])] {
+                if rest.starts_with(needle) {
+                    ranges.push((at, at + needle.len()));
+                }
+            }
+            for rule in RULES.iter().filter(|_| self.rules.builtin) {
+                for keyword in rule.keywords.iter().map(|it| it.as_bytes()) {
+                    if !keyword[0].eq_ignore_ascii_case(&rest[0]) {
+                        continue;
+                    }
+                    let head = &rest[..keyword.len().min(rest.len())];
+                    if head == keyword || (!rule.exact_case && head.eq_ignore_ascii_case(keyword)) {
+                        let mut memo = RunMemo::new();
+                        let found = matcher::match_at(rule, keyword.len(), block, at, &mut memo);
+                        ranges.extend(hit(found));
+                    }
+                }
+            }
+            if self.rules.email && rest[0] == b'@' {
+                ranges.extend(hit(matcher::email_at(block, at, &mut RunMemo::new())));
+            }
+        }
+        ranges
+    }
+}
+
+fn hit(outcome: Outcome) -> Option<(usize, usize)> {
+    match outcome {
+        Outcome::No => None,
+        Outcome::Hit { from, to } => Some((from, to)),
+        other => panic!("{other:?} at the end of the input"),
+    }
+}
+
+fn visible(input: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let (mut shown, mut raw) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    while at < input.len() {
+        if input[at] == ESC
+            && let Sequence::Whole(len) = ansi::sequence_at(&input[at..], true)
+        {
+            at += len;
+            continue;
+        }
+        shown.push(input[at]);
+        raw.push(at);
+        at += 1;
+    }
+    (shown, raw)
+}
+
+const VALUES: &[&[u8]] = &[
+    b"1212345678",
+    b"abcdefgh",
+    b"efghijkl",
+    b"aabaabaabaa",
+    b"hunter2-p",
+    b"hunter2-production-key",
+    b"s3cr3t",
+    b"first line of it\nsecond line\r\nx\nlast line of it",
+    b"p\xc3\xa4ssw\xc3\xb6rd \"x\" 'y' /z\\",
+    b"esc\x1b[1mape\x1b",
+    b"a-long-value-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-0123456789-end",
+    b"\xff\xfe\x00\x01binary\x80",
+];
+
+static CASES: LazyLock<[Case; 4]> = LazyLock::new(|| {
+    [
+        Case::new(Rules::builtin().with_email(), VALUES),
+        Case::new(Rules::builtin().with_email(), &[]),
+        Case::new(Rules::none(), VALUES),
+        Case::new(Rules::builtin(), &VALUES[..5]),
+    ]
+});
+
+/// Pieces from which inputs are put together: whole secrets, their halves, and
+/// what stands around them.
+static PIECES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let texts: &[&str] = &[
+        "\n",
+        "\n",
+        "\r",
+        "\r\n",
+        " ",
+        " ",
+        "  ",
+        ",",
+        ";",
+        "&",
+        "?",
+        "@",
+        "/",
+        ":",
+        "=",
+        "\"",
+        "'",
+        "\\",
+        "\\\"",
+        "]",
+        "}",
+        "-",
+        "--",
+        ".",
+        "\0",
+        "é",
+        "🔒",
+        "a",
+        "ab",
+        "aab",
+        "x",
+        "12",
+        "1",
+        "eyJ",
+        "eyJhbGciOiJIUzI1NiJ9.",
+        "eyJzdWIiOiIxMjM0NTY3ODkwIn0",
+        "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz",
+        "ABCDEFGHIJKLMNOP",
+        "0123456789",
+        "token",
+        "TOKEN=",
+        "password",
+        "Password: ",
+        "\"password\":\"",
+        "\\\"secret\\\":\\\"",
+        "--token ",
+        "--db-password ",
+        "-",
+        "_pass=",
+        "pwd=",
+        "PWD=/home",
+        "api_key=",
+        "api-key: ",
+        "secret=",
+        "token=token=",
+        "authorization: ",
+        "Authorization: Bearer ",
+        "bearer ",
+        "Basic ",
+        "b\"",
+        "$'",
+        "=>",
+        ":=",
+        "://",
+        "https://user:",
+        "https://",
+        "user:pw@host/",
+        "https://abcdefghijklmnopqrstuvwxyz@host",
+        "ghp_",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "github_pat_",
+        "glpat-",
+        "xoxb-",
+        "AKIA",
+        "npm_",
+        "sk_live_",
+        "hooks.slack.com/services/",
+        "joe@example.com",
+        "git@example.com:x",
+        "name@1.2.3",
+        "-----BEGIN ",
+        "-----BEGIN RSA PRIVATE KEY-----\n",
+        "MIIEpAIBAAKCAQEA\n",
+        "-----END RSA PRIVATE KEY-----\n",
+        "-----END",
+        "[redacted]",
+        "[red",
+        "\x1b",
+        "\x1b[",
+        "\x1b[31m",
+        "\x1b[0m",
+        "\x1b[1;2m\x1b[K",
+        "\x1b]0;t\x07",
+        "\x1b]8;;https://u:p@h\x1b\\",
+        "\x1b]0;never ended and longer than the limit",
+        "\x1b(B",
+        "\x1b\\",
+        "\x1b[31m\x1b[32m\x1b[33m\x1b[34m",
+    ];
+    let mut pieces: Vec<Vec<u8>> = texts.iter().map(|it| it.as_bytes().to_vec()).collect();
+    pieces.extend([vec![0xff], vec![0xc3], vec![0x80, 0x80]]);
+    for value in VALUES {
+        for _ in 0..3 {
+            pieces.push(value.to_vec());
+        }
+        pieces.push(value[..value.len() / 2].to_vec());
+        pieces.push(value[value.len() / 2..].to_vec());
+        pieces.push(value[1..].to_vec());
+        let forms: Vec<Needle> = encode::needles(value.trim_ascii(), |_| true)
+            .into_iter()
+            .collect();
+        for form in forms.iter().step_by(3) {
+            pieces.push(form.to_vec());
+            pieces.push(form[..form.len() - 1].to_vec());
+        }
+        // Coloured inside.
+        let middle = value.len() / 3;
+        pieces.push([&value[..middle], b"\x1b[31m", &value[middle..]].concat());
+        pieces.push(
+            [
+                &value[..middle],
+                b"\x1b[31m\x1b[1m\x1b[4m\x1b[5m",
+                &value[middle..],
+            ]
+            .concat(),
+        );
+    }
+    pieces
+});
+
+fn input(genes: &[u16]) -> Vec<u8> {
+    let pieces = genes
+        .iter()
+        .map(|it| &PIECES[usize::from(*it) % PIECES.len()]);
+    pieces.flatten().copied().collect()
+}
+
+/// One way to feed an input: sizes of the writes (0: flush instead), and a line
+/// limit.
+fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], line_limit: usize) -> Vec<u8> {
+    let mut redactor = Redactor::with_line_limit(secrets, line_limit);
+    let mut out = Vec::new();
+    let mut rest = input;
+    for cut in cuts.iter().cycle().take(input.len() * 2) {
+        let (now, then) = rest.split_at(usize::from(*cut).min(rest.len()));
+        rest = then;
+        if *cut == 0 {
+            redactor.flush_partial(&mut out);
+        } else {
+            redactor.push(now, &mut out);
+        }
+    }
+    redactor.push(rest, &mut out);
+    redactor.finish(&mut out);
+    assert_eq!(redactor.held_bytes(), 0);
+    out
+}
+
+fn check(case: &Case, input: &[u8], cuts: &[u8], line_limit: usize) {
+    let expected = case.oracle(input);
+    let found = redact(&case.secrets, input, cuts, line_limit);
+    assert!(
+        found == expected,
+        "input {:?}\ncuts {cuts:?} limit {line_limit}\nexpected {:?}\nfound    {:?}",
+        String::from_utf8_lossy(input),
+        String::from_utf8_lossy(&expected),
+        String::from_utf8_lossy(&found),
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_split_and_any_flush_give_what_the_oracle_gives(
+        genes in prop::collection::vec(any::<u16>(), 0..14),
+        cuts in prop::collection::vec(0u8..24, 1..8),
+        case in 0usize..4,
+        limit in prop::sample::select(vec![8usize, 40, 64 * 1024]),
+    ) {
+        check(&CASES[case], &input(&genes), &cuts, limit);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn single_bytes_with_a_flush_after_each_give_the_same(
+        genes in prop::collection::vec(any::<u16>(), 0..10),
+        case in 0usize..4,
+    ) {
+        check(&CASES[case], &input(&genes), &[1, 0], 64 * 1024);
+    }
+
+    #[test]
+    fn random_bytes_without_a_secret_pass_unchanged(
+        bytes in prop::collection::vec(0x80u8..=0xff, 0..200),
+        cuts in prop::collection::vec(0u8..24, 1..8),
+    ) {
+        prop_assert_eq!(redact(&CASES[0].secrets, &bytes, &cuts, 64), bytes);
+    }
+}

@@ -1,0 +1,136 @@
+//! Facts about the server itself: its life, who comes in, its health, its database.
+
+use super::fact;
+use super::value::Millis;
+use crate::labels::{Check, DbOperation, DeniedResource, HealthStatus, LoginResult};
+
+/// From this failure in a row on, a failed check is an error.
+const FAILURES_OF_AN_ERROR: u64 = 3;
+
+fact! {
+    /// The server answers on its address.
+    MasterReady<'a> = "master_ready", INFO, "danube.master";
+    {
+        address: &'a str,
+        pid: u32,
+        version: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The server was asked to stop and begins to drain.
+    MasterStopping<'a> = "master_stopping", INFO, "danube.master";
+    {
+        /// The signal's name, or who asked.
+        reason: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// Someone logged in.
+    LoginSucceeded<'a> = "login_succeeded", INFO, "danube.auth";
+    {
+        user: &'a str,
+        resource: Option<&'a str>,
+        action: Option<&'a str>,
+    }
+    also {}
+    metrics |_, signals| {
+        signals.auth_logins_total.at(LoginResult::Success).inc();
+    }
+}
+
+fact! {
+    /// Someone could not log in.
+    LoginFailed<'a> = "login_failed", WARN, "danube.auth";
+    {
+        /// Who they said they are, where they said it.
+        user: Option<&'a str>,
+        resource: Option<&'a str>,
+        action: Option<&'a str>,
+    }
+    also {}
+    metrics |_, signals| {
+        signals.auth_logins_total.at(LoginResult::Failure).inc();
+    }
+}
+
+fact! {
+    /// Someone known was not allowed to do something.
+    PermissionDenied<'a> = "permission_denied", WARN, "danube.auth";
+    {
+        user: &'a str,
+        resource: &'a str,
+        action: &'a str,
+    }
+    also {
+        /// What the resource is, where the metric knows its kind; a job counts as its
+        /// pipeline.
+        kind: Option<DeniedResource>,
+    }
+    metrics |fact, signals| {
+        if let Some(kind) = fact.kind {
+            signals.auth_permission_denied_total.at(kind).inc();
+        }
+    }
+}
+
+fact! {
+    /// A health check failed.
+    HealthCheckFailed<'a> = "health_check_failed", WARN, "danube.health",
+        error when "from the 3rd in a row"
+        if |fact| fact.consecutive_failures >= FAILURES_OF_AN_ERROR;
+    {
+        check: Check,
+        status: HealthStatus,
+        error: &'a str,
+        consecutive_failures: u64,
+    }
+    also {}
+    metrics |fact, signals| {
+        signals.health(fact.check, fact.status, fact.consecutive_failures);
+    }
+}
+
+fact! {
+    /// A health check that had failed is well again.
+    HealthCheckRecovered = "health_check_recovered", INFO, "danube.health";
+    {
+        check: Check,
+        status: HealthStatus,
+        /// How many failures there were.
+        consecutive_failures: u64,
+    }
+    also {}
+    metrics |fact, signals| {
+        signals.health(fact.check, fact.status, 0);
+    }
+}
+
+fact! {
+    /// The database can't be read or written.
+    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store";
+    {
+        error: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// An SQL statement was run. Called from SQLite's hook for every statement.
+    SqlQuery = "sql_query", DEBUG, "danube.store";
+    {
+        operation: DbOperation,
+        duration_ms: Millis,
+    }
+    also {}
+    metrics |fact, signals| {
+        signals.db_queries_total.at(fact.operation).inc();
+        signals.db_query_duration_seconds.at(fact.operation).observe_duration(fact.duration_ms.0);
+    }
+}

@@ -1,0 +1,148 @@
+//! The handle that every part holds: emits facts and stands for the families.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use danube_telemetry::metric::{Clock, Context, process};
+use danube_telemetry::{LogHandle, Registry};
+
+use crate::fact::Fact;
+use crate::families::{Families, OVERFLOW};
+use crate::labels::{Check, DroppedSignal, HealthStatus};
+use crate::not_yet;
+
+/// What build is running.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildInfo<'a> {
+    /// Version of the package.
+    pub version: &'a str,
+    /// Commit it was built from, or `unknown`.
+    pub commit: &'a str,
+}
+
+impl Default for BuildInfo<'static> {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: "unknown",
+        }
+    }
+}
+
+/// Limits of the metrics, and their clock.
+#[derive(Clone)]
+pub struct Limits {
+    /// Series of each family with open labels; 1,000 where nothing is said.
+    pub series_max: Option<usize>,
+    /// Where "now" comes from for series that expire; a test gives its own.
+    pub clock: Clock,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            series_max: None,
+            clock: Arc::new(Instant::now),
+        }
+    }
+}
+
+struct Inner {
+    registry: Registry,
+    families: Families,
+}
+
+/// Everything Danube tells goes through this. Cloning it is cheap and gives the same
+/// families; it stands for [`Families`]: `signals.active_jobs.set(3)`.
+#[derive(Clone)]
+pub struct Signals(Arc<Inner>);
+
+impl Deref for Signals {
+    type Target = Families;
+    fn deref(&self) -> &Families {
+        &self.0.families
+    }
+}
+
+impl Signals {
+    /// Makes all families, each at its start.
+    pub fn new(build: BuildInfo<'_>, limits: Limits) -> Self {
+        let Limits { series_max, clock } = limits;
+        let registry = Registry::with(Context { clock, series_max });
+        let families = Families::new(&registry);
+        families
+            .build_info
+            .with([build.version, build.commit])
+            .set(1);
+        registry.add_overflow(&OVERFLOW[0].0);
+        process::register(&registry);
+        for (decl, _) in not_yet::FAMILIES {
+            registry.add_zeros(decl);
+        }
+        Self(Arc::new(Inner { registry, families }))
+    }
+
+    /// Tells a fact: moves its metrics, then writes its line.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a fact is made where it is told"
+    )]
+    pub fn emit(&self, fact: impl Fact) {
+        fact.emit(self);
+    }
+
+    /// What a scrape reads.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// Shows the log's lost lines in `danube_telemetry_dropped_total`.
+    pub fn watch_log(&self, log: &LogHandle) {
+        let dropped = self.telemetry_dropped_total.clone();
+        let log = log.clone();
+        self.registry()
+            .on_collect(move || dropped.at(DroppedSignal::Log).mirror(log.dropped()));
+    }
+
+    /// Records an HTTP request. `route` is the template (`/api/v1/jobs/{id}`), never the
+    /// path; an unknown method counts as `OTHER`, an impossible status as `000`.
+    pub fn http_request(&self, method: &str, route: &str, status: u16, time: Duration) {
+        const METHODS: [&str; 9] = [
+            "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
+        ];
+        let method = METHODS
+            .into_iter()
+            .find(|known| *known == method)
+            .unwrap_or("OTHER");
+        let status = if (100..=599).contains(&status) {
+            status
+        } else {
+            0
+        };
+        // Three digits on the stack: this runs for every request.
+        let digits = [status / 100, status / 10 % 10, status % 10]
+            .map(|digit| b'0' + u8::try_from(digit).expect("one digit"));
+        let status = std::str::from_utf8(&digits).expect("digits are ASCII");
+        self.http_request_duration_seconds
+            .with([method, route, status])
+            .observe_duration(time);
+    }
+
+    /// Records the result of a health check; one that is disabled isn't shown.
+    pub fn health(&self, check: Check, status: HealthStatus, consecutive_failures: u64) {
+        let shown = self.health_check_status.at(check);
+        let failures = self.health_check_consecutive_failures.at(check);
+        match status {
+            HealthStatus::Ok => shown.set(1.0),
+            HealthStatus::Degraded | HealthStatus::Stale => shown.set(0.5),
+            HealthStatus::Failed => shown.set(0.0),
+            HealthStatus::Disabled => {
+                shown.clear();
+                failures.clear();
+                return;
+            }
+        }
+        failures.set_u64(consecutive_failures);
+    }
+}

@@ -1,0 +1,9 @@
+//! The catalogue seen from outside: each fact's line and metrics, the first scrape, the
+//! reference page.
+
+#[cfg(test)]
+mod declared;
+#[cfg(test)]
+mod facts;
+#[cfg(test)]
+mod golden;

@@ -1,0 +1,290 @@
+//! Accepts, cancels and retries jobs.
+
+use std::time::Duration;
+
+use danube_model::{Cause, Job, JobId, Kind, Order, Timestamp, Trigger};
+use rusqlite::{ErrorCode, OptionalExtension};
+
+use crate::rows::{self, Record};
+use crate::seal::Sealer;
+use crate::writer::Tx;
+use crate::{
+    CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves,
+};
+
+/// The purpose under which orders are sealed.
+const ORDER: &str = "order";
+
+/// Expired idempotency keys removed by each submit that brings one: more than
+/// it adds, so that they never pile up, and few, so that nobody waits for it.
+const PURGED_AT_ONCE: i64 = 8;
+
+/// The secret parts of a submit, made unreadable before they are queued.
+pub(crate) struct Sealed {
+    order: Vec<u8>,
+    idempotency: Option<Entry>,
+}
+
+struct Entry {
+    fingerprint: [u8; 32],
+    body: [u8; 32],
+}
+
+impl Sealed {
+    pub(crate) fn new(sealer: &Sealer, job: &NewJob) -> Result<Self, StoreError> {
+        Ok(Self {
+            order: seal_order(sealer, job.id, &job.order)?,
+            idempotency: job
+                .idempotency
+                .as_ref()
+                .map(|it| Entry::new(sealer, &job.owner, it)),
+        })
+    }
+
+    /// How much room it takes while it waits.
+    pub(crate) fn bytes(&self) -> usize {
+        self.order.len()
+    }
+}
+
+impl Entry {
+    fn new(sealer: &Sealer, owner: &str, given: &Idempotency) -> Self {
+        Self {
+            fingerprint: sealer.hash("idempotency key", &[owner.as_bytes(), given.key.as_bytes()]),
+            body: sealer.hash("idempotency body", &[&given.body_sha256]),
+        }
+    }
+}
+
+pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submitted, StoreError> {
+    if let Some(entry) = &sealed.idempotency
+        && let Some(job) = replay(tx, entry)?
+    {
+        return Ok(Submitted {
+            job,
+            replayed: true,
+        });
+    }
+    let record = Record {
+        seq: 0,
+        job: Job {
+            id: new.id,
+            kind: Kind::Pipeline,
+            pipeline: new.order.pipeline.name.clone(),
+            state: moves::FIRST,
+            trigger: new.trigger,
+            trigger_ref: new.order.git_ref.clone(),
+            submitted_by: new.submitted_by.clone(),
+            attempt: 0,
+            retry_of: None,
+            created_at: tx.now,
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            reason: None,
+            worker_id: None,
+            trace_id: new.trace_id.clone(),
+            cancel_asked: false,
+            log_bytes: 0,
+            log_complete: None,
+            log_missing_bytes: 0,
+            steps: Vec::new(),
+        },
+        queue: new.queue.clone(),
+        retry_on_lost: new.retry_on_lost,
+        traceparent: new.traceparent.clone(),
+        losses: 0,
+        fence: 0,
+        moves: 0,
+        cancel_by: None,
+    };
+    insert(tx, &record, &sealed.order)?;
+    if let Some(entry) = &sealed.idempotency {
+        remember(tx, entry, new.id)?;
+    }
+    Ok(Submitted {
+        job: record.job,
+        replayed: false,
+    })
+}
+
+pub(crate) fn cancel(tx: &Tx<'_>, id: JobId, by: &str) -> Result<CancelOutcome, StoreError> {
+    let Some(mut record) = rows::find(tx.connection, id)? else {
+        return Ok(CancelOutcome::NotFound);
+    };
+    let state = record.job.state;
+    if state.is_terminal() {
+        return full(tx, record).map(CancelOutcome::AlreadyEnded);
+    }
+    if state.is_leased() {
+        if record.cancel_by.is_none() {
+            tx.connection
+                .prepare_cached("UPDATE jobs SET cancel_by = ?2 WHERE seq = ?1")?
+                .execute((record.seq, by))?;
+            record.job.cancel_asked = true;
+        }
+        return full(tx, record).map(CancelOutcome::Asked);
+    }
+    record.job.reason = Some(cancelled_by(by));
+    moves::apply(tx, &mut record, &Cause::CancelAsked, by, None)?;
+    full(tx, record).map(CancelOutcome::Cancelled)
+}
+
+/// The reason of a job that somebody cancelled.
+pub(crate) fn cancelled_by(by: &str) -> String {
+    format!("cancelled by {by}")
+}
+
+pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreError> {
+    let Some(mut record) = rows::find(tx.connection, retry.job)? else {
+        return Ok(RetryOutcome::NotFound);
+    };
+    if !record.job.state.is_terminal() {
+        return full(tx, record).map(RetryOutcome::NotEnded);
+    }
+    let order = order(tx, &record)?;
+    let sealed = seal_order(&tx.shared.sealer, retry.new, &order)?;
+    let old = record.job;
+    record.job = Job {
+        id: retry.new,
+        kind: old.kind,
+        pipeline: old.pipeline,
+        state: moves::FIRST,
+        trigger: Trigger::Retry,
+        trigger_ref: old.trigger_ref,
+        submitted_by: retry.by.clone(),
+        attempt: 0,
+        retry_of: Some(old.id),
+        created_at: tx.now,
+        started_at: None,
+        finished_at: None,
+        exit_code: None,
+        reason: None,
+        worker_id: None,
+        trace_id: retry.trace_id.clone(),
+        cancel_asked: false,
+        log_bytes: 0,
+        log_complete: None,
+        log_missing_bytes: 0,
+        steps: Vec::new(),
+    };
+    record.traceparent.clone_from(&retry.traceparent);
+    insert(tx, &record, &sealed)?;
+    Ok(RetryOutcome::Made(record.job))
+}
+
+/// What the job is asked to do.
+pub(crate) fn order(tx: &Tx<'_>, record: &Record) -> Result<Order, StoreError> {
+    let sealed: Vec<u8> = tx
+        .connection
+        .prepare_cached("SELECT sealed FROM orders WHERE seq = ?1")?
+        .query_row([record.seq], |row| row.get(0))?;
+    let id = record.job.id;
+    let text = tx.shared.sealer.unseal(ORDER, id.as_bytes(), &sealed);
+    text.and_then(|it| serde_json::from_slice(&it).ok())
+        .ok_or(StoreError::Unreadable(id))
+}
+
+/// The job with its steps.
+pub(crate) fn full(tx: &Tx<'_>, mut record: Record) -> Result<Job, StoreError> {
+    record.job.steps = rows::steps(tx.connection, &record)?;
+    Ok(record.job)
+}
+
+fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Vec<u8>, StoreError> {
+    let plain = serde_json::to_vec(order)
+        .map_err(|error| StoreError::Internal(format!("write an order: {error}")))?;
+    sealer.seal(ORDER, id.as_bytes(), &plain)
+}
+
+/// Adds a pending job. What is NULL or 0 before the first claim isn't named.
+fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError> {
+    let job = &record.job;
+    let inserted = tx
+        .connection
+        .prepare_cached(
+            "INSERT INTO jobs (id, short, kind, pipeline, state, trigger_type, trigger_ref, \
+             submitted_by, queue, retry_on_lost, retry_of, trace_id, traceparent, created_at, \
+             attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+             0, 0, 0, 0, 0, 0)",
+        )?
+        .insert((
+            job.id.as_bytes(),
+            job.id.short(),
+            job.kind.as_str(),
+            &job.pipeline,
+            job.state.as_str(),
+            job.trigger.as_str(),
+            &job.trigger_ref,
+            &job.submitted_by,
+            &record.queue,
+            record.retry_on_lost,
+            job.retry_of.as_ref().map(JobId::as_bytes),
+            &job.trace_id,
+            &record.traceparent,
+            job.created_at.as_millis(),
+        ));
+    let seq = inserted.map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => StoreError::JobExists(job.id),
+        _ => error.into(),
+    })?;
+    tx.connection
+        .prepare_cached("INSERT INTO orders (seq, sealed) VALUES (?1, ?2)")?
+        .execute((seq, sealed))?;
+    tx.moved(None, job.state);
+    Ok(())
+}
+
+/// The job of an earlier submit with the same key, if that is still kept.
+fn replay(tx: &Tx<'_>, entry: &Entry) -> Result<Option<Job>, StoreError> {
+    let known = tx
+        .connection
+        .prepare_cached(
+            "SELECT body, job FROM idempotency WHERE fingerprint = ?1 AND created_at > ?2",
+        )?
+        .query_row(
+            (&entry.fingerprint, expired_before(tx).as_millis()),
+            |row| Ok((row.get::<_, [u8; 32]>(0)?, rows::id(row, 1)?)),
+        )
+        .optional()?;
+    let Some((body, id)) = known else {
+        return Ok(None);
+    };
+    let Some(record) = rows::find(tx.connection, id)? else {
+        return Ok(None);
+    };
+    if body != entry.body {
+        return Err(StoreError::IdempotencyConflict { job: id });
+    }
+    full(tx, record).map(Some)
+}
+
+fn remember(tx: &Tx<'_>, entry: &Entry, id: JobId) -> Result<(), StoreError> {
+    tx.connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO idempotency (fingerprint, body, job, created_at) \
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            &entry.fingerprint,
+            &entry.body,
+            id.as_bytes(),
+            tx.now.as_millis(),
+        ))?;
+    // The first entries are the oldest.
+    tx.connection
+        .prepare_cached(
+            "DELETE FROM idempotency WHERE entry IN \
+             (SELECT entry FROM idempotency ORDER BY entry LIMIT ?1) AND created_at <= ?2",
+        )?
+        .execute((PURGED_AT_ONCE, expired_before(tx).as_millis()))?;
+    Ok(())
+}
+
+/// Keys made at this moment or before count no more.
+fn expired_before(tx: &Tx<'_>) -> Timestamp {
+    let kept: Duration = tx.shared.options.idempotency_kept;
+    let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(tx.now.as_millis().saturating_sub(kept))
+}

@@ -1,0 +1,211 @@
+//! Gives, uses and takes back the right to run a job.
+
+use danube_model::limits::ATTEMPTS_MAX;
+use danube_model::{Attempt, Cause, FailReason, Job, State, Step};
+
+use crate::rows::{self, Record};
+use crate::writer::Tx;
+use crate::{Assignment, Claimed, Ended, StoreError, jobs, moves};
+
+pub(crate) fn claim(tx: &Tx<'_>, assignments: &[Assignment]) -> Result<Vec<Claimed>, StoreError> {
+    let mut claimed = Vec::with_capacity(assignments.len());
+    for assignment in assignments {
+        claimed.extend(claim_one(tx, assignment)?);
+    }
+    Ok(claimed)
+}
+
+fn claim_one(tx: &Tx<'_>, assignment: &Assignment) -> Result<Option<Claimed>, StoreError> {
+    let Some(mut record) = rows::find(tx.connection, assignment.job)? else {
+        return Ok(None);
+    };
+    if record.job.state != State::Pending {
+        return Ok(None);
+    }
+    record.fence += 1;
+    record.job.attempt += 1;
+    record.job.worker_id = Some(assignment.worker.clone());
+    record.job.started_at = None;
+    // The reason stays: it says that an earlier attempt may have run.
+    moves::apply(tx, &mut record, &Cause::Claimed, &assignment.worker, None)?;
+    let order = match jobs::order(tx, &record) {
+        Ok(order) => order,
+        Err(error @ StoreError::Unreadable(_)) => {
+            // It can never run, and must not keep the others waiting.
+            let cause = Cause::Failed(FailReason::SetupFailed);
+            let why = error.to_string();
+            record.job.reason = Some(why.clone());
+            moves::apply(tx, &mut record, &cause, &assignment.worker, Some(&why))?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Claimed {
+        attempt: Attempt {
+            job: record.job.id,
+            fence: record.fence,
+            number: record.job.attempt,
+        },
+        worker: assignment.worker.clone(),
+        traceparent: record.traceparent,
+        retry_on_lost: record.retry_on_lost,
+        job: record.job,
+        order,
+    }))
+}
+
+pub(crate) fn started(tx: &Tx<'_>, attempt: Attempt, steps: &[Step]) -> Result<(), StoreError> {
+    let mut record = held(tx, attempt)?;
+    start(tx, &mut record)?;
+    put_steps(tx, &record, steps)
+}
+
+pub(crate) fn step(
+    tx: &Tx<'_>,
+    attempt: Attempt,
+    index: usize,
+    step: &Step,
+) -> Result<(), StoreError> {
+    let record = held(tx, attempt)?;
+    rows::put_step(tx.connection, (record.seq, record.job.attempt, index), step)
+}
+
+pub(crate) fn finish(tx: &Tx<'_>, attempt: Attempt, ended: &Ended) -> Result<Job, StoreError> {
+    let mut record = held(tx, attempt)?;
+    let detail = match ended.cause {
+        Cause::Failed(reason) => Some(reason.as_str()),
+        Cause::Succeeded | Cause::TimedOut | Cause::Stopped => None,
+        _ => {
+            return Err(StoreError::Internal(format!(
+                "{} doesn't end an attempt",
+                ended.cause.as_str()
+            )));
+        }
+    };
+    if ended.cause == Cause::Succeeded && record.job.state == State::Scheduling {
+        // `started` isn't urgent and may have been refused; it did start.
+        start(tx, &mut record)?;
+    }
+    record.job.exit_code = ended.exit_code;
+    let asked = || record.cancel_by.as_deref().map(jobs::cancelled_by);
+    let reason = match (&ended.reason, &ended.cause) {
+        (None, Cause::Stopped) => asked(),
+        (reason, _) => reason.clone(),
+    };
+    record.job.reason = reason.or(record.job.reason);
+    record.job.log_bytes = ended.log_bytes;
+    record.job.log_complete = Some(ended.log_complete);
+    record.job.log_missing_bytes = ended.log_missing_bytes;
+    let by = worker(&record);
+    moves::apply(tx, &mut record, &ended.cause, &by, detail)?;
+    put_steps(tx, &record, &ended.steps)?;
+    if ended.steps.is_empty() {
+        end_steps(tx, &record)?;
+    }
+    jobs::full(tx, record)
+}
+
+pub(crate) fn hand_back(tx: &Tx<'_>, attempt: Attempt, reason: &str) -> Result<Job, StoreError> {
+    let mut record = held(tx, attempt)?;
+    let may_have_run = record.job.state == State::Running;
+    let cause = if record.cancel_by.is_some() {
+        record.job.reason = record.cancel_by.as_deref().map(jobs::cancelled_by);
+        Cause::Stopped
+    } else if may_have_run && !record.retry_on_lost {
+        record.job.reason = Some(format!("{reason}; this job runs at most once"));
+        Cause::LeaseLost {
+            attempts_left: 0,
+            cancel_asked: false,
+        }
+    } else {
+        record.job.reason = Some(reason.to_owned());
+        Cause::HandedBack
+    };
+    give_up(tx, record, &cause, reason)
+}
+
+pub(crate) fn lost(tx: &Tx<'_>, attempt: Attempt, reason: &str) -> Result<Job, StoreError> {
+    let mut record = held(tx, attempt)?;
+    record.losses += 1;
+    let attempts_left = if record.retry_on_lost {
+        ATTEMPTS_MAX.saturating_sub(record.losses)
+    } else {
+        0
+    };
+    let cause = Cause::LeaseLost {
+        attempts_left,
+        cancel_asked: record.cancel_by.is_some(),
+    };
+    record.job.reason = Some(match (&record.cancel_by, record.losses) {
+        (Some(by), _) => format!("{} ({reason})", jobs::cancelled_by(by)),
+        (None, _) if !record.retry_on_lost => {
+            format!("worker lost ({reason}); this job runs at most once")
+        }
+        (None, 1) => format!("worker lost once ({reason})"),
+        (None, losses) => format!("worker lost {losses} times ({reason})"),
+    });
+    give_up(tx, record, &cause, reason)
+}
+
+fn give_up(
+    tx: &Tx<'_>,
+    mut record: Record,
+    cause: &Cause,
+    detail: &str,
+) -> Result<Job, StoreError> {
+    let by = worker(&record);
+    moves::apply(tx, &mut record, cause, &by, Some(detail))?;
+    end_steps(tx, &record)?;
+    jobs::full(tx, record)
+}
+
+/// The record of the job, if the attempt still holds it.
+fn held(tx: &Tx<'_>, attempt: Attempt) -> Result<Record, StoreError> {
+    let record = rows::find(tx.connection, attempt.job)?.ok_or(StoreError::NoJob(attempt.job))?;
+    if record.fence == attempt.fence && record.job.state.is_leased() {
+        Ok(record)
+    } else {
+        Err(StoreError::Fenced {
+            job: attempt.job,
+            fence: attempt.fence,
+            state: record.job.state,
+        })
+    }
+}
+
+/// The first step begins. Twice is once, so that a worker may repeat itself.
+fn start(tx: &Tx<'_>, record: &mut Record) -> Result<(), StoreError> {
+    if record.job.state == State::Running {
+        return Ok(());
+    }
+    record.job.started_at = Some(tx.now);
+    let by = worker(record);
+    moves::apply(tx, record, &Cause::Started, &by, None)
+}
+
+fn worker(record: &Record) -> String {
+    record.job.worker_id.clone().unwrap_or_default()
+}
+
+fn put_steps(tx: &Tx<'_>, record: &Record, steps: &[Step]) -> Result<(), StoreError> {
+    for (position, step) in steps.iter().enumerate() {
+        rows::put_step(
+            tx.connection,
+            (record.seq, record.job.attempt, position),
+            step,
+        )?;
+    }
+    Ok(())
+}
+
+/// Ends the steps of an attempt whose worker can't say how they ended.
+fn end_steps(tx: &Tx<'_>, record: &Record) -> Result<(), StoreError> {
+    tx.connection
+        .prepare_cached(
+            "UPDATE steps SET finished_at = iif(status = 'running', ?3, NULL), \
+             status = iif(status = 'running', 'cancelled', 'skipped') \
+             WHERE seq = ?1 AND attempt = ?2 AND status IN ('running', 'pending')",
+        )?
+        .execute((record.seq, record.job.attempt, tx.now.as_millis()))?;
+    Ok(())
+}

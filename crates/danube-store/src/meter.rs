@@ -1,0 +1,112 @@
+//! What the store tells about itself, and the SQLite hooks that feed it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+/// What a statement does, by its first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Reads.
+    Select,
+    /// Adds rows.
+    Insert,
+    /// Changes rows.
+    Update,
+    /// Removes rows.
+    Delete,
+    /// Everything else: transactions, savepoints, pragmas, schema.
+    Other,
+}
+
+impl Operation {
+    /// The operation of a statement.
+    #[must_use]
+    pub fn of(sql: &str) -> Self {
+        let word = sql
+            .trim_start()
+            .split(|it: char| !it.is_ascii_alphabetic())
+            .next()
+            .unwrap_or_default();
+        let is = |name: &str| word.eq_ignore_ascii_case(name);
+        match () {
+            () if is("select") || is("with") => Self::Select,
+            () if is("insert") || is("replace") => Self::Insert,
+            () if is("update") => Self::Update,
+            () if is("delete") => Self::Delete,
+            () => Self::Other,
+        }
+    }
+
+    /// The name in metrics; none for what isn't counted there.
+    #[must_use]
+    pub const fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Select => Some("select"),
+            Self::Insert => Some("insert"),
+            Self::Update => Some("update"),
+            Self::Delete => Some("delete"),
+            Self::Other => None,
+        }
+    }
+}
+
+/// Hears what the store does. Called from the writer's and the readers'
+/// threads, between statements: it must be quick and must not call the store.
+pub trait Meter: Send + Sync {
+    /// A statement ended after `elapsed`. Every statement comes by here.
+    fn query(&self, _operation: Operation, _elapsed: Duration) {}
+    /// Somebody waited this long for the right to write: for SQLite's lock, or
+    /// (the longest of a batch) for our own writer to be done with the batch before.
+    fn lock_waited(&self, _waited: Duration) {}
+    /// So many connections are in use now.
+    fn connections(&self, _in_use: i64) {}
+    /// So many jobs are pending and active (scheduling or running) now.
+    fn counts(&self, _pending: u64, _active: u64) {}
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMeter;
+
+impl Meter for NoMeter {}
+
+/// Times every statement of `connection`, whoever runs it.
+///
+/// SQLite's own profile clock counts whole milliseconds, so the time is taken
+/// here, from the statement's first step to its end.
+pub(crate) fn watch(connection: &mut Connection, meter: Arc<dyn Meter>) -> rusqlite::Result<()> {
+    let mut began: Option<Instant> = None;
+    connection.trace_v2(
+        TraceEventCodes::SQLITE_TRACE_STMT | TraceEventCodes::SQLITE_TRACE_PROFILE,
+        Some(move |event: TraceEvent<'_>| match event {
+            TraceEvent::Stmt(..) => began = Some(Instant::now()),
+            TraceEvent::Profile(statement, by_sqlite) => {
+                let elapsed = began.take().map_or(by_sqlite, |it| it.elapsed());
+                meter.query(Operation::of(&statement.sql()), elapsed);
+            }
+            _ => {}
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_says_what_a_statement_does() {
+        for (sql, expected) in [
+            ("SELECT 1", Operation::Select),
+            ("  \n insert into a values (1)", Operation::Insert),
+            ("Update a SET b = 1", Operation::Update),
+            ("DELETE FROM a", Operation::Delete),
+            ("BEGIN IMMEDIATE", Operation::Other),
+            ("", Operation::Other),
+        ] {
+            assert_eq!(Operation::of(sql), expected, "{sql}");
+        }
+    }
+}

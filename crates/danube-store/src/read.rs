@@ -1,0 +1,179 @@
+//! What the master asks of jobs, one snapshot each.
+
+use danube_model::{Attempt, Job, JobId, SHORT_ID_CHARS, State, Transition};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::rows::{self, count, id, named, state, time, to_integer};
+use crate::{Counts, LeaseState, Leased, Store, StoreError, Waiting};
+
+pub(crate) const WAITING: &str =
+    "SELECT id, queue, created_at FROM jobs WHERE state = 'pending' ORDER BY seq LIMIT ?1";
+
+pub(crate) const LEASED: &str = "SELECT id, fence, attempt, worker_id, state, \
+    cancel_by IS NOT NULL FROM jobs WHERE state IN ('scheduling', 'running')";
+
+pub(crate) const SHORT: &str = "SELECT id FROM jobs WHERE short = ?1 LIMIT ?2";
+
+pub(crate) const HISTORY: &str = "SELECT at, from_state, to_state, cause, attempt, by_whom, detail \
+    FROM transitions WHERE seq = ?1 ORDER BY n";
+
+pub(crate) const CHECK: &str = "SELECT fence, state, cancel_by IS NOT NULL FROM jobs WHERE id = ?1";
+
+pub(crate) const COUNT: &str = "SELECT count(*) FROM jobs WHERE state = ?1";
+
+/// Jobs shown for one short id: two are a rare coincidence already.
+const SHORT_MATCHES_MAX: i64 = 16;
+
+/// Reads about jobs. They block for a moment; async callers put them on a
+/// thread that may. All of them err when the database can't be read.
+impl Store {
+    /// The job with the steps of its latest attempt.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn job(&self, job: JobId) -> Result<Option<Job>, StoreError> {
+        self.inner.readers.read(|connection| {
+            let Some(mut record) = rows::find(connection, job)? else {
+                return Ok(None);
+            };
+            record.job.steps = rows::steps(connection, &record)?;
+            Ok(Some(record.job))
+        })
+    }
+
+    /// The jobs with this short id, in any case: mostly one, seldom none or two.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn resolve_short(&self, short: &str) -> Result<Vec<JobId>, StoreError> {
+        if short.len() != SHORT_ID_CHARS {
+            return Ok(Vec::new());
+        }
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(SHORT)?;
+            let short = short.to_ascii_lowercase();
+            let rows = statement.query_map((short, SHORT_MATCHES_MAX), |row| id(row, 0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Every change of the job's state, oldest first; none when there is no
+    /// such job.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn history(&self, job: JobId) -> Result<Option<Vec<Transition>>, StoreError> {
+        self.inner.readers.read(|connection| {
+            let Some(record) = rows::find(connection, job)? else {
+                return Ok(None);
+            };
+            let mut history = vec![Transition {
+                at: record.job.created_at,
+                from: None,
+                to: State::Pending,
+                cause: "submitted".to_owned(),
+                attempt: 0,
+                by: record.job.submitted_by,
+                detail: None,
+            }];
+            let mut statement = connection.prepare_cached(HISTORY)?;
+            let rows = statement.query_map([record.seq], |row| {
+                Ok(Transition {
+                    at: time(row, 0)?,
+                    from: Some(state(row, 1)?),
+                    to: state(row, 2)?,
+                    cause: row.get(3)?,
+                    attempt: row.get(4)?,
+                    by: row.get(5)?,
+                    detail: row.get(6)?,
+                })
+            })?;
+            for row in rows {
+                history.push(row?);
+            }
+            Ok(Some(history))
+        })
+    }
+
+    /// The pending jobs, oldest first.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn waiting(&self, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(WAITING)?;
+            let rows = statement.query_map([limit], |row| {
+                Ok(Waiting {
+                    job: id(row, 0)?,
+                    queue: row.get(1)?,
+                    created_at: time(row, 2)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The jobs that workers hold.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn leased(&self) -> Result<Vec<Leased>, StoreError> {
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(LEASED)?;
+            let rows = statement.query_map([], |row| {
+                Ok(Leased {
+                    attempt: Attempt {
+                        job: id(row, 0)?,
+                        fence: count(row, 1)?,
+                        number: row.get(2)?,
+                    },
+                    worker: row.get(3)?,
+                    state: named(row, 4, State::parse)?,
+                    cancel_asked: row.get(5)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Whether the attempt still holds its job.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn check(&self, attempt: Attempt) -> Result<LeaseState, StoreError> {
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(CHECK)?;
+            let found = statement
+                .query_row([attempt.job.as_bytes()], |row| {
+                    let fence: i64 = row.get(0)?;
+                    Ok((fence, state(row, 1)?, row.get(2)?))
+                })
+                .optional()?;
+            Ok(match found {
+                Some((fence, state, cancel_asked))
+                    if fence == to_integer(attempt.fence) && state.is_leased() =>
+                {
+                    LeaseState::Held { cancel_asked }
+                }
+                _ => LeaseState::Lost,
+            })
+        })
+    }
+
+    /// How many jobs wait and run, as of the latest commit. Reads nothing.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.inner.shared.counts.get()
+    }
+}
+
+/// Counts pending and active jobs by the index of their states.
+pub(crate) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
+    let mut statement = connection.prepare_cached(COUNT)?;
+    let mut of = |state: State| statement.query_row([state.as_str()], |row| count(row, 0));
+    Ok(Counts {
+        pending: of(State::Pending)?,
+        active: of(State::Scheduling)? + of(State::Running)?,
+    })
+}

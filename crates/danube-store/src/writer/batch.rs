@@ -1,0 +1,282 @@
+//! One transaction for many requests, and what happens when it is lost.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use danube_model::Timestamp;
+use rusqlite::Connection;
+
+use super::queue::{Company, Queue};
+use super::{Request, Tx, Urgency};
+use crate::counts::Change;
+use crate::open::Shared;
+use crate::{StoreError, read};
+
+/// Longest that a batch waits for company. A commit costs about that much on a
+/// good disk, so a shared one is answered no later than the second of two.
+const COMPANY_WAIT_MAX: Duration = Duration::from_millis(2);
+
+/// Shortest, where commits are quicker than clients can ask again.
+const COMPANY_WAIT_MIN: Duration = Duration::from_micros(500);
+
+/// Pages of SQLite's log (4 KiB each) after which it is written back into the
+/// database once nothing waits.
+const CHECKPOINT_PAGES: u64 = 1_000;
+
+/// Pages after which it is written back although something waits: the log costs
+/// disk, and reads get slower with it.
+const CHECKPOINT_PAGES_BUSY: u64 = 4_000;
+
+/// Pages after which the readers are waited for as well, so that the log can
+/// begin anew: 64 MiB.
+const CHECKPOINT_PAGES_MAX: u64 = 16_384;
+
+/// Bytes of a page: what SQLite takes when nothing else is said.
+const PAGE_BYTES: u64 = 4_096;
+
+/// The writer's thread.
+pub(super) struct Writing {
+    shared: Arc<Shared>,
+    /// None after an I/O error, until it can be opened again.
+    connection: Option<Connection>,
+    company: Company,
+    /// Pages at which the log is next written back.
+    checkpoint_at: u64,
+}
+
+impl Writing {
+    pub(super) fn new(shared: Arc<Shared>, connection: Connection) -> Self {
+        Self {
+            shared,
+            connection: Some(connection),
+            company: Company::default(),
+            checkpoint_at: CHECKPOINT_PAGES,
+        }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(mut self, queue: &Queue) {
+        while let Some(batch) = queue.take(self.company) {
+            self.shared.pulse.beat();
+            let urgent = batch.iter().filter(|it| it.urgency == Urgency::Now);
+            let expected = urgent.clone().count();
+            if let Some(oldest) = urgent.map(|it| it.since).min() {
+                self.shared.options.meter.lock_waited(oldest.elapsed());
+            }
+            let began = Instant::now();
+            self.write(batch);
+            self.company = Company {
+                expected,
+                wait: began.elapsed().clamp(COMPANY_WAIT_MIN, COMPANY_WAIT_MAX),
+            };
+            self.checkpoint_when_due(queue.is_empty());
+            self.shared.pulse.rest();
+        }
+        if let Some(connection) = self.connection.take() {
+            // Whatever can't be written back now is found at the next start.
+            let _ = checkpoint(&connection, "TRUNCATE");
+        }
+    }
+
+    /// Runs and answers every request of the batch.
+    fn write(&mut self, mut batch: Vec<Request>) {
+        self.shared.reserve.restore();
+        if self.shared.reserve.is_spent() {
+            batch = refuse_growth(batch);
+        }
+        let mut lost = self.transact(&mut batch).err();
+        if lost == Some(StoreError::NoSpace) {
+            // What only grows must not take the room of what ends jobs.
+            self.shared.reserve.spend();
+            batch = refuse_growth(batch);
+            lost = self.transact(&mut batch).err();
+        }
+        answer(batch, lost.as_ref());
+    }
+
+    /// One transaction, durable when this returns `Ok`. Otherwise nothing of it
+    /// is there.
+    fn transact(&mut self, batch: &mut [Request]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let _in_use = shared.using_connection();
+        let done = self.connected().and_then(|connection| {
+            attempt(connection, &shared, batch).inspect_err(|_| {
+                if !connection.is_autocommit() {
+                    // When even this is refused, the connection is given up.
+                    let _ = connection.execute_batch("ROLLBACK");
+                }
+            })
+        });
+        match done {
+            Ok(Done { change, reopen }) => {
+                let counts = shared.counts.apply(change);
+                if change != Change::default() {
+                    shared.options.meter.counts(counts.pending, counts.active);
+                }
+                if reopen {
+                    self.connection = None;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let broken = matches!(error, StoreError::Io(_) | StoreError::Corrupt(_));
+                // What SQLite remembers of the file may be wrong now.
+                self.connection
+                    .take_if(|connection| broken || !connection.is_autocommit());
+                Err(shared.explain(error))
+            }
+        }
+    }
+
+    /// The connection, opened again when it was given up.
+    fn connected(&mut self) -> Result<&mut Connection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let connection = self.shared.connect_writer()?;
+                // A commit that was told as lost may be there after all.
+                self.shared.counts.set(read::counts(&connection)?);
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    fn checkpoint_when_due(&mut self, idle: bool) {
+        let pages = self.shared.wal_pages.load(Ordering::Relaxed);
+        let due = if idle {
+            self.checkpoint_at
+        } else {
+            self.checkpoint_at + (CHECKPOINT_PAGES_BUSY - CHECKPOINT_PAGES)
+        };
+        if pages < due || !self.shared.reserve.may_grow(pages * PAGE_BYTES) {
+            return;
+        }
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        let mode = if pages >= CHECKPOINT_PAGES_MAX {
+            "RESTART"
+        } else {
+            "PASSIVE"
+        };
+        // When it can't be done, the next one is tried after as many pages more.
+        let done = checkpoint(connection, mode).unwrap_or(false);
+        self.checkpoint_at = if done { 0 } else { pages } + CHECKPOINT_PAGES;
+        if done {
+            self.shared.wal_pages.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a transaction changed.
+struct Done {
+    change: Change,
+    reopen: bool,
+}
+
+/// How the requests of a transaction are kept apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Apart {
+    /// Not at all: good as long as every refused one changed nothing.
+    Hardly,
+    /// Each in a savepoint, which costs a third more.
+    Wholly,
+}
+
+/// Runs the requests and commits. Nearly every refusal comes before the first
+/// change, so savepoints are only set when one turns out to be needed.
+fn attempt(
+    connection: &Connection,
+    shared: &Shared,
+    batch: &mut [Request],
+) -> Result<Done, StoreError> {
+    if let Some(done) = run(connection, shared, batch, Apart::Hardly)? {
+        return Ok(done);
+    }
+    run(connection, shared, batch, Apart::Wholly)?
+        .ok_or_else(|| StoreError::Internal("a savepoint that undoes nothing".into()))
+}
+
+/// None, and nothing done, when a refused request has to be undone and can't be.
+fn run(
+    connection: &Connection,
+    shared: &Shared,
+    batch: &mut [Request],
+    apart: Apart,
+) -> Result<Option<Done>, StoreError> {
+    let execute = |sql: &str| -> Result<(), StoreError> {
+        connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    };
+    execute("BEGIN IMMEDIATE")?;
+    let tx = Tx {
+        connection,
+        shared,
+        now: Timestamp::now(),
+        change: Cell::default(),
+        undo: Cell::new(false),
+        reopen: Cell::new(false),
+    };
+    let mut total = Change::default();
+    let mut kept = false;
+    for request in batch {
+        if apart == Apart::Wholly {
+            execute("SAVEPOINT request")?;
+        }
+        let changes = connection.total_changes();
+        tx.change.take();
+        tx.undo.set(false);
+        let answer = request.task.run(&tx);
+        let changed = connection.total_changes() != changes;
+        match (answer, apart) {
+            (Err(error), _) if error.spoils_batch() => return Err(error),
+            (Ok(()), _) if !tx.undo.get() => {
+                total = total.plus(tx.change.take());
+                kept |= changed;
+            }
+            (_, Apart::Wholly) => execute("ROLLBACK TO request")?,
+            (_, Apart::Hardly) if changed => {
+                execute("ROLLBACK")?;
+                return Ok(None);
+            }
+            (_, Apart::Hardly) => {}
+        }
+        if apart == Apart::Wholly {
+            execute("RELEASE request")?;
+        }
+    }
+    // Pages that were changed and changed back would be written all the same.
+    execute(if kept { "COMMIT" } else { "ROLLBACK" })?;
+    Ok(Some(Done {
+        change: total,
+        reopen: tx.reopen.get(),
+    }))
+}
+
+/// Answers what adds something with "no space"; returns the others.
+fn refuse_growth(batch: Vec<Request>) -> Vec<Request> {
+    let (growing, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|it| it.grows);
+    answer(growing, Some(&StoreError::NoSpace));
+    rest
+}
+
+fn answer(batch: Vec<Request>, lost: Option<&StoreError>) {
+    for request in batch {
+        request.task.answer(lost.cloned());
+    }
+}
+
+/// Writes SQLite's log back. Returns whether all of it was.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    connection.query_row(&sql, [], |row| {
+        let (busy, pages, done): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(busy == 0 && pages == done)
+    })
+}

@@ -1,0 +1,212 @@
+//! Full disks, and locks that others hold.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use danube_model::{Cause, State};
+use danube_store::{CancelOutcome, Store, StoreError};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::{
+    child, child_after, child_dir, ended, new_job, open, recorded, running, store, submit,
+};
+
+/// A disk of its own, gone when the test is.
+struct SmallDisk {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// None where this process may not mount.
+    fn new(mebibytes: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        fs::create_dir(&path).unwrap();
+        let size = std::ffi::CString::new(format!("size={mebibytes}m")).unwrap();
+        match mount(
+            "tmpfs",
+            &path,
+            "tmpfs",
+            MountFlags::empty(),
+            size.as_c_str(),
+        ) {
+            Ok(()) => Some(Self { path, _dir: dir }),
+            Err(rustix::io::Errno::PERM) if !rustix::process::geteuid().is_root() => None,
+            Err(error) => panic!("mount a tmpfs: {error}"),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = unmount(&self.path, UnmountFlags::DETACH);
+    }
+}
+
+/// Submits until the disk is full; returns how many were accepted.
+fn fill(store: &Store) -> u64 {
+    let mut accepted = 0;
+    loop {
+        let mut job = new_job("build");
+        job.order.masks = vec!["x".repeat(100_000)];
+        match store.submit(job).wait() {
+            Ok(_) => accepted += 1,
+            Err(StoreError::NoSpace) => return accepted,
+            Err(other) => panic!("expected a full disk, not {other}"),
+        }
+        assert!(accepted < 10_000, "the disk is never full");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_new_jobs_and_still_ends_those_it_has() {
+    let Some(disk) = SmallDisk::new(24) else {
+        eprintln!("skipped: needs the right to mount");
+        return;
+    };
+    let data = disk.path.join("data");
+    let filler = disk.path.join("filler");
+    let store = open(&data);
+    let attempts: Vec<_> = (0..3).map(|_| running(&store)).collect();
+    let waiting = submit(&store).id;
+    fs::write(&filler, vec![0; 8 << 20]).unwrap();
+    assert!(!store.is_out_of_space());
+
+    let accepted = fill(&store);
+    assert!(store.is_out_of_space());
+    assert_eq!(store.submit(new_job("a")).wait(), Err(StoreError::NoSpace));
+    // Nothing of what was refused is there, all of what was accepted is.
+    assert_eq!(store.counts().pending, accepted + 1);
+    store.ping().unwrap();
+
+    let cancelled = store.cancel(waiting, "anna").wait().unwrap();
+    assert!(matches!(cancelled, CancelOutcome::Cancelled(_)));
+    for attempt in attempts {
+        let job = store.finish(attempt, ended(Cause::Succeeded)).wait();
+        assert_eq!(job.unwrap().state, State::Success);
+    }
+    assert_eq!(store.check_integrity().unwrap(), Vec::<String>::new());
+
+    fs::remove_file(&filler).unwrap();
+    submit(&store);
+    assert!(!store.is_out_of_space());
+    let store = crate::support::reopened(store, &data);
+    assert_eq!(store.counts().pending, accepted + 1);
+    assert_eq!(store.check_integrity().unwrap(), Vec::<String>::new());
+    drop(store);
+}
+
+/// A process that may write no more than so many bytes to a file for a while:
+/// the kernel refuses its writes as a broken disk does.
+#[test]
+fn child_whose_disk_refuses_for_a_while() {
+    let Some(dir) = child_dir() else {
+        return;
+    };
+    let store = open(&dir);
+    let id = submit(&store).id;
+    let limit = |current: Option<u64>| {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        setrlimit(Resource::Fsize, Rlimit { current, maximum }).unwrap();
+    };
+    let commits = store.commits();
+    limit(Some(4096));
+    for _ in 0..3 {
+        let refused = store.submit(new_job("build")).wait();
+        assert!(matches!(refused, Err(StoreError::Io(_))), "{refused:?}");
+        assert!(store.cancel(id, "anna").wait().is_err());
+    }
+    assert_eq!(store.commits(), commits);
+    assert_eq!(store.counts().pending, 1);
+    limit(getrlimit(Resource::Fsize).maximum);
+    submit(&store);
+    assert_eq!(store.counts().pending, 2);
+    assert_eq!(store.check_integrity().unwrap(), Vec::<String>::new());
+    println!("\ndanube went on");
+}
+
+#[test]
+fn a_writer_whose_disk_refused_goes_on_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    // The shell ignores the signal of a file that got too long, and so does
+    // what it becomes: only the error is left.
+    let mut process = child_after(
+        "trap '' XFSZ",
+        "disk::child_whose_disk_refuses_for_a_while",
+        dir.path(),
+    );
+    let mut told = String::new();
+    let mut output = process.stdout.take().unwrap();
+    output.read_to_string(&mut told).unwrap();
+    assert!(told.contains("danube went on"), "{told}");
+    assert!(process.wait().unwrap().success());
+    let store = open(dir.path());
+    assert_eq!(store.counts().pending, 2);
+}
+
+/// The process that keeps the lock until its input ends.
+#[test]
+fn child_that_holds_the_lock() {
+    let Some(dir) = child_dir() else {
+        return;
+    };
+    let connection = rusqlite::Connection::open(dir.join("danube.db")).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    println!("\ndanube locked");
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+fn wait_for_line(reader: impl Read, wanted: &str) {
+    let mut lines = BufReader::new(reader).lines();
+    assert!(lines.any(|line| line.unwrap() == wanted), "no {wanted:?}");
+}
+
+fn lock_held_by_another(dir: &Path, meanwhile: impl FnOnce()) {
+    let mut process = child("disk::child_that_holds_the_lock", dir);
+    wait_for_line(process.stdout.take().unwrap(), "danube locked");
+    meanwhile();
+    drop(process.stdin.take());
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_lock_held_by_another_process_is_told_after_the_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, heard) = recorded(dir.path());
+    let id = submit(&store).id;
+    lock_held_by_another(dir.path(), || {
+        let waited = heard.waited_micros.load(Ordering::Relaxed);
+        let answer = store.submit(new_job("build")).wait();
+        assert!(matches!(answer, Err(StoreError::Locked(_))), "{answer:?}");
+        let waited = heard.waited_micros.load(Ordering::Relaxed) - waited;
+        assert!(waited >= 150_000, "{waited} µs of 200 ms were measured");
+        assert!(store.job(id).unwrap().is_some(), "reads go on");
+    });
+    submit(&store);
+    assert_eq!(store.counts().pending, 2);
+}
+
+#[test]
+fn a_writer_that_waits_for_a_lock_still_gives_signs_of_life() {
+    let (store, dir) = store();
+    submit(&store);
+    lock_held_by_another(dir.path(), || {
+        let pending = store.submit(new_job("build"));
+        // It beats at each try, so it is never silent for long, though the
+        // lock isn't free for the whole of this.
+        let watched = std::time::Instant::now();
+        while watched.elapsed().as_millis() < 300 {
+            assert!(store.writer_silent_for().as_secs() < 2);
+            std::thread::yield_now();
+        }
+        drop(pending);
+    });
+    submit(&store);
+    assert_eq!(store.counts().pending, 3);
+    let silent = std::iter::repeat_with(|| store.writer_silent_for());
+    assert!(silent.take(1_000_000).any(|it| it.is_zero()), "it rests");
+}

@@ -1,0 +1,137 @@
+//! Lists and their pages.
+
+use danube_model::{Cause, JobId, State};
+use danube_store::{Filter, Store, StoreError};
+
+use crate::support::{claim, ended, store, submit_of};
+
+fn pages(store: &Store, filter: &Filter, limit: usize) -> Vec<JobId> {
+    let mut ids = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = store.list(filter, cursor.as_deref(), limit).unwrap();
+        assert!(page.items.len() <= limit);
+        ids.extend(page.items.iter().map(|it| it.id));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return ids;
+        }
+    }
+}
+
+fn filter(states: &[State], pipeline: Option<&str>) -> Filter {
+    Filter {
+        states: states.to_vec(),
+        pipeline: pipeline.map(Into::into),
+    }
+}
+
+#[test]
+fn every_filter_shows_its_jobs_newest_first_in_pages_of_any_size() {
+    let (store, _dir) = store();
+    let mut all = Vec::new();
+    for nth in 0..24 {
+        let pipeline = if nth % 3 == 0 { "deploy" } else { "build" };
+        let id = submit_of(&store, pipeline).id;
+        if nth % 4 > 0 {
+            let attempt = claim(&store, id).attempt;
+            if nth % 4 > 1 {
+                let how = if nth % 4 == 2 {
+                    Cause::Succeeded
+                } else {
+                    Cause::TimedOut
+                };
+                store.finish(attempt, ended(how)).wait().unwrap();
+            }
+        }
+        all.push(store.job(id).unwrap().unwrap());
+    }
+    all.reverse();
+    for states in [
+        &[][..],
+        &[State::Pending],
+        &[State::Success],
+        &[State::Scheduling, State::Timeout],
+        &[
+            State::Success,
+            State::Success,
+            State::Pending,
+            State::Timeout,
+        ],
+        &[State::Cancelled],
+        &State::ALL,
+    ] {
+        for pipeline in [None, Some("build"), Some("deploy"), Some("none")] {
+            let filter = filter(states, pipeline);
+            let expected: Vec<_> = all
+                .iter()
+                .filter(|it| states.is_empty() || states.contains(&it.state))
+                .filter(|it| pipeline.is_none_or(|name| it.pipeline == name))
+                .map(|it| it.id)
+                .collect();
+            for limit in [1, 2, 5, 24, 1_000] {
+                assert_eq!(pages(&store, &filter, limit), expected, "{filter:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_stay_put_while_jobs_come_in() {
+    let (store, _dir) = store();
+    let mut ids: Vec<_> = (0..9).map(|_| submit_of(&store, "build").id).collect();
+    ids.reverse();
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    for _ in 0..3 {
+        let page = store
+            .list(&Filter::default(), cursor.as_deref(), 3)
+            .unwrap();
+        seen.extend(page.items.iter().map(|it| it.id));
+        cursor = page.next_cursor;
+        submit_of(&store, "build");
+    }
+    assert_eq!(seen, ids);
+    assert_eq!(cursor, None);
+}
+
+#[test]
+fn a_full_last_page_has_no_next_one() {
+    let (store, _dir) = store();
+    for _ in 0..4 {
+        submit_of(&store, "build");
+    }
+    let page = store.list(&Filter::default(), None, 4).unwrap();
+    assert_eq!((page.items.len(), page.next_cursor), (4, None));
+    let nothing = store.list(&filter(&[], Some("none")), None, 4).unwrap();
+    assert_eq!((nothing.items.len(), nothing.next_cursor), (0, None));
+}
+
+#[test]
+fn a_limit_out_of_range_is_brought_into_it() {
+    let (store, _dir) = store();
+    for _ in 0..2 {
+        submit_of(&store, "build");
+    }
+    let list = |limit| store.list(&Filter::default(), None, limit).unwrap();
+    assert_eq!(list(0).items.len(), 1);
+    assert_eq!(list(usize::MAX).items.len(), 2);
+}
+
+#[test]
+fn a_made_up_cursor_is_refused() {
+    let (store, _dir) = store();
+    for _ in 0..3 {
+        submit_of(&store, "build");
+    }
+    let ours = store.list(&Filter::default(), None, 1).unwrap();
+    let ours = ours.next_cursor.unwrap();
+    let list = |cursor: &str| store.list(&Filter::default(), Some(cursor), 1);
+    assert!(list(&ours).is_ok());
+    let mut forged = ours.clone().into_bytes();
+    forged[15] ^= 1;
+    let forged = String::from_utf8(forged).unwrap();
+    for cursor in ["", "0", "' OR 1=1 --", "ü", &forged, &ours[1..]] {
+        assert_eq!(list(cursor), Err(StoreError::BadCursor), "{cursor}");
+    }
+}

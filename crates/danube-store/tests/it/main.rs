@@ -1,0 +1,17 @@
+//! What the store promises, tested from outside.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, which clippy doesn't take for tests"
+)]
+
+mod commits;
+mod crash;
+mod disk;
+mod fence;
+mod jobs;
+mod keys;
+mod lists;
+mod open;
+mod secrets;
+mod support;

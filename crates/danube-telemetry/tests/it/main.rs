@@ -1,0 +1,8 @@
+//! The mechanism seen from outside: what a scrape reads and what a line looks like.
+
+#[cfg(test)]
+mod lines;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod writer;

@@ -1,0 +1,374 @@
+//! One attempt at a job, from the empty workspace to the report.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use danube_executor::{
+    Command, Control, ExecutorError, Shell, StepOutcome, StepPlan, Stop, run_step,
+};
+use danube_joblog::{LogError, Mark, Summary};
+use danube_model::{Attempt, Ended, FailReason, Step, StepStatus, Timestamp, spec};
+use danube_redact::{Rules, Secrets};
+use danube_signals::{StepCompleted, StepStarted};
+
+use crate::dispatch::{ReportError, Work};
+use crate::environment::{Surroundings, environment};
+use crate::output::LogOutput;
+use crate::place::Place;
+use crate::source;
+use crate::verdict::{Clock, Verdict, after_step, broke, step_status, stopped, succeeded};
+use crate::worker::{Inner, REPORT_RETRY_EVERY};
+
+/// Runs the job and reports how it ended. Never panics on what a job does.
+pub(crate) fn run(inner: &Inner, work: &Work, control: &Control) {
+    let secrets = Secrets::new(if inner.settings.redact_email {
+        Rules::builtin().with_email()
+    } else {
+        Rules::builtin()
+    });
+    for mask in &work.order.masks {
+        // The submit was refused if the redactor wouldn't take it.
+        let _ = secrets.register(mask.as_bytes());
+    }
+    let (verdict, steps, summary) = match Running::begin(inner, work, control, &secrets) {
+        Ok(mut running) => {
+            let verdict = running.all_steps();
+            running.end(verdict)
+        }
+        Err(error) => {
+            let verdict = broke(FailReason::LogFailed, error.to_string());
+            (verdict, skipped(work), None)
+        }
+    };
+    report(inner, work.attempt, verdict, steps, summary, &secrets);
+}
+
+/// An attempt that has its log.
+struct Running<'a> {
+    inner: &'a Inner,
+    work: &'a Work,
+    control: &'a Control,
+    output: LogOutput,
+    steps: Vec<Step>,
+    deadline: Instant,
+    commit: Option<String>,
+}
+
+impl<'a> Running<'a> {
+    fn begin(
+        inner: &'a Inner,
+        work: &'a Work,
+        control: &'a Control,
+        secrets: &Secrets,
+    ) -> Result<Self, LogError> {
+        let job = work.attempt.job.to_string();
+        let writer = inner.logs.writer(&job, secrets)?;
+        let mut output = LogOutput::new(writer, control.clone(), &inner.signals, job);
+        output.mark(Mark::Attempt(work.attempt.number));
+        let seconds = work.order.pipeline.max_duration_seconds;
+        Ok(Self {
+            inner,
+            work,
+            control,
+            output,
+            steps: step_names(work)
+                .iter()
+                .map(|name| Step::pending(name))
+                .collect(),
+            deadline: Instant::now() + Duration::from_secs(seconds),
+            commit: None,
+        })
+    }
+
+    /// Makes the place, runs the steps in it, removes it.
+    fn all_steps(&mut self) -> Verdict {
+        let place = match Place::make(
+            &self.inner.walls,
+            &self.work.attempt.job.to_string(),
+            self.work.order.pipeline.repository.is_some(),
+        ) {
+            Ok(place) => place,
+            Err(error) => {
+                return broke(FailReason::SetupFailed, format!("make workspace: {error}"));
+            }
+        };
+        let verdict = self.steps_in(&place);
+        if let Err(error) = place.remove() {
+            self.inner.signals.emit(danube_signals::WorkspaceLeft {
+                job_id: &self.work.attempt.job.to_string(),
+                error: &error.to_string(),
+            });
+        }
+        verdict
+    }
+
+    fn steps_in(&mut self, place: &Place) -> Verdict {
+        if let Err(ReportError::Fenced) =
+            self.inner.dispatch.started(self.work.attempt, &self.steps)
+        {
+            return Verdict::Lost;
+        }
+        let pipeline = &self.work.order.pipeline;
+        let mut index = 0;
+        if pipeline.repository.is_some() {
+            if let Some(verdict) = self.clone_source(place) {
+                return verdict;
+            }
+            index = 1;
+        }
+        for step in &pipeline.steps {
+            if let Some(stop) = self.control.stopped() {
+                return stopped(stop, None);
+            }
+            if let Some(verdict) = self.one_step(place, index, step) {
+                return verdict;
+            }
+            index += 1;
+        }
+        succeeded()
+    }
+
+    fn clone_source(&mut self, place: &Place) -> Option<Verdict> {
+        let mut plan = StepPlan::new(
+            source::command(),
+            place.source(),
+            place.source_sandbox(&self.inner.walls),
+        );
+        plan.env = self.environment(place, None);
+        // The worker's own home, not the job's: ssh keys and git settings.
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+        let order = &self.work.order;
+        let repository = order.pipeline.repository.as_deref().unwrap_or_default();
+        match source::variables(
+            repository,
+            order.git_ref.as_deref(),
+            &home,
+            &place.private_file("gitconfig"),
+        ) {
+            Ok(variables) => plan.env.extend(variables),
+            Err(error) => {
+                return Some(broke(
+                    FailReason::SetupFailed,
+                    format!("write git settings: {error}"),
+                ));
+            }
+        }
+        let verdict = self.step(0, plan, None, false);
+        self.commit = source::commit(place.source());
+        match verdict {
+            Some(Verdict::Ended {
+                cause: danube_model::Cause::Failed(FailReason::StepFailed),
+                exit_code,
+                ..
+            }) => Some(Verdict::Ended {
+                cause: danube_model::Cause::Failed(FailReason::SourceFailed),
+                exit_code,
+                reason: Some("the source couldn't be cloned; the log says why".to_owned()),
+            }),
+            None => place.give().err().map(|error| {
+                broke(
+                    FailReason::SetupFailed,
+                    format!("give the source to the job's user: {error}"),
+                )
+            }),
+            other => other,
+        }
+    }
+
+    fn one_step(&mut self, place: &Place, index: usize, step: &spec::Step) -> Option<Verdict> {
+        let shell = match step.shell.unwrap_or(self.work.order.pipeline.shell) {
+            spec::Shell::Sh => Shell::Sh,
+            spec::Shell::Bash => Shell::Bash,
+        };
+        let command = Command::Script {
+            text: step.run.clone(),
+            shell,
+        };
+        let sandbox = place.sandbox(&self.inner.walls, &self.work.order.pipeline.limits);
+        let mut plan = StepPlan::new(command, place.source(), sandbox);
+        plan.env = self.environment(place, Some(step));
+        self.step(index, plan, step.timeout_seconds, step.continue_on_error)
+    }
+
+    fn environment(&self, place: &Place, step: Option<&spec::Step>) -> Vec<(String, String)> {
+        let around = Surroundings {
+            work: self.work,
+            path: &self.inner.settings.path,
+            home: &place.home().to_string_lossy(),
+            workspace: &place.source().to_string_lossy(),
+            server: &self.inner.settings.server,
+            commit: self.commit.as_deref(),
+        };
+        environment(&around, step)
+    }
+
+    /// Runs one step and tells of it; the verdict when the job ends with it.
+    fn step(
+        &mut self,
+        index: usize,
+        mut plan: StepPlan,
+        timeout_seconds: Option<u64>,
+        may_fail: bool,
+    ) -> Option<Verdict> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let (timeout, clock) = match timeout_seconds {
+            Some(seconds) if Duration::from_secs(seconds) < left => {
+                (Duration::from_secs(seconds), Clock::Step(seconds))
+            }
+            _ => (
+                left,
+                Clock::Job(self.work.order.pipeline.max_duration_seconds),
+            ),
+        };
+        plan.timeout = Some(timeout);
+        plan.grace = self.inner.settings.grace;
+        self.step_begins(index);
+        let outcome = run_step(&plan, self.control, &mut self.output);
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.step_ends(index, StepStatus::Failure, None);
+                return Some(broke(FailReason::SetupFailed, sentence(&error)));
+            }
+        };
+        let (status, exit_code) = step_status(outcome.end);
+        self.steps[index].exit_code = exit_code;
+        self.step_ends(index, status, Some(&outcome));
+        after_step(&self.steps[index].name, &outcome, Some(clock), may_fail)
+    }
+
+    fn step_begins(&mut self, index: usize) {
+        let offset = self.output.mark(Mark::StepStart(number(index)));
+        let step = &mut self.steps[index];
+        step.status = StepStatus::Running;
+        step.started_at = Some(Timestamp::now());
+        step.log_start = Some(offset);
+        self.inner.signals.emit(StepStarted {
+            job_id: &self.work.attempt.job.to_string(),
+            step: &step.name,
+        });
+        self.tell(index);
+    }
+
+    fn step_ends(&mut self, index: usize, status: StepStatus, outcome: Option<&StepOutcome>) {
+        let offset = self.output.mark(Mark::StepEnd(number(index)));
+        let step = &mut self.steps[index];
+        step.status = status;
+        step.finished_at = Some(Timestamp::now());
+        step.log_end = Some(offset);
+        step.cpu_seconds = outcome.map(|it| it.cpu.as_secs_f64());
+        step.max_rss_bytes = outcome.map(|it| it.max_rss_bytes);
+        let wall = outcome.map_or(Duration::ZERO, |it| it.wall);
+        self.inner.signals.emit(StepCompleted {
+            job_id: &self.work.attempt.job.to_string(),
+            step: &step.name,
+            exit_code: step.exit_code,
+            duration_seconds: wall,
+            pipeline: &self.work.order.pipeline.name,
+            cpu_seconds: step.cpu_seconds,
+        });
+        // The last step's end travels with the job's own report.
+        if index + 1 < self.steps.len() {
+            self.tell(index);
+        }
+    }
+
+    fn tell(&self, index: usize) {
+        let told = self
+            .inner
+            .dispatch
+            .step(self.work.attempt, index, &self.steps[index]);
+        if told == Err(ReportError::Fenced) {
+            self.control.cancel(Stop::Lost);
+        }
+        // A store that is away now hears of it in the job's report.
+    }
+
+    fn end(mut self, verdict: Verdict) -> (Verdict, Vec<Step>, Option<Summary>) {
+        for step in &mut self.steps {
+            match step.status {
+                StepStatus::Pending => step.status = StepStatus::Skipped,
+                StepStatus::Running => step.status = StepStatus::Cancelled,
+                _ => {}
+            }
+        }
+        let lost = self.output.lost_bytes;
+        let summary = self.output.close().ok().map(|it| Summary {
+            complete: it.complete && lost == 0,
+            ..it
+        });
+        (verdict, self.steps, summary)
+    }
+}
+
+/// Reports until it is heard: a store that is away comes back, or the process
+/// ends and the lease with it.
+fn report(
+    inner: &Inner,
+    attempt: Attempt,
+    verdict: Verdict,
+    steps: Vec<Step>,
+    summary: Option<Summary>,
+    secrets: &Secrets,
+) {
+    let told = |send: &dyn Fn() -> Result<(), ReportError>| {
+        while let Err(ReportError::Unavailable(_)) = send() {
+            thread::sleep(REPORT_RETRY_EVERY);
+        }
+    };
+    match verdict {
+        Verdict::Lost => {}
+        Verdict::HandBack => told(&|| inner.dispatch.hand_back(attempt, "the worker was stopped")),
+        Verdict::Ended {
+            cause,
+            exit_code,
+            reason,
+        } => {
+            let ended = Ended {
+                cause,
+                exit_code,
+                reason: reason.map(|text| secrets.redact(&text)),
+                steps,
+                log_bytes: summary.map_or(0, |it| it.bytes),
+                log_complete: summary.is_some_and(|it| it.complete),
+                log_missing_bytes: summary.map_or(0, |it| it.missing_bytes),
+            };
+            told(&|| inner.dispatch.finish(attempt, &ended));
+        }
+    }
+}
+
+/// The names of the steps, the clone included.
+fn step_names(work: &Work) -> Vec<String> {
+    let pipeline = &work.order.pipeline;
+    let own = pipeline.steps.iter().map(|it| it.name.clone());
+    let clone = pipeline.repository.as_ref().map(|_| {
+        source::step_name(|name| pipeline.steps.iter().any(|it| it.name == name)).to_owned()
+    });
+    clone.into_iter().chain(own).collect()
+}
+
+fn skipped(work: &Work) -> Vec<Step> {
+    let names = step_names(work);
+    names
+        .iter()
+        .map(|name| Step {
+            status: StepStatus::Skipped,
+            ..Step::pending(name)
+        })
+        .collect()
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("a pipeline has at most STEPS_MAX steps")
+}
+
+/// The error and what caused it, in one line.
+fn sentence(error: &ExecutorError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) if !error.to_string().contains(&source.to_string()) => {
+            format!("{error}: {source}")
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,57 @@
+//! What a worker needs of whoever hands out the jobs.
+
+use danube_model::{Attempt, Ended, Order, Step};
+
+/// One job to run, and the right to run it.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The lease: results under an older fence are refused.
+    pub attempt: Attempt,
+    /// What to do.
+    pub order: Order,
+    /// W3C trace context of the job, given to its processes.
+    pub traceparent: String,
+}
+
+/// Takes reports. The master implements it over its store; calls may block,
+/// for they come from the job's own thread.
+pub trait Dispatch: Send + Sync + 'static {
+    /// The first step is about to begin.
+    ///
+    /// # Errors
+    /// [`ReportError::Fenced`] when the lease is gone: the job must stop.
+    fn started(&self, attempt: Attempt, steps: &[Step]) -> Result<(), ReportError>;
+
+    /// A step began or ended.
+    ///
+    /// # Errors
+    /// As for [`Dispatch::started`].
+    fn step(&self, attempt: Attempt, index: usize, step: &Step) -> Result<(), ReportError>;
+
+    /// The attempt has ended. Returns once that is durable.
+    ///
+    /// # Errors
+    /// [`ReportError::Fenced`]: somebody else has the job now; nothing changed.
+    /// [`ReportError::Unavailable`]: try again later.
+    fn finish(&self, attempt: Attempt, ended: &Ended) -> Result<(), ReportError>;
+
+    /// The worker leaves and couldn't finish.
+    ///
+    /// # Errors
+    /// As for [`Dispatch::finish`].
+    fn hand_back(&self, attempt: Attempt, reason: &str) -> Result<(), ReportError>;
+
+    /// The worker has room for one job more.
+    fn freed(&self);
+}
+
+/// Why a report wasn't taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// The lease is gone.
+    #[error("the lease is gone")]
+    Fenced,
+    /// The store can't take it now.
+    #[error("report: {0}")]
+    Unavailable(String),
+}

@@ -1,0 +1,207 @@
+//! Where a job runs and within which walls.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+
+use danube_executor::{
+    Capabilities, CgroupParent, Isolation, Limits, Sandbox, UidLease, UidPool, Workspace,
+};
+use danube_model::spec;
+
+/// The operator's decisions about the walls.
+#[derive(Debug, Clone)]
+pub struct PlaceSettings {
+    /// Where the jobs run.
+    pub place: Where,
+    /// What no step may see: the data directory, keys, configuration.
+    pub hide: Vec<PathBuf>,
+    /// Limits of a step when its pipeline sets none; a pipeline may only lower them.
+    pub limits: Limits,
+    /// Whether steps reach the network.
+    pub network: bool,
+    /// Uids for jobs; only root can lend them.
+    pub uids: Option<UidPool>,
+    /// Name of the cgroup below which every step has its own; belongs to one
+    /// data directory.
+    pub cgroup: String,
+}
+
+/// Where jobs run.
+#[derive(Debug, Clone)]
+pub enum Where {
+    /// Each in a workspace of its own below this directory, removed at the end.
+    Below(PathBuf),
+    /// In this directory, as the calling user: `danube run`.
+    Here(PathBuf),
+}
+
+/// What the kernel and the settings allow, found once when the worker starts.
+pub(crate) struct Walls {
+    settings: PlaceSettings,
+    capabilities: Capabilities,
+    cgroup: Option<CgroupParent>,
+}
+
+impl Walls {
+    pub(crate) fn new(
+        settings: PlaceSettings,
+        capabilities: Capabilities,
+        cgroup: Option<CgroupParent>,
+    ) -> Self {
+        Self {
+            settings,
+            capabilities,
+            cgroup,
+        }
+    }
+
+    /// Whether nothing of a job outlives the worker by the kernel's own word.
+    pub(crate) fn dies_with_worker(&self) -> bool {
+        matches!(self.capabilities.isolation, Isolation::Namespaces { .. })
+    }
+
+    /// What is missing, for people.
+    pub(crate) fn describe(&self) -> String {
+        self.capabilities.why_not.join("; ")
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.capabilities.isolation(!self.settings.network)
+    }
+
+    /// A pipeline may ask for less than the operator allows, never for more.
+    fn limits(&self, asked: &spec::Limits) -> Limits {
+        let ours = self.settings.limits;
+        Limits {
+            memory_bytes: lower(ours.memory_bytes, asked.memory_bytes),
+            processes: lower(ours.processes, asked.processes),
+            cpu_cores: lower(ours.cpu_cores, asked.cpu_cores),
+            open_files: lower(ours.open_files, asked.open_files),
+        }
+    }
+}
+
+fn lower<T: PartialOrd>(ours: Option<T>, asked: Option<T>) -> Option<T> {
+    match (ours, asked) {
+        (Some(ours), Some(asked)) => Some(if asked < ours { asked } else { ours }),
+        (ours, asked) => ours.or(asked),
+    }
+}
+
+/// The place of one job.
+pub(crate) struct Place {
+    workspace: Option<Workspace>,
+    uid: Option<UidLease>,
+    source: PathBuf,
+    home: PathBuf,
+}
+
+impl Place {
+    /// Makes the place. With a source to clone it belongs to the worker until
+    /// [`Place::give`]: the clone runs as the worker.
+    pub(crate) fn make(walls: &Walls, name: &str, clones: bool) -> io::Result<Self> {
+        let parent = match &walls.settings.place {
+            Where::Below(parent) => parent,
+            Where::Here(here) => {
+                let home = std::env::var_os("HOME").map_or_else(|| here.clone(), PathBuf::from);
+                return Ok(Self {
+                    workspace: None,
+                    uid: None,
+                    source: here.clone(),
+                    home,
+                });
+            }
+        };
+        let uid = match &walls.settings.uids {
+            Some(pool) if walls.capabilities.other_users => Some(
+                pool.lease()
+                    .ok_or_else(|| io::Error::other("every uid of the range is in use"))?,
+            ),
+            _ => None,
+        };
+        let owner = uid.as_ref().map(UidLease::uid_gid).filter(|_| !clones);
+        let workspace = Workspace::create(parent, name, owner)?;
+        let place = Self {
+            source: workspace.path().join("source"),
+            home: workspace.path().join("home"),
+            workspace: Some(workspace),
+            uid,
+        };
+        for dir in [&place.source, &place.home] {
+            fs::create_dir(dir)?;
+            if let Some((uid, gid)) = owner {
+                chown(dir, Some(uid), Some(gid))?;
+            }
+        }
+        Ok(place)
+    }
+
+    /// Where the source is and the steps begin.
+    pub(crate) fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// The job's own `HOME`.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// A path for a file of the worker's own, beside what the job sees.
+    pub(crate) fn private_file(&self, name: &str) -> PathBuf {
+        self.workspace
+            .as_ref()
+            .map_or_else(|| self.source.join(name), |it| it.path().join(name))
+    }
+
+    /// Gives everything to the job's own uid, once the source is cloned.
+    pub(crate) fn give(&self) -> io::Result<()> {
+        let (Some(workspace), Some(uid)) = (&self.workspace, &self.uid) else {
+            return Ok(());
+        };
+        workspace.chown_tree(uid.uid_gid())?;
+        for dir in [workspace.path(), workspace.tmp()] {
+            chown(dir, Some(uid.uid()), Some(uid.uid()))?;
+        }
+        Ok(())
+    }
+
+    /// The walls around a step of the job.
+    pub(crate) fn sandbox(&self, walls: &Walls, asked: &spec::Limits) -> Sandbox {
+        let mut sandbox = Sandbox {
+            isolation: walls.isolation(),
+            limits: walls.limits(asked),
+            cgroup: walls.cgroup.clone(),
+            ..Sandbox::default()
+        };
+        if let Some(workspace) = &self.workspace {
+            sandbox.uid_gid = self.uid.as_ref().map(UidLease::uid_gid);
+            sandbox.hide.clone_from(&walls.settings.hide);
+            sandbox.expose = vec![workspace.path().to_owned()];
+            sandbox.private_tmp = Some(workspace.tmp().to_owned());
+        }
+        sandbox
+    }
+
+    /// The walls around the clone, which runs as the worker itself: it needs the
+    /// worker's ssh keys and reads what the submit was allowed to name.
+    pub(crate) fn source_sandbox(&self, walls: &Walls) -> Sandbox {
+        let isolation = walls.capabilities.isolation(false);
+        Sandbox {
+            isolation,
+            limits: walls.settings.limits,
+            cgroup: walls.cgroup.clone(),
+            ..Sandbox::default()
+        }
+    }
+
+    /// Removes everything that the job left.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        // The uid is given back only once nothing of it is left on disk.
+        let Self { workspace, uid, .. } = self;
+        let removed = workspace.map_or(Ok(()), Workspace::remove);
+        drop(uid);
+        removed
+    }
+}

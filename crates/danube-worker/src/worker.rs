@@ -1,0 +1,249 @@
+//! Several jobs at once, each on a thread of its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use danube_executor::{CgroupParent, Control, Stop};
+use danube_joblog::JobLogs;
+use danube_model::{Attempt, JobId};
+use danube_signals::Signals;
+
+use crate::attempt;
+use crate::dispatch::{Dispatch, Work};
+use crate::place::{PlaceSettings, Walls};
+
+/// How often a report that the store can't take is tried again.
+pub(crate) const REPORT_RETRY_EVERY: Duration = Duration::from_millis(200);
+
+/// What a worker is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its id: `local-…` inside the master.
+    pub id: String,
+    /// Jobs at once.
+    pub jobs_at_once: usize,
+    /// Where jobs run and within which walls.
+    pub place: PlaceSettings,
+    /// `PATH` of the steps.
+    pub path: String,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+    /// The server's address for the jobs' own calls; empty for none.
+    pub server: String,
+    /// Take e-mail addresses out of the logs.
+    pub redact_email: bool,
+    /// Run jobs even where the kernel allows no isolation.
+    pub allow_unisolated: bool,
+}
+
+/// Runs jobs. Clones are the same worker.
+#[derive(Clone)]
+pub struct Worker {
+    inner: Arc<Inner>,
+}
+
+/// What the threads of the jobs share.
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) walls: Walls,
+    pub(crate) dispatch: Arc<dyn Dispatch>,
+    pub(crate) logs: JobLogs,
+    pub(crate) signals: Signals,
+    running: Mutex<Running>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Running {
+    jobs: HashMap<JobId, (Attempt, Control)>,
+    /// Set once by `drain`: nothing new is taken.
+    draining: bool,
+}
+
+/// The worker takes no job now; the work comes back.
+#[derive(Debug)]
+pub struct Busy(pub Box<Work>);
+
+/// The worker can't start at all.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this machine allows no isolation of jobs: {0}; allow it with `steps.allow_unisolated = true` if every job is trusted"
+)]
+pub struct NoIsolation(String);
+
+impl Worker {
+    /// A worker that is ready for jobs.
+    ///
+    /// # Errors
+    /// [`NoIsolation`] where the kernel allows none and the settings insist.
+    pub fn new(
+        settings: Settings,
+        dispatch: Arc<dyn Dispatch>,
+        logs: JobLogs,
+        signals: Signals,
+    ) -> Result<Self, NoIsolation> {
+        let capabilities = danube_executor::probe();
+        // Without one, those limits hold that the kernel knows by process.
+        let cgroup = CgroupParent::open(&settings.place.cgroup).ok().flatten();
+        let walls = Walls::new(settings.place.clone(), capabilities, cgroup);
+        if !walls.dies_with_worker() && !settings.allow_unisolated {
+            return Err(NoIsolation(walls.describe()));
+        }
+        let inner = Inner {
+            settings,
+            walls,
+            dispatch,
+            logs,
+            signals,
+            running: Mutex::default(),
+            ended: Condvar::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.inner.settings.id
+    }
+
+    /// How many jobs more it takes now.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        let running = self.inner.lock();
+        if running.draining {
+            0
+        } else {
+            self.inner
+                .settings
+                .jobs_at_once
+                .saturating_sub(running.jobs.len())
+        }
+    }
+
+    /// The attempts that run now.
+    #[must_use]
+    pub fn running(&self) -> Vec<Attempt> {
+        self.inner
+            .lock()
+            .jobs
+            .values()
+            .map(|(attempt, _)| *attempt)
+            .collect()
+    }
+
+    /// Runs a job on a thread of its own and returns at once.
+    ///
+    /// # Errors
+    /// [`Busy`] with the work, when there is no room, it drains, or the system
+    /// gives no thread.
+    pub fn run(&self, work: Work) -> Result<(), Busy> {
+        let Ok(control) = Control::new() else {
+            return Err(Busy(Box::new(work)));
+        };
+        let attempt = work.attempt;
+        {
+            let mut running = self.inner.lock();
+            let room = running.jobs.len() < self.inner.settings.jobs_at_once;
+            if running.draining || !room || running.jobs.contains_key(&attempt.job) {
+                return Err(Busy(Box::new(work)));
+            }
+            running.jobs.insert(attempt.job, (attempt, control.clone()));
+        }
+        let inner = Arc::clone(&self.inner);
+        let kept = work.clone();
+        let thread = thread::Builder::new().name(format!("job-{}", attempt.job.short()));
+        let spawned = thread.spawn(move || {
+            let _leaves = Leaves {
+                inner: &inner,
+                job: attempt.job,
+            };
+            attempt::run(&inner, &work, &control);
+        });
+        if spawned.is_err() {
+            self.inner.leave(attempt.job);
+            return Err(Busy(Box::new(kept)));
+        }
+        Ok(())
+    }
+
+    /// Stops a job; `false` when it doesn't run here under this fence.
+    #[must_use]
+    pub fn stop(&self, attempt: Attempt, stop: Stop) -> bool {
+        let running = self.inner.lock();
+        match running.jobs.get(&attempt.job) {
+            Some((held, control)) if held.fence == attempt.fence => {
+                control.cancel(stop);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Stops a job whatever its fence, for a cancel.
+    #[must_use]
+    pub fn cancel(&self, job: JobId) -> bool {
+        let attempt = self
+            .inner
+            .lock()
+            .jobs
+            .get(&job)
+            .map(|(attempt, _)| *attempt);
+        attempt.is_some_and(|attempt| self.stop(attempt, Stop::Cancel))
+    }
+
+    /// Takes nothing new from now on.
+    pub fn close(&self) {
+        self.inner.lock().draining = true;
+    }
+
+    /// Waits until every job has ended; `false` when `until` comes first.
+    #[must_use]
+    pub fn wait_idle(&self, until: Instant) -> bool {
+        let mut running = self.inner.lock();
+        while !running.jobs.is_empty() {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            let waited = self.inner.ended.wait_timeout(running, left);
+            running = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Tells every running job to stop and go back to the queue.
+    pub fn hand_back_all(&self) {
+        for (_, control) in self.inner.lock().jobs.values() {
+            control.cancel(Stop::Drain);
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        // The map is whole after every line that changes it.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, job: JobId) {
+        self.lock().jobs.remove(&job);
+        self.ended.notify_all();
+    }
+}
+
+/// Makes room again however the job's thread ends.
+struct Leaves<'a> {
+    inner: &'a Inner,
+    job: JobId,
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.inner.leave(self.job);
+        self.inner.dispatch.freed();
+    }
+}

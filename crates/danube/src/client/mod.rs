@@ -1,0 +1,10 @@
+//! What the client commands share: finding the server, following a log, words.
+
+mod connection;
+mod follow;
+mod log_sink;
+mod words;
+
+pub(crate) use connection::{args, connect};
+pub(crate) use follow::{Follow, LogAsked, wait_for_end};
+pub(crate) use words::{duration, moment, size};

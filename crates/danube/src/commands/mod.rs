@@ -1,0 +1,78 @@
+//! The commands: each file defines one and performs it.
+
+mod apikey;
+mod cancel;
+mod completions;
+mod config;
+mod explain;
+mod follow;
+mod health;
+mod history;
+mod job;
+mod jobs;
+mod logs;
+mod master;
+mod pipelines;
+mod retry;
+pub(crate) mod run;
+mod submit;
+mod version;
+mod work;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use crate::failure::Failure;
+use crate::terminal::Screen;
+
+/// Performs a command; the exit code when nothing stood in its way.
+pub(crate) type Perform = fn(&ArgMatches, &Screen) -> Result<ExitCode, Failure>;
+
+/// What a command does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Task {
+    /// Becomes the server.
+    Master,
+    /// Runs a job in this process.
+    Run,
+    /// Asks a server, or needs none.
+    Client(Perform),
+}
+
+/// One command.
+pub(crate) struct Verb {
+    /// What it is for, one of [`GROUPS`].
+    pub(crate) group: &'static str,
+    /// Its name, help and arguments.
+    pub(crate) command: fn() -> Command,
+    /// What it does.
+    pub(crate) task: Task,
+}
+
+const JOBS: &str = "Jobs";
+const SERVER: &str = "Server";
+const HELP: &str = "Help";
+
+/// The groups of `danube --help`, in their order.
+pub(crate) const GROUPS: &[&str] = &[JOBS, SERVER, HELP];
+
+/// Every command, in the order of `danube --help`.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb { group: JOBS, command: run::command, task: Task::Run },
+    Verb { group: JOBS, command: submit::command, task: Task::Client(submit::perform) },
+    Verb { group: JOBS, command: jobs::command, task: Task::Client(jobs::perform) },
+    Verb { group: JOBS, command: job::command, task: Task::Client(job::perform) },
+    Verb { group: JOBS, command: logs::command, task: Task::Client(logs::perform) },
+    Verb { group: JOBS, command: history::command, task: Task::Client(history::perform) },
+    Verb { group: JOBS, command: cancel::command, task: Task::Client(cancel::perform) },
+    Verb { group: JOBS, command: retry::command, task: Task::Client(retry::perform) },
+    Verb { group: SERVER, command: master::command, task: Task::Master },
+    Verb { group: SERVER, command: health::command, task: Task::Client(health::perform) },
+    Verb { group: SERVER, command: apikey::command, task: Task::Client(apikey::perform) },
+    Verb { group: SERVER, command: config::command, task: Task::Client(config::perform) },
+    Verb { group: SERVER, command: pipelines::command, task: Task::Client(pipelines::perform) },
+    Verb { group: HELP, command: explain::command, task: Task::Client(explain::perform) },
+    Verb { group: HELP, command: completions::command, task: Task::Client(completions::perform) },
+    Verb { group: HELP, command: version::command, task: Task::Client(version::perform) },
+];

@@ -1,0 +1,197 @@
+//! From what the sources say to settings that can't be wrong.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use danube_master::{Settings, StepSettings};
+use danube_model::Mistake;
+
+use super::sources::{Found, Origin, Resolved};
+use super::table::{ROWS, index};
+use super::value::{Value, size};
+use super::{Config, LogFormat};
+
+/// Makes the settings and checks the options against each other. None when a
+/// value is missing; then there is a mistake that says why.
+pub(crate) fn check(resolved: &Resolved, demo: bool, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+    let it = Values(resolved);
+    if it.path("server.data_dir").is_none() && !it.found("server.data_dir").is_wrong {
+        mistakes.push(wrong(
+            "--data-dir",
+            "there is no home directory to make the data directory in",
+            "name one with --data-dir",
+        ));
+    }
+    public_address(&it, mistakes);
+    log_sizes(&it, mistakes);
+    let settings = Settings {
+        data_dir: it.path("server.data_dir")?,
+        listen: it.address("server.listen")?,
+        insecure_http: it.bool("server.insecure_http")?,
+        public_url: it.text("server.public_url"),
+        pipelines_dir: it.path("pipelines.dir")?,
+        body_bytes_max: usize::try_from(it.number("server.body_bytes_max")?).unwrap_or(usize::MAX),
+        lease: Duration::from_secs(it.number("queue.lease_seconds")?),
+        grace: Duration::from_secs(it.number("server.grace_seconds")?),
+        jobs_at_once: usize::try_from(it.number("queue.jobs_at_once")?).unwrap_or(usize::MAX),
+        steps: StepSettings {
+            path: it.text("steps.path")?,
+            uid_base: u32::try_from(it.number("steps.uid_base")?).expect("the table bounds it"),
+            network: it.bool("steps.network")?,
+            allow_unisolated: it.bool("steps.allow_unisolated")?,
+            memory_bytes: it.number("steps.memory_bytes"),
+            cpu_cores: it.cores("steps.cpu_cores"),
+            processes: it.number("steps.processes"),
+            open_files: it.number("steps.open_files"),
+        },
+        log_head_bytes: it.number("log.head_bytes")?,
+        log_total_bytes: it.number("log.total_bytes")?,
+        allow_paths: it.paths("sources.allow_paths"),
+        redact_email: it.bool("redaction.email")?,
+        demo,
+    };
+    Some(Config {
+        settings,
+        log_level: it.text("observability.log_level")?,
+        log_format: match it.text("observability.log_format")?.as_str() {
+            "json" => LogFormat::Json,
+            "text" => LogFormat::Text,
+            _ => LogFormat::Auto,
+        },
+    })
+}
+
+/// Keys travel in clear over plain HTTP: on an address that others reach, the
+/// operator has to say that he knows.
+fn public_address(it: &Values<'_>, mistakes: &mut Vec<Mistake>) {
+    let found = it.found("server.listen");
+    let insecure = it.found("server.insecure_http");
+    if found.is_wrong || insecure.is_wrong {
+        return;
+    }
+    let Some(listen) = it.address("server.listen") else { return };
+    if !listen.ip().to_canonical().is_loopback() && it.bool("server.insecure_http") == Some(false) {
+        mistakes.push(found.wrong(
+            "server.listen",
+            format!("{listen} can be reached by others, and keys would travel in clear"),
+            "listen on 127.0.0.1 behind a proxy that speaks TLS, or say --insecure-http (server.insecure_http = true) \
+             in a network that you trust",
+        ));
+    }
+}
+
+/// What lies past the head needs room of its own, or the newest output is lost.
+fn log_sizes(it: &Values<'_>, mistakes: &mut Vec<Mistake>) {
+    let (head, total) = (it.found("log.head_bytes"), it.found("log.total_bytes"));
+    let both = it.number("log.head_bytes").zip(it.number("log.total_bytes"));
+    let Some((head_bytes, total_bytes)) = both else { return };
+    if head.is_wrong || total.is_wrong || head_bytes + 2 <= total_bytes {
+        return;
+    }
+    // Told where somebody said something.
+    let (key, found) = match total.origin {
+        Origin::Default => ("log.head_bytes", head),
+        _ => ("log.total_bytes", total),
+    };
+    mistakes.push(found.wrong(
+        key,
+        format!(
+            "log.total_bytes ({}) must be larger than log.head_bytes ({})",
+            size(total_bytes),
+            size(head_bytes)
+        ),
+        "the newest output of a long log is kept in the difference",
+    ));
+}
+
+fn wrong(pointer: &str, message: impl Into<String>, help: &str) -> Mistake {
+    Mistake {
+        code: "setting.conflict",
+        pointer: pointer.to_owned(),
+        at: None,
+        message: message.into(),
+        help: Some(help.to_owned()),
+    }
+}
+
+impl Found {
+    /// A mistake about this value, told where it was said.
+    fn wrong(&self, key: &str, message: impl Into<String>, help: &str) -> Mistake {
+        match &self.origin {
+            Origin::Flag(flag) => wrong(&format!("--{flag}"), message, help),
+            Origin::Environment(name) => wrong(name, message, help),
+            Origin::Default => wrong(key, message, help),
+            Origin::File(_, at) => Mistake {
+                at: Some(*at),
+                ..wrong(&format!("/{}", key.replace('.', "/")), message, help)
+            },
+        }
+    }
+}
+
+/// Looks values up by key. A key that is no row, or a row of another kind, is
+/// a slip in this file; the test that checks the defaults finds every one.
+struct Values<'a>(&'a Resolved);
+
+impl Values<'_> {
+    fn found(&self, key: &str) -> &Found {
+        let at = index(key).expect("the key is a row of the table");
+        debug_assert_eq!(ROWS[at].key, key);
+        &self.0.found[at]
+    }
+
+    fn value(&self, key: &str) -> Option<Value> {
+        self.found(key).value.clone()
+    }
+
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        match self.value(key)? {
+            Value::Path(it) => Some(it),
+            other => unreachable!("{key} is no path: {other:?}"),
+        }
+    }
+
+    fn paths(&self, key: &str) -> Vec<PathBuf> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Paths(it)) => it,
+            Some(other) => unreachable!("{key} is no list of paths: {other:?}"),
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        match self.value(key)? {
+            Value::Text(it) => Some(it),
+            other => unreachable!("{key} is no text: {other:?}"),
+        }
+    }
+
+    fn address(&self, key: &str) -> Option<SocketAddr> {
+        match self.value(key)? {
+            Value::Address(it) => Some(it),
+            other => unreachable!("{key} is no address: {other:?}"),
+        }
+    }
+
+    fn bool(&self, key: &str) -> Option<bool> {
+        match self.value(key)? {
+            Value::Bool(it) => Some(it),
+            other => unreachable!("{key} is no boolean: {other:?}"),
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        match self.value(key)? {
+            Value::Number(it) => Some(it),
+            other => unreachable!("{key} is no number: {other:?}"),
+        }
+    }
+
+    fn cores(&self, key: &str) -> Option<f64> {
+        match self.value(key)? {
+            Value::Cores(it) => Some(it),
+            other => unreachable!("{key} is no number of processors: {other:?}"),
+        }
+    }
+}

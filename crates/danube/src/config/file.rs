@@ -1,0 +1,151 @@
+//! Reads `danube.toml`: every mistake at once, with line and column.
+
+use std::ops::Range;
+use std::path::Path;
+
+use danube_model::{Mistake, Position};
+use toml::de::{DeTable, DeValue};
+
+use super::table::{ROWS, SECTIONS, index};
+use super::value::Value;
+use crate::nearest::nearest;
+
+/// Bytes of a settings file; a full one has a few thousand.
+pub(crate) const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// What the file says of one option.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The option's place in the table.
+    pub(crate) row: usize,
+    /// Where its value stands.
+    pub(crate) at: Position,
+    /// The value; none when it doesn't fit.
+    pub(crate) value: Option<Value>,
+}
+
+/// Reads the file's text. Paths in it are relative to `dir`.
+pub(crate) fn read(text: &str, dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<Entry> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let broken: Vec<Mistake> = errors.iter().map(|it| syntax(text, it)).collect();
+    let mut found = Vec::new();
+    let entries = check(text, root.get_ref(), dir, &mut found);
+    // From the first line on that can't be read, the rest may be understood
+    // wrongly (a lost `[section]`), and what seems a mistake may be none.
+    let first = broken.iter().filter_map(|it| it.at).map(|at| at.line).min();
+    found.retain(|it| it.at.is_none_or(|at| first.is_none_or(|line| at.line < line)));
+    mistakes.extend(broken);
+    mistakes.extend(found);
+    entries
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
+    Mistake {
+        code: "file.syntax",
+        pointer: String::new(),
+        at: error.span().map(|span| position(text, &span)),
+        message: format!("not valid TOML: {}", error.message()),
+        help: None,
+    }
+}
+
+/// Compares what could be read with the table of options.
+fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (section, node) in root {
+        let at = position(text, &section.span());
+        let section = section.get_ref().as_ref();
+        if !SECTIONS.iter().any(|(name, _)| *name == section) {
+            mistakes.push(unknown_section(section, at));
+            continue;
+        }
+        let DeValue::Table(table) = node.get_ref() else {
+            mistakes.push(Mistake {
+                code: "setting.type",
+                pointer: format!("/{section}"),
+                at: Some(at),
+                message: format!("`{section}` is a section"),
+                help: Some(format!("write `[{section}]` on a line of its own")),
+            });
+            continue;
+        };
+        for (name, value) in table {
+            let at = position(text, &name.span());
+            let name = name.get_ref().as_ref();
+            let Some(row) = index(&format!("{section}.{name}")) else {
+                mistakes.push(unknown_option(section, name, at));
+                continue;
+            };
+            let at = position(text, &value.span());
+            let value = ROWS[row].kind.read_toml(value.get_ref(), dir);
+            let value = value.map_err(|misfit| {
+                mistakes.push(Mistake {
+                    code: misfit.code,
+                    pointer: format!("/{section}/{name}"),
+                    at: Some(at),
+                    message: format!("`{name}` {}", misfit.why),
+                    help: misfit.help,
+                });
+            });
+            entries.push(Entry { row, at, value: value.ok() });
+        }
+    }
+    entries
+}
+
+fn unknown_section(section: &str, at: Position) -> Mistake {
+    let names: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
+    let option = ROWS.iter().find(|row| row.name() == section);
+    let help = match (option, nearest(section, names.iter().copied())) {
+        (Some(row), _) => format!("`{section}` belongs below `[{}]`", row.section()),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => format!("there are {}", names.join(", ")),
+    };
+    Mistake {
+        code: "setting.unknown",
+        pointer: format!("/{section}"),
+        at: Some(at),
+        message: format!("there is no section `{}`", section.escape_debug()),
+        help: Some(help),
+    }
+}
+
+fn unknown_option(section: &str, name: &str, at: Position) -> Mistake {
+    let own = ROWS.iter().filter(|row| row.section() == section);
+    let names: Vec<&str> = own.map(super::table::Row::name).collect();
+    let elsewhere = ROWS.iter().find(|row| row.name() == name);
+    let help = match (nearest(name, names.iter().copied()), elsewhere) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, Some(row)) => format!("`{name}` belongs below `[{}]`", row.section()),
+        (None, None) => format!("`[{section}]` has {}", names.join(", ")),
+    };
+    Mistake {
+        code: "setting.unknown",
+        pointer: format!("/{section}/{name}"),
+        at: Some(at),
+        message: format!("there is no option `{}` in `[{section}]`", name.escape_debug()),
+        help: Some(help),
+    }
+}
+
+/// Line and column of a stretch of bytes.
+fn position(text: &str, span: &Range<usize>) -> Position {
+    let offset = boundary(text, span.start);
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |it| it + 1);
+    let end = boundary(text, span.end.max(offset));
+    // A long value is marked at its first line only.
+    let marked = text[offset..end].lines().next().unwrap_or_default();
+    Position {
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        offset,
+        length: marked.len(),
+    }
+}
+
+/// The start of the character at `offset`.
+fn boundary(text: &str, offset: usize) -> usize {
+    let inside = offset.min(text.len());
+    (0..=inside).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0)
+}

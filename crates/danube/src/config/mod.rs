@@ -1,0 +1,81 @@
+//! The settings of the server: one table, four sources, one check.
+//!
+//! [`table::ROWS`] has one row an option. The flags of `danube master`, the
+//! reader of `danube.toml`, the variables, `danube config show|default` and
+//! `docs/configuration.md` are all made from it.
+//!
+//! ```text
+//! flags ┐
+//! environment ├─▶ sources::resolve ─▶ Resolved (as typed, with origins) ─▶ check::check ─▶ Config (can't be wrong)
+//! file ┘
+//! ```
+
+mod check;
+mod file;
+mod print;
+mod sources;
+mod table;
+mod value;
+
+use danube_master::Settings;
+use danube_model::Mistakes;
+
+pub(crate) use print::{as_default_file, as_json, as_text};
+pub(crate) use sources::{Resolved, Sources, data_dir, flags};
+pub(crate) use value::url as server_url;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Checked settings: they can't be wrong any more.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// What the master is told.
+    pub(crate) settings: Settings,
+    /// Which events the server log has, as `danube_telemetry` reads it.
+    pub(crate) log_level: String,
+    /// What the server log looks like.
+    pub(crate) log_format: LogFormat,
+}
+
+/// What the server log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// JSON lines.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Reads and checks all sources.
+pub(crate) fn load(sources: &Sources) -> Result<Config, Failure> {
+    Ok(load_with_origins(sources)?.0)
+}
+
+/// The same with what was found where, for `danube config show`.
+pub(crate) fn load_with_origins(sources: &Sources) -> Result<(Config, Resolved), Failure> {
+    let (resolved, mut mistakes) = sources::resolve(sources);
+    let config = check::check(&resolved, sources.demo, &mut mistakes);
+    match config {
+        Some(config) if mistakes.is_empty() => Ok((config, resolved)),
+        _ => {
+            // Flags and variables first, then the file from top to bottom.
+            mistakes.sort_by_key(|it| it.at.map_or(0, |at| at.offset + 1));
+            let message = match mistakes.len() {
+                1 => "the settings have a mistake".to_owned(),
+                count => format!("the settings have {count} mistakes"),
+            };
+            let all = Mistakes {
+                list: mistakes,
+                source: resolved.source,
+            };
+            let failure = Failure::mistakes(Exit::Usage, message, vec![all]);
+            Err(failure.hint("`danube config default` prints every option with its default"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

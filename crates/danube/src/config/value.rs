@@ -1,0 +1,341 @@
+//! What an option can be, and how it is read from text and from TOML.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+use toml::de::DeValue;
+
+/// What an option takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text but the empty one.
+    Text,
+    /// A path.
+    Path,
+    /// Paths: a list in the file, a repeated flag, `:` between them in a variable.
+    Paths,
+    /// IP address and port.
+    Address,
+    /// `http://…` or `https://…`
+    Url,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Count { min: u64, max: u64 },
+    /// Bytes, also with a unit.
+    Bytes { min: u64, max: u64 },
+    /// Whole seconds.
+    Seconds { min: u64, max: u64 },
+    /// Processors, also parts of one.
+    Cores,
+    /// A level of the server log.
+    Level,
+    /// One of a few words.
+    Word(&'static [&'static str]),
+}
+
+/// A value that fits its kind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    /// Of `Text`, `Url`, `Level`, `Word`.
+    Text(String),
+    /// Of `Path`; absolute.
+    Path(PathBuf),
+    /// Of `Paths`; absolute.
+    Paths(Vec<PathBuf>),
+    /// Of `Address`.
+    Address(SocketAddr),
+    /// Of `Bool`.
+    Bool(bool),
+    /// Of `Count`, `Bytes`, `Seconds`.
+    Number(u64),
+    /// Of `Cores`.
+    Cores(f64),
+}
+
+/// Why a value doesn't fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    /// Stable.
+    pub(crate) code: &'static str,
+    /// What is wrong, without the option's name.
+    pub(crate) why: String,
+    /// What is allowed.
+    pub(crate) help: Option<String>,
+}
+
+/// Units of sizes; the longest first where one ends like another.
+const UNITS: &[(&str, u64)] = &[
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
+impl Kind {
+    /// What it takes, after "must be".
+    pub(crate) fn expects(self) -> String {
+        match self {
+            Self::Text => "text".into(),
+            Self::Path => "a path".into(),
+            Self::Paths => "a list of paths".into(),
+            Self::Address => "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into(),
+            Self::Url => "an address that begins with http:// or https://".into(),
+            Self::Bool => "true or false".into(),
+            Self::Count { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Bytes { min, max } => {
+                format!("bytes from {} to {}, such as 1048576 or 10MiB", size(min), size(max))
+            }
+            Self::Seconds { min, max } => format!("whole seconds from {min} to {max}"),
+            Self::Cores => "a number above 0, such as 2 or 0.5".into(),
+            Self::Level => "a log level such as info".into(),
+            Self::Word(words) => format!("one of {}", words.join(", ")),
+        }
+    }
+
+    /// The placeholder in `--help`.
+    pub(crate) const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Text => "TEXT",
+            Self::Path | Self::Paths => "DIR",
+            Self::Address => "ADDR",
+            Self::Url => "URL",
+            Self::Bool => "BOOL",
+            Self::Count { .. } | Self::Cores => "NUMBER",
+            Self::Bytes { .. } => "BYTES",
+            Self::Seconds { .. } => "SECONDS",
+            Self::Level => "LEVEL",
+            Self::Word(_) => "WORD",
+        }
+    }
+
+    /// Reads a flag's, a variable's or a preset's text. Paths are relative to `dir`.
+    pub(crate) fn read(self, text: &str, dir: &Path) -> Result<Value, Misfit> {
+        let misfit = || self.misfit(&format!("`{}`", text.escape_debug()));
+        let value = match self {
+            Self::Text => (!text.is_empty() && !text.contains('\0')).then(|| Value::Text(text.into())),
+            Self::Path => path(text, dir).map(Value::Path),
+            Self::Paths => text
+                .split(':')
+                .filter(|it| !it.is_empty())
+                .map(|it| path(it, dir))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::Paths),
+            Self::Address => text.parse().ok().map(Value::Address),
+            Self::Url => url(text).map(Value::Text),
+            Self::Bool => match text {
+                "true" => Some(Value::Bool(true)),
+                "false" => Some(Value::Bool(false)),
+                _ => None,
+            },
+            Self::Count { min, max } | Self::Seconds { min, max } => {
+                number(text, min, max).map(Value::Number)
+            }
+            Self::Bytes { min, max } => bytes(text)
+                .filter(|it| (min..=max).contains(it))
+                .map(Value::Number),
+            Self::Cores => text.parse().ok().and_then(cores),
+            Self::Level => return level(text),
+            Self::Word(words) => words.contains(&text).then(|| Value::Text(text.into())),
+        };
+        value.ok_or_else(misfit)
+    }
+
+    /// Reads what stands in the file. There a number is a number and not text.
+    pub(crate) fn read_toml(self, value: &DeValue<'_>, dir: &Path) -> Result<Value, Misfit> {
+        let of_wrong_type = || Misfit {
+            code: "setting.type",
+            ..self.misfit(value_kind(value))
+        };
+        match (self, value) {
+            (Self::Paths, DeValue::Array(list)) => {
+                let texts = list.iter().map(|it| match it.get_ref() {
+                    DeValue::String(text) => path(text, dir).ok_or_else(|| self.misfit("an empty path")),
+                    other => Err(self.misfit(&format!("{} in the list", value_kind(other)))),
+                });
+                texts.collect::<Result<_, _>>().map(Value::Paths)
+            }
+            (Self::Bool, DeValue::Boolean(it)) => Ok(Value::Bool(*it)),
+            (Self::Count { .. } | Self::Seconds { .. } | Self::Bytes { .. }, DeValue::Integer(it)) => {
+                let shown = || self.misfit(it.as_str());
+                let number = i64::from_str_radix(it.as_str(), it.radix());
+                let number = number.map_err(|_| shown())?;
+                // Written out in base ten, whatever base the file has it in.
+                self.read(&number.to_string(), dir)
+            }
+            (Self::Cores, DeValue::Integer(it)) => {
+                self.read(it.as_str(), dir)
+            }
+            (Self::Cores, DeValue::Float(it)) => self.read(it.as_str(), dir),
+            (
+                Self::Text | Self::Path | Self::Address | Self::Url | Self::Level | Self::Word(_) | Self::Bytes { .. },
+                DeValue::String(text),
+            ) => self.read(text, dir),
+            _ => Err(of_wrong_type()),
+        }
+    }
+
+    fn misfit(self, found: &str) -> Misfit {
+        Misfit {
+            code: "setting.value",
+            why: format!("must be {}, found {found}", self.expects()),
+            help: None,
+        }
+    }
+}
+
+impl Value {
+    /// As it would stand in the file.
+    pub(crate) fn as_toml(&self) -> String {
+        match self {
+            Self::Text(text) => toml_text(text),
+            Self::Path(path) => toml_text(&path.to_string_lossy()),
+            Self::Paths(paths) => {
+                let all: Vec<String> = paths.iter().map(|it| toml_text(&it.to_string_lossy())).collect();
+                format!("[{}]", all.join(", "))
+            }
+            Self::Address(it) => toml_text(&it.to_string()),
+            Self::Bool(it) => it.to_string(),
+            Self::Number(it) => it.to_string(),
+            Self::Cores(it) => it.to_string(),
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn as_json(&self) -> Json {
+        match self {
+            Self::Text(it) => json!(it),
+            Self::Path(it) => json!(it.to_string_lossy()),
+            Self::Paths(it) => json!(it.iter().map(|it| it.to_string_lossy()).collect::<Vec<_>>()),
+            Self::Address(it) => json!(it.to_string()),
+            Self::Bool(it) => json!(it),
+            Self::Number(it) => json!(it),
+            Self::Cores(it) => json!(it),
+        }
+    }
+}
+
+/// Bytes with the largest binary unit that divides them.
+pub(crate) fn size(bytes: u64) -> String {
+    let unit = UNITS
+        .iter()
+        .filter(|(name, unit)| name.ends_with("iB") && bytes != 0 && bytes.is_multiple_of(*unit))
+        .max_by_key(|(_, unit)| *unit);
+    match unit {
+        Some((name, unit)) => format!("{}{name}", bytes / unit),
+        None => bytes.to_string(),
+    }
+}
+
+fn toml_text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn value_kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn path(text: &str, dir: &Path) -> Option<PathBuf> {
+    (!text.is_empty() && !text.contains('\0')).then(|| dir.join(text))
+}
+
+fn number(text: &str, min: u64, max: u64) -> Option<u64> {
+    let number = text.parse::<u64>().ok()?;
+    (min..=max).contains(&number).then_some(number)
+}
+
+fn cores(number: f64) -> Option<Value> {
+    (number.is_finite() && number > 0.0).then_some(Value::Cores(number))
+}
+
+/// `10MiB`, `10 MiB`, `1048576`. Only whole numbers: `1.5GiB` is `1536MiB`.
+fn bytes(text: &str) -> Option<u64> {
+    let with_unit = UNITS
+        .iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)));
+    let (digits, unit) = with_unit.unwrap_or((text, 1));
+    if !digits.bytes().all(|it| it.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// `http://host…` without blanks and without a slash at its end.
+pub(crate) fn url(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let host_is_there = rest.bytes().next().is_some_and(|it| it.is_ascii_alphanumeric() || it == b'[');
+    let plain = text.bytes().all(|it| it.is_ascii_graphic()) && !rest.contains(['?', '#', '@']);
+    (host_is_there && plain).then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn level(text: &str) -> Result<Value, Misfit> {
+    match danube_telemetry::log::Filter::parse(text) {
+        Ok(_) => Ok(Value::Text(text.to_owned())),
+        Err(error) => Err(Misfit {
+            help: Some(error.to_string()),
+            ..Kind::Level.misfit(&format!("`{}`", text.escape_debug()))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        let kind = Kind::Bytes { min: 1, max: u64::MAX };
+        for (text, expected) in [
+            ("10MiB", Some(10 << 20)),
+            ("10 MiB", Some(10 << 20)),
+            ("1kB", Some(1_000)),
+            ("7B", Some(7)),
+            ("1048576", Some(1_048_576)),
+            ("1.5GiB", None),
+            ("10 mib", None),
+            ("-1", None),
+            ("+1", None),
+            ("", None),
+            ("MiB", None),
+            ("99999999999TiB", None),
+        ] {
+            let value = kind.read(text, Path::new("/"));
+            assert_eq!(value.ok(), expected.map(Value::Number), "{text}");
+        }
+        assert_eq!(size(512 << 20), "512MiB");
+        assert_eq!(size(1 << 30), "1GiB");
+        assert_eq!(size(1_500), "1500");
+        assert_eq!(size(0), "0");
+    }
+
+    #[test]
+    fn addresses_of_servers_lead_to_a_host_and_nowhere_else() {
+        assert_eq!(url("https://ci.example.org/"), Some("https://ci.example.org".into()));
+        assert_eq!(url("http://[::1]:8080"), Some("http://[::1]:8080".into()));
+        for wrong in ["", "ci.example.org", "ftp://x", "http://", "http://a b", "https://u:p@x", "http://x\r\ny"] {
+            assert_eq!(url(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_to_their_range() {
+        let kind = Kind::Seconds { min: 3, max: 60 };
+        assert!(kind.read("3", Path::new("/")).is_ok());
+        for wrong in ["2", "61", "3s", "3.0", "", "-3"] {
+            assert!(kind.read(wrong, Path::new("/")).is_err(), "{wrong}");
+        }
+    }
+}

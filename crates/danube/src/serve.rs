@@ -1,0 +1,30 @@
+//! `danube master`: runs the server until it is told to stop.
+
+use std::process::ExitCode;
+
+use danube_master::{Settings, StartError};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::telemetry::Telemetry;
+
+/// Serves with checked settings.
+pub(crate) fn serve(settings: Settings, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
+    match danube_master::run(settings, &telemetry.signals) {
+        Ok(()) => Ok(Exit::Ok.into()),
+        Err(error) => Err(told(&error)),
+    }
+}
+
+fn told(error: &StartError) -> Failure {
+    let message = format!("start master: {error}");
+    match error {
+        StartError::InUse(_) => Failure::new(Exit::Conflict, "data_dir_in_use", message)
+            .hint("use that one, stop it, or give this one its own `--data-dir`"),
+        StartError::Listen { .. } => Failure::new(Exit::Failed, "listen", message)
+            .hint("another program may have the address; choose one with `--listen`, or port 0 for any free one"),
+        StartError::Directory { .. } => Failure::new(Exit::Failed, "data_dir", message)
+            .hint("the directory must be writable by the user that runs the master; choose one with `--data-dir`"),
+        _ => Failure::new(Exit::Failed, "start", message),
+    }
+}

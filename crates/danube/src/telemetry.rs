@@ -1,0 +1,48 @@
+//! Starts what the server tells: its own log, and the metrics behind `/metrics`.
+
+use std::borrow::Cow;
+
+use danube_redact::{Rules, Secrets};
+use danube_signals::{BuildInfo, LOG_LOGGER, Limits, OWN_LOGGERS, Signals};
+use danube_telemetry::log::{self, Filter};
+use danube_telemetry::{LogGuard, LogOptions};
+
+use crate::config::LogFormat;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// The field that names a person on purpose and may hold an address.
+const USER_FIELD: &str = "user";
+
+/// Telemetry of the whole process; the log ends with it.
+pub(crate) struct Telemetry {
+    /// What every part tells its facts to.
+    pub(crate) signals: Signals,
+    _log: LogGuard,
+}
+
+/// Starts it for the whole process. `level` has been checked.
+pub(crate) fn start(level: &str, format: LogFormat) -> Result<Telemetry, Failure> {
+    let failed = |why: String| Failure::new(Exit::Failed, "telemetry", format!("start the server log: {why}"));
+    let plain = Secrets::new(Rules::builtin());
+    let without_email = Secrets::new(Rules::builtin().with_email());
+    let options = LogOptions {
+        filter: Filter::parse(level).map_err(|error| failed(error.to_string()))?,
+        format: match format {
+            LogFormat::Auto => None,
+            LogFormat::Json => Some(danube_telemetry::LogFormat::Json),
+            LogFormat::Text => Some(danube_telemetry::LogFormat::Text),
+        },
+        redact: Some(Box::new(move |field, value| {
+            let secrets = if field == USER_FIELD { &plain } else { &without_email };
+            let redacted = secrets.redact(value);
+            if redacted == value { Cow::Borrowed(value) } else { Cow::Owned(redacted) }
+        })),
+        ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
+    };
+    let (handle, guard) = log::init(options).map_err(|error| failed(error.to_string()))?;
+    let commit = option_env!("DANUBE_COMMIT").unwrap_or("unknown");
+    let signals = Signals::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), commit }, Limits::default());
+    signals.watch_log(&handle);
+    Ok(Telemetry { signals, _log: guard })
+}
