@@ -7,10 +7,10 @@ PROPTEST_CASES ?= 50000
 FUZZ_CRATES ?= danube-redact
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench faults fuzz deps
+.PHONY: help run test lint bench bench-build faults fuzz deps
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start a server with an example pipeline, no configuration needed
 	$(CARGO) run --release -- master --demo
@@ -23,7 +23,11 @@ lint: ## The quick part of `test`: no test is run
 	@if command -v cargo-deny >/dev/null; then cargo-deny check; else echo "lint: cargo-deny is not installed, its checks are left out"; fi
 
 bench: ## Measure throughput and latency beside the bare loops they can't beat
-	$(CARGO) run --release -p danube-bench
+	$(CARGO) build --release -p danube
+	$(CARGO) run --release -p danube-bench -- target/release/danube
+
+bench-build: ## Time a clean release build, in a directory of its own
+	./ci/bench-build.sh
 
 # The list is asked for first: a filter that matches nothing would "pass".
 faults: deps ## Kill, starve and corrupt a server for long (FAULT_ROUNDS=200)

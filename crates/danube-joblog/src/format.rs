@@ -8,6 +8,10 @@ pub(crate) const RECORD_BYTES: usize = 32;
 const MAGIC: &[u8; 8] = b"DANUBEIX";
 const VERSION: u16 = 1;
 
+/// [`RECORD_BYTES`] as the header says it.
+const RECORD_BYTES_WORD: u16 = 32;
+const _: () = assert!(RECORD_BYTES_WORD as usize == RECORD_BYTES);
+
 /// One record of the index, in the order in which things happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
@@ -136,7 +140,7 @@ pub(crate) fn header(created_us: u64) -> [u8; RECORD_BYTES] {
     let mut bytes = [0; RECORD_BYTES];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
-    bytes[10] = RECORD_BYTES as u8;
+    bytes[10..12].copy_from_slice(&RECORD_BYTES_WORD.to_le_bytes());
     bytes[12..20].copy_from_slice(&created_us.to_le_bytes());
     seal(&mut bytes);
     bytes

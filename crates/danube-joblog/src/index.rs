@@ -10,7 +10,8 @@ use crate::layout::{Layout, TextFile};
 use crate::types::StreamKind;
 
 /// Records read at once: one page.
-const BLOCK_RECORDS: u64 = 128;
+const BLOCK_RECORDS: usize = 128;
+const BLOCK_BYTES: usize = BLOCK_RECORDS * RECORD_BYTES;
 
 /// An index as far as it has been read.
 pub(crate) struct Index {
@@ -61,7 +62,7 @@ impl Index {
         }
         loop {
             let at = (self.records + 1) * RECORD_BYTES as u64;
-            let bytes = read_at(file, at, BLOCK_RECORDS as usize * RECORD_BYTES)?;
+            let bytes = read_at(file, at, BLOCK_BYTES)?;
             for bytes in bytes.chunks(RECORD_BYTES) {
                 let record = Record::decode(bytes).filter(|it| self.layout.apply(it));
                 let Some(record) = record else {
@@ -71,7 +72,7 @@ impl Index {
                 seen(&record);
                 self.records += 1;
             }
-            if bytes.len() < BLOCK_RECORDS as usize * RECORD_BYTES {
+            if bytes.len() < BLOCK_BYTES {
                 return Ok(());
             }
         }
@@ -139,22 +140,21 @@ impl Index {
         let Some(file) = &self.file else {
             return Ok(None);
         };
-        let offset = |number: u64, first: u64| {
-            (number.wrapping_sub(first) as usize).wrapping_mul(RECORD_BYTES)
+        let within = |it: &Self| {
+            let after = usize::try_from(number.checked_sub(it.block_first)?).ok()?;
+            let at = after.checked_mul(RECORD_BYTES)?;
+            it.block
+                .get(at..at.checked_add(RECORD_BYTES)?)
+                .map(Record::decode)
         };
-        let cached = number >= self.block_first
-            && number - self.block_first < (self.block.len() / RECORD_BYTES) as u64;
-        if !cached {
-            self.block_first = number - number % BLOCK_RECORDS;
-            let at = (self.block_first + 1) * RECORD_BYTES as u64;
-            let count = (self.records - self.block_first).min(BLOCK_RECORDS);
-            self.block = read_at(file, at, count as usize * RECORD_BYTES)?;
+        if let Some(record) = within(self) {
+            return Ok(record);
         }
-        let at = offset(number, self.block_first);
-        Ok(self
-            .block
-            .get(at..at + RECORD_BYTES)
-            .and_then(Record::decode))
+        self.block_first = number - number % BLOCK_RECORDS as u64;
+        let at = (self.block_first + 1) * RECORD_BYTES as u64;
+        let left = usize::try_from(self.records - self.block_first).unwrap_or(usize::MAX);
+        self.block = read_at(file, at, left.min(BLOCK_RECORDS) * RECORD_BYTES)?;
+        Ok(within(self).flatten())
     }
 
     /// The number of the first record that reaches behind `offset`. `near` is a

@@ -13,6 +13,7 @@
 //! offset of his own and waits on [`JobLogs::progress`]; a slow one costs nothing.
 
 mod ansi;
+mod append;
 mod files;
 mod format;
 mod index;

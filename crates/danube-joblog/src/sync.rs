@@ -118,10 +118,8 @@ impl Shared {
             match state.since {
                 _ if state.stop => break,
                 None => {
-                    state = self
-                        .wake
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner)
+                    let woken = self.wake.wait(state);
+                    state = woken.unwrap_or_else(PoisonError::into_inner);
                 }
                 Some(since) => {
                     let left = SYNC_EVERY.saturating_sub(since.elapsed());

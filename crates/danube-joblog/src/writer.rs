@@ -1,27 +1,17 @@
-//! Writes one job's log: redacts, batches, appends text, then indexes it.
-//!
-//! A batch is in the log once its index record is. Text is written at a known
-//! place of its file, so a write that went wrong half-way is simply written
-//! again over itself, and readers never look behind the last record.
+//! Writes one job's log: redacts, batches, and hands on to the files.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use danube_redact::{Counts, Redactor, Secrets};
 use tokio::sync::watch;
 
-use crate::files::{Paths, open_private};
-use crate::format::{RECORD_BYTES, Record, header};
-use crate::index::Index;
-use crate::layout::{Layout, TextFile};
+use crate::append::{Appender, Runs, now_us};
+use crate::files::Paths;
+use crate::format::Record;
 use crate::logs::Folder;
-use crate::sync::Tracked;
-use crate::types::{LogCounts, LogError, Mark, Progress, Stream, StreamKind, Summary};
+use crate::types::{LogCounts, LogError, Mark, Progress, Stream, Summary};
 
 /// A batch is written at this size: the knee of the cost of `write(2)`.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -33,29 +23,18 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 /// after a pause is written at once.
 const BATCH_EVERY: Duration = Duration::from_millis(5);
 
-/// Most changes between stdout and stderr that one batch records; with more it
-/// counts as mixed, so that the index stays small beside the text.
-const RUNS_MAX: usize = 64;
-
 /// Writes one job's log. Owned by the job's thread; its calls block while the
 /// disk is slow, which is what holds the job back.
 pub struct LogWriter {
     folder: Arc<Folder>,
     job: String,
-    paths: Paths,
     stdout: Redactor,
     stderr: Redactor,
-    text: Arc<Tracked>,
-    /// Text files that were full, until they are durable.
-    full: Vec<Arc<Tracked>>,
-    index: Arc<Tracked>,
-    records: u64,
-    layout: Layout,
+    files: Appender,
     /// Redacted bytes that are not in the log yet, from `done` on.
     pending: Vec<u8>,
     done: usize,
-    /// Where they came from, in order.
-    runs: VecDeque<(StreamKind, usize)>,
+    runs: Runs,
     /// Bytes given up that the index does not say yet.
     given_up: u64,
     /// The last write went wrong; its bytes are pending.
@@ -64,7 +43,6 @@ pub struct LogWriter {
     last_flush: Option<Instant>,
     progress: watch::Sender<Progress>,
     counts: LogCounts,
-    sync_errors: Arc<AtomicU64>,
 }
 
 impl LogWriter {
@@ -75,90 +53,27 @@ impl LogWriter {
     ) -> Result<Self, LogError> {
         let paths = Paths::new(&folder.dir, job)?;
         let progress = folder.begin(job)?;
-        let opened = Self::recover(folder, (job, paths), secrets, progress.clone());
-        if opened.is_err() {
+        let files = Appender::open(folder, paths, progress.clone()).map_err(|error| {
             folder.end(job);
             progress.send_modify(|it| it.closed = true);
-        }
-        opened
-    }
-
-    fn recover(
-        folder: &Arc<Folder>,
-        (job, paths): (&str, Paths),
-        secrets: &Secrets,
-        progress: watch::Sender<Progress>,
-    ) -> Result<Self, LogError> {
-        let error = LogError::io("open job log");
-        let existed = paths.text(TextFile::Head).exists();
-        let mut known = Index::load(&paths).map_err(&error)?;
-        known.recover(&paths).map_err(&error)?;
-        let layout = known.layout.clone();
-
-        let sync_errors = Arc::new(AtomicU64::new(0));
-        let open = |path: PathBuf| open_private(&path).map(|file| Tracked::new(file, &sync_errors));
-        // The head is made first: it is what says that there is a log.
-        let head = open(paths.text(TextFile::Head)).map_err(&error)?;
-        let text = match layout.file {
-            TextFile::Head => head,
-            tail @ TextFile::Tail(_) => open(paths.text(tail)).map_err(&error)?,
-        };
-        let index = open(paths.index()).map_err(&error)?;
-        let mut writer = Self {
+            LogError::io("open job log")(error)
+        })?;
+        Ok(Self {
             folder: Arc::clone(folder),
             job: job.to_owned(),
-            paths,
             stdout: Redactor::new(secrets),
             stderr: Redactor::new(secrets),
-            text,
-            full: Vec::new(),
-            index,
-            records: known.records,
-            layout,
+            files,
             pending: Vec::new(),
             done: 0,
-            runs: VecDeque::new(),
+            runs: Runs::new(),
             given_up: 0,
             stuck: None,
             waiting_since: None,
             last_flush: None,
             progress,
             counts: LogCounts::default(),
-            sync_errors,
-        };
-        writer.repair_index(&known, existed).map_err(&error)?;
-        writer.show_progress();
-        Ok(writer)
-    }
-
-    /// Brings the index file to what recovery found.
-    fn repair_index(&mut self, known: &Index, existed: bool) -> io::Result<()> {
-        let place = (known.records + 1) * RECORD_BYTES as u64;
-        if known.records == 0 {
-            self.index.file.write_all_at(&header(now_us()), 0)?;
-        }
-        // What is torn goes before anything is appended in its place.
-        self.index.file.set_len(place)?;
-        let end = self.layout.end;
-        let mut opening = Vec::new();
-        if existed && !self.layout.closed {
-            // The writer before died with output that nobody will see.
-            opening.push(Record::Gap {
-                from: end,
-                len: 0,
-                end,
-            });
-        }
-        let time_us = Some(now_us());
-        opening.push(Record::Open { at: end, time_us });
-        for record in &opening {
-            self.layout.apply(record);
-        }
-        let records = [&known.added[..], &opening].concat();
-        let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
-        self.index.file.write_all_at(&bytes, place)?;
-        self.records += records.len() as u64;
-        Ok(())
+        })
     }
 
     /// Takes output of the job. Blocks while the disk is slow.
@@ -228,14 +143,9 @@ impl LogWriter {
         self.finish_redactors();
         self.note(Self::flush)?;
         self.waiting_since = None;
-        let at = self.layout.end;
-        let record = Record::Mark {
-            mark,
-            at,
-            time_us: Some(now_us()),
-        };
-        self.append(&[record])
-            .map_err(LogError::io("write job log index"))?;
+        let at = self.files.layout().end;
+        let time_us = Some(now_us());
+        self.files.append(&[Record::Mark { mark, at, time_us }])?;
         Ok(at)
     }
 
@@ -256,8 +166,9 @@ impl LogWriter {
     #[must_use]
     pub fn counts(&self) -> LogCounts {
         LogCounts {
-            missing_bytes: self.layout.missing_bytes() + self.given_up,
-            sync_errors: self.sync_errors.load(Ordering::Relaxed),
+            missing_bytes: self.files.layout().missing_bytes() + self.given_up,
+            blocked_nanos: self.files.blocked_nanos(),
+            sync_errors: self.files.sync_errors(),
             ..self.counts.clone()
         }
     }
@@ -268,19 +179,9 @@ impl LogWriter {
     /// When the disk says no. The log is then as after a crash: what is in it
     /// can be read, and it is not complete.
     pub fn close(mut self) -> Result<Summary, LogError> {
-        let error = LogError::io("close job log");
         self.finish_redactors();
         self.flush()?;
-        for file in self.full.iter().chain([&self.text]) {
-            file.sync_now(&self.folder.syncer).map_err(&error)?;
-        }
-        let record = Record::Close {
-            end: self.layout.end,
-            time_us: Some(now_us()),
-        };
-        self.append(&[record]).map_err(&error)?;
-        self.index.sync_now(&self.folder.syncer).map_err(&error)?;
-        Ok(self.layout.summary())
+        self.files.close()
     }
 
     fn finish_redactors(&mut self) {
@@ -333,7 +234,10 @@ impl LogWriter {
             return Ok(());
         }
         while self.waiting() > 0 {
-            self.flush_piece()?;
+            let rest = &self.pending[self.done..];
+            let len = self.files.append_text(rest, &mut self.runs)?;
+            self.done += len;
+            self.counts.written_bytes += len as u64;
         }
         self.pending.clear();
         self.done = 0;
@@ -348,180 +252,12 @@ impl LogWriter {
     /// Says in the index what was given up.
     fn own_up(&mut self) -> Result<(), LogError> {
         if self.given_up > 0 {
-            let (from, len) = (self.layout.end, self.given_up);
-            let record = Record::Gap {
-                from,
-                len,
-                end: from + len,
-            };
-            self.append(&[record])
-                .map_err(LogError::io("write job log index"))?;
+            let (from, len) = (self.files.layout().end, self.given_up);
+            let end = from + len;
+            self.files.append(&[Record::Gap { from, len, end }])?;
             self.given_up = 0;
         }
         Ok(())
-    }
-
-    /// Appends as much as fits in the current file.
-    fn flush_piece(&mut self) -> Result<(), LogError> {
-        if self.room() == 0 {
-            self.next_file()?;
-        }
-        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
-        let len = self.waiting().min(room);
-        let text = Arc::clone(&self.text);
-        let at = self.layout.file_at;
-        let began = Instant::now();
-        let written = self.write_at(&text, self.done..self.done + len, at);
-        self.counts.blocked_nanos += u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        if let Err(error) = written {
-            self.cut_back(&text, at);
-            return Err(LogError::io("write job log")(error));
-        }
-        self.folder.syncer.wrote(&text);
-        let records = self.records_for(len);
-        self.append(&records)
-            .map_err(LogError::io("write job log index"))?;
-        self.take_runs(len);
-        self.done += len;
-        self.counts.written_bytes += len as u64;
-        Ok(())
-    }
-
-    fn room(&self) -> u64 {
-        let limits = self.folder.limits;
-        let full = match self.layout.file {
-            TextFile::Head => limits.head_bytes,
-            TextFile::Tail(_) => limits.segment_bytes(),
-        };
-        full.saturating_sub(self.layout.file_at)
-    }
-
-    /// Goes on in a new tail file, and lets the oldest of three go.
-    fn next_file(&mut self) -> Result<(), LogError> {
-        let error = LogError::io("open job log tail");
-        let base = self.layout.end;
-        let path = self.paths.text(TextFile::Tail(base));
-        let file = open_private(&path).map_err(&error)?;
-        let oldest = match self.layout.tails[..] {
-            [oldest, _] => Some(oldest),
-            _ => None,
-        };
-        self.append(&[Record::Segment { base }]).map_err(&error)?;
-        let next = Tracked::new(file, &self.sync_errors);
-        let last = std::mem::replace(&mut self.text, next);
-        self.full.push(last);
-        // Older ones have been durable or deleted for long.
-        if self.full.len() > 2 {
-            self.full.remove(0);
-        }
-        if let Some(oldest) = oldest {
-            // If it stays, nobody reads it; deleting the log finds it.
-            let _ = std::fs::remove_file(self.paths.text(TextFile::Tail(oldest)));
-        }
-        Ok(())
-    }
-
-    /// The index records for the next `len` bytes.
-    fn records_for(&self, len: usize) -> Vec<Record> {
-        let time_us = Some(now_us());
-        let mut end = self.layout.end;
-        let mut left = len;
-        let mut records = Vec::new();
-        for (stream, run) in &self.runs {
-            let run = left.min(*run);
-            left -= run;
-            end += run as u64;
-            records.push(Record::Flush {
-                end,
-                time_us,
-                stream: *stream,
-            });
-            if left == 0 {
-                break;
-            }
-        }
-        if records.len() > RUNS_MAX {
-            let stream = StreamKind::Mixed;
-            records = vec![Record::Flush {
-                end,
-                time_us,
-                stream,
-            }];
-        }
-        records
-    }
-
-    fn take_runs(&mut self, len: usize) {
-        let mut left = len;
-        while let Some((_, run)) = self.runs.front_mut() {
-            if *run > left {
-                *run -= left;
-                break;
-            }
-            left -= *run;
-            self.runs.pop_front();
-        }
-    }
-
-    /// Appends records to the index and shows readers the new end.
-    fn append(&mut self, records: &[Record]) -> io::Result<()> {
-        let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
-        let at = (self.records + 1) * RECORD_BYTES as u64;
-        let index = Arc::clone(&self.index);
-        let written = self.disk(&index, &bytes, at);
-        if let Err(error) = written {
-            self.cut_back(&index, at);
-            return Err(error);
-        }
-        self.folder.syncer.wrote(&index);
-        self.records += records.len() as u64;
-        for record in records {
-            let fits = self.layout.apply(record);
-            debug_assert!(fits, "{record:?}");
-        }
-        self.show_progress();
-        Ok(())
-    }
-
-    fn write_at(&self, file: &Tracked, range: std::ops::Range<usize>, at: u64) -> io::Result<()> {
-        self.disk(file, &self.pending[range], at)
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests make the disk full here")]
-    fn disk(&self, file: &Tracked, bytes: &[u8], at: u64) -> io::Result<()> {
-        file.file.write_all_at(bytes, at)
-    }
-
-    #[cfg(test)]
-    fn disk(&self, file: &Tracked, bytes: &[u8], at: u64) -> io::Result<()> {
-        let mut room = self.folder.room.lock().unwrap();
-        let fits = room.unwrap_or(usize::MAX).min(bytes.len());
-        *room = room.map(|it| it - fits);
-        file.file.write_all_at(&bytes[..fits], at)?;
-        if fits < bytes.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(())
-    }
-
-    /// Takes a torn write out of a file. A courtesy to those who read the plain
-    /// file: the next try writes over it, and recovery cuts it off.
-    fn cut_back(&self, file: &Tracked, at: u64) {
-        #[cfg(test)]
-        if self.folder.killed.load(Ordering::Relaxed) {
-            return;
-        }
-        let _ = file.file.set_len(at);
-    }
-
-    fn show_progress(&self) {
-        let end = self.layout.end;
-        self.progress.send_if_modified(|it| {
-            let moved = it.end != end;
-            it.end = end;
-            moved
-        });
     }
 }
 
@@ -540,15 +276,10 @@ fn add_counts(sum: &mut Counts, more: Counts) {
     }
 }
 
-fn now_us() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use danube_redact::Rules;
 
     use super::*;

@@ -308,6 +308,8 @@ pub(crate) static RULES: &[Rule] = &[
         Run::Word,
         20,
     ),
+    // Danube's own API keys.
+    token("danube_key", &["dnb_"], Before::NoWord, Run::Dotted, 20),
     token(
         "gitlab_token",
         &[

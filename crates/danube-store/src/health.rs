@@ -33,8 +33,8 @@ impl Store {
         })
     }
 
-    /// Lets the writer close its connection after the next batch, open a new
-    /// one, and write SQLite's log back: the healing of a database that doesn't
+    /// Lets the writer write SQLite's log back after the next batch, close its
+    /// connection and open a new one: the healing of a database that doesn't
     /// answer as it should.
     pub fn reopen(&self) -> Pending<()> {
         self.inner.writer.send(Class::Urgent, |tx| {

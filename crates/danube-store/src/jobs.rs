@@ -203,15 +203,14 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
     let inserted = tx
         .connection
         .prepare_cached(
-            "INSERT INTO jobs (id, short, kind, pipeline, state, trigger_type, trigger_ref, \
+            "INSERT INTO jobs (id, kind, pipeline, state, trigger_type, trigger_ref, \
              submitted_by, queue, retry_on_lost, retry_of, trace_id, traceparent, created_at, \
              attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
              0, 0, 0, 0, 0, 0)",
         )?
         .insert((
             job.id.as_bytes(),
-            job.id.short(),
             job.kind.as_str(),
             &job.pipeline,
             job.state.as_str(),

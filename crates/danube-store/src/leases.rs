@@ -1,7 +1,7 @@
 //! Gives, uses and takes back the right to run a job.
 
 use danube_model::limits::ATTEMPTS_MAX;
-use danube_model::{Attempt, Cause, FailReason, Job, State, Step};
+use danube_model::{Attempt, Cause, FailReason, Job, State, Step, Timestamp};
 
 use crate::rows::{self, Record};
 use crate::writer::Tx;
@@ -54,9 +54,14 @@ fn claim_one(tx: &Tx<'_>, assignment: &Assignment) -> Result<Option<Claimed>, St
     }))
 }
 
-pub(crate) fn started(tx: &Tx<'_>, attempt: Attempt, steps: &[Step]) -> Result<(), StoreError> {
+/// `at` is when it was told: the commit comes some 50 ms later.
+pub(crate) fn started(
+    tx: &Tx<'_>,
+    attempt: Attempt,
+    (at, steps): (Timestamp, &[Step]),
+) -> Result<(), StoreError> {
     let mut record = held(tx, attempt)?;
-    start(tx, &mut record)?;
+    start(tx, &mut record, at)?;
     put_steps(tx, &record, steps)
 }
 
@@ -84,7 +89,7 @@ pub(crate) fn finish(tx: &Tx<'_>, attempt: Attempt, ended: &Ended) -> Result<Job
     };
     if ended.cause == Cause::Succeeded && record.job.state == State::Scheduling {
         // `started` isn't urgent and may have been refused; it did start.
-        start(tx, &mut record)?;
+        start(tx, &mut record, tx.now)?;
     }
     record.job.exit_code = ended.exit_code;
     let asked = || record.cancel_by.as_deref().map(jobs::cancelled_by);
@@ -98,11 +103,13 @@ pub(crate) fn finish(tx: &Tx<'_>, attempt: Attempt, ended: &Ended) -> Result<Job
     record.job.log_missing_bytes = ended.log_missing_bytes;
     let by = worker(&record);
     moves::apply(tx, &mut record, &ended.cause, &by, detail)?;
-    put_steps(tx, &record, &ended.steps)?;
     if ended.steps.is_empty() {
         end_steps(tx, &record)?;
+        return jobs::full(tx, record);
     }
-    jobs::full(tx, record)
+    put_steps(tx, &record, &ended.steps)?;
+    record.job.steps.clone_from(&ended.steps);
+    Ok(record.job)
 }
 
 pub(crate) fn hand_back(tx: &Tx<'_>, attempt: Attempt, reason: &str) -> Result<Job, StoreError> {
@@ -174,11 +181,11 @@ fn held(tx: &Tx<'_>, attempt: Attempt) -> Result<Record, StoreError> {
 }
 
 /// The first step begins. Twice is once, so that a worker may repeat itself.
-fn start(tx: &Tx<'_>, record: &mut Record) -> Result<(), StoreError> {
+fn start(tx: &Tx<'_>, record: &mut Record, at: Timestamp) -> Result<(), StoreError> {
     if record.job.state == State::Running {
         return Ok(());
     }
-    record.job.started_at = Some(tx.now);
+    record.job.started_at = Some(at);
     let by = worker(record);
     moves::apply(tx, record, &Cause::Started, &by, None)
 }

@@ -33,7 +33,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use danube_model::{Attempt, Ended, Job, JobId, Step};
+use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
 pub use error::{OpenError, StoreError};
 pub use meter::{Meter, NoMeter, Operation};
@@ -118,7 +118,8 @@ impl Store {
     ///
     /// Errors: [`StoreError::Fenced`].
     pub fn started(&self, attempt: Attempt, steps: Vec<Step>) -> Pending<()> {
-        self.lazy(move |tx| leases::started(tx, attempt, &steps))
+        let at = Timestamp::now();
+        self.lazy(move |tx| leases::started(tx, attempt, (at, &steps)))
     }
 
     /// A step of the attempt changed. Not urgent, as [`Store::started`].

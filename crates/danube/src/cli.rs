@@ -36,7 +36,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, 
         Ok(matches) => matches,
         Err(error) => return Err(answer(&error, &Screen::new(asked_format(&words)))),
     };
-    let json = matches.get_one::<String>("output").is_some_and(|it| it == "json");
+    let json = matches
+        .get_one::<String>("output")
+        .is_some_and(|it| it == "json");
     let screen = Screen::new(if json { Format::Json } else { Format::Text });
     let (name, matches) = matches.subcommand().expect("clap requires a command");
     let verb = VERBS.iter().find(|it| (it.command)().get_name() == name);
@@ -76,8 +78,13 @@ pub(crate) fn command() -> Command {
 
 /// The list of commands by what they are for.
 fn groups() -> String {
-    let commands: Vec<(&str, Command)> = VERBS.iter().map(|it| (it.group, (it.command)())).collect();
-    let longest = commands.iter().map(|(_, it)| it.get_name().len()).max().unwrap_or(0);
+    let commands: Vec<(&str, Command)> =
+        VERBS.iter().map(|it| (it.group, (it.command)())).collect();
+    let longest = commands
+        .iter()
+        .map(|(_, it)| it.get_name().len())
+        .max()
+        .unwrap_or(0);
     let groups = GROUPS.iter().map(|group| {
         let own = commands.iter().filter(|(of, _)| of == group);
         let lines = own.map(|(_, it)| {
@@ -99,13 +106,19 @@ fn answer(error: &clap::Error, screen: &Screen) -> ExitCode {
             printed.map_or_else(|failure| failure.tell(screen), |()| Exit::Ok.into())
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if screen.is_json() => {
-            Failure::usage("a command is missing").hint("`danube --help` lists them").tell(screen)
+            Failure::usage("a command is missing")
+                .hint("`danube --help` lists them")
+                .tell(screen)
         }
         _ if screen.is_json() => {
             let text = error.render().to_string();
-            let said = text.lines().next().unwrap_or_default();
-            let message = said.strip_prefix("error: ").unwrap_or(said);
-            Failure::usage(message).hint("`danube COMMAND --help` tells what there is").tell(screen)
+            // The first paragraph; what follows is usage and advice.
+            let said = text.lines().take_while(|line| !line.is_empty());
+            let said = said.map(str::trim).collect::<Vec<_>>().join(" ");
+            let message = said.strip_prefix("error: ").unwrap_or(&said);
+            Failure::usage(message)
+                .hint("`danube COMMAND --help` tells what there is")
+                .tell(screen)
         }
         _ => {
             let text = rendered(error, screen.err_colours());
@@ -118,7 +131,11 @@ fn answer(error: &clap::Error, screen: &Screen) -> ExitCode {
 
 fn rendered(error: &clap::Error, colours: bool) -> String {
     let text = error.render();
-    if colours { text.ansi().to_string() } else { text.to_string() }
+    if colours {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    }
 }
 
 /// The format that a command line asks for which clap doesn't understand.
@@ -127,8 +144,12 @@ fn asked_format(words: &[OsString]) -> Format {
         .iter()
         .map_while(|it| it.to_str().filter(|it| *it != "--"))
         .collect();
-    let is_json = words.windows(2).any(|it| matches!(it[0], "--output" | "-o") && it[1] == "json")
-        || words.iter().any(|it| matches!(*it, "--output=json" | "-ojson" | "-o=json"));
+    let is_json = words
+        .windows(2)
+        .any(|it| matches!(it[0], "--output" | "-o") && it[1] == "json")
+        || words
+            .iter()
+            .any(|it| matches!(*it, "--output=json" | "-ojson" | "-o=json"));
     if is_json { Format::Json } else { Format::Text }
 }
 
@@ -146,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_wrong_command_line_still_knows_who_reads_the_answer() {
-        let format = |text: &str| asked_format(&text.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let format =
+            |text: &str| asked_format(&text.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert_eq!(format("danube jobz --output json"), Format::Json);
         assert_eq!(format("danube -o=json"), Format::Json);
         assert_eq!(format("danube run --bad -- x --output json"), Format::Text);

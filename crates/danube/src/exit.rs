@@ -86,7 +86,9 @@ pub(crate) fn of_job(status: &str, exit_code: Option<i32>, own: bool) -> ExitCod
     if status == "success" {
         return Exit::Ok.into();
     }
-    let code = exit_code.filter(|_| own).and_then(|it| u8::try_from(it).ok());
+    let code = exit_code
+        .filter(|_| own)
+        .and_then(|it| u8::try_from(it).ok());
     match code {
         // A failed job must not look like success, whatever its last code was.
         Some(code) if code != 0 => ExitCode::from(code),

@@ -87,7 +87,11 @@ impl Failure {
 
     /// Writing to standard output didn't work.
     pub(crate) fn output(error: &io::Error) -> Self {
-        let failure = Self::new(Exit::Failed, "output", format!("write to standard output: {error}"));
+        let failure = Self::new(
+            Exit::Failed,
+            "output",
+            format!("write to standard output: {error}"),
+        );
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
                 exit: Exit::Ok,
@@ -110,7 +114,11 @@ impl Failure {
     }
 
     fn as_text(&self, screen: &Screen) -> String {
-        let mut text = format!("{} {}\n", screen.paint_error("error:"), clean(&self.message));
+        let mut text = format!(
+            "{} {}\n",
+            screen.paint_error("error:"),
+            clean(&self.message)
+        );
         match &self.details {
             Details::None | Details::NobodyListens => {}
             Details::Fields(list) => {
@@ -163,9 +171,13 @@ const fn hint_for(code: Code) -> &'static str {
             "use a key with a role that may: viewer reads, member submits and cancels, admin manages keys"
         }
         Code::NotFound => "`danube jobs` and `danube apikey list` show what there is",
-        Code::WrongState => "`danube job ID` shows its state: an ended job can't be cancelled, and only an ended one can be retried",
+        Code::WrongState => {
+            "`danube job ID` shows its state: an ended job can't be cancelled, and only an ended one can be retried"
+        }
         Code::Ambiguous => "use the full id",
-        Code::IdempotencyConflict => "use another --idempotency-key: this one belongs to another request",
+        Code::IdempotencyConflict => {
+            "use another --idempotency-key: this one belongs to another request"
+        }
         Code::NameTaken => "choose another name, or revoke the key that has it",
         Code::Invalid => "correct everything that is listed; nothing was changed",
         Code::TooLarge => "send less, or raise `server.body_bytes_max` on the server",
@@ -214,6 +226,9 @@ mod tests {
     fn a_reader_who_leaves_is_no_failure() {
         let failure = Failure::output(&io::ErrorKind::BrokenPipe.into());
         assert_eq!(failure.exit, Exit::Ok);
-        assert_eq!(Failure::output(&io::ErrorKind::StorageFull.into()).exit, Exit::Failed);
+        assert_eq!(
+            Failure::output(&io::ErrorKind::StorageFull.into()).exit,
+            Exit::Failed
+        );
     }
 }

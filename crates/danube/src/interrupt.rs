@@ -12,8 +12,17 @@ use crate::terminal::Screen;
 
 /// From now on an interrupt says `message` and `hint` and ends the program.
 pub(crate) fn says(screen: &Screen, message: String, hint: String) -> Result<(), Failure> {
-    let failure = |error: std::io::Error| Failure::new(Exit::Failed, "signals", format!("watch for interrupts: {error}"));
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(failure)?;
+    let failure = |error: std::io::Error| {
+        Failure::new(
+            Exit::Failed,
+            "signals",
+            format!("watch for interrupts: {error}"),
+        )
+    };
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failure)?;
     // Registered here, so that no interrupt is missed once this returns.
     let mut interrupts = {
         let _inside = runtime.enter();
@@ -26,7 +35,9 @@ pub(crate) fn says(screen: &Screen, message: String, hint: String) -> Result<(),
             // The log may have left a colour on.
             let _ = std::io::stdout().write_all(b"\x1b[0m\n");
         }
-        Failure::new(Exit::Interrupted, "interrupted", message).hint(hint).tell(&screen);
+        Failure::new(Exit::Interrupted, "interrupted", message)
+            .hint(hint)
+            .tell(&screen);
         std::process::exit(i32::from(Exit::Interrupted.number()));
     };
     let started = thread::Builder::new().name("interrupts".into()).spawn(wait);

@@ -42,18 +42,48 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let screen = args.screen.clone();
     let is_pipeline = args.pipeline.steps.len() > 1 || args.pipeline.repository.is_some();
     let order = order(args)?;
-    let logs = JobLogs::open(&home.logs, danube_joblog::Limits::default()).map_err(failed("open the log directory"))?;
+    let logs = JobLogs::open(&home.logs, danube_joblog::Limits::default())
+        .map_err(failed("open the log directory"))?;
     let desk = Arc::new(Desk::default());
     let settings = settings(&home, &order)?;
-    let worker = Worker::new(settings, Arc::clone(&desk) as Arc<dyn Dispatch>, logs.clone(), Signals::new(danube_signals::BuildInfo::default(), danube_signals::Limits::default()))
-        .map_err(|error| Failure::new(Exit::Failed, "isolation", error.to_string()))?;
+    let worker = Worker::new(
+        settings,
+        Arc::clone(&desk) as Arc<dyn Dispatch>,
+        logs.clone(),
+        Signals::new(
+            danube_signals::BuildInfo::default(),
+            danube_signals::Limits::default(),
+        ),
+    )
+    .map_err(|error| Failure::new(Exit::Failed, "isolation", error.to_string()))?;
 
-    let attempt = Attempt { job: JobId::new(), fence: 1, number: 1 };
-    let work = Work { attempt, order, traceparent: TraceContext::random().to_string() };
-    worker.run(work).map_err(|_| Failure::new(Exit::Failed, "thread", "start the job: the system gives no thread"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let attempt = Attempt {
+        job: JobId::new(),
+        fence: 1,
+        number: 1,
+    };
+    let work = Work {
+        attempt,
+        order,
+        traceparent: TraceContext::random().to_string(),
+    };
+    worker.run(work).map_err(|_| {
+        Failure::new(
+            Exit::Failed,
+            "thread",
+            "start the job: the system gives no thread",
+        )
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(failed("start the runtime"))?;
-    let running = Running { worker: &worker, desk: &desk, logs: &logs, screen: &screen };
+    let running = Running {
+        worker: &worker,
+        desk: &desk,
+        logs: &logs,
+        screen: &screen,
+    };
     let interrupted = runtime.block_on(follow(&running, attempt))?;
     let log = home.log_of(attempt.job);
     worker.close();
@@ -61,21 +91,41 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let _ = worker.wait_idle(Instant::now() + END_DEADLINE);
     drop(worker);
     tell(&desk, &screen, attempt.job, log.as_ref(), is_pipeline)?;
-    Ok(if interrupted { Exit::Interrupted.into() } else { desk.exit_code() })
+    Ok(if interrupted {
+        Exit::Interrupted.into()
+    } else {
+        desk.exit_code()
+    })
 }
 
 /// The job to run, its masks and parameters checked.
 fn order(args: RunArgs) -> Result<Order, Failure> {
-    let RunArgs { mut pipeline, env, masks, parameters, .. } = args;
+    let RunArgs {
+        mut pipeline,
+        env,
+        masks,
+        parameters,
+        ..
+    } = args;
     let trial = Secrets::new(Rules::none());
     for mask in &masks {
-        trial.register(mask.as_bytes()).map_err(|refused| Failure::usage(format!("a value of --mask-env can't be masked: {refused}")))?;
+        trial.register(mask.as_bytes()).map_err(|refused| {
+            Failure::usage(format!("a value of --mask-env can't be masked: {refused}"))
+        })?;
     }
     let parameters = pipeline.with_parameters(parameters).map_err(|unknown| {
-        Failure::usage(format!("the pipeline has no parameter `{}`", unknown.join("`, `")))
+        Failure::usage(format!(
+            "the pipeline has no parameter `{}`",
+            unknown.join("`, `")
+        ))
     })?;
     pipeline.env.extend(env);
-    Ok(Order { git_ref: pipeline.git_ref.clone(), pipeline, parameters, masks })
+    Ok(Order {
+        git_ref: pipeline.git_ref.clone(),
+        pipeline,
+        parameters,
+        masks,
+    })
 }
 
 /// Where this run keeps its things; removed at the end, but for a log that was
@@ -90,9 +140,16 @@ impl Home {
     fn make(log_dir: Option<PathBuf>) -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt;
         let dir = env::temp_dir().join(format!("danube-run-{}", JobId::new()));
-        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(failed("make a directory for the run"))?;
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&dir)
+            .map_err(failed("make a directory for the run"))?;
         let keeps_log = log_dir.is_some();
-        Ok(Self { logs: log_dir.unwrap_or_else(|| dir.join("logs")), dir, keeps_log })
+        Ok(Self {
+            logs: log_dir.unwrap_or_else(|| dir.join("logs")),
+            dir,
+            keeps_log,
+        })
     }
 
     fn log_of(&self, job: JobId) -> Option<PathBuf> {
@@ -146,7 +203,12 @@ struct Running<'a> {
 
 /// Prints the log as it grows; `true` when somebody interrupted.
 async fn follow(run: &Running<'_>, attempt: Attempt) -> Result<bool, Failure> {
-    let Running { worker, desk, logs, screen } = *run;
+    let Running {
+        worker,
+        desk,
+        logs,
+        screen,
+    } = *run;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("watch for interrupts"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed("watch for interrupts"))?;
     let mut printer = Printer::new(screen, logs, attempt.job);
@@ -161,7 +223,9 @@ async fn follow(run: &Running<'_>, attempt: Attempt) -> Result<bool, Failure> {
         let mut progress = logs.progress(&attempt.job.to_string());
         let grown = async {
             match &mut progress {
-                Some(progress) if progress.borrow().end <= printer.at => drop(progress.changed().await),
+                Some(progress) if progress.borrow().end <= printer.at => {
+                    drop(progress.changed().await)
+                }
                 Some(_) => {}
                 None => std::future::pending().await,
             }
@@ -200,7 +264,10 @@ impl<'a> Printer<'a> {
             reader: None,
             at: 0,
             json: screen.is_json(),
-            sanitizers: [sanitizer(screen.out_is_terminal), sanitizer(screen.err_is_terminal)],
+            sanitizers: [
+                sanitizer(screen.out_is_terminal),
+                sanitizer(screen.err_is_terminal),
+            ],
         }
     }
 
@@ -208,18 +275,34 @@ impl<'a> Printer<'a> {
         if self.reader.is_none() {
             self.reader = self.logs.reader(&self.name).ok();
         }
-        let Some(reader) = &mut self.reader else { return Ok(()) };
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
         loop {
             let chunk = reader.read(self.at, PIECE_BYTES_MAX);
-            match chunk.map_err(|error| Failure::new(Exit::Failed, "log", format!("read the log: {error}")))? {
-                Chunk::Data { offset, bytes, stream, .. } => {
+            match chunk.map_err(|error| {
+                Failure::new(Exit::Failed, "log", format!("read the log: {error}"))
+            })? {
+                Chunk::Data {
+                    offset,
+                    bytes,
+                    stream,
+                    ..
+                } => {
                     self.at = offset + bytes.len() as u64;
-                    write(&mut self.sanitizers, self.json, stream, &bytes).map_err(failed("print the output"))?;
+                    write(&mut self.sanitizers, self.json, stream, &bytes)
+                        .map_err(failed("print the output"))?;
                 }
                 Chunk::Gap { from, to, .. } => {
                     self.at = to;
                     let line = format!("\n[danube: {} bytes are missing here]\n", to - from);
-                    write(&mut self.sanitizers, self.json, StreamKind::Stderr, line.as_bytes()).map_err(failed("print the output"))?;
+                    write(
+                        &mut self.sanitizers,
+                        self.json,
+                        StreamKind::Stderr,
+                        line.as_bytes(),
+                    )
+                    .map_err(failed("print the output"))?;
                 }
                 Chunk::End { .. } => return Ok(()),
             }
@@ -231,12 +314,19 @@ impl<'a> Printer<'a> {
         for sanitizer in self.sanitizers.iter_mut().flatten() {
             sanitizer.finish(&mut rest);
         }
-        io::stderr().write_all(&rest).map_err(failed("print the output"))
+        io::stderr()
+            .write_all(&rest)
+            .map_err(failed("print the output"))
     }
 }
 
 /// With JSON asked for, standard output holds the one result and nothing else.
-fn write(sanitizers: &mut [Option<Sanitizer>; 2], json: bool, stream: StreamKind, bytes: &[u8]) -> io::Result<()> {
+fn write(
+    sanitizers: &mut [Option<Sanitizer>; 2],
+    json: bool,
+    stream: StreamKind,
+    bytes: &[u8],
+) -> io::Result<()> {
     let to_err = json || stream == StreamKind::Stderr;
     let mut clean = Vec::new();
     let bytes = match &mut sanitizers[usize::from(to_err)] {
@@ -255,7 +345,13 @@ fn write(sanitizers: &mut [Option<Sanitizer>; 2], json: bool, stream: StreamKind
 }
 
 /// What is left to say at the end.
-fn tell(desk: &Desk, screen: &Screen, job: JobId, log: Option<&PathBuf>, is_pipeline: bool) -> Result<(), Failure> {
+fn tell(
+    desk: &Desk,
+    screen: &Screen,
+    job: JobId,
+    log: Option<&PathBuf>,
+    is_pipeline: bool,
+) -> Result<(), Failure> {
     let ended = desk.ended();
     let state = desk.state();
     if screen.is_json() {
@@ -274,7 +370,10 @@ fn tell(desk: &Desk, screen: &Screen, job: JobId, log: Option<&PathBuf>, is_pipe
     }
     // A single command speaks for itself, like under `env` or `nice`.
     let own_failure = ended.as_ref().is_some_and(|it| it.exit_code.is_some());
-    if let Some(reason) = ended.and_then(|it| it.reason).filter(|_| is_pipeline || !own_failure) {
+    if let Some(reason) = ended
+        .and_then(|it| it.reason)
+        .filter(|_| is_pipeline || !own_failure)
+    {
         screen.error(&format!("{}: {reason}\n", state.as_str()));
     }
     Ok(())
@@ -290,7 +389,10 @@ struct Desk {
 
 impl Desk {
     fn ended(&self) -> Option<Ended> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn state(&self) -> State {
@@ -303,7 +405,11 @@ impl Desk {
     }
 
     fn exit_code(&self) -> ExitCode {
-        of_job(self.state().as_str(), self.ended().and_then(|it| it.exit_code), true)
+        of_job(
+            self.state().as_str(),
+            self.ended().and_then(|it| it.exit_code),
+            true,
+        )
     }
 }
 

@@ -23,7 +23,13 @@ pub(crate) struct Telemetry {
 
 /// Starts it for the whole process. `level` has been checked.
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<Telemetry, Failure> {
-    let failed = |why: String| Failure::new(Exit::Failed, "telemetry", format!("start the server log: {why}"));
+    let failed = |why: String| {
+        Failure::new(
+            Exit::Failed,
+            "telemetry",
+            format!("start the server log: {why}"),
+        )
+    };
     let plain = Secrets::new(Rules::builtin());
     let without_email = Secrets::new(Rules::builtin().with_email());
     let options = LogOptions {
@@ -34,15 +40,32 @@ pub(crate) fn start(level: &str, format: LogFormat) -> Result<Telemetry, Failure
             LogFormat::Text => Some(danube_telemetry::LogFormat::Text),
         },
         redact: Some(Box::new(move |field, value| {
-            let secrets = if field == USER_FIELD { &plain } else { &without_email };
+            let secrets = if field == USER_FIELD {
+                &plain
+            } else {
+                &without_email
+            };
             let redacted = secrets.redact(value);
-            if redacted == value { Cow::Borrowed(value) } else { Cow::Owned(redacted) }
+            if redacted == value {
+                Cow::Borrowed(value)
+            } else {
+                Cow::Owned(redacted)
+            }
         })),
         ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
     };
     let (handle, guard) = log::init(options).map_err(|error| failed(error.to_string()))?;
     let commit = option_env!("DANUBE_COMMIT").unwrap_or("unknown");
-    let signals = Signals::new(BuildInfo { version: env!("CARGO_PKG_VERSION"), commit }, Limits::default());
+    let signals = Signals::new(
+        BuildInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            commit,
+        },
+        Limits::default(),
+    );
     signals.watch_log(&handle);
-    Ok(Telemetry { signals, _log: guard })
+    Ok(Telemetry {
+        signals,
+        _log: guard,
+    })
 }

@@ -118,8 +118,9 @@ impl Writing {
                 if change != Change::default() {
                     shared.options.meter.counts(counts.pending, counts.active);
                 }
-                if reopen {
-                    self.connection = None;
+                if let Some(connection) = self.connection.take_if(|_| reopen) {
+                    // As far as can be done; the next one goes on.
+                    let _ = checkpoint(&connection, "PASSIVE");
                 }
                 Ok(())
             }
@@ -140,7 +141,10 @@ impl Writing {
             None => {
                 let connection = self.shared.connect_writer()?;
                 // A commit that was told as lost may be there after all.
-                self.shared.counts.set(read::counts(&connection)?);
+                let counts = read::counts(&connection)?;
+                self.shared.counts.set(counts);
+                let meter = &self.shared.options.meter;
+                meter.counts(counts.pending, counts.active);
                 connection
             }
         };

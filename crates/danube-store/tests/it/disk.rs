@@ -4,14 +4,17 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use danube_model::{Cause, State};
-use danube_store::{CancelOutcome, Store, StoreError};
+use danube_store::{CancelOutcome, Pending, Store, StoreError};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{
-    child, child_after, child_dir, ended, new_job, open, recorded, running, store, submit,
+    child, child_after, child_dir, ended, new_job, open, recorded, recorded_waiting, running,
+    submit,
 };
 
 /// A disk of its own, gone when the test is.
@@ -190,23 +193,52 @@ fn a_lock_held_by_another_process_is_told_after_the_deadline() {
     assert_eq!(store.counts().pending, 2);
 }
 
+/// Longer than any of these tests holds a lock.
+const PATIENT: Duration = Duration::from_secs(60);
+
 #[test]
 fn a_writer_that_waits_for_a_lock_still_gives_signs_of_life() {
-    let (store, dir) = store();
+    let dir = tempfile::tempdir().unwrap();
+    let (store, heard) = recorded_waiting(dir.path(), PATIENT);
     submit(&store);
     lock_held_by_another(dir.path(), || {
         let pending = store.submit(new_job("build"));
-        // It beats at each try, so it is never silent for long, though the
-        // lock isn't free for the whole of this.
-        let watched = std::time::Instant::now();
-        while watched.elapsed().as_millis() < 300 {
-            assert!(store.writer_silent_for().as_secs() < 2);
-            std::thread::yield_now();
+        while heard.waited_micros.load(Ordering::Relaxed) < 200_000 {
+            let silent = store.writer_silent_for();
+            assert!(silent < Duration::from_secs(5), "silent for {silent:?}");
+            thread::yield_now();
         }
         drop(pending);
     });
     submit(&store);
-    assert_eq!(store.counts().pending, 3);
-    let silent = std::iter::repeat_with(|| store.writer_silent_for());
-    assert!(silent.take(1_000_000).any(|it| it.is_zero()), "it rests");
+    assert_eq!(
+        store.counts().pending,
+        3,
+        "nobody heard, but it was written"
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !store.writer_silent_for().is_zero() {
+        assert!(Instant::now() < deadline, "a writer without work rests");
+    }
+}
+
+#[test]
+fn a_full_queue_refuses_submits_and_still_takes_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _heard) = recorded_waiting(dir.path(), PATIENT);
+    let attempt = running(&store);
+    let other = rusqlite::Connection::open(dir.path().join("danube.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let submits: Vec<_> = (0..6_000).map(|_| store.submit(new_job("build"))).collect();
+    let finish = store.finish(attempt, ended(Cause::Succeeded));
+    other.execute_batch("ROLLBACK").unwrap();
+
+    let answers: Vec<_> = submits.into_iter().map(Pending::wait).collect();
+    let refused = answers.iter().filter(|it| it.is_err()).count();
+    assert!(refused > 0 && refused < answers.len(), "{refused} refused");
+    for answer in answers.iter().filter(|it| it.is_err()) {
+        assert_eq!(answer, &Err(StoreError::Busy));
+    }
+    assert_eq!(finish.wait().unwrap().state, State::Success);
+    assert_eq!(store.counts().pending, (answers.len() - refused) as u64);
 }

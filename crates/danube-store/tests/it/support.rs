@@ -150,10 +150,15 @@ impl Meter for Recorder {
 }
 
 pub(crate) fn recorded(dir: &Path) -> (Store, Arc<Recorder>) {
+    recorded_waiting(dir, Duration::from_millis(200))
+}
+
+/// With so much patience for a lock that another process holds.
+pub(crate) fn recorded_waiting(dir: &Path, lock_wait_max: Duration) -> (Store, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let options = Options {
         meter: Arc::clone(&recorder) as Arc<dyn Meter>,
-        lock_wait_max: Duration::from_millis(200),
+        lock_wait_max,
         ..Options::default()
     };
     (Store::open(dir, options).unwrap(), recorder)

@@ -21,7 +21,9 @@ pub(crate) fn args() -> [Arg; 3] {
         Arg::new("server")
             .long("server")
             .value_name("URL")
-            .help("Server to talk to [environment: DANUBE_SERVER] [default: the one on this machine]")
+            .help(
+                "Server to talk to [environment: DANUBE_SERVER] [default: the one on this machine]",
+            )
             .help_heading(heading),
         Arg::new("key-file")
             .long("key-file")
@@ -59,7 +61,10 @@ pub(crate) fn connect(matches: &ArgMatches, needs_key: bool) -> Result<Client, F
 }
 
 fn named_server(matches: &ArgMatches) -> Result<Option<String>, Failure> {
-    let (from, text) = match (matches.get_one::<String>("server"), std::env::var("DANUBE_SERVER")) {
+    let (from, text) = match (
+        matches.get_one::<String>("server"),
+        std::env::var("DANUBE_SERVER"),
+    ) {
         (Some(text), _) => ("--server", text.clone()),
         (None, Ok(text)) if !text.is_empty() => ("DANUBE_SERVER", text),
         _ => return Ok(None),
@@ -73,9 +78,13 @@ fn named_server(matches: &ArgMatches) -> Result<Option<String>, Failure> {
 fn key(matches: &ArgMatches, local: Option<&Local>) -> Result<String, Failure> {
     if let Some(path) = matches.get_one::<PathBuf>("key-file") {
         let key = small_file(path).and_then(|it| one_line(&it));
-        return key.map_err(|error| Failure::usage(format!("read key file {}: {error}", path.display())));
+        return key
+            .map_err(|error| Failure::usage(format!("read key file {}: {error}", path.display())));
     }
-    if let Some(key) = std::env::var("DANUBE_API_KEY").ok().filter(|it| !it.is_empty()) {
+    if let Some(key) = std::env::var("DANUBE_API_KEY")
+        .ok()
+        .filter(|it| !it.is_empty())
+    {
         return one_line(&key).map_err(|error| Failure::usage(format!("DANUBE_API_KEY: {error}")));
     }
     let no_key = |message: String| {
@@ -126,12 +135,20 @@ impl Local {
                 .hint("start one with `danube master`, or name one with --server, DANUBE_SERVER or --data-dir")
         })?;
         url_of(&text).ok_or_else(|| {
-            Failure::new(Exit::Failed, "failed", format!("{} holds no address", path.display()))
+            Failure::new(
+                Exit::Failed,
+                "failed",
+                format!("{} holds no address", path.display()),
+            )
         })
     }
 
     fn dir_text(&self) -> String {
-        self.dir.as_deref().unwrap_or(Path::new("")).display().to_string()
+        self.dir
+            .as_deref()
+            .unwrap_or(Path::new(""))
+            .display()
+            .to_string()
     }
 }
 
@@ -152,7 +169,9 @@ fn url_of(text: &str) -> Option<String> {
 
 fn small_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(SMALL_FILE_BYTES_MAX).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(SMALL_FILE_BYTES_MAX)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -102,7 +102,12 @@ enum Piece {
 
 impl<'a> Follow<'a> {
     /// A reading that begins now. `reached`: the server has just answered.
-    pub(crate) fn new(client: &'a Client, screen: &'a Screen, asked: LogAsked, reached: bool) -> Self {
+    pub(crate) fn new(
+        client: &'a Client,
+        screen: &'a Screen,
+        asked: LogAsked,
+        reached: bool,
+    ) -> Self {
         let offset = (!asked.is_derived()).then_some(asked.from);
         Self {
             client,
@@ -188,7 +193,9 @@ impl<'a> Follow<'a> {
                     (heard, suspicious) = (Instant::now(), false);
                 }
                 Ok(Piece::End(end)) => return Ok(end),
-                Err(RecvTimeoutError::Disconnected) => return Ok(End::Broken("the reader ended".into())),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(End::Broken("the reader ended".into()));
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     if self.received == 0 && self.asked.follow {
                         progress.tick("waiting for output");
@@ -217,7 +224,12 @@ impl<'a> Follow<'a> {
         let job = match self.ask() {
             Ok(job) => job,
             Err(error) if may_pass(&error) => return Ok(false),
-            Err(error) => return Err(Failure::call(&format!("read job {}", self.asked.id), &error)),
+            Err(error) => {
+                return Err(Failure::call(
+                    &format!("read job {}", self.asked.id),
+                    &error,
+                ));
+            }
         };
         // A server that stops ends the body early, and the job may end meanwhile.
         let seen = self.asked.from + self.received + job.log_missing_bytes;
@@ -240,7 +252,12 @@ impl<'a> Follow<'a> {
         } else {
             format!("the job goes on; `danube logs -f {id} --from {at}` reads on from here")
         };
-        Failure::new(Exit::Away, "away", format!("read the log of job {id}: {why}")).hint(hint)
+        Failure::new(
+            Exit::Away,
+            "away",
+            format!("read the log of job {id}: {why}"),
+        )
+        .hint(hint)
     }
 }
 
@@ -266,7 +283,8 @@ pub(crate) fn wait_for_end(
         if began.elapsed() >= deadline {
             let seconds = deadline.as_secs();
             let message = format!("wait for job {id}: it hasn't ended after {seconds} s");
-            return Err(Failure::new(Exit::Away, "too_slow", message).hint("`danube job ID` shows its state"));
+            return Err(Failure::new(Exit::Away, "too_slow", message)
+                .hint("`danube job ID` shows its state"));
         }
         progress.tick("waiting for the job to end");
         thread::sleep(progress.tick_every(ASK_EVERY));
@@ -290,10 +308,16 @@ fn has_ended(job: &JobView) -> bool {
 /// never come back.
 fn pieces(reader: impl Read + Send + 'static) -> Result<Receiver<Piece>, Failure> {
     let (out, pieces) = sync_channel(PIECES_MAX);
-    let started = thread::Builder::new().name("log-reader".into()).spawn(move || pump(reader, &out));
+    let started = thread::Builder::new()
+        .name("log-reader".into())
+        .spawn(move || pump(reader, &out));
     match started {
         Ok(_) => Ok(pieces),
-        Err(error) => Err(Failure::new(Exit::Failed, "failed", format!("start a reader: {error}"))),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            "failed",
+            format!("start a reader: {error}"),
+        )),
     }
 }
 

@@ -61,10 +61,25 @@ mod tests {
             .into();
         assert_eq!(
             all,
-            ["0 ms", "42 ms", "1.0 s", "59.9 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "27 h 46 min"]
+            [
+                "0 ms",
+                "42 ms",
+                "1.0 s",
+                "59.9 s",
+                "1 min 00 s",
+                "59 min 59 s",
+                "1 h 00 min",
+                "27 h 46 min"
+            ]
         );
-        assert_eq!([0.0, 61.0, 7_300.0, 200_000.0].map(ago), ["0 s ago", "1 min ago", "2 h ago", "2 d ago"]);
-        assert_eq!([0, 1_023, 1_024, 1_600_000, 3 << 30].map(size), ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 MiB", "3.0 GiB"]);
+        assert_eq!(
+            [0.0, 61.0, 7_300.0, 200_000.0].map(ago),
+            ["0 s ago", "1 min ago", "2 h ago", "2 d ago"]
+        );
+        assert_eq!(
+            [0, 1_023, 1_024, 1_600_000, 3 << 30].map(size),
+            ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 MiB", "3.0 GiB"]
+        );
         assert_eq!(duration(Some(f64::NAN)), "");
     }
 }

@@ -13,7 +13,12 @@ use crate::failure::Failure;
 use crate::terminal::{Cell, Screen, Table, clean};
 
 pub(super) fn command() -> Command {
-    let name = |help: &'static str| Arg::new("name").value_name("NAME").required(true).help(help);
+    let name = |help: &'static str| {
+        Arg::new("name")
+            .value_name("NAME")
+            .required(true)
+            .help(help)
+    };
     Command::new("apikey")
         .about("Make, list and revoke API keys")
         .subcommand_required(true)
@@ -29,11 +34,17 @@ pub(super) fn command() -> Command {
                         .value_name("ROLE")
                         .required(true)
                         .value_parser(PossibleValuesParser::new(["viewer", "member", "admin"]))
-                        .help("viewer reads, member submits and cancels too, admin does everything"),
+                        .help(
+                            "viewer reads, member submits and cancels too, admin does everything",
+                        ),
                 )
                 .args(args()),
         )
-        .subcommand(Command::new("list").about("List the keys; the keys themselves are not kept").args(args()))
+        .subcommand(
+            Command::new("list")
+                .about("List the keys; the keys themselves are not kept")
+                .args(args()),
+        )
         .subcommand(
             Command::new("revoke")
                 .about("Make a key worthless, at once")
@@ -45,12 +56,18 @@ pub(super) fn command() -> Command {
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
     let (verb, matches) = matches.subcommand().expect("clap requires one");
     let client = connect(matches, true)?;
-    let name = || matches.get_one::<String>("name").expect("clap requires it").as_str();
+    let name = || {
+        matches
+            .get_one::<String>("name")
+            .expect("clap requires it")
+            .as_str()
+    };
     match verb {
         "create" => create(&client, name(), matches, screen)?,
         "revoke" => {
             let key = client.revoke_key(name());
-            let key = key.map_err(|error| Failure::call(&format!("revoke key {}", name()), &error))?;
+            let key =
+                key.map_err(|error| Failure::call(&format!("revoke key {}", name()), &error))?;
             if screen.is_json() {
                 screen.json(&key)?;
             } else {
@@ -62,13 +79,20 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     Ok(Exit::Ok.into())
 }
 
-fn create(client: &Client, name: &str, matches: &ArgMatches, screen: &Screen) -> Result<(), Failure> {
+fn create(
+    client: &Client,
+    name: &str,
+    matches: &ArgMatches,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let role = matches.get_one::<String>("role").expect("clap requires it");
     let new = NewKey {
         name: name.to_owned(),
         role: role.clone(),
     };
-    let made = client.create_key(&new).map_err(|error| Failure::call("make a key", &error))?;
+    let made = client
+        .create_key(&new)
+        .map_err(|error| Failure::call("make a key", &error))?;
     if screen.is_json() {
         return screen.json(&made);
     }
@@ -83,11 +107,16 @@ fn create(client: &Client, name: &str, matches: &ArgMatches, screen: &Screen) ->
 }
 
 fn list(client: &Client, screen: &Screen) -> Result<(), Failure> {
-    let list = client.keys().map_err(|error| Failure::call("list keys", &error))?;
+    let list = client
+        .keys()
+        .map_err(|error| Failure::call("list keys", &error))?;
     if screen.is_json() {
         return screen.json(&list);
     }
-    let mut table = Table::new(&["NAME", "ROLE", "PREFIX", "CREATED", "REVOKED", "ID"], &[0]);
+    let mut table = Table::new(
+        &["NAME", "ROLE", "PREFIX", "CREATED", "REVOKED", "ID"],
+        &[0],
+    );
     for key in &list.keys {
         table.row(row(key));
     }

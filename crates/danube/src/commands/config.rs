@@ -30,7 +30,10 @@ pub(super) fn command() -> Command {
                 )
                 .args(config::flags()),
         )
-        .subcommand(Command::new("default").about("Print a settings file with every option and its default"))
+        .subcommand(
+            Command::new("default")
+                .about("Print a settings file with every option and its default"),
+        )
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
@@ -42,7 +45,11 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     if screen.is_json() {
         screen.json(&config::as_json(&resolved))?;
     } else {
-        screen.print(&config::as_text(&resolved, matches.get_flag("origin"), screen))?;
+        screen.print(&config::as_text(
+            &resolved,
+            matches.get_flag("origin"),
+            screen,
+        ))?;
     }
     Ok(Exit::Ok.into())
 }

@@ -14,7 +14,11 @@ use crate::terminal::{Cell, Screen, Table};
 pub(super) fn command() -> Command {
     Command::new("explain")
         .about("Explain an error code or an exit code")
-        .arg(Arg::new("code").value_name("CODE").help("Such as not_found, or 3; without it, all of them"))
+        .arg(
+            Arg::new("code")
+                .value_name("CODE")
+                .help("Such as not_found, or 3; without it, all of them"),
+        )
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
@@ -31,11 +35,19 @@ fn one(asked: &str, screen: &Screen) -> Result<(), Failure> {
         if screen.is_json() {
             return screen.json(&exit_json(*exit));
         }
-        return screen.print(&format!("exit code {}\n\n{}\n", exit.number(), exit.meaning()));
+        return screen.print(&format!(
+            "exit code {}\n\n{}\n",
+            exit.number(),
+            exit.meaning()
+        ));
     }
     let Some(code) = Code::ALL.iter().find(|it| it.as_str() == asked) else {
         let names = Code::ALL.iter().map(|it| it.as_str());
-        let failure = Failure::new(Exit::NotFound, "not_found", format!("there is no code `{asked}`"));
+        let failure = Failure::new(
+            Exit::NotFound,
+            "not_found",
+            format!("there is no code `{asked}`"),
+        );
         return Err(failure.hint(match nearest(asked, names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`danube explain` lists all of them".to_owned(),
@@ -63,13 +75,24 @@ fn all(screen: &Screen) -> Result<(), Failure> {
     let mut codes = Table::new(&["CODE", "EXIT", "MEANING"], &[2]);
     for code in Code::ALL {
         let exit = Exit::of_code(*code).number().to_string();
-        codes.row(vec![Cell::new(code.as_str()), Cell::new(&exit), Cell::new(code.title())]);
+        codes.row(vec![
+            Cell::new(code.as_str()),
+            Cell::new(&exit),
+            Cell::new(code.title()),
+        ]);
     }
     let mut exits = Table::new(&["EXIT", "MEANING"], &[]);
     for exit in Exit::ALL {
-        exits.row(vec![Cell::new(&exit.number().to_string()), Cell::new(exit.meaning())]);
+        exits.row(vec![
+            Cell::new(&exit.number().to_string()),
+            Cell::new(exit.meaning()),
+        ]);
     }
-    screen.print(&format!("{}\n{}", codes.render(screen, true), exits.render(screen, true)))
+    screen.print(&format!(
+        "{}\n{}",
+        codes.render(screen, true),
+        exits.render(screen, true)
+    ))
 }
 
 fn code_json(code: Code) -> serde_json::Value {

@@ -49,7 +49,11 @@ pub(super) fn follow(
     } else {
         screen.note(&ending(&job));
     }
-    Ok(of_job(&job.status, job.exit_code, matches.get_flag("exit-code")))
+    Ok(of_job(
+        &job.status,
+        job.exit_code,
+        matches.get_flag("exit-code"),
+    ))
 }
 
 /// How the job ended, in one line.
@@ -65,7 +69,10 @@ fn ending(job: &JobView) -> String {
         text.push_str(&format!(" ({})", clean(reason)));
     }
     if job.log_complete == Some(false) {
-        text.push_str(&format!("; {} bytes of its log are missing", job.log_missing_bytes));
+        text.push_str(&format!(
+            "; {} bytes of its log are missing",
+            job.log_missing_bytes
+        ));
     }
     text
 }

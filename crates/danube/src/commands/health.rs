@@ -27,7 +27,10 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     let (status, body) = answer.map_err(|error| Failure::call("ask for health", &error))?;
     let said = body.get("status").and_then(Value::as_str);
     let Some(said) = said.filter(|_| status == 200 || status == 503) else {
-        let message = format!("ask for health: {} answers with status {status}", client.server());
+        let message = format!(
+            "ask for health: {} answers with status {status}",
+            client.server()
+        );
         return Err(Failure::new(Exit::Failed, "answer", message).hint("is this a Danube server?"));
     };
     if screen.is_json() {
@@ -37,18 +40,35 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         screen.print(&format!("{} is {word}\n", client.server()))?;
         screen.print(&checks(&body).render(screen, false))?;
     }
-    Ok(if status == 200 { Exit::Ok } else { Exit::Failed }.into())
+    Ok(if status == 200 {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    }
+    .into())
 }
 
 fn checks(body: &Value) -> Table {
     let mut table = Table::new(&["CHECK", "STATUS", "DETAIL"], &[2]);
-    for (name, check) in body.get("checks").and_then(Value::as_object).into_iter().flatten() {
+    for (name, check) in body
+        .get("checks")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         // A word, or an object with more.
         let text = |field: &str| check.get(field).and_then(Value::as_str).unwrap_or_default();
         let status = check.as_str().unwrap_or_else(|| text("status"));
         let detail = [text("detail"), text("error"), text("message")];
-        let detail = detail.into_iter().find(|it| !it.is_empty()).unwrap_or_default();
-        table.row(vec![Cell::new(name), Cell::status(status), Cell::new(detail)]);
+        let detail = detail
+            .into_iter()
+            .find(|it| !it.is_empty())
+            .unwrap_or_default();
+        table.row(vec![
+            Cell::new(name),
+            Cell::status(status),
+            Cell::new(detail),
+        ]);
     }
     table
 }

@@ -21,12 +21,16 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     let client = connect(matches, true)?;
     let id = id(matches);
     let history = client.history(id);
-    let history = history.map_err(|error| Failure::call(&format!("read the history of job {id}"), &error))?;
+    let history =
+        history.map_err(|error| Failure::call(&format!("read the history of job {id}"), &error))?;
     if screen.is_json() {
         screen.json(&history)?;
         return Ok(Exit::Ok.into());
     }
-    let mut table = Table::new(&["TIME", "FROM", "TO", "CAUSE", "ATTEMPT", "BY", "DETAIL"], &[6, 5]);
+    let mut table = Table::new(
+        &["TIME", "FROM", "TO", "CAUSE", "ATTEMPT", "BY", "DETAIL"],
+        &[6, 5],
+    );
     for it in &history.transitions {
         table.row(vec![
             Cell::new(&it.at.to_string()),

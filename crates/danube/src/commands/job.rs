@@ -25,13 +25,18 @@ pub(super) fn id(matches: &ArgMatches) -> &str {
 }
 
 pub(super) fn command() -> Command {
-    Command::new("job").about("Show one job and its steps").arg(id_arg()).args(args())
+    Command::new("job")
+        .about("Show one job and its steps")
+        .arg(id_arg())
+        .args(args())
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
     let client = connect(matches, true)?;
     let id = id(matches);
-    let job = client.job(id).map_err(|error| Failure::call(&format!("read job {id}"), &error))?;
+    let job = client
+        .job(id)
+        .map_err(|error| Failure::call(&format!("read job {id}"), &error))?;
     if screen.is_json() {
         screen.json(&job)?;
     } else {
@@ -48,15 +53,38 @@ fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
         }
     };
     let status = screen.paint(Colour::of_status(&job.status), &clean(&job.status));
-    let code = job.exit_code.map(|it| format!(", exit code {it}")).unwrap_or_default();
-    let asked = if job.cancel_requested { ", cancel asked" } else { "" };
-    line("job", &format!("{}  {}", clean(&job.short_id), clean(&job.id)));
+    let code = job
+        .exit_code
+        .map(|it| format!(", exit code {it}"))
+        .unwrap_or_default();
+    let asked = if job.cancel_requested {
+        ", cancel asked"
+    } else {
+        ""
+    };
+    line(
+        "job",
+        &format!("{}  {}", clean(&job.short_id), clean(&job.id)),
+    );
     line("pipeline", &clean(&job.pipeline));
     line("status", &format!("{status}{code}{asked}"));
     line("reason", &clean(job.reason.as_deref().unwrap_or_default()));
-    line("ref", &clean(job.trigger_ref.as_deref().unwrap_or_default()));
-    line("by", &format!("{} ({})", clean(&job.submitted_by), clean(&job.trigger_type)));
-    line("retry of", &clean(job.retry_of.as_deref().unwrap_or_default()));
+    line(
+        "ref",
+        &clean(job.trigger_ref.as_deref().unwrap_or_default()),
+    );
+    line(
+        "by",
+        &format!(
+            "{} ({})",
+            clean(&job.submitted_by),
+            clean(&job.trigger_type)
+        ),
+    );
+    line(
+        "retry of",
+        &clean(job.retry_of.as_deref().unwrap_or_default()),
+    );
     line("created", &moment(Some(job.created_at), now, screen));
     line("started", &moment(job.started_at, now, screen));
     line("finished", &moment(job.finished_at, now, screen));
@@ -64,7 +92,10 @@ fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
     if job.attempt > 1 {
         line("attempt", &job.attempt.to_string());
     }
-    line("worker", &clean(job.worker_id.as_deref().unwrap_or_default()));
+    line(
+        "worker",
+        &clean(job.worker_id.as_deref().unwrap_or_default()),
+    );
     let missing = match job.log_complete {
         Some(false) => format!(", {} missing", size(job.log_missing_bytes)),
         _ => String::new(),
@@ -80,9 +111,15 @@ fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
 }
 
 fn steps_table(steps: &[StepView]) -> Table {
-    let mut table = Table::new(&["STEP", "STATUS", "EXIT", "DURATION", "CPU", "MEMORY"], &[0]);
+    let mut table = Table::new(
+        &["STEP", "STATUS", "EXIT", "DURATION", "CPU", "MEMORY"],
+        &[0],
+    );
     for step in steps {
-        let seconds = step.finished_at.zip(step.started_at).map(|(end, begin)| end.seconds_since(begin));
+        let seconds = step
+            .finished_at
+            .zip(step.started_at)
+            .map(|(end, begin)| end.seconds_since(begin));
         table.row(vec![
             Cell::new(&step.name),
             Cell::status(&step.status),

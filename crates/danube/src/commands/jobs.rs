@@ -25,7 +25,12 @@ pub(super) fn command() -> Command {
                 .value_parser(PossibleValuesParser::new(statuses))
                 .help("Only jobs with this status"),
         )
-        .arg(Arg::new("pipeline").long("pipeline").value_name("NAME").help("Only jobs of this pipeline"))
+        .arg(
+            Arg::new("pipeline")
+                .long("pipeline")
+                .value_name("NAME")
+                .help("Only jobs of this pipeline"),
+        )
         .arg(
             Arg::new("limit")
                 .long("limit")
@@ -45,7 +50,9 @@ pub(super) fn command() -> Command {
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
     let client = connect(matches, true)?;
-    let limit = matches.get_one::<u64>("limit").map(|it| usize::try_from(*it).unwrap_or(usize::MAX));
+    let limit = matches
+        .get_one::<u64>("limit")
+        .map(|it| usize::try_from(*it).unwrap_or(usize::MAX));
     let wanted = match (matches.get_flag("all"), limit) {
         (true, _) => usize::MAX,
         (false, limit) => limit.unwrap_or(PAGE_JOBS_DEFAULT),
@@ -73,7 +80,9 @@ fn pages(
 ) -> Result<(), Failure> {
     loop {
         query.limit = Some(wanted.min(PAGE_JOBS_MAX));
-        let list = client.jobs(&query).map_err(|error| Failure::call("list jobs", &error))?;
+        let list = client
+            .jobs(&query)
+            .map_err(|error| Failure::call("list jobs", &error))?;
         wanted = wanted.saturating_sub(list.jobs.len());
         query.cursor.clone_from(&list.next_cursor);
         // A page without jobs can't bring us further.
@@ -85,12 +94,20 @@ fn pages(
     }
 }
 
-fn as_table(client: &Client, query: ListQuery, wanted: usize, screen: &Screen) -> Result<(), Failure> {
+fn as_table(
+    client: &Client,
+    query: ListQuery,
+    wanted: usize,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let now = Timestamp::now();
     let (mut shown, mut more) = (0, false);
     pages(client, query, wanted, |list| {
         let is_first = shown == 0;
-        let mut table = Table::new(&["ID", "STATUS", "PIPELINE", "STARTED", "DURATION", "REF"], &[5, 2]);
+        let mut table = Table::new(
+            &["ID", "STATUS", "PIPELINE", "STARTED", "DURATION", "REF"],
+            &[5, 2],
+        );
         for job in &list.jobs {
             table.row(row(job, now, screen));
         }
@@ -111,7 +128,9 @@ fn as_table(client: &Client, query: ListQuery, wanted: usize, screen: &Screen) -
 
 fn row(job: &JobView, now: Timestamp, screen: &Screen) -> Vec<Cell> {
     let running = job.started_at.filter(|_| job.finished_at.is_none());
-    let seconds = job.duration_seconds.or_else(|| running.map(|it| now.seconds_since(it)));
+    let seconds = job
+        .duration_seconds
+        .or_else(|| running.map(|it| now.seconds_since(it)));
     vec![
         Cell::new(&job.short_id),
         Cell::status(&job.status),
@@ -123,13 +142,20 @@ fn row(job: &JobView, now: Timestamp, screen: &Screen) -> Vec<Cell> {
 }
 
 /// One object like the server's, however many pages it took.
-fn as_json(client: &Client, query: ListQuery, wanted: usize, screen: &Screen) -> Result<(), Failure> {
+fn as_json(
+    client: &Client,
+    query: ListQuery,
+    wanted: usize,
+    screen: &Screen,
+) -> Result<(), Failure> {
     let (mut separator, mut cursor) = ("{\"jobs\":[", None);
     pages(client, query, wanted, |list| {
         let mut text = String::new();
         for job in &list.jobs {
             text.push_str(separator);
-            text.push_str(&serde_json::to_string(job).expect("a job has text keys and finite numbers"));
+            text.push_str(
+                &serde_json::to_string(job).expect("a job has text keys and finite numbers"),
+            );
             separator = ",";
         }
         cursor = list.next_cursor;

@@ -59,20 +59,84 @@ pub(crate) const GROUPS: &[&str] = &[JOBS, SERVER, HELP];
 
 /// Every command, in the order of `danube --help`.
 pub(crate) const VERBS: &[Verb] = &[
-    Verb { group: JOBS, command: run::command, task: Task::Run },
-    Verb { group: JOBS, command: submit::command, task: Task::Client(submit::perform) },
-    Verb { group: JOBS, command: jobs::command, task: Task::Client(jobs::perform) },
-    Verb { group: JOBS, command: job::command, task: Task::Client(job::perform) },
-    Verb { group: JOBS, command: logs::command, task: Task::Client(logs::perform) },
-    Verb { group: JOBS, command: history::command, task: Task::Client(history::perform) },
-    Verb { group: JOBS, command: cancel::command, task: Task::Client(cancel::perform) },
-    Verb { group: JOBS, command: retry::command, task: Task::Client(retry::perform) },
-    Verb { group: SERVER, command: master::command, task: Task::Master },
-    Verb { group: SERVER, command: health::command, task: Task::Client(health::perform) },
-    Verb { group: SERVER, command: apikey::command, task: Task::Client(apikey::perform) },
-    Verb { group: SERVER, command: config::command, task: Task::Client(config::perform) },
-    Verb { group: SERVER, command: pipelines::command, task: Task::Client(pipelines::perform) },
-    Verb { group: HELP, command: explain::command, task: Task::Client(explain::perform) },
-    Verb { group: HELP, command: completions::command, task: Task::Client(completions::perform) },
-    Verb { group: HELP, command: version::command, task: Task::Client(version::perform) },
+    Verb {
+        group: JOBS,
+        command: run::command,
+        task: Task::Run,
+    },
+    Verb {
+        group: JOBS,
+        command: submit::command,
+        task: Task::Client(submit::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: jobs::command,
+        task: Task::Client(jobs::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: job::command,
+        task: Task::Client(job::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: logs::command,
+        task: Task::Client(logs::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: history::command,
+        task: Task::Client(history::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: cancel::command,
+        task: Task::Client(cancel::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: retry::command,
+        task: Task::Client(retry::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: master::command,
+        task: Task::Master,
+    },
+    Verb {
+        group: SERVER,
+        command: health::command,
+        task: Task::Client(health::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: apikey::command,
+        task: Task::Client(apikey::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: config::command,
+        task: Task::Client(config::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: pipelines::command,
+        task: Task::Client(pipelines::perform),
+    },
+    Verb {
+        group: HELP,
+        command: explain::command,
+        task: Task::Client(explain::perform),
+    },
+    Verb {
+        group: HELP,
+        command: completions::command,
+        task: Task::Client(completions::perform),
+    },
+    Verb {
+        group: HELP,
+        command: version::command,
+        task: Task::Client(version::perform),
+    },
 ];

@@ -39,7 +39,9 @@ pub(super) fn command() -> Command {
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
     let (_, matches) = matches.subcommand().expect("clap requires one");
-    let given = matches.get_many::<PathBuf>("path").expect("clap requires one");
+    let given = matches
+        .get_many::<PathBuf>("path")
+        .expect("clap requires one");
     let mut files = Vec::new();
     for path in given {
         files.extend(files_at(path)?);
@@ -49,9 +51,10 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         check.file(file);
     }
     if screen.is_json() {
-        let good = check.good.iter().map(|(file, it)| {
-            json!({"file": file, "pipeline": it.name, "steps": it.steps.len()})
-        });
+        let good = check
+            .good
+            .iter()
+            .map(|(file, it)| json!({"file": file, "pipeline": it.name, "steps": it.steps.len()}));
         screen.json(&json!({ "files": files.len(), "good": good.collect::<Vec<_>>() }))?;
     } else {
         screen.print(&check.as_text(screen))?;
@@ -73,9 +76,14 @@ fn files_at(path: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Ok(vec![path.to_owned()]);
     }
     let entries = std::fs::read_dir(path).map_err(read)?;
-    let paths = entries.map(|it| it.map(|it| it.path())).collect::<Result<Vec<_>, _>>();
+    let paths = entries
+        .map(|it| it.map(|it| it.path()))
+        .collect::<Result<Vec<_>, _>>();
     let mut files = paths.map_err(read)?;
-    files.retain(|it| it.extension().is_some_and(|it| ENDINGS.iter().any(|known| it == *known)));
+    files.retain(|it| {
+        it.extension()
+            .is_some_and(|it| ENDINGS.iter().any(|known| it == *known))
+    });
     files.sort();
     if files.is_empty() {
         let message = format!("there are no pipeline files in {}", path.display());
@@ -98,7 +106,10 @@ impl Check {
         let text = match read_file(path) {
             Ok(text) => text,
             Err(why) => {
-                let source = Source { name, text: String::new() };
+                let source = Source {
+                    name,
+                    text: String::new(),
+                };
                 return self.refuse(source, "file.read", &why, None);
             }
         };
@@ -107,9 +118,17 @@ impl Check {
             Err(mistakes) => return self.wrong.push(mistakes),
         };
         if let Some(other) = self.names.insert(pipeline.name.clone(), name.clone()) {
-            let message = format!("`{}` is the name of the pipeline in {other} already", pipeline.name);
+            let message = format!(
+                "`{}` is the name of the pipeline in {other} already",
+                pipeline.name
+            );
             let help = "the names of pipelines differ from each other";
-            return self.refuse(Source { name, text }, "pipeline.name_twice", &message, Some(help));
+            return self.refuse(
+                Source { name, text },
+                "pipeline.name_twice",
+                &message,
+                Some(help),
+            );
         }
         self.good.push((name, pipeline));
     }

@@ -70,7 +70,8 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     let client = connect(matches, true)?;
     let own = matches.get_one::<String>("idempotency-key").cloned();
     let key = own.unwrap_or_else(|| JobId::new().to_string());
-    let job = send(&client, &submit, &key).map_err(|error| Failure::call("submit the job", &error))?;
+    let job =
+        send(&client, &submit, &key).map_err(|error| Failure::call("submit the job", &error))?;
     let short = clean(&job.short_id);
     if !matches.get_flag("follow") {
         print_id(&job, screen)?;
@@ -106,7 +107,9 @@ fn spec(matches: &ArgMatches) -> Result<Option<serde_json::Value>, Failure> {
         (None, None) => return Ok(None),
     };
     let json = serde_json::to_value(pipeline);
-    Ok(Some(json.expect("a checked pipeline has text keys and finite numbers")))
+    Ok(Some(json.expect(
+        "a checked pipeline has text keys and finite numbers",
+    )))
 }
 
 fn send(client: &Client, submit: &Submit, key: &str) -> Result<JobView, ClientError> {

@@ -49,7 +49,10 @@ pub(super) fn parameters(matches: &ArgMatches) -> Result<BTreeMap<String, String
 }
 
 /// `NAME=VALUE`, or `NAME` for what this environment says.
-pub(super) fn assignments(matches: &ArgMatches, id: &str) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn assignments(
+    matches: &ArgMatches,
+    id: &str,
+) -> Result<Vec<(String, String)>, Failure> {
     let given = matches.get_many::<String>(id).into_iter().flatten();
     let read = |text: &String| {
         let (name, value) = match text.split_once('=') {
@@ -57,8 +60,13 @@ pub(super) fn assignments(matches: &ArgMatches, id: &str) -> Result<Vec<(String,
             None => (text.as_str(), variable(text, id)?),
         };
         if !is_variable_name(name) {
-            let message = format!("--{id}: `{}` can't be the name of a variable", name.escape_debug());
-            return Err(Failure::usage(message).hint("letters, digits and `_`, not beginning with a digit"));
+            let message = format!(
+                "--{id}: `{}` can't be the name of a variable",
+                name.escape_debug()
+            );
+            return Err(
+                Failure::usage(message).hint("letters, digits and `_`, not beginning with a digit")
+            );
         }
         Ok((name.to_owned(), value))
     };
@@ -77,7 +85,9 @@ fn variable(name: &str, flag: &str) -> Result<String, Failure> {
     match std::env::var(name) {
         Ok(value) if value.is_empty() => Err(refuse("the variable is empty")),
         Ok(value) => Ok(value),
-        Err(std::env::VarError::NotPresent) => Err(refuse("there is no such variable in this environment")),
+        Err(std::env::VarError::NotPresent) => {
+            Err(refuse("there is no such variable in this environment"))
+        }
         Err(std::env::VarError::NotUnicode(_)) => Err(refuse("its value isn't valid UTF-8")),
     }
 }
@@ -96,7 +106,9 @@ pub(super) fn read_file(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     // One byte more: then the parser says that it is too large.
     let mut bounded = file.take(FILE_BYTES_MAX as u64 + 1);
-    bounded.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    bounded
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
     if bytes.len() > FILE_BYTES_MAX {
         return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
     }
@@ -166,10 +178,18 @@ mod tests {
         let pipeline = pipeline_of(&words);
         assert_eq!(pipeline.name, "echo");
         let output = std::process::Command::new("/bin/sh")
-            .args(["-c", &pipeline.steps[0].run.replacen("/bin/echo", "printf '%s|'", 1)])
+            .args([
+                "-c",
+                &pipeline.steps[0]
+                    .run
+                    .replacen("/bin/echo", "printf '%s|'", 1),
+            ])
             .output()
             .unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "a b|it's|$HOME||x;y|=z|");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "a b|it's|$HOME||x;y|=z|"
+        );
         assert_eq!(pipeline_of(&["[".into()]).name, "command");
     }
 
@@ -178,7 +198,10 @@ mod tests {
         let text = "apiVersion: danube.dev/v1\nkind: Pipeline\nmetadata: {name: p}\nspec:\n  repository: file:///r\n  \
                     parameters: {A: b}\n  limits: {cpu_cores: 2, memory_bytes: 4096}\n  steps:\n    - {name: s, run: 'x', \
                     shell: bash, timeout_seconds: 4}\n";
-        let pipelines = [parse_file("p", text).unwrap(), pipeline_of(&["true".into()])];
+        let pipelines = [
+            parse_file("p", text).unwrap(),
+            pipeline_of(&["true".into()]),
+        ];
         for pipeline in pipelines {
             let json = serde_json::to_value(&pipeline).unwrap();
             let mut mistakes = Vec::new();

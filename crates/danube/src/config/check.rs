@@ -14,7 +14,11 @@ use super::{Config, LogFormat};
 
 /// Makes the settings and checks the options against each other. None when a
 /// value is missing; then there is a mistake that says why.
-pub(crate) fn check(resolved: &Resolved, demo: bool, mistakes: &mut Vec<Mistake>) -> Option<Config> {
+pub(crate) fn check(
+    resolved: &Resolved,
+    demo: bool,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Config> {
     let it = Values(resolved);
     if it.path("server.data_dir").is_none() && !it.found("server.data_dir").is_wrong {
         mistakes.push(wrong(
@@ -70,7 +74,9 @@ fn public_address(it: &Values<'_>, mistakes: &mut Vec<Mistake>) {
     if found.is_wrong || insecure.is_wrong {
         return;
     }
-    let Some(listen) = it.address("server.listen") else { return };
+    let Some(listen) = it.address("server.listen") else {
+        return;
+    };
     if !listen.ip().to_canonical().is_loopback() && it.bool("server.insecure_http") == Some(false) {
         mistakes.push(found.wrong(
             "server.listen",
@@ -84,8 +90,12 @@ fn public_address(it: &Values<'_>, mistakes: &mut Vec<Mistake>) {
 /// What lies past the head needs room of its own, or the newest output is lost.
 fn log_sizes(it: &Values<'_>, mistakes: &mut Vec<Mistake>) {
     let (head, total) = (it.found("log.head_bytes"), it.found("log.total_bytes"));
-    let both = it.number("log.head_bytes").zip(it.number("log.total_bytes"));
-    let Some((head_bytes, total_bytes)) = both else { return };
+    let both = it
+        .number("log.head_bytes")
+        .zip(it.number("log.total_bytes"));
+    let Some((head_bytes, total_bytes)) = both else {
+        return;
+    };
     if head.is_wrong || total.is_wrong || head_bytes + 2 <= total_bytes {
         return;
     }

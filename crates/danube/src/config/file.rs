@@ -33,7 +33,10 @@ pub(crate) fn read(text: &str, dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<E
     // From the first line on that can't be read, the rest may be understood
     // wrongly (a lost `[section]`), and what seems a mistake may be none.
     let first = broken.iter().filter_map(|it| it.at).map(|at| at.line).min();
-    found.retain(|it| it.at.is_none_or(|at| first.is_none_or(|line| at.line < line)));
+    found.retain(|it| {
+        it.at
+            .is_none_or(|at| first.is_none_or(|line| at.line < line))
+    });
     mistakes.extend(broken);
     mistakes.extend(found);
     entries
@@ -87,7 +90,11 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
                     help: misfit.help,
                 });
             });
-            entries.push(Entry { row, at, value: value.ok() });
+            entries.push(Entry {
+                row,
+                at,
+                value: value.ok(),
+            });
         }
     }
     entries
@@ -123,7 +130,10 @@ fn unknown_option(section: &str, name: &str, at: Position) -> Mistake {
         code: "setting.unknown",
         pointer: format!("/{section}/{name}"),
         at: Some(at),
-        message: format!("there is no option `{}` in `[{section}]`", name.escape_debug()),
+        message: format!(
+            "there is no option `{}` in `[{section}]`",
+            name.escape_debug()
+        ),
         help: Some(help),
     }
 }
@@ -147,5 +157,8 @@ fn position(text: &str, span: &Range<usize>) -> Position {
 /// The start of the character at `offset`.
 fn boundary(text: &str, offset: usize) -> usize {
     let inside = offset.min(text.len());
-    (0..=inside).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0)
+    (0..=inside)
+        .rev()
+        .find(|it| text.is_char_boundary(*it))
+        .unwrap_or(0)
 }

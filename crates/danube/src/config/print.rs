@@ -49,7 +49,10 @@ pub(crate) fn as_json(resolved: &Resolved) -> serde_json::Value {
             Origin::Environment(name) => json!({"source": "environment", "variable": name}),
             Origin::Default => json!({"source": "default"}),
         };
-        options.insert(row.key.to_owned(), json!({"value": value, "origin": origin}));
+        options.insert(
+            row.key.to_owned(),
+            json!({"value": value, "origin": origin}),
+        );
     }
     json!({"file": resolved.file, "options": options})
 }
@@ -76,7 +79,11 @@ pub(crate) fn as_default_file() -> String {
 fn default_sentence(row: &Row) -> String {
     match row.preset {
         super::table::Preset::Fixed(_) => format!("Takes {}", row.kind.expects()),
-        _ => format!("Takes {}. Default: {}", row.kind.expects(), row.preset_text()),
+        _ => format!(
+            "Takes {}. Default: {}",
+            row.kind.expects(),
+            row.preset_text()
+        ),
     }
 }
 
@@ -86,7 +93,11 @@ fn shown_value(row: &Row) -> String {
         return row.example.to_owned();
     };
     let bare = text == "true" || text == "false" || text.bytes().all(|it| it.is_ascii_digit());
-    if bare { text.to_owned() } else { format!("\"{text}\"") }
+    if bare {
+        text.to_owned()
+    } else {
+        format!("\"{text}\"")
+    }
 }
 
 fn wrap(text: &str) -> Vec<String> {
@@ -113,7 +124,8 @@ pub(crate) fn as_page() -> String {
         text.push_str(&format!("\n## `[{section}]`\n\n{about}.\n"));
         for row in ROWS.iter().filter(|row| row.section() == *section) {
             text.push_str(&format!("\n### `{}`\n\n{}.\n\n", row.key, row.help));
-            let variables: Vec<String> = row.variables().iter().map(|it| format!("`{it}`")).collect();
+            let variables: Vec<String> =
+                row.variables().iter().map(|it| format!("`{it}`")).collect();
             text.push_str("| | |\n| --- | --- |\n");
             for (what, value) in [
                 ("takes", row.kind.expects()),

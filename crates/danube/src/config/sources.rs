@@ -146,7 +146,9 @@ impl Sources {
 
     /// A variable's text; an empty one says nothing.
     fn variable(&self, name: &str) -> Option<&OsString> {
-        self.environment.get(name.as_ref() as &std::ffi::OsStr).filter(|it| !it.is_empty())
+        self.environment
+            .get(name.as_ref() as &std::ffi::OsStr)
+            .filter(|it| !it.is_empty())
     }
 
     fn usual_data_dir(&self) -> Option<PathBuf> {
@@ -154,7 +156,11 @@ impl Sources {
             return Some("/var/lib/danube".into());
         }
         // The XDG specification: a relative path is to be ignored.
-        let absolute = |name| self.variable(name).map(PathBuf::from).filter(|it| it.is_absolute());
+        let absolute = |name| {
+            self.variable(name)
+                .map(PathBuf::from)
+                .filter(|it| it.is_absolute())
+        };
         let home = || Some(absolute("HOME")?.join(".local/share"));
         Some(absolute("XDG_DATA_HOME").or_else(home)?.join("danube"))
     }
@@ -172,7 +178,10 @@ pub(crate) fn resolve(sources: &Sources) -> (Resolved, Vec<Mistake>) {
         Some((file, text)) => (Some(file), text),
         None => (None, String::new()),
     };
-    let dir = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
+    let dir = file
+        .as_deref()
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("/"));
     let entries = file::read(&text, dir, &mut hearing.mistakes);
     let mut machine = Machine {
         data_dir: None,
@@ -192,7 +201,14 @@ pub(crate) fn resolve(sources: &Sources) -> (Resolved, Vec<Mistake>) {
         name: path.display().to_string(),
         text,
     });
-    (Resolved { found, file, source }, hearing.mistakes)
+    (
+        Resolved {
+            found,
+            file,
+            source,
+        },
+        hearing.mistakes,
+    )
 }
 
 /// The data directory that these sources mean, for clients on the same
@@ -212,19 +228,36 @@ struct Hearing<'a> {
 }
 
 impl Hearing<'_> {
-    fn one(&mut self, row: &Row, file: Option<&Path>, entry: Option<&Entry>, machine: &Machine) -> Found {
+    fn one(
+        &mut self,
+        row: &Row,
+        file: Option<&Path>,
+        entry: Option<&Entry>,
+        machine: &Machine,
+    ) -> Found {
         let flag = self.flag(row).map(|it| (it, Origin::Flag(row.flag)));
-        let variable = self.environment(row).map(|(it, name)| (it, Origin::Environment(name)));
+        let variable = self
+            .environment(row)
+            .map(|(it, name)| (it, Origin::Environment(name)));
         let in_file = entry.zip(file).map(|(entry, file)| {
-            (entry.value.clone().ok_or(()), Origin::File(file.to_owned(), entry.at))
+            (
+                entry.value.clone().ok_or(()),
+                Origin::File(file.to_owned(), entry.at),
+            )
         });
-        let is_wrong = [&flag, &variable, &in_file].iter().any(|it| matches!(it, Some((Err(()), _))));
+        let is_wrong = [&flag, &variable, &in_file]
+            .iter()
+            .any(|it| matches!(it, Some((Err(()), _))));
         let heard = flag.or(variable).or(in_file);
         let (value, origin) = match heard {
             Some((value, origin)) => (value.ok(), origin),
             None => (self.preset(row, machine), Origin::Default),
         };
-        Found { value, origin, is_wrong }
+        Found {
+            value,
+            origin,
+            is_wrong,
+        }
     }
 
     fn preset(&self, row: &Row, machine: &Machine) -> Option<Value> {
@@ -269,7 +302,12 @@ impl Hearing<'_> {
             && different != text
         {
             drop(said);
-            self.note("setting.twice", &name, format!("{other} says something else"), "set one of the two");
+            self.note(
+                "setting.twice",
+                &name,
+                format!("{other} says something else"),
+                "set one of the two",
+            );
             return Some((Err(()), name));
         }
         let value = self.text(row, &name, &text);
@@ -281,9 +319,16 @@ impl Hearing<'_> {
             self.note("setting.value", name, "isn't valid UTF-8".into(), "");
             return Err(());
         };
-        row.kind.read(text, &self.sources.working_dir).map_err(|misfit| {
-            self.note(misfit.code, name, misfit.why, misfit.help.as_deref().unwrap_or_default());
-        })
+        row.kind
+            .read(text, &self.sources.working_dir)
+            .map_err(|misfit| {
+                self.note(
+                    misfit.code,
+                    name,
+                    misfit.why,
+                    misfit.help.as_deref().unwrap_or_default(),
+                );
+            })
     }
 
     fn note(&mut self, code: &'static str, name: &str, message: String, help: &str) {
@@ -300,7 +345,9 @@ impl Hearing<'_> {
     /// otherwise go unnoticed for months.
     fn unknown_variables(&mut self) {
         let known: Vec<String> = ROWS.iter().flat_map(Row::variables).collect();
-        let prefixes = SECTIONS.iter().map(|(name, _)| format!("DANUBE_{}_", name.to_uppercase()));
+        let prefixes = SECTIONS
+            .iter()
+            .map(|(name, _)| format!("DANUBE_{}_", name.to_uppercase()));
         let prefixes: Vec<String> = prefixes.collect();
         for name in self.sources.environment.keys() {
             let Some(name) = name.to_str() else { continue };
@@ -312,7 +359,12 @@ impl Hearing<'_> {
                 Some(near) => format!("did you mean {near}?"),
                 None => "docs/configuration.md lists the variables".to_owned(),
             };
-            self.note("setting.unknown", name, "there is no option with this variable".into(), &help);
+            self.note(
+                "setting.unknown",
+                name,
+                "there is no option with this variable".into(),
+                &help,
+            );
         }
     }
 
@@ -325,7 +377,10 @@ impl Hearing<'_> {
             return self.read(path);
         }
         let data_dir = self.data_dir_without_file();
-        let candidates = [data_dir.map(|dir| dir.join("danube.toml")), Some(self.sources.system_file.clone())];
+        let candidates = [
+            data_dir.map(|dir| dir.join("danube.toml")),
+            Some(self.sources.system_file.clone()),
+        ];
         let path = candidates.into_iter().flatten().find(|it| it.exists())?;
         self.read(path)
     }
@@ -346,7 +401,12 @@ impl Hearing<'_> {
             Err(why) => why,
         };
         let name = path.display().to_string();
-        self.note("file.read", &name, format!("read the settings file: {why}"), "");
+        self.note(
+            "file.read",
+            &name,
+            format!("read the settings file: {why}"),
+            "",
+        );
         None
     }
 }
@@ -356,7 +416,9 @@ fn read_bounded(path: &Path) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     let mut bounded = file.take(file::FILE_BYTES_MAX + 1);
-    bounded.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    bounded
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
     if bytes.len() as u64 > file::FILE_BYTES_MAX {
         return Err(format!("it is larger than {} bytes", file::FILE_BYTES_MAX));
     }

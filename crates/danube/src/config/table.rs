@@ -119,7 +119,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "server.grace_seconds",
-        kind: Kind::Seconds { min: 0, max: DAY_SECONDS },
+        kind: Kind::Seconds {
+            min: 0,
+            max: DAY_SECONDS,
+        },
         preset: Preset::Fixed("30"),
         flag: "grace",
         short_variable: None,
@@ -131,7 +134,11 @@ pub(crate) const ROWS: &[Row] = &[
         kind: Kind::Path,
         preset: Preset::Made {
             says: "`pipelines` in the data directory",
-            make: |it| it.data_dir.as_ref().map(|dir| Value::Path(dir.join("pipelines"))),
+            make: |it| {
+                it.data_dir
+                    .as_ref()
+                    .map(|dir| Value::Path(dir.join("pipelines")))
+            },
         },
         flag: "pipelines",
         short_variable: None,
@@ -140,7 +147,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "queue.lease_seconds",
-        kind: Kind::Seconds { min: LEASE_SECONDS_MIN, max: 3_600 },
+        kind: Kind::Seconds {
+            min: LEASE_SECONDS_MIN,
+            max: 3_600,
+        },
         preset: Preset::Fixed("30"),
         flag: "lease",
         short_variable: None,
@@ -170,7 +180,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "steps.uid_base",
-        kind: Kind::Count { min: 1, max: (u32::MAX - 65_536) as u64 },
+        kind: Kind::Count {
+            min: 1,
+            max: (u32::MAX - 65_536) as u64,
+        },
         preset: Preset::Fixed("1900000000"),
         flag: "uid-base",
         short_variable: None,
@@ -197,7 +210,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "steps.memory_bytes",
-        kind: Kind::Bytes { min: MIB, max: 1_024 * TIB },
+        kind: Kind::Bytes {
+            min: MIB,
+            max: 1_024 * TIB,
+        },
         preset: Preset::Unset,
         flag: "step-memory",
         short_variable: None,
@@ -215,7 +231,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "steps.processes",
-        kind: Kind::Count { min: 1, max: 4_000_000 },
+        kind: Kind::Count {
+            min: 1,
+            max: 4_000_000,
+        },
         preset: Preset::Fixed("4096"),
         flag: "step-processes",
         short_variable: None,
@@ -224,7 +243,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "steps.open_files",
-        kind: Kind::Count { min: 16, max: 1 << 30 },
+        kind: Kind::Count {
+            min: 16,
+            max: 1 << 30,
+        },
         preset: Preset::Fixed("65536"),
         flag: "step-open-files",
         short_variable: None,
@@ -233,7 +255,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "log.head_bytes",
-        kind: Kind::Bytes { min: KIB, max: 16 * TIB },
+        kind: Kind::Bytes {
+            min: KIB,
+            max: 16 * TIB,
+        },
         preset: Preset::Fixed("512MiB"),
         flag: "log-head",
         short_variable: None,
@@ -242,7 +267,10 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         key: "log.total_bytes",
-        kind: Kind::Bytes { min: 2 * KIB, max: 16 * TIB },
+        kind: Kind::Bytes {
+            min: 2 * KIB,
+            max: 16 * TIB,
+        },
         preset: Preset::Fixed("1GiB"),
         flag: "log-total",
         short_variable: None,

@@ -31,7 +31,10 @@ fn sources(dir: &tempfile::TempDir) -> Sources {
 fn with_file(dir: &tempfile::TempDir, text: &str) -> Sources {
     let path = dir.path().join("danube.toml");
     fs::write(&path, text).unwrap();
-    Sources { config: Some(path), ..sources(dir) }
+    Sources {
+        config: Some(path),
+        ..sources(dir)
+    }
 }
 
 fn load(sources: &Sources) -> (Option<Config>, Resolved, Vec<Mistake>) {
@@ -76,10 +79,22 @@ fn every_row_is_whole_and_unlike_the_others() {
     variables.dedup();
     assert_eq!((flags.len(), variables.len()), (all_flags, all_variables));
     for row in ROWS {
-        assert!(SECTIONS.iter().any(|(name, _)| *name == row.section()), "{}", row.key);
-        assert!(!row.help.ends_with('.') && !row.example.is_empty(), "{}", row.key);
+        assert!(
+            SECTIONS.iter().any(|(name, _)| *name == row.section()),
+            "{}",
+            row.key
+        );
+        assert!(
+            !row.help.ends_with('.') && !row.example.is_empty(),
+            "{}",
+            row.key
+        );
         if let Preset::Fixed(text) = row.preset {
-            assert!(row.kind.read(text, "/".as_ref()).is_ok(), "default of {}", row.key);
+            assert!(
+                row.kind.read(text, "/".as_ref()).is_ok(),
+                "default of {}",
+                row.key
+            );
         }
         // The example is what a person would copy into the file.
         let text = format!("[{}]\n{} = {}\n", row.section(), row.name(), row.example);
@@ -101,13 +116,28 @@ fn nothing_has_to_be_configured() {
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.jobs_at_once, 4);
     assert_eq!(settings.body_bytes_max, 10 * 1024 * 1024);
-    assert_eq!((settings.lease.as_secs(), settings.grace.as_secs()), (30, 30));
-    assert_eq!((settings.log_head_bytes, settings.log_total_bytes), (512 << 20, 1 << 30));
+    assert_eq!(
+        (settings.lease.as_secs(), settings.grace.as_secs()),
+        (30, 30)
+    );
+    assert_eq!(
+        (settings.log_head_bytes, settings.log_total_bytes),
+        (512 << 20, 1 << 30)
+    );
     assert_eq!(settings.steps.memory_bytes, None);
-    assert_eq!((config.log_level.as_str(), config.log_format), ("info", LogFormat::Auto));
+    assert_eq!(
+        (config.log_level.as_str(), config.log_format),
+        ("info", LogFormat::Auto)
+    );
 
-    let root = Sources { is_root: true, ..sources(&dir) };
-    assert_eq!(good(&root).settings.data_dir, PathBuf::from("/var/lib/danube"));
+    let root = Sources {
+        is_root: true,
+        ..sources(&dir)
+    };
+    assert_eq!(
+        good(&root).settings.data_dir,
+        PathBuf::from("/var/lib/danube")
+    );
     let mut xdg = sources(&dir);
     xdg.environment.insert("XDG_DATA_HOME".into(), "/x".into());
     assert_eq!(good(&xdg).settings.data_dir, PathBuf::from("/x/danube"));
@@ -116,11 +146,18 @@ fn nothing_has_to_be_configured() {
 #[test]
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    let text = "[server]\nlisten = \"127.0.0.1:1\"\ngrace_seconds = 1\n[queue]\nlease_seconds = 7\n";
+    let text =
+        "[server]\nlisten = \"127.0.0.1:1\"\ngrace_seconds = 1\n[queue]\nlease_seconds = 7\n";
     let mut sources = with_file(&dir, text);
-    sources.environment.insert("DANUBE_SERVER_LISTEN".into(), "127.0.0.1:2".into());
-    sources.environment.insert("DANUBE_SERVER_GRACE_SECONDS".into(), "2".into());
-    sources.flags.insert("server.listen", vec!["127.0.0.1:3".into()]);
+    sources
+        .environment
+        .insert("DANUBE_SERVER_LISTEN".into(), "127.0.0.1:2".into());
+    sources
+        .environment
+        .insert("DANUBE_SERVER_GRACE_SECONDS".into(), "2".into());
+    sources
+        .flags
+        .insert("server.listen", vec!["127.0.0.1:3".into()]);
     let (config, resolved, list) = load(&sources);
     assert_eq!(list, []);
     let settings = config.unwrap().settings;
@@ -129,7 +166,10 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let file = dir.path().join("danube.toml");
     for (key, expected) in [
         ("server.listen", "flag --listen".to_owned()),
-        ("server.grace_seconds", "environment DANUBE_SERVER_GRACE_SECONDS".to_owned()),
+        (
+            "server.grace_seconds",
+            "environment DANUBE_SERVER_GRACE_SECONDS".to_owned(),
+        ),
         ("queue.lease_seconds", format!("file {}:5", file.display())),
         ("steps.network", "default".to_owned()),
     ] {
@@ -156,11 +196,19 @@ fn all_mistakes_of_all_sources_are_told_at_once() {
                 [log]\n\
                 head_bytes = 2024-01-01\n";
     let mut sources = with_file(&dir, text);
-    sources.flags.insert("server.listen", vec!["localhost".into()]);
+    sources
+        .flags
+        .insert("server.listen", vec!["localhost".into()]);
     sources.flags.insert("log.total_bytes", vec!["lots".into()]);
-    sources.environment.insert("DANUBE_SERVER_LISTN".into(), "x".into());
-    sources.environment.insert("DANUBE_LOG_LEVEL".into(), "loud".into());
-    sources.environment.insert("DANUBE_STEPS_CPU_CORES".into(), "0".into());
+    sources
+        .environment
+        .insert("DANUBE_SERVER_LISTN".into(), "x".into());
+    sources
+        .environment
+        .insert("DANUBE_LOG_LEVEL".into(), "loud".into());
+    sources
+        .environment
+        .insert("DANUBE_STEPS_CPU_CORES".into(), "0".into());
     assert_eq!(
         mistakes(&sources),
         [
@@ -187,8 +235,14 @@ fn text_that_is_no_toml_is_told_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let text = "[server]\nlisen = 1\nlisten = \n\n[queue\nlease_seconds = 1\n";
     let found = mistakes(&with_file(&dir, text));
-    assert_eq!(found, ["2:1 setting.unknown", "3:10 file.syntax", "5:7 file.syntax"]);
-    let found = mistakes(&with_file(&dir, "[server]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n"));
+    assert_eq!(
+        found,
+        ["2:1 setting.unknown", "3:10 file.syntax", "5:7 file.syntax"]
+    );
+    let found = mistakes(&with_file(
+        &dir,
+        "[server]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n",
+    ));
     assert_eq!(found, ["3:1 file.syntax"]);
 }
 
@@ -206,8 +260,14 @@ fn an_address_for_others_needs_a_word_more() {
     for public in ["[::]:1", "192.0.2.1:1", "[::ffff:192.0.2.1]:1"] {
         let mut sources = sources(&dir);
         sources.flags.insert("server.listen", vec![public.into()]);
-        assert_eq!(mistakes(&sources), ["--listen setting.conflict"], "{public}");
-        sources.flags.insert("server.insecure_http", vec!["true".into()]);
+        assert_eq!(
+            mistakes(&sources),
+            ["--listen setting.conflict"],
+            "{public}"
+        );
+        sources
+            .flags
+            .insert("server.insecure_http", vec!["true".into()]);
         good(&sources);
     }
 }
@@ -219,7 +279,10 @@ fn a_log_has_room_for_its_newest_part() {
     assert_eq!(mistakes(&with_file(&dir, text)), ["2:14 setting.conflict"]);
     let text = "[log]\nhead_bytes = \"2GiB\"\ntotal_bytes = \"2GiB\"\n";
     assert_eq!(mistakes(&with_file(&dir, text)), ["3:15 setting.conflict"]);
-    good(&with_file(&dir, "[log]\nhead_bytes = \"2GiB\"\ntotal_bytes = \"3GiB\"\n"));
+    good(&with_file(
+        &dir,
+        "[log]\nhead_bytes = \"2GiB\"\ntotal_bytes = \"3GiB\"\n",
+    ));
 }
 
 #[test]
@@ -233,40 +296,75 @@ fn the_file_in_the_data_directory_comes_before_the_one_of_the_machine() {
     assert_eq!(good(&sources).settings.grace.as_secs(), 1);
     fs::write(data.join("danube.toml"), "[server]\ngrace_seconds = 2\n").unwrap();
     assert_eq!(good(&sources).settings.grace.as_secs(), 1);
-    sources.environment.insert("DANUBE_SERVER_DATA_DIR".into(), data.clone().into());
+    sources
+        .environment
+        .insert("DANUBE_SERVER_DATA_DIR".into(), data.clone().into());
     assert_eq!(good(&sources).settings.grace.as_secs(), 2);
-    fs::write(dir.path().join("named.toml"), "[server]\ngrace_seconds = 3\n").unwrap();
-    sources.environment.insert("DANUBE_CONFIG".into(), dir.path().join("named.toml").into());
+    fs::write(
+        dir.path().join("named.toml"),
+        "[server]\ngrace_seconds = 3\n",
+    )
+    .unwrap();
+    sources
+        .environment
+        .insert("DANUBE_CONFIG".into(), dir.path().join("named.toml").into());
     assert_eq!(good(&sources).settings.grace.as_secs(), 3);
     sources.config = Some("absent.toml".into());
     let absent = dir.path().join("work/absent.toml");
-    assert_eq!(mistakes(&sources), [format!("{} file.read", absent.display())]);
+    assert_eq!(
+        mistakes(&sources),
+        [format!("{} file.read", absent.display())]
+    );
 }
 
 #[test]
 fn paths_begin_where_they_were_written() {
     let dir = tempfile::tempdir().unwrap();
-    let mut sources = with_file(&dir, "[pipelines]\ndir = \"lines\"\n[sources]\nallow_paths = [\"git\", \"/srv\"]\n");
+    let mut sources = with_file(
+        &dir,
+        "[pipelines]\ndir = \"lines\"\n[sources]\nallow_paths = [\"git\", \"/srv\"]\n",
+    );
     let settings = good(&sources).settings;
     assert_eq!(settings.pipelines_dir, dir.path().join("lines"));
-    assert_eq!(settings.allow_paths, [dir.path().join("git"), "/srv".into()]);
-    sources.environment.insert("DANUBE_SOURCES_ALLOW_PATHS".into(), "a:/b".into());
-    assert_eq!(good(&sources).settings.allow_paths, [dir.path().join("work/a"), "/b".into()]);
-    sources.flags.insert("sources.allow_paths", vec!["c".into(), "d".into()]);
+    assert_eq!(
+        settings.allow_paths,
+        [dir.path().join("git"), "/srv".into()]
+    );
+    sources
+        .environment
+        .insert("DANUBE_SOURCES_ALLOW_PATHS".into(), "a:/b".into());
+    assert_eq!(
+        good(&sources).settings.allow_paths,
+        [dir.path().join("work/a"), "/b".into()]
+    );
+    sources
+        .flags
+        .insert("sources.allow_paths", vec!["c".into(), "d".into()]);
     let work = dir.path().join("work");
-    assert_eq!(good(&sources).settings.allow_paths, [work.join("c"), work.join("d")]);
+    assert_eq!(
+        good(&sources).settings.allow_paths,
+        [work.join("c"), work.join("d")]
+    );
 }
 
 #[test]
 fn two_names_of_one_variable_must_agree() {
     let dir = tempfile::tempdir().unwrap();
     let mut sources = sources(&dir);
-    sources.environment.insert("DANUBE_LOG_LEVEL".into(), "debug".into());
-    sources.environment.insert("DANUBE_OBSERVABILITY_LOG_LEVEL".into(), "debug".into());
+    sources
+        .environment
+        .insert("DANUBE_LOG_LEVEL".into(), "debug".into());
+    sources
+        .environment
+        .insert("DANUBE_OBSERVABILITY_LOG_LEVEL".into(), "debug".into());
     assert_eq!(good(&sources).log_level, "debug");
-    sources.environment.insert("DANUBE_OBSERVABILITY_LOG_LEVEL".into(), "info".into());
+    sources
+        .environment
+        .insert("DANUBE_OBSERVABILITY_LOG_LEVEL".into(), "info".into());
     assert_eq!(mistakes(&sources), ["DANUBE_LOG_LEVEL setting.twice"]);
-    sources.environment.insert("DANUBE_OBSERVABILITY_LOG_LEVEL".into(), "".into());
+    sources
+        .environment
+        .insert("DANUBE_OBSERVABILITY_LOG_LEVEL".into(), "".into());
     assert_eq!(good(&sources).log_level, "debug");
 }
 
@@ -274,7 +372,14 @@ fn two_names_of_one_variable_must_agree() {
 fn variables_of_others_are_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let mut sources = sources(&dir);
-    for name in ["DANUBE_SERVER", "DANUBE_API_KEY", "DANUBE_JOB_ID", "DANUBE_STEP", "DANUBE", "DANUBE_PARAM_X"] {
+    for name in [
+        "DANUBE_SERVER",
+        "DANUBE_API_KEY",
+        "DANUBE_JOB_ID",
+        "DANUBE_STEP",
+        "DANUBE",
+        "DANUBE_PARAM_X",
+    ] {
         sources.environment.insert(name.into(), "x".into());
     }
     good(&sources);
@@ -287,7 +392,10 @@ fn without_a_home_the_data_directory_has_to_be_named() {
     sources.environment.clear();
     assert_eq!(mistakes(&sources), ["--data-dir setting.conflict"]);
     sources.flags.insert("server.data_dir", vec!["here".into()]);
-    assert_eq!(good(&sources).settings.data_dir, dir.path().join("work/here"));
+    assert_eq!(
+        good(&sources).settings.data_dir,
+        dir.path().join("work/here")
+    );
 }
 
 #[test]
@@ -295,9 +403,13 @@ fn what_is_shown_can_be_used_as_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = sources(&dir);
     first.flags.insert("steps.cpu_cores", vec!["1.5".into()]);
-    first.flags.insert("steps.memory_bytes", vec!["1GiB".into()]);
+    first
+        .flags
+        .insert("steps.memory_bytes", vec!["1GiB".into()]);
     first.flags.insert("steps.path", vec!["/a \"b\":/c".into()]);
-    first.flags.insert("sources.allow_paths", vec!["/srv/git".into()]);
+    first
+        .flags
+        .insert("sources.allow_paths", vec!["/srv/git".into()]);
     let (config, resolved, _) = load(&first);
     let text = as_text(&resolved, true, &Screen::plain());
     let again = with_file(&dir, &text);
@@ -311,12 +423,21 @@ fn the_default_file_changes_nothing_commented_or_not() {
     assert_eq!(good(&with_file(&dir, &text)), good(&sources(&dir)));
     let is_option = |line: &&str| line.starts_with("# ") && line.contains(" = ");
     let sections = text.lines().filter(|line| line.starts_with('['));
-    let bare: Vec<&str> = text.lines().filter(|line| line.starts_with('[') || is_option(line)).collect();
+    let bare: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with('[') || is_option(line))
+        .collect();
     let bare = bare.join("\n").replace("\n# ", "\n");
     let (_, resolved, list) = load(&with_file(&dir, &bare));
     assert_eq!(list, []);
-    let said = resolved.found.iter().filter(|it| matches!(it.origin, Origin::File(..)));
-    assert_eq!((sections.count(), said.count()), (SECTIONS.len(), ROWS.len()));
+    let said = resolved
+        .found
+        .iter()
+        .filter(|it| matches!(it.origin, Origin::File(..)));
+    assert_eq!(
+        (sections.count(), said.count()),
+        (SECTIONS.len(), ROWS.len())
+    );
 }
 
 #[test]

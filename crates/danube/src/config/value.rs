@@ -85,12 +85,18 @@ impl Kind {
             Self::Text => "text".into(),
             Self::Path => "a path".into(),
             Self::Paths => "a list of paths".into(),
-            Self::Address => "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into(),
+            Self::Address => {
+                "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into()
+            }
             Self::Url => "an address that begins with http:// or https://".into(),
             Self::Bool => "true or false".into(),
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
             Self::Bytes { min, max } => {
-                format!("bytes from {} to {}, such as 1048576 or 10MiB", size(min), size(max))
+                format!(
+                    "bytes from {} to {}, such as 1048576 or 10MiB",
+                    size(min),
+                    size(max)
+                )
             }
             Self::Seconds { min, max } => format!("whole seconds from {min} to {max}"),
             Self::Cores => "a number above 0, such as 2 or 0.5".into(),
@@ -119,7 +125,9 @@ impl Kind {
     pub(crate) fn read(self, text: &str, dir: &Path) -> Result<Value, Misfit> {
         let misfit = || self.misfit(&format!("`{}`", text.escape_debug()));
         let value = match self {
-            Self::Text => (!text.is_empty() && !text.contains('\0')).then(|| Value::Text(text.into())),
+            Self::Text => {
+                (!text.is_empty() && !text.contains('\0')).then(|| Value::Text(text.into()))
+            }
             Self::Path => path(text, dir).map(Value::Path),
             Self::Paths => text
                 .split(':')
@@ -156,25 +164,34 @@ impl Kind {
         match (self, value) {
             (Self::Paths, DeValue::Array(list)) => {
                 let texts = list.iter().map(|it| match it.get_ref() {
-                    DeValue::String(text) => path(text, dir).ok_or_else(|| self.misfit("an empty path")),
+                    DeValue::String(text) => {
+                        path(text, dir).ok_or_else(|| self.misfit("an empty path"))
+                    }
                     other => Err(self.misfit(&format!("{} in the list", value_kind(other)))),
                 });
                 texts.collect::<Result<_, _>>().map(Value::Paths)
             }
             (Self::Bool, DeValue::Boolean(it)) => Ok(Value::Bool(*it)),
-            (Self::Count { .. } | Self::Seconds { .. } | Self::Bytes { .. }, DeValue::Integer(it)) => {
+            (
+                Self::Count { .. } | Self::Seconds { .. } | Self::Bytes { .. },
+                DeValue::Integer(it),
+            ) => {
                 let shown = || self.misfit(it.as_str());
                 let number = i64::from_str_radix(it.as_str(), it.radix());
                 let number = number.map_err(|_| shown())?;
                 // Written out in base ten, whatever base the file has it in.
                 self.read(&number.to_string(), dir)
             }
-            (Self::Cores, DeValue::Integer(it)) => {
-                self.read(it.as_str(), dir)
-            }
+            (Self::Cores, DeValue::Integer(it)) => self.read(it.as_str(), dir),
             (Self::Cores, DeValue::Float(it)) => self.read(it.as_str(), dir),
             (
-                Self::Text | Self::Path | Self::Address | Self::Url | Self::Level | Self::Word(_) | Self::Bytes { .. },
+                Self::Text
+                | Self::Path
+                | Self::Address
+                | Self::Url
+                | Self::Level
+                | Self::Word(_)
+                | Self::Bytes { .. },
                 DeValue::String(text),
             ) => self.read(text, dir),
             _ => Err(of_wrong_type()),
@@ -197,7 +214,10 @@ impl Value {
             Self::Text(text) => toml_text(text),
             Self::Path(path) => toml_text(&path.to_string_lossy()),
             Self::Paths(paths) => {
-                let all: Vec<String> = paths.iter().map(|it| toml_text(&it.to_string_lossy())).collect();
+                let all: Vec<String> = paths
+                    .iter()
+                    .map(|it| toml_text(&it.to_string_lossy()))
+                    .collect();
                 format!("[{}]", all.join(", "))
             }
             Self::Address(it) => toml_text(&it.to_string()),
@@ -275,8 +295,13 @@ fn bytes(text: &str) -> Option<u64> {
 
 /// `http://host…` without blanks and without a slash at its end.
 pub(crate) fn url(text: &str) -> Option<String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let host_is_there = rest.bytes().next().is_some_and(|it| it.is_ascii_alphanumeric() || it == b'[');
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))?;
+    let host_is_there = rest
+        .bytes()
+        .next()
+        .is_some_and(|it| it.is_ascii_alphanumeric() || it == b'[');
     let plain = text.bytes().all(|it| it.is_ascii_graphic()) && !rest.contains(['?', '#', '@']);
     (host_is_there && plain).then(|| text.trim_end_matches('/').to_owned())
 }
@@ -297,7 +322,10 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
-        let kind = Kind::Bytes { min: 1, max: u64::MAX };
+        let kind = Kind::Bytes {
+            min: 1,
+            max: u64::MAX,
+        };
         for (text, expected) in [
             ("10MiB", Some(10 << 20)),
             ("10 MiB", Some(10 << 20)),
@@ -323,9 +351,20 @@ mod tests {
 
     #[test]
     fn addresses_of_servers_lead_to_a_host_and_nowhere_else() {
-        assert_eq!(url("https://ci.example.org/"), Some("https://ci.example.org".into()));
+        assert_eq!(
+            url("https://ci.example.org/"),
+            Some("https://ci.example.org".into())
+        );
         assert_eq!(url("http://[::1]:8080"), Some("http://[::1]:8080".into()));
-        for wrong in ["", "ci.example.org", "ftp://x", "http://", "http://a b", "https://u:p@x", "http://x\r\ny"] {
+        for wrong in [
+            "",
+            "ci.example.org",
+            "ftp://x",
+            "http://",
+            "http://a b",
+            "https://u:p@x",
+            "http://x\r\ny",
+        ] {
             assert_eq!(url(wrong), None, "{wrong}");
         }
     }

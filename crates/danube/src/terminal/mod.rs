@@ -112,7 +112,10 @@ impl Screen {
     }
 
     /// Writes bytes to standard output, at once.
-    #[expect(clippy::unused_self, reason = "whoever writes has a screen to write to")]
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever writes has a screen to write to"
+    )]
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         let written = out.write_all(bytes).and_then(|()| out.flush());
@@ -139,7 +142,10 @@ impl Screen {
     }
 
     /// Writes to standard error. Nobody can be told when that fails.
-    #[expect(clippy::unused_self, reason = "whoever writes has a screen to write to")]
+    #[expect(
+        clippy::unused_self,
+        reason = "whoever writes has a screen to write to"
+    )]
     pub(crate) fn error(&self, text: &str) {
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }

@@ -48,7 +48,11 @@ impl Progress {
     /// How long to wait for something else before the next tick; `otherwise`
     /// when there is nothing to draw.
     pub(crate) fn tick_every(&self, otherwise: Duration) -> Duration {
-        if self.wanted { TICK.min(otherwise) } else { otherwise }
+        if self.wanted {
+            TICK.min(otherwise)
+        } else {
+            otherwise
+        }
     }
 
     /// Takes the line away, before something else is written.

@@ -34,7 +34,11 @@ enum State {
     /// Inside a control string, this many bytes in.
     String(usize),
     /// In a character of more than one byte.
-    Character { bytes: [u8; 4], have: usize, want: usize },
+    Character {
+        bytes: [u8; 4],
+        have: usize,
+        want: usize,
+    },
 }
 
 impl Sanitizer {
@@ -143,7 +147,9 @@ impl Sanitizer {
                 return true;
             }
             b'm' => {
-                let plain = bytes.iter().all(|it| matches!(it, b'0'..=b'9' | b';' | b':'));
+                let plain = bytes
+                    .iter()
+                    .all(|it| matches!(it, b'0'..=b'9' | b';' | b':'));
                 if plain && bytes.len() <= SGR_BYTES_MAX {
                     self.coloured = !matches!(bytes.as_slice(), b"" | b"0");
                     out.extend_from_slice(b"\x1b[");
@@ -242,7 +248,10 @@ mod tests {
 
     #[test]
     fn the_cursor_stays_where_it_is() {
-        check(b"a\x1b[2J\x1b[H\x1b[10Ab\x1b[?25lc\x1b7\x1b8\x1bcd\x1b(0e", b"abcde");
+        check(
+            b"a\x1b[2J\x1b[H\x1b[10Ab\x1b[?25lc\x1b7\x1b8\x1bcd\x1b(0e",
+            b"abcde",
+        );
         check("a\u{9b}2Jb\u{85}c".as_bytes(), b"abc");
         check(b"a\x08\x08\x7f\x00\x0b\x0cb", b"ab");
     }
@@ -274,6 +283,9 @@ mod tests {
 
     #[test]
     fn a_line_from_elsewhere_stays_one_line() {
-        assert_eq!(clean("a\nb\u{1b}[31m\u{9b}c"), "a\u{fffd}b\u{fffd}[31m\u{fffd}c");
+        assert_eq!(
+            clean("a\nb\u{1b}[31m\u{9b}c"),
+            "a\u{fffd}b\u{fffd}[31m\u{fffd}c"
+        );
     }
 }

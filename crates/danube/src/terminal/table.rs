@@ -20,7 +20,11 @@ pub(crate) struct Cell {
 impl Cell {
     /// A cell without colour; empty text shows as `-`.
     pub(crate) fn new(text: &str) -> Self {
-        let text = if text.is_empty() { "-".to_owned() } else { clean(text) };
+        let text = if text.is_empty() {
+            "-".to_owned()
+        } else {
+            clean(text)
+        };
         Self { text, colour: None }
     }
 
@@ -64,7 +68,9 @@ impl Table {
         let mut text = String::new();
         if with_head {
             let head: Vec<Cell> = self.head.iter().map(|it| Cell::new(it)).collect();
-            line(&mut text, &head, &widths, &|_, it| screen.paint(Colour::Dim, it));
+            line(&mut text, &head, &widths, &|_, it| {
+                screen.paint(Colour::Dim, it)
+            });
         }
         for row in &self.rows {
             line(&mut text, row, &widths, &|cell, it| match cell.colour {
@@ -82,7 +88,9 @@ impl Table {
                 *have = (*have).max(width(&cell.text));
             }
         }
-        let Some(columns) = columns else { return widths };
+        let Some(columns) = columns else {
+            return widths;
+        };
         for &column in self.give_way {
             let all = widths.iter().sum::<usize>() + GAP * (widths.len() - 1);
             let over = all.saturating_sub(columns);
@@ -93,7 +101,12 @@ impl Table {
     }
 }
 
-fn line(text: &mut String, cells: &[Cell], widths: &[usize], paint: &dyn Fn(&Cell, &str) -> String) {
+fn line(
+    text: &mut String,
+    cells: &[Cell],
+    widths: &[usize],
+    paint: &dyn Fn(&Cell, &str) -> String,
+) {
     for (at, (cell, &wide)) in cells.iter().zip(widths).enumerate() {
         let shown = cut(&cell.text, wide);
         text.push_str(&paint(cell, &shown));
@@ -134,7 +147,11 @@ mod tests {
 
     fn table() -> Table {
         let mut table = Table::new(&["ID", "PIPELINE", "REF"], &[1, 2]);
-        table.row(vec![Cell::new("abc"), Cell::new("a-long-pipeline-name"), Cell::new("main")]);
+        table.row(vec![
+            Cell::new("abc"),
+            Cell::new("a-long-pipeline-name"),
+            Cell::new("main"),
+        ]);
         table.row(vec![Cell::new("def"), Cell::new("流水线"), Cell::new("")]);
         table
     }

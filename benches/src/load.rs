@@ -1,0 +1,159 @@
+//! How much a second.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crate::client::Client;
+use crate::server::Server;
+use crate::{CLIENTS, Size, floor, row};
+
+/// The step of a no-op job.
+const NO_OP: &str = "true";
+
+/// Submits a second with nothing that runs them.
+pub(crate) fn enqueue(program: &Path, size: Size) {
+    let floor = floor::sqlite_inserts(size.submits, 100);
+    let server = Server::start(program, &["--jobs-at-once", "0"], &[]);
+    let began = Instant::now();
+    submit(&server, size.submits, CLIENTS);
+    let value = floor::per_second(size.submits, began);
+    row(
+        "submits/s, 64 clients | raw inserts, 100 a transaction",
+        value,
+        "/s",
+        Some(floor),
+    );
+    let single = floor::sqlite_inserts(size.submits / 10, 1);
+    let began = Instant::now();
+    submit(&server, size.submits / 10, 1);
+    let value = floor::per_second(size.submits / 10, began);
+    row(
+        "submits/s, 1 client | raw inserts, 1 a transaction",
+        value,
+        "/s",
+        Some(single),
+    );
+}
+
+/// Jobs a second, from submit to done.
+pub(crate) fn jobs(program: &Path, size: Size) {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let floor = floor::spawns(size.jobs, threads);
+    for clients in [1, CLIENTS] {
+        let server = Server::start(program, &[], &[]);
+        let began = Instant::now();
+        submit(&server, size.jobs, clients);
+        drained(&server);
+        let value = floor::per_second(size.jobs, began);
+        row(
+            &format!("no-op jobs/s, submit to done, {clients} clients | bare spawns"),
+            value,
+            "/s",
+            Some(floor),
+        );
+        let sql = floor::sqlite_inserts(size.jobs * 4, 100);
+        row(
+            "  the same | raw inserts, 100 a transaction",
+            value,
+            "/s",
+            Some(sql),
+        );
+    }
+}
+
+/// Database fsyncs a job, counted by the system calls of the process.
+pub(crate) fn fsyncs(program: &Path, size: Size) {
+    let has_strace = std::process::Command::new("strace")
+        .arg("-V")
+        .output()
+        .is_ok_and(|it| it.status.success());
+    if !has_strace {
+        println!("database fsyncs a job: not counted, there is no strace");
+        return;
+    }
+    let jobs = size.jobs.min(1_000);
+    for (clients, worker) in [(1, false), (CLIENTS, false), (1, true), (CLIENTS, true)] {
+        let trace = tempfile::NamedTempFile::new().expect("make a file");
+        let path = trace.path().to_str().expect("a plain path").to_owned();
+        let wrapper = [
+            "strace",
+            "-f",
+            "-y",
+            "-qq",
+            "-e",
+            "trace=fsync,fdatasync",
+            "-o",
+            &path,
+        ];
+        let arguments: &[&str] = if worker {
+            &[]
+        } else {
+            &["--jobs-at-once", "0"]
+        };
+        let server = Server::start(program, arguments, &wrapper);
+        let before = database_syncs(&path);
+        submit(&server, jobs, clients);
+        if worker {
+            drained(&server);
+        }
+        // What the server has answered, the trace has seen: the call came first.
+        let syncs = database_syncs(&path) - before;
+        drop(server);
+        let what = if worker {
+            "job, submit to done"
+        } else {
+            "acknowledged submit"
+        };
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of a benchmark are small"
+        )]
+        let value = syncs as f64 / jobs as f64;
+        row(
+            &format!("database fsyncs an {what}, {clients} clients").replace("an job", "a job"),
+            value,
+            "",
+            None,
+        );
+    }
+}
+
+fn database_syncs(trace: &str) -> usize {
+    let text = fs::read_to_string(trace).unwrap_or_default();
+    text.lines().filter(|it| it.contains("danube.db")).count()
+}
+
+/// Submits from so many connections at once.
+fn submit(server: &Server, count: usize, clients: usize) {
+    let left = AtomicUsize::new(count);
+    std::thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                let mut client = Client::new(server);
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1))
+                    .is_ok()
+                {
+                    client.submit(NO_OP);
+                }
+            });
+        }
+    });
+}
+
+/// Waits until nothing is pending or running, by following what is.
+fn drained(server: &Server) {
+    let mut client = Client::new(server);
+    loop {
+        let text = client.get("/api/v1/jobs?status=pending,scheduling,running&limit=1");
+        let page: serde_json::Value = serde_json::from_str(&text).expect("a page");
+        let Some(id) = page["jobs"][0]["id"].as_str() else {
+            return;
+        };
+        // The newest of them; when it has ended, few are left.
+        let id = id.to_owned();
+        client.follow(&id, || {});
+    }
+}

@@ -1,0 +1,122 @@
+//! A release master in a process of its own, for as long as a figure takes.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A running master.
+pub(crate) struct Server {
+    child: Child,
+    /// `127.0.0.1:PORT`
+    pub(crate) address: String,
+    /// The admin key.
+    pub(crate) key: String,
+    /// From spawn to ready.
+    pub(crate) started_in: Duration,
+    pub(crate) dir: PathBuf,
+    _own: Option<TempDir>,
+}
+
+impl Server {
+    /// A master in a fresh directory. `wrapper` is put before the program.
+    pub(crate) fn start(program: &Path, arguments: &[&str], wrapper: &[&str]) -> Self {
+        let own = tempfile::tempdir().expect("make a directory");
+        let dir = own.path().join("data");
+        let mut server = Self::start_in(program, &dir, arguments, wrapper);
+        server._own = Some(own);
+        server
+    }
+
+    /// A master in this directory.
+    pub(crate) fn start_in(
+        program: &Path,
+        dir: &Path,
+        arguments: &[&str],
+        wrapper: &[&str],
+    ) -> Self {
+        let began = Instant::now();
+        let mut command = match wrapper {
+            [] => Command::new(program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
+        command
+            .args([
+                "master",
+                "--listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+                "--data-dir",
+            ])
+            .arg(dir)
+            .args(arguments);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start the master");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("\"master_ready\"") {
+            line.clear();
+            assert!(
+                out.read_line(&mut line).expect("read the server log") > 0,
+                "the master ended early"
+            );
+        }
+        let started_in = began.elapsed();
+        // Nobody reads the rest, but the pipe must not fill.
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        let event: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+        let address = event["address"]
+            .as_str()
+            .expect("an address")
+            .trim_start_matches("http://")
+            .to_owned();
+        let key = fs::read_to_string(dir.join("admin.key"))
+            .expect("the admin key")
+            .trim()
+            .to_owned();
+        Self {
+            child,
+            address,
+            key,
+            started_in,
+            dir: dir.to_owned(),
+            _own: None,
+        }
+    }
+
+    /// The server's process: the child, or what a wrapper started.
+    pub(crate) fn pid(&self) -> u32 {
+        let text = fs::read_to_string(self.dir.join("master.lock")).unwrap_or_default();
+        text.split_whitespace()
+            .nth(1)
+            .and_then(|it| it.parse().ok())
+            .unwrap_or_else(|| self.child.id())
+    }
+
+    /// Stops it and waits; `true` when it ended well.
+    pub(crate) fn stop(mut self) -> bool {
+        let _ = Command::new("kill")
+            .args(["-s", "TERM", &self.pid().to_string()])
+            .status();
+        self.child.wait().is_ok_and(|it| it.success())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,257 @@
+//! What a driver was told, and whether the master still keeps to it.
+//!
+//! The names I1 to I10 are those of the promises in `docs/reliability.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::load::Plan;
+use crate::master::{Master, is_terminal};
+use crate::processes;
+
+/// Jobs of one page.
+const PAGE: usize = 1_000;
+
+/// Bytes of the header and of each record of a log's index.
+const RECORD_BYTES: usize = 32;
+
+/// The kind of a record that says where an attempt begins.
+const KIND_ATTEMPT: u8 = 2;
+
+/// Everything that one driver was told, by all its threads.
+#[derive(Default)]
+pub(crate) struct History {
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// Accepted with 202, by id.
+    accepted: BTreeMap<String, Plan>,
+    /// The id that each idempotency key was answered with.
+    keys: BTreeMap<String, String>,
+    /// Cancels answered with 202, and the attempt that ran then.
+    cancelled: BTreeMap<String, u64>,
+    /// Ends that were shown.
+    ended: BTreeMap<String, End>,
+}
+
+/// What must never change once it was shown.
+#[derive(Debug, Clone, PartialEq)]
+struct End {
+    status: Value,
+    exit_code: Value,
+    reason: Value,
+    finished_at: Value,
+    attempt: Value,
+}
+
+impl End {
+    fn of(job: &Value) -> Self {
+        let [status, exit_code, reason, finished_at, attempt] =
+            ["status", "exit_code", "reason", "finished_at", "attempt"].map(|it| job[it].clone());
+        Self {
+            status,
+            exit_code,
+            reason,
+            finished_at,
+            attempt,
+        }
+    }
+}
+
+impl History {
+    /// A submit was answered with 202.
+    pub(crate) fn accepted(&self, plan: &Plan, job: &Value) {
+        let id = job["id"].as_str().expect("an id").to_owned();
+        {
+            let mut told = self.lock();
+            let before = told.keys.insert(plan.key.clone(), id.clone());
+            assert!(
+                before.is_none() || before.as_ref() == Some(&id),
+                "the key {} made two jobs: {before:?} and {id}",
+                plan.key
+            );
+            told.accepted.insert(id, plan.clone());
+        }
+        self.seen(job);
+    }
+
+    /// A cancel was answered with 202.
+    pub(crate) fn cancelled(&self, job: &Value) {
+        let id = job["id"].as_str().expect("an id").to_owned();
+        let attempt = job["attempt"].as_u64().expect("an attempt");
+        self.lock().cancelled.insert(id, attempt);
+        self.seen(job);
+    }
+
+    /// A job was shown, in whatever state. I2: an end that was shown stays.
+    pub(crate) fn seen(&self, job: &Value) {
+        if !is_terminal(job) {
+            return;
+        }
+        let id = job["id"].as_str().expect("an id").to_owned();
+        let now = End::of(job);
+        let before = self.lock().ended.insert(id.clone(), now.clone());
+        assert!(
+            before.is_none() || before.as_ref() == Some(&now),
+            "I2: the end of {id} changed from {before:?} to {now:?}"
+        );
+    }
+
+    /// The jobs that were accepted.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.lock().accepted.keys().cloned().collect()
+    }
+
+    /// What must hold at any moment after a start: I1, I2, and I3 as far as one
+    /// look can tell.
+    pub(crate) fn check_running(&self, master: &Master) {
+        let jobs = list(master);
+        let there: BTreeSet<&str> = jobs.iter().filter_map(|it| it["id"].as_str()).collect();
+        let lost: Vec<String> = self.ids().into_iter().filter(|it| !there.contains(it.as_str())).collect();
+        assert!(lost.is_empty(), "I1: accepted and gone: {lost:?}");
+        let worker = format!("local-{}", master.pid());
+        for job in &jobs {
+            self.seen(job);
+            let is_held = ["scheduling", "running"].iter().any(|it| job["status"] == *it);
+            assert!(!is_held || job["worker_id"] == *worker, "I3: its owner is dead: {job}");
+        }
+    }
+
+    /// What must hold once everything has ended. Returns the jobs.
+    pub(crate) fn check_ended(&self, master: &Master) -> Vec<Value> {
+        for id in self.ids() {
+            // I3: each ends, or this finds no end of its log.
+            let job = master.ended(&id);
+            self.seen(&job);
+            let (plan, cancelled) = {
+                let told = self.lock();
+                (told.accepted[&id].clone(), told.cancelled.get(&id).copied())
+            };
+            check_moves(master, &job, cancelled);
+            check_log(master, &plan, &job);
+            processes::all_gone(&id);
+        }
+        self.check_running(master);
+        let jobs = list(master);
+        assert_eq!(jobs.len(), self.ids().len(), "a submit that was repeated made two jobs");
+        jobs
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().expect("no thread panicked with it")
+    }
+}
+
+/// I2 and I9: one end, and every attempt tells how it began and ended.
+fn check_moves(master: &Master, job: &Value, cancelled_in: Option<u64>) {
+    let id = job["id"].as_str().expect("an id");
+    let answer = master.get(&format!("/api/v1/jobs/{id}/history")).json();
+    let moves = answer["transitions"].as_array().expect("a list").clone();
+    let count = |cause: &str| moves.iter().filter(|it| it["cause"] == cause).count() as u64;
+    let ends: Vec<&Value> = moves.iter().filter(|it| is_terminal_word(&it["to"])).collect();
+    assert_eq!(ends.len(), 1, "I2: {moves:#?}");
+    assert_eq!(ends[0], moves.last().expect("one"), "I2: {moves:#?}");
+    assert_eq!(ends[0]["to"], job["status"], "I2: {moves:#?}");
+    for pair in moves.windows(2) {
+        assert_eq!(pair[0]["to"], pair[1]["from"], "a move is missing: {moves:#?}");
+    }
+    assert_eq!(job["attempt"].as_u64(), Some(count("claimed")), "I9: {job} {moves:#?}");
+    let reason = job["reason"].as_str().unwrap_or_default();
+    if count("lease_lost") > 0 && cancelled_in.is_none() {
+        assert!(reason.contains("worker lost"), "I9: {job} {moves:#?}");
+    }
+    for lost in moves.iter().filter(|it| it["cause"] == "lease_lost") {
+        let detail = lost["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("the master was restarted"), "I9: {moves:#?}");
+    }
+    if let Some(attempt) = cancelled_in {
+        assert_eq!(job["attempt"], attempt, "it ran again after its cancel: {job} {moves:#?}");
+    }
+}
+
+fn is_terminal_word(status: &Value) -> bool {
+    is_terminal(&serde_json::json!({"status": status}))
+}
+
+/// I5: each attempt's part of the log is a gap-free prefix of what it wrote,
+/// whole after a success; what may be missing is admitted.
+fn check_log(master: &Master, plan: &Plan, job: &Value) {
+    let id = job["id"].as_str().expect("an id");
+    let log = master.log(id);
+    let whole = plan.output();
+    let parts = attempts(&master.dir, id, &log);
+    for part in &parts {
+        let text = String::from_utf8_lossy(part);
+        assert!(whole.starts_with(&*text), "I5: no prefix: {text:?} {job}");
+    }
+    let is_whole = parts.iter().all(|it| *it == whole.as_bytes());
+    match job["status"].as_str() {
+        Some("success") => {
+            let last = parts.last().map(|it| String::from_utf8_lossy(it).into_owned());
+            assert_eq!(last, Some(whole), "I5: not whole after a success: {job}");
+            assert!(is_whole || job["log_complete"] == false, "I5: {job}");
+        }
+        Some("cancelled" | "failure") => {}
+        other => panic!("nobody asked for {other:?}: {job}"),
+    }
+    assert_eq!(job["log_bytes"], log.len(), "I5: {job}");
+    if !plan.retry_on_lost {
+        assert!(parts.len() <= 1, "it may run once at most: {job}");
+    }
+}
+
+/// The log cut where its index says that an attempt begins.
+pub(crate) fn attempts<'a>(dir: &Path, id: &str, log: &'a [u8]) -> Vec<&'a [u8]> {
+    let index = fs::read(dir.join(format!("logs/{id}.idx"))).unwrap_or_default();
+    let records = index.chunks_exact(RECORD_BYTES).skip(1);
+    let mut starts: Vec<usize> = records
+        .filter(|it| it[0] == KIND_ATTEMPT)
+        .map(|it| u64::from_le_bytes(it[8..16].try_into().expect("8 bytes")))
+        .map(|it| usize::try_from(it).expect("an offset of a small log"))
+        .collect();
+    if starts.is_empty() && !log.is_empty() {
+        starts.push(0);
+    }
+    assert!(starts.first().is_none_or(|it| *it == 0), "{starts:?}");
+    let ends = starts.iter().skip(1).copied().chain([log.len()]);
+    starts.iter().zip(ends).map(|(from, to)| &log[*from..to]).collect()
+}
+
+/// Every job that the master knows.
+fn list(master: &Master) -> Vec<Value> {
+    let mut jobs = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let answer = master.get(&format!("/api/v1/jobs?limit={PAGE}{cursor}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let page = answer.json();
+        jobs.extend(page["jobs"].as_array().expect("a list").iter().cloned());
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return jobs,
+        }
+    }
+}
+
+/// I10, on a copy: looking at the original would change its files.
+pub(crate) fn check_database(dir: &Path) {
+    let copy = tempfile::tempdir().expect("make a directory");
+    for name in ["danube.db", "danube.db-wal"] {
+        let from = dir.join(name);
+        if from.exists() {
+            fs::copy(&from, copy.path().join(name)).expect("copy the database");
+        }
+    }
+    let connection = Connection::open(copy.path().join("danube.db")).expect("open the copy");
+    let said: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .expect("check the copy");
+    assert_eq!(said, "ok", "I10");
+}

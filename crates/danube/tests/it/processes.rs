@@ -1,0 +1,82 @@
+//! The processes of jobs, seen from outside through `/proc`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::master::DEADLINE;
+
+/// How often something is looked at that nobody announces.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A script that says `begin` and goes on until [`release`].
+pub(crate) const HELD: &str =
+    "trap 'released=1' USR1; echo begin; until [ -n \"${released:-}\" ]; do sleep 0.05; done; echo end";
+
+/// Looks until there is something to see; panics when nothing came `within`.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + within;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(
+            Instant::now() < end,
+            "not within {} s: {what}",
+            within.as_secs()
+        );
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Every process that works for this job, by the mark in its environment.
+pub(crate) fn of_job(id: &str) -> Vec<u32> {
+    marked(&format!("DANUBE_JOB_ID={id}"))
+}
+
+/// Every process with exactly this entry in its environment.
+pub(crate) fn marked(entry: &str) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    let pids = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
+    let is_marked = |pid: &u32| {
+        let environment = fs::read(PathBuf::from(format!("/proc/{pid}/environ")));
+        // A process that has ended meanwhile has none.
+        environment.is_ok_and(|it| it.split(|byte| *byte == 0).any(|it| it == entry.as_bytes()))
+    };
+    pids.filter(is_marked).collect()
+}
+
+/// Waits until no process of the job lives: ten seconds are what is promised.
+#[track_caller]
+pub(crate) fn all_gone(id: &str) {
+    until("the job's last process ends", Duration::from_secs(10), || {
+        of_job(id).is_empty().then_some(())
+    });
+}
+
+/// Lets a job with the script [`HELD`] go on. Call once it has said `begin`.
+#[track_caller]
+pub(crate) fn release(id: &str) {
+    let shell = until("the job's shell is there", DEADLINE, || {
+        of_job(id).into_iter().find(|pid| is_shell(*pid))
+    });
+    let sent = Command::new("kill").args(["-s", "USR1", &shell.to_string()]).status();
+    assert!(sent.expect("run kill").success());
+}
+
+fn is_shell(pid: u32) -> bool {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    words.starts_with(b"/bin/sh\0")
+}
+
+/// Whether this test runs as root; says what is left out otherwise.
+pub(crate) fn root_or_skip(what: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: {what} needs root");
+    }
+    is_root
+}
