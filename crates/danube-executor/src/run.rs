@@ -241,12 +241,13 @@ const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
 impl Watch<'_> {
     fn run(mut self) -> Result<StepOutcome, ExecutorError> {
-        while self.totals.is_none() && !self.sandbox.closed && !self.is_overdue() {
+        while self.totals.is_none() && !self.sandbox.closed {
             self.act_on_time();
+            if self.is_overdue() {
+                self.sandbox.kill();
+                break;
+            }
             self.step()?;
-        }
-        if self.is_overdue() {
-            self.sandbox.kill();
         }
         self.sandbox.end()?;
         // Nobody writes any more, so what the pipes hold now is all.
@@ -296,8 +297,12 @@ impl Watch<'_> {
             .map(|it| it + Duration::from_secs(KILL_SECS_MAX))
     }
 
+    /// S2 owes the answer. One that came while the output held us up counts.
     fn is_overdue(&self) -> bool {
-        self.answer_at().is_some_and(|it| it <= Instant::now())
+        let now = Instant::now();
+        let mut answer = [PollFd::readable(self.sandbox.link.as_fd())];
+        self.answer_at().is_some_and(|it| it <= now)
+            && !matches!(sys::poll(&mut answer, Some(now)), Ok(1))
     }
 
     fn stop(&mut self, stop: Stop) {

@@ -14,6 +14,7 @@ mod health;
 mod http;
 mod lock;
 mod meter;
+mod parts;
 mod pipelines;
 mod schedule;
 mod settings;

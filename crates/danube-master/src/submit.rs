@@ -311,6 +311,10 @@ mod tests {
     }
 
     /// The pointers of the mistakes.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a case is written where it is checked"
+    )]
     fn check_body(body: serde_json::Value, expected: &[&str]) {
         let found = match check(&body, &One) {
             Ok(_) => Vec::new(),

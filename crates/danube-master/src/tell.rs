@@ -3,10 +3,24 @@
 
 use std::time::Duration;
 
-use danube_model::{FailReason, Job, State};
+use danube_model::{FailReason, Job, State, Timestamp};
 use danube_signals::{
-    JobCancelled, JobCompleted, JobFailed, JobResult, JobRetried, JobTimedOut, Signals,
+    JobCancelled, JobCompleted, JobFailed, JobResult, JobRetried, JobStarted, JobTimedOut, Signals,
 };
+
+/// A worker has the job.
+pub(crate) fn started(signals: &Signals, job: &Job, worker: &str) {
+    signals.emit(JobStarted {
+        job_id: &job.id.to_string(),
+        pipeline: Some(&job.pipeline),
+        trigger_type: Some(job.trigger.as_str()),
+        trigger_ref: job.trigger_ref.as_deref(),
+        user: Some(&job.submitted_by),
+        source_type: None,
+        worker_id: Some(worker),
+        queue_wait: Duration::from_secs_f64(Timestamp::now().seconds_since(job.created_at)),
+    });
+}
 
 /// The store moved the job after its worker reported or was lost.
 pub(crate) fn moved(signals: &Signals, job: &Job, failed: Option<FailReason>) {

@@ -31,10 +31,13 @@ pub(crate) const URL_TOKEN_BYTES_MIN: usize = 20;
 /// Most of a private key block that is masked when its `END` never comes.
 /// A 16,384-bit RSA key takes 13 KiB.
 pub(crate) const PEM_BYTES_MAX: usize = if cfg!(test) { 160 } else { 64 * 1024 };
+/// Longest label between `BEGIN` and `PRIVATE KEY`; the longest in use has 9.
 pub(crate) const PEM_LABEL_BYTES_MAX: usize = 40;
 
-/// Longest local part and domain of an e-mail address (RFC 5321).
+/// Longest local part of an e-mail address (RFC 5321, 4.5.3.1.1).
 pub(crate) const EMAIL_LOCAL_BYTES_MAX: usize = 64;
+
+/// Longest domain of an e-mail address (RFC 5321, 4.5.3.1.2).
 pub(crate) const EMAIL_DOMAIN_BYTES_MAX: usize = 255;
 
 const _: () = assert!(OPTION_BYTES_MAX < LOOK_BEHIND_BYTES);

@@ -17,7 +17,11 @@ const STRIDE_MAX: usize = 13;
 /// Bits in the filter for each window in the table: one in 64 set keeps false
 /// probes near 2 %.
 const FILTER_BITS_EACH: usize = 64;
+
+/// Smallest filter: 1 KiB, a corner of the first cache.
 const FILTER_BITS_MIN: usize = 1 << 13;
+
+/// Largest filter: 2 MiB, the second cache of a core.
 const FILTER_BITS_MAX: usize = 1 << 24;
 
 /// A set of byte strings to look for.

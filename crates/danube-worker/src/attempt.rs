@@ -11,7 +11,7 @@ use danube_model::{Attempt, Ended, FailReason, Step, StepStatus, Timestamp, spec
 use danube_redact::{Rules, Secrets};
 use danube_signals::{StepCompleted, StepStarted};
 
-use crate::dispatch::{ReportError, Work};
+use crate::dispatch::{Dispatch, ReportError, Work};
 use crate::environment::{Surroundings, environment};
 use crate::output::LogOutput;
 use crate::place::Place;
@@ -30,17 +30,26 @@ pub(crate) fn run(inner: &Inner, work: &Work, control: &Control) {
         // The submit was refused if the redactor wouldn't take it.
         let _ = secrets.register(mask.as_bytes());
     }
-    let (verdict, steps, summary) = match Running::begin(inner, work, control, &secrets) {
+    let outcome = match Running::begin(inner, work, control, &secrets) {
         Ok(mut running) => {
             let verdict = running.all_steps();
             running.end(verdict)
         }
-        Err(error) => {
-            let verdict = broke(FailReason::LogFailed, error.to_string());
-            (verdict, skipped(work), None)
-        }
+        Err(error) => Outcome {
+            verdict: broke(FailReason::LogFailed, error.to_string()),
+            steps: skipped(work),
+            summary: None,
+        },
     };
-    report(inner, work.attempt, verdict, steps, summary, &secrets);
+    report(inner.dispatch.as_ref(), work.attempt, outcome, &secrets);
+}
+
+/// What there is to report.
+struct Outcome {
+    verdict: Verdict,
+    steps: Vec<Step>,
+    /// None when the log couldn't be opened or closed.
+    summary: Option<Summary>,
 }
 
 /// An attempt that has its log.
@@ -284,7 +293,7 @@ impl<'a> Running<'a> {
         // A store that is away now hears of it in the job's report.
     }
 
-    fn end(mut self, verdict: Verdict) -> (Verdict, Vec<Step>, Option<Summary>) {
+    fn end(mut self, verdict: Verdict) -> Outcome {
         for step in &mut self.steps {
             match step.status {
                 StepStatus::Pending => step.status = StepStatus::Skipped,
@@ -297,20 +306,22 @@ impl<'a> Running<'a> {
             complete: it.complete && lost == 0,
             ..it
         });
-        (verdict, self.steps, summary)
+        Outcome {
+            verdict,
+            steps: self.steps,
+            summary,
+        }
     }
 }
 
 /// Reports until it is heard: a store that is away comes back, or the process
 /// ends and the lease with it.
-fn report(
-    inner: &Inner,
-    attempt: Attempt,
-    verdict: Verdict,
-    steps: Vec<Step>,
-    summary: Option<Summary>,
-    secrets: &Secrets,
-) {
+fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: &Secrets) {
+    let Outcome {
+        verdict,
+        steps,
+        summary,
+    } = outcome;
     let told = |send: &dyn Fn() -> Result<(), ReportError>| {
         while let Err(ReportError::Unavailable(_)) = send() {
             thread::sleep(REPORT_RETRY_EVERY);
@@ -318,7 +329,7 @@ fn report(
     };
     match verdict {
         Verdict::Lost => {}
-        Verdict::HandBack => told(&|| inner.dispatch.hand_back(attempt, "the worker was stopped")),
+        Verdict::HandBack => told(&|| dispatch.hand_back(attempt, "the worker was stopped")),
         Verdict::Ended {
             cause,
             exit_code,
@@ -333,7 +344,7 @@ fn report(
                 log_complete: summary.is_some_and(|it| it.complete),
                 log_missing_bytes: summary.map_or(0, |it| it.missing_bytes),
             };
-            told(&|| inner.dispatch.finish(attempt, &ended));
+            told(&|| dispatch.finish(attempt, &ended));
         }
     }
 }

@@ -24,8 +24,8 @@ pub struct PlaceSettings {
     /// Uids for jobs; only root can lend them.
     pub uids: Option<UidPool>,
     /// Name of the cgroup below which every step has its own; belongs to one
-    /// data directory.
-    pub cgroup: String,
+    /// data directory. None for steps without limits by cgroup.
+    pub cgroup: Option<String>,
 }
 
 /// Where jobs run.

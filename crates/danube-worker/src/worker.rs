@@ -84,9 +84,12 @@ impl Worker {
         logs: JobLogs,
         signals: Signals,
     ) -> Result<Self, NoIsolation> {
+        // First of all: it may move this process into another cgroup, and the
+        // steps must start from there. Without one, those limits hold that the
+        // kernel knows by process.
+        let cgroup = settings.place.cgroup.as_deref();
+        let cgroup = cgroup.and_then(|name| CgroupParent::open(name).ok().flatten());
         let capabilities = danube_executor::probe();
-        // Without one, those limits hold that the kernel knows by process.
-        let cgroup = CgroupParent::open(&settings.place.cgroup).ok().flatten();
         let walls = Walls::new(settings.place.clone(), capabilities, cgroup);
         if !walls.dies_with_worker() && !settings.allow_unisolated {
             return Err(NoIsolation(walls.describe()));

@@ -181,7 +181,7 @@ fn settings(home: &Home, order: &Order) -> Result<Settings, Failure> {
             limits: Limits::default(),
             network: true,
             uids: None,
-            cgroup: format!("danube-run-{}", std::process::id()),
+            cgroup: None,
         },
         path: env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned()),
         grace: GRACE,
@@ -224,7 +224,7 @@ async fn follow(run: &Running<'_>, attempt: Attempt) -> Result<bool, Failure> {
         let grown = async {
             match &mut progress {
                 Some(progress) if progress.borrow().end <= printer.at => {
-                    drop(progress.changed().await)
+                    drop(progress.changed().await);
                 }
                 Some(_) => {}
                 None => std::future::pending().await,

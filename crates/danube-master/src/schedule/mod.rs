@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use danube_executor::Stop;
 use danube_model::Attempt;
-use danube_signals::{JobStarted, Signals};
+use danube_signals::Signals;
 use danube_store::{Assignment, Claimed, LeaseState, Store, StoreError};
 use danube_worker::{Work, Worker};
 
+use crate::tell;
 use decide::{Action, Idle, QueueView, decide, next_lapse};
 pub(crate) use leases::Leases;
 pub(crate) use rescue::{Rescue, after_restart};
@@ -140,7 +141,7 @@ impl Scheduler {
         let mut assignments = Vec::new();
         for action in decide(&view, Instant::now(), self.lease) {
             match action {
-                Action::Rescue(attempt) => self.rescue.from_silence(attempt)?,
+                Action::Rescue(attempt) => self.rescue.silent(attempt)?,
                 Action::Assign { job, worker } => assignments.push(Assignment { job, worker }),
             }
         }
@@ -156,19 +157,7 @@ impl Scheduler {
     fn hand_over(&self, claimed: Claimed) {
         let attempt = claimed.attempt;
         self.leases.begin(attempt, &claimed.worker, Instant::now());
-        let job = &claimed.job;
-        self.signals.emit(JobStarted {
-            job_id: &job.id.to_string(),
-            pipeline: Some(&job.pipeline),
-            trigger_type: Some(job.trigger.as_str()),
-            trigger_ref: job.trigger_ref.as_deref(),
-            user: Some(&job.submitted_by),
-            source_type: None,
-            worker_id: Some(&claimed.worker),
-            queue_wait: Duration::from_secs_f64(
-                danube_model::Timestamp::now().seconds_since(job.created_at),
-            ),
-        });
+        tell::started(&self.signals, &claimed.job, &claimed.worker);
         let work = Work {
             attempt,
             order: claimed.order,

@@ -23,7 +23,7 @@ pub(crate) struct Rescue {
 
 impl Rescue {
     /// The worker was silent for longer than its lease.
-    pub(crate) fn from_silence(&self, attempt: Attempt) -> Result<(), StoreError> {
+    pub(crate) fn silent(&self, attempt: Attempt) -> Result<(), StoreError> {
         let rescued = self
             .store
             .lease_lost(attempt, "the worker fell silent")

@@ -5,8 +5,10 @@
 
 use std::path::PathBuf;
 
-/// Bytes of a repository's address or of a ref.
+/// Bytes of a repository's address: what browsers and proxies take of a URL.
 const ADDRESS_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a ref: git keeps each as a file, and file names end there.
 const REF_BYTES_MAX: usize = 255;
 
 /// Where a repository is.

@@ -1,7 +1,7 @@
 //! The way out when it is blocked, broken or closed.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use danube_telemetry::log::build;
@@ -46,7 +46,7 @@ fn told(text: &str) -> u64 {
 #[test]
 fn a_full_buffer_keeps_errors_counts_what_it_drops_and_says_so() {
     let out = Memory::default();
-    let (release, open) = channel();
+    let (release, open) = sync_channel(1);
     let (subscriber, handle, guard) = build(options(Gate {
         open,
         out: out.clone(),
@@ -127,7 +127,7 @@ fn lines_lost_to_a_broken_output_are_told_when_it_works_again() {
 #[test]
 fn the_end_waits_for_the_last_lines_but_not_for_ever() {
     let out = Memory::default();
-    let (release, open) = channel();
+    let (release, open) = sync_channel(1);
     let (subscriber, handle, guard) = build(options(Gate {
         open,
         out: out.clone(),

@@ -83,6 +83,8 @@ pub(crate) struct Follow<'a> {
     /// The server has answered once: from then on a broken connection is
     /// something to get over.
     reached: bool,
+    /// How long the latest connection held.
+    held: Duration,
     /// The job as it was when we last asked.
     job: Option<JobView>,
 }
@@ -116,6 +118,7 @@ impl<'a> Follow<'a> {
             asked,
             received: 0,
             reached,
+            held: Duration::ZERO,
             job: None,
         }
     }
@@ -130,9 +133,9 @@ impl<'a> Follow<'a> {
     }
 
     fn read_to_the_end(&mut self) -> Result<(), Failure> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(Instant::now());
         loop {
-            let (before, began) = (self.received, Instant::now());
+            let before = self.received;
             let end = self.connection()?;
             let progress = self.received > before;
             let why = match end {
@@ -140,12 +143,21 @@ impl<'a> Follow<'a> {
                 End::Whole => None,
                 End::Broken(why) => Some(why),
             };
-            if progress || began.elapsed() >= GOOD_CONNECTION {
-                patience = Patience::new();
+            if progress || self.held >= GOOD_CONNECTION {
+                patience = Patience::new(Instant::now());
             }
-            if !patience.pause() {
-                return Err(self.given_up(why));
+            match patience.next_pause(Instant::now()) {
+                Some(pause) => self.pause(pause),
+                None => return Err(self.given_up(why)),
             }
+        }
+    }
+
+    fn pause(&self, pause: Duration) {
+        let (began, mut progress) = (Instant::now(), Progress::new(self.screen));
+        while let Some(left) = pause.checked_sub(began.elapsed()) {
+            progress.tick("connection lost, trying again");
+            thread::sleep(progress.tick_every(left).min(left));
         }
     }
 
@@ -157,10 +169,14 @@ impl<'a> Follow<'a> {
         } else {
             (self.asked.from + self.received, 0)
         };
+        self.held = Duration::ZERO;
         match self.client.log(&self.asked.id, &self.asked.query(), from) {
             Ok(reader) => {
                 self.reached = true;
-                self.copy(&pieces(reader)?, skip)
+                let began = Instant::now();
+                let end = self.copy(&pieces(reader)?, skip);
+                self.held = began.elapsed();
+                end
             }
             // We stand at the end of what there is.
             Err(ref error) if from > 0 && error.code() == Some(Code::RangeNotSatisfiable) => {
@@ -344,20 +360,40 @@ struct Patience {
 }
 
 impl Patience {
-    fn new() -> Self {
+    const fn new(since: Instant) -> Self {
         Self {
-            since: Instant::now(),
+            since,
             next: PAUSE_MIN,
         }
     }
 
-    /// Waits a while; false when the deadline has passed.
-    fn pause(&mut self) -> bool {
-        if self.since.elapsed() >= RESUME_DEADLINE {
-            return false;
+    /// How long to wait before the next try; none when the deadline has passed.
+    fn next_pause(&mut self, now: Instant) -> Option<Duration> {
+        if now.saturating_duration_since(self.since) >= RESUME_DEADLINE {
+            return None;
         }
-        thread::sleep(self.next);
-        self.next = (self.next * 2).min(PAUSE_MAX);
-        true
+        let pause = self.next;
+        self.next = (pause * 2).min(PAUSE_MAX);
+        Some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_come_to_an_end() {
+        let mut now = Instant::now();
+        let mut patience = Patience::new(now);
+        let mut pauses = Vec::new();
+        while let Some(pause) = patience.next_pause(now) {
+            now += pause;
+            pauses.push(pause);
+        }
+        assert_eq!(pauses.first(), Some(&PAUSE_MIN));
+        assert_eq!(pauses.last(), Some(&PAUSE_MAX));
+        let waited: Duration = pauses.iter().sum();
+        assert!(waited >= RESUME_DEADLINE && waited < RESUME_DEADLINE + PAUSE_MAX);
     }
 }

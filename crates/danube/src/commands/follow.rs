@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use danube_api::JobView;
 use danube_api::client::Client;
 
-use crate::client::{Follow, LogAsked, duration};
+use crate::client::{Follow, LogAsked, duration, size};
 use crate::exit::of_job;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -69,10 +69,16 @@ fn ending(job: &JobView) -> String {
         text.push_str(&format!(" ({})", clean(reason)));
     }
     if job.log_complete == Some(false) {
-        text.push_str(&format!(
-            "; {} bytes of its log are missing",
-            job.log_missing_bytes
-        ));
+        text.push_str("; ");
+        text.push_str(&incomplete(job.log_missing_bytes));
     }
     text
+}
+
+/// What is said of a log that misses something; after a crash nobody knows how much.
+pub(super) fn incomplete(missing_bytes: u64) -> String {
+    match missing_bytes {
+        0 => "its log isn't complete".to_owned(),
+        bytes => format!("{} of its log are missing", size(bytes)),
+    }
 }

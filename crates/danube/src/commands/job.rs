@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 use danube_api::{JobView, StepView};
 use danube_model::Timestamp;
 
+use super::follow::incomplete;
 use crate::client::{args, connect, duration, moment, size};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -97,7 +98,7 @@ fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
         &clean(job.worker_id.as_deref().unwrap_or_default()),
     );
     let missing = match job.log_complete {
-        Some(false) => format!(", {} missing", size(job.log_missing_bytes)),
+        Some(false) => format!("; {}", incomplete(job.log_missing_bytes)),
         _ => String::new(),
     };
     line("log", &format!("{}{missing}", size(job.log_bytes)));

@@ -217,7 +217,7 @@ pub(crate) const ROWS: &[Row] = &[
         preset: Preset::Unset,
         flag: "step-memory",
         short_variable: None,
-        help: "Memory of all processes of a step together; a pipeline may ask for less or more",
+        help: "Memory of all processes of a step together; a pipeline may ask for less",
         example: "\"4GiB\"",
     },
     Row {
@@ -226,7 +226,7 @@ pub(crate) const ROWS: &[Row] = &[
         preset: Preset::Unset,
         flag: "step-cpu-cores",
         short_variable: None,
-        help: "Processors that a step may use; a pipeline may ask for less or more",
+        help: "Processors that a step may use; a pipeline may ask for less",
         example: "1.5",
     },
     Row {
@@ -238,7 +238,7 @@ pub(crate) const ROWS: &[Row] = &[
         preset: Preset::Fixed("4096"),
         flag: "step-processes",
         short_variable: None,
-        help: "Processes and threads of a step; a pipeline may ask for less or more",
+        help: "Processes and threads of a step; a pipeline may ask for less",
         example: "512",
     },
     Row {
@@ -250,7 +250,7 @@ pub(crate) const ROWS: &[Row] = &[
         preset: Preset::Fixed("65536"),
         flag: "step-open-files",
         short_variable: None,
-        help: "Open files of one process of a step; a pipeline may ask for less or more",
+        help: "Open files of one process of a step; a pipeline may ask for less",
         example: "1024",
     },
     Row {

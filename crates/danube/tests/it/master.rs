@@ -176,6 +176,14 @@ impl Master {
         self.lines.errors()
     }
 
+    /// What to look at when it doesn't answer.
+    fn last_words(&self) -> String {
+        let lines = self.log_lines();
+        let last = lines[lines.len().saturating_sub(5)..].join("\n");
+        let is_alive = Path::new(&format!("/proc/{}/exe", self.pid())).exists();
+        format!("alive: {is_alive}\n{}\n{last}", self.stderr())
+    }
+
     /// A request with the admin key.
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let key = format!("Bearer {}", self.key);
@@ -208,8 +216,10 @@ impl Master {
             .into_body()
             .with_config()
             .limit(1 << 30)
-            .read_to_vec()
-            .expect("read the body");
+            .read_to_vec();
+        let body = body.unwrap_or_else(|error| {
+            panic!("the answer broke off: {error}; {}", self.last_words());
+        });
         Answer {
             status,
             headers,
@@ -232,9 +242,10 @@ impl Master {
             request = request.header(*name, *value);
         }
         let body = SendBody::from_owned_reader(std::io::Cursor::new(body.to_vec()));
-        self.agent
-            .run(request.body(body).expect("a request"))
-            .expect("an answer")
+        let answer = self.agent.run(request.body(body).expect("a request"));
+        answer.unwrap_or_else(|error| {
+            panic!("no answer: {error}; {}", self.last_words());
+        })
     }
 
     /// GET with the admin key.
@@ -272,6 +283,26 @@ impl Master {
         let job = self.job(id);
         assert!(is_terminal(&job), "{job}");
         job
+    }
+
+    /// Follows the log until it holds `text`.
+    #[track_caller]
+    pub(crate) fn until_log(&self, id: &str, text: &str) {
+        let key = format!("Bearer {}", self.key);
+        let path = format!("/api/v1/jobs/{id}/logs?follow=1");
+        let answer = self.open("GET", &path, &[("authorization", &key)], b"");
+        assert_eq!(answer.status().as_u16(), 200);
+        let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+        let mut body = answer.into_body().into_reader();
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            let count = body.read(&mut piece).expect("read the log");
+            assert!(
+                count > 0,
+                "the log ended without {text:?}: {}",
+                String::from_utf8_lossy(&seen)
+            );
+            seen.extend_from_slice(&piece[..count]);
+        }
     }
 
     /// The whole stored log.

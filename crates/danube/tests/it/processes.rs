@@ -12,8 +12,7 @@ use crate::master::DEADLINE;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A script that says `begin` and goes on until [`release`].
-pub(crate) const HELD: &str =
-    "trap 'released=1' USR1; echo begin; until [ -n \"${released:-}\" ]; do sleep 0.05; done; echo end";
+pub(crate) const HELD: &str = "trap 'released=1' USR1; echo begin; until [ -n \"${released:-}\" ]; do sleep 0.05; done; echo end";
 
 /// Looks until there is something to see; panics when nothing came `within`.
 #[track_caller]
@@ -52,9 +51,11 @@ pub(crate) fn marked(entry: &str) -> Vec<u32> {
 /// Waits until no process of the job lives: ten seconds are what is promised.
 #[track_caller]
 pub(crate) fn all_gone(id: &str) {
-    until("the job's last process ends", Duration::from_secs(10), || {
-        of_job(id).is_empty().then_some(())
-    });
+    until(
+        "the job's last process ends",
+        Duration::from_secs(10),
+        || of_job(id).is_empty().then_some(()),
+    );
 }
 
 /// Lets a job with the script [`HELD`] go on. Call once it has said `begin`.
@@ -63,7 +64,9 @@ pub(crate) fn release(id: &str) {
     let shell = until("the job's shell is there", DEADLINE, || {
         of_job(id).into_iter().find(|pid| is_shell(*pid))
     });
-    let sent = Command::new("kill").args(["-s", "USR1", &shell.to_string()]).status();
+    let sent = Command::new("kill")
+        .args(["-s", "USR1", &shell.to_string()])
+        .status();
     assert!(sent.expect("run kill").success());
 }
 

@@ -234,6 +234,31 @@ fn submit_and_retry_follow_to_the_end() {
 }
 
 #[test]
+fn a_log_that_misses_something_says_so() {
+    let place = Place::new();
+    for (missing, said) in [
+        (0, "its log isn't complete"),
+        (2048, "2.0 KiB of its log are missing"),
+    ] {
+        let changes =
+            json!({"log_bytes": 3 + missing, "log_complete": false, "log_missing_bytes": missing});
+        let server = Responder::new(vec![
+            Answer::log(b"out"),
+            Answer::json(200, &job("success", &changes)),
+        ]);
+        let (code, out, err) = seen(
+            &place
+                .client(&server.url, &["logs", "-f", "x"])
+                .output()
+                .unwrap(),
+        );
+        assert_eq!((code, out.as_str()), (0, "out"));
+        assert_eq!(err, format!("job pb1x9sfp ended: success; {said}\n"));
+        server.finish();
+    }
+}
+
+#[test]
 fn a_log_in_json_loses_no_byte() {
     let place = Place::new();
     let server = Responder::new(vec![

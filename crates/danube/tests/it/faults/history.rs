@@ -114,13 +114,22 @@ impl History {
     pub(crate) fn check_running(&self, master: &Master) {
         let jobs = list(master);
         let there: BTreeSet<&str> = jobs.iter().filter_map(|it| it["id"].as_str()).collect();
-        let lost: Vec<String> = self.ids().into_iter().filter(|it| !there.contains(it.as_str())).collect();
+        let lost: Vec<String> = self
+            .ids()
+            .into_iter()
+            .filter(|it| !there.contains(it.as_str()))
+            .collect();
         assert!(lost.is_empty(), "I1: accepted and gone: {lost:?}");
         let worker = format!("local-{}", master.pid());
         for job in &jobs {
             self.seen(job);
-            let is_held = ["scheduling", "running"].iter().any(|it| job["status"] == *it);
-            assert!(!is_held || job["worker_id"] == *worker, "I3: its owner is dead: {job}");
+            let is_held = ["scheduling", "running"]
+                .iter()
+                .any(|it| job["status"] == *it);
+            assert!(
+                !is_held || job["worker_id"] == *worker,
+                "I3: its owner is dead: {job}"
+            );
         }
     }
 
@@ -140,7 +149,11 @@ impl History {
         }
         self.check_running(master);
         let jobs = list(master);
-        assert_eq!(jobs.len(), self.ids().len(), "a submit that was repeated made two jobs");
+        assert_eq!(
+            jobs.len(),
+            self.ids().len(),
+            "a submit that was repeated made two jobs"
+        );
         jobs
     }
 
@@ -155,24 +168,40 @@ fn check_moves(master: &Master, job: &Value, cancelled_in: Option<u64>) {
     let answer = master.get(&format!("/api/v1/jobs/{id}/history")).json();
     let moves = answer["transitions"].as_array().expect("a list").clone();
     let count = |cause: &str| moves.iter().filter(|it| it["cause"] == cause).count() as u64;
-    let ends: Vec<&Value> = moves.iter().filter(|it| is_terminal_word(&it["to"])).collect();
+    let ends: Vec<&Value> = moves
+        .iter()
+        .filter(|it| is_terminal_word(&it["to"]))
+        .collect();
     assert_eq!(ends.len(), 1, "I2: {moves:#?}");
     assert_eq!(ends[0], moves.last().expect("one"), "I2: {moves:#?}");
     assert_eq!(ends[0]["to"], job["status"], "I2: {moves:#?}");
     for pair in moves.windows(2) {
-        assert_eq!(pair[0]["to"], pair[1]["from"], "a move is missing: {moves:#?}");
+        assert_eq!(
+            pair[0]["to"], pair[1]["from"],
+            "a move is missing: {moves:#?}"
+        );
     }
-    assert_eq!(job["attempt"].as_u64(), Some(count("claimed")), "I9: {job} {moves:#?}");
+    assert_eq!(
+        job["attempt"].as_u64(),
+        Some(count("claimed")),
+        "I9: {job} {moves:#?}"
+    );
     let reason = job["reason"].as_str().unwrap_or_default();
-    if count("lease_lost") > 0 && cancelled_in.is_none() {
+    if count("lease_lost") > 0 && job["status"] != "cancelled" {
         assert!(reason.contains("worker lost"), "I9: {job} {moves:#?}");
     }
     for lost in moves.iter().filter(|it| it["cause"] == "lease_lost") {
         let detail = lost["detail"].as_str().unwrap_or_default();
-        assert!(detail.contains("the master was restarted"), "I9: {moves:#?}");
+        assert!(
+            detail.contains("the master was restarted"),
+            "I9: {moves:#?}"
+        );
     }
     if let Some(attempt) = cancelled_in {
-        assert_eq!(job["attempt"], attempt, "it ran again after its cancel: {job} {moves:#?}");
+        assert_eq!(
+            job["attempt"], attempt,
+            "it ran again after its cancel: {job} {moves:#?}"
+        );
     }
 }
 
@@ -194,11 +223,23 @@ fn check_log(master: &Master, plan: &Plan, job: &Value) {
     let is_whole = parts.iter().all(|it| *it == whole.as_bytes());
     match job["status"].as_str() {
         Some("success") => {
-            let last = parts.last().map(|it| String::from_utf8_lossy(it).into_owned());
+            let last = parts
+                .last()
+                .map(|it| String::from_utf8_lossy(it).into_owned());
             assert_eq!(last, Some(whole), "I5: not whole after a success: {job}");
             assert!(is_whole || job["log_complete"] == false, "I5: {job}");
+            assert!(
+                job["attempt"] != 1 || job["log_complete"] == true,
+                "I5: {job}"
+            );
         }
-        Some("cancelled" | "failure") => {}
+        Some("cancelled") => assert!(plan.is_cancelled, "nobody asked for it: {job}"),
+        Some("failure") => {
+            assert!(
+                !plan.retry_on_lost || job["attempt"] == 3,
+                "given up too early: {job}"
+            );
+        }
         other => panic!("nobody asked for {other:?}: {job}"),
     }
     assert_eq!(job["log_bytes"], log.len(), "I5: {job}");
@@ -221,7 +262,11 @@ pub(crate) fn attempts<'a>(dir: &Path, id: &str, log: &'a [u8]) -> Vec<&'a [u8]>
     }
     assert!(starts.first().is_none_or(|it| *it == 0), "{starts:?}");
     let ends = starts.iter().skip(1).copied().chain([log.len()]);
-    starts.iter().zip(ends).map(|(from, to)| &log[*from..to]).collect()
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(from, to)| &log[*from..to])
+        .collect()
 }
 
 /// Every job that the master knows.

@@ -50,7 +50,7 @@ pub(crate) struct Plan {
     /// Between two lines.
     pause_ms: u64,
     pub(crate) retry_on_lost: bool,
-    is_cancelled: bool,
+    pub(crate) is_cancelled: bool,
 }
 
 impl Plan {
@@ -71,7 +71,11 @@ impl Plan {
             0 => String::new(),
             ms => format!("sleep 0.{ms:03}; "),
         };
-        let step = |from: u64, to: u64| format!("i={from}; while [ $i -lt {to} ]; do i=$((i+1)); echo \"{key} line $i\"; {pause}done");
+        let step = |from: u64, to: u64| {
+            format!(
+                "i={from}; while [ $i -lt {to} ]; do i=$((i+1)); echo \"{key} line $i\"; {pause}done"
+            )
+        };
         let [first, second] = self.lines;
         json!({
             "spec": {"name": key, "steps": [
@@ -85,7 +89,9 @@ impl Plan {
     /// All that one whole attempt prints.
     pub(crate) fn output(&self) -> String {
         let count = self.lines.iter().sum::<u64>();
-        (1..=count).map(|it| format!("{} line {it}\n", self.key)).collect()
+        (1..=count)
+            .map(|it| format!("{} line {it}\n", self.key))
+            .collect()
     }
 }
 
@@ -151,14 +157,22 @@ impl Load {
     /// Waits until this master has accepted something: it dies under load.
     pub(crate) fn wait_for_answer(&self) {
         let server = self.shared.server.lock().expect("server");
-        let waited = self.shared.changed.wait_timeout_while(server, DEADLINE, |it| it.answered == 0);
-        assert!(!waited.expect("server").1.timed_out(), "nothing was accepted");
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(server, DEADLINE, |it| it.answered == 0);
+        assert!(
+            !waited.expect("server").1.timed_out(),
+            "nothing was accepted"
+        );
     }
 
     /// Waits until every submit was answered. Call when the last master serves.
     pub(crate) fn join(&mut self) {
         for thread in self.threads.drain(..) {
-            thread.join().expect("a submitter heard what it must not hear");
+            thread
+                .join()
+                .expect("a submitter heard what it must not hear");
         }
     }
 }
@@ -196,7 +210,10 @@ impl Submitter {
                     break;
                 }
             }
-            assert!(!server.is_last || unanswered.is_none(), "the last master doesn't answer");
+            assert!(
+                !server.is_last || unanswered.is_none(),
+                "the last master doesn't answer"
+            );
             if server.is_last {
                 return;
             }
@@ -206,7 +223,10 @@ impl Submitter {
     /// The master after the one of this round.
     fn next(&self, round: u64) -> Server {
         let server = self.shared.server.lock().expect("server");
-        let waited = self.shared.changed.wait_timeout_while(server, DEADLINE, |it| it.round == round);
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(server, DEADLINE, |it| it.round == round);
         let (server, timeout) = waited.expect("server");
         assert!(!timeout.timed_out(), "no master came back");
         server.clone()
@@ -223,7 +243,8 @@ impl Submitter {
         let repeats = if self.random.one_in(4) { 2 } else { 1 };
         let mut id = String::new();
         for _ in 0..repeats {
-            let (status, job) = self.call(server, "POST", "/api/v1/jobs", Some((&plan.key, &body)))?;
+            let (status, job) =
+                self.call(server, "POST", "/api/v1/jobs", Some((&plan.key, &body)))?;
             assert_eq!(status, 202, "{job}");
             self.shared.history.accepted(plan, &job);
             id = job["id"].as_str().expect("an id").to_owned();
@@ -245,20 +266,32 @@ impl Submitter {
         Some(())
     }
 
-    fn call(&self, server: &Server, method: &str, path: &str, body: Option<(&str, &str)>) -> Option<(u16, Value)> {
+    fn call(
+        &self,
+        server: &Server,
+        method: &str,
+        path: &str,
+        body: Option<(&str, &str)>,
+    ) -> Option<(u16, Value)> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", server.address))
             .header("authorization", format!("Bearer {}", server.key));
         let sent = match body {
             Some((key, body)) => {
-                let request = request.header("idempotency-key", key).header("content-type", "application/json");
-                self.agent.run(request.body(body.to_owned()).expect("a request"))
+                let request = request
+                    .header("idempotency-key", key)
+                    .header("content-type", "application/json");
+                self.agent
+                    .run(request.body(body.to_owned()).expect("a request"))
             }
             None => self.agent.run(request.body(()).expect("a request")),
         };
         let mut answer = sent.ok()?;
         let body = answer.body_mut().read_to_vec().ok()?;
-        Some((answer.status().as_u16(), serde_json::from_slice(&body).ok()?))
+        Some((
+            answer.status().as_u16(),
+            serde_json::from_slice(&body).ok()?,
+        ))
     }
 }

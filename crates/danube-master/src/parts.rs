@@ -1,0 +1,234 @@
+//! Opens the parts of a master and puts them together, in the order in which
+//! each needs the one before.
+
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
+use danube_joblog::JobLogs;
+use danube_signals::Signals;
+use danube_store::{Options, Store};
+use danube_worker::{PlaceSettings, Where, Worker};
+use sha2::{Digest, Sha256};
+
+use crate::app::{App, Phases, Shared};
+use crate::auth::{Keys, Sessions};
+use crate::demo;
+use crate::dispatch::LocalDispatch;
+use crate::health::{Health, Looked, round};
+use crate::lock::DirectoryLock;
+use crate::meter::StoreMeter;
+use crate::pipelines::Pipelines;
+use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
+use crate::settings::Settings;
+use crate::start::{StartError, address, directory, is_root, system};
+
+/// How long a step's processes have between TERM and KILL, at most: ten seconds
+/// after a job has ended none of its processes may live.
+const KILL_AFTER_MAX: Duration = Duration::from_secs(8);
+
+/// Everything that is there before the first request is served.
+pub(crate) struct Parts {
+    pub(crate) app: Shared,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) listener: TcpListener,
+    pub(crate) looked: Arc<Looked>,
+    pub(crate) is_first_start: bool,
+}
+
+/// What is kept on disk.
+struct Kept {
+    store: Store,
+    keys: Keys,
+    logs: JobLogs,
+    is_first_start: bool,
+}
+
+/// What those who hand out jobs and those who run them share.
+#[derive(Default)]
+struct Links {
+    bell: Arc<Bell>,
+    leases: Arc<Leases>,
+    phases: Arc<Phases>,
+}
+
+impl Parts {
+    /// Opens everything. What is on disk comes first: a master that can't have
+    /// it must not take the address.
+    pub(crate) fn open(
+        mut settings: Settings,
+        signals: &Signals,
+        lock: &DirectoryLock,
+    ) -> Result<Self, StartError> {
+        let kept = Kept::open(&settings, signals)?;
+        let listener = listen(&mut settings)?;
+        lock.describe(&address(&settings))
+            .map_err(system("write the lock file"))?;
+        if settings.demo {
+            demo::prepare(&settings.data_dir, &settings.pipelines_dir)
+                .map_err(|error| StartError::Demo(error.to_string()))?;
+        }
+        let links = Links::default();
+        let worker = worker(&settings, &kept, &links, signals)?;
+        let scheduler = scheduler(&settings, &kept, &links, &worker, signals);
+        let looked = Arc::new(Looked {
+            store: kept.store.clone(),
+            logs: kept.logs.clone(),
+            data_dir: settings.data_dir.clone(),
+            has_worker: settings.jobs_at_once > 0,
+        });
+        let is_first_start = kept.is_first_start;
+        let app = Arc::new(App {
+            store: kept.store,
+            keys: Arc::new(kept.keys),
+            sessions: Sessions::default(),
+            logs: kept.logs,
+            worker,
+            bell: links.bell,
+            pipelines: Pipelines::new(settings.pipelines_dir.clone()),
+            signals: signals.clone(),
+            health: Arc::new(Health::new(signals.clone())),
+            phases: links.phases,
+            followers: 0.into(),
+            settings,
+        });
+        // The first probe must find results.
+        round(&app.health, &looked);
+        Ok(Self {
+            app,
+            scheduler,
+            listener,
+            looked,
+            is_first_start,
+        })
+    }
+}
+
+impl Kept {
+    fn open(settings: &Settings, signals: &Signals) -> Result<Self, StartError> {
+        let dir = &settings.data_dir;
+        let options = Options {
+            meter: Arc::new(StoreMeter(signals.clone())),
+            ..Options::default()
+        };
+        let store = Store::open(dir, options)?;
+        after_restart(&store, signals)?;
+        let keys = Keys::load(&store)?;
+        let admin = keys.ensure_admin(&store, &dir.join("admin.key"))?;
+        let limits = danube_joblog::Limits {
+            head_bytes: settings.log_head_bytes,
+            total_bytes: settings.log_total_bytes,
+        };
+        let logs = dir.join("logs");
+        let logs = JobLogs::open(&logs, limits).map_err(directory(&logs))?;
+        Ok(Self {
+            store,
+            keys,
+            logs,
+            is_first_start: admin.is_new,
+        })
+    }
+}
+
+/// Binds the address; with port 0 the settings get the chosen one.
+fn listen(settings: &mut Settings) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError::Listen {
+        address: settings.listen.to_string(),
+        source,
+    };
+    let listener = TcpListener::bind(settings.listen).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    settings.listen = bound;
+    Ok(listener)
+}
+
+fn worker(
+    settings: &Settings,
+    kept: &Kept,
+    links: &Links,
+    signals: &Signals,
+) -> Result<Worker, StartError> {
+    let dispatch = LocalDispatch {
+        store: kept.store.clone(),
+        leases: Arc::clone(&links.leases),
+        bell: Arc::clone(&links.bell),
+        phases: Arc::clone(&links.phases),
+        signals: signals.clone(),
+    };
+    let worker = Worker::new(
+        worker_settings(settings)?,
+        Arc::new(dispatch),
+        kept.logs.clone(),
+        signals.clone(),
+    )?;
+    signals
+        .workers_active
+        .set(i64::from(settings.jobs_at_once > 0));
+    Ok(worker)
+}
+
+fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, StartError> {
+    let dir = settings
+        .data_dir
+        .canonicalize()
+        .map_err(directory(&settings.data_dir))?;
+    let steps = &settings.steps;
+    let name = Sha256::digest(dir.as_os_str().as_bytes());
+    let place = PlaceSettings {
+        cgroup: Some(format!(
+            "danube-{:02x}{:02x}{:02x}{:02x}",
+            name[0], name[1], name[2], name[3]
+        )),
+        place: Where::Below(dir.join("work")),
+        hide: vec![dir],
+        limits: Limits {
+            memory_bytes: steps.memory_bytes,
+            processes: steps.processes,
+            cpu_cores: steps.cpu_cores,
+            open_files: steps.open_files,
+        },
+        network: steps.network,
+        uids: is_root().then(|| UidPool::new(steps.uid_base, UID_COUNT_DEFAULT)),
+    };
+    Ok(danube_worker::Settings {
+        id: format!("local-{}", process::id()),
+        jobs_at_once: settings.jobs_at_once,
+        place,
+        path: steps.path.clone(),
+        grace: settings.grace.min(KILL_AFTER_MAX),
+        server: settings
+            .public_url
+            .clone()
+            .unwrap_or_else(|| address(settings)),
+        redact_email: settings.redact_email,
+        allow_unisolated: steps.allow_unisolated,
+    })
+}
+
+fn scheduler(
+    settings: &Settings,
+    kept: &Kept,
+    links: &Links,
+    worker: &Worker,
+    signals: &Signals,
+) -> Scheduler {
+    let rescue = Rescue {
+        store: kept.store.clone(),
+        worker: worker.clone(),
+        leases: Arc::clone(&links.leases),
+        phases: Arc::clone(&links.phases),
+        signals: signals.clone(),
+    };
+    Scheduler {
+        store: kept.store.clone(),
+        worker: worker.clone(),
+        leases: Arc::clone(&links.leases),
+        bell: Arc::clone(&links.bell),
+        rescue,
+        signals: signals.clone(),
+        lease: settings.lease,
+    }
+}

@@ -1,0 +1,209 @@
+//! A full disk: nothing is acknowledged that isn't durable, what runs can be
+//! stopped, and room brings everything back without a restart.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::master::{DEADLINE, Master, one_step};
+use crate::processes::{root_or_skip, until};
+
+/// How soon readiness tells the truth.
+const READINESS: Duration = Duration::from_secs(5);
+
+/// A small file system of its own. Unmounted when dropped.
+struct SmallDisk {
+    dir: PathBuf,
+    _own: TempDir,
+}
+
+impl SmallDisk {
+    fn mount(size: &str) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let dir = own.path().join("disk");
+        fs::create_dir(&dir).unwrap();
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={size},mode=0755"),
+                "tmpfs",
+            ])
+            .arg(&dir)
+            .status();
+        assert!(mounted.unwrap().success());
+        Self { dir, _own: own }
+    }
+
+    /// Takes every byte that is left.
+    fn fill(&self) {
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .open(self.filler())
+            .unwrap();
+        for size in [1 << 20, 4096, 1] {
+            let piece = vec![0; size];
+            while file.write_all(&piece).is_ok() {}
+        }
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.dir.join("filler")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.dir).status();
+        if !unmounted.is_ok_and(|it| it.success()) {
+            eprintln!("{} is still mounted", self.dir.display());
+        }
+    }
+}
+
+fn ready(master: &Master) -> (u16, Value) {
+    let answer = master.get("/health/ready");
+    (answer.status, answer.json())
+}
+
+#[track_caller]
+fn until_ready(master: &Master, status: u16) -> Value {
+    until("readiness tells the truth", READINESS, || {
+        let (now, body) = ready(master);
+        (now == status).then_some(body)
+    })
+}
+
+fn job_count(master: &Master) -> usize {
+    master.get("/api/v1/jobs?limit=1000").json()["jobs"]
+        .as_array()
+        .unwrap()
+        .len()
+}
+
+/// Submits until one is refused: what fits in the room that is left is durable
+/// all the same. Returns how many were accepted before.
+fn submit_until_refused(master: &Master, disk: &SmallDisk) -> usize {
+    for accepted in 0..1_000 {
+        disk.fill();
+        let answer = master.call("POST", "/api/v1/jobs", Some(&one_step("echo no")));
+        if answer.status == 507 {
+            let problem = answer.json();
+            assert_eq!(problem["code"], "no_space", "{problem}");
+            return accepted;
+        }
+        assert_eq!(answer.status, 202, "{}", answer.text());
+    }
+    panic!("a full disk never refused");
+}
+
+#[test]
+fn a_full_disk_refuses_work_lets_jobs_be_stopped_and_recovers_without_a_restart() {
+    if !root_or_skip("mounting a small disk") {
+        return;
+    }
+    let disk = SmallDisk::mount("48m");
+    let master = Master::start_in(&disk.dir.join("data"), &["--jobs-at-once", "1"]);
+    let running = master.run("echo begin; exec sleep 600");
+    master.until_log(&running, "begin\n");
+
+    let accepted = submit_until_refused(&master, &disk);
+    let body = until_ready(&master, 503);
+    let failed = |name: &str| body["checks"][name] == "failed";
+    assert!(failed("database") || failed("disk"), "no reason: {body}");
+    let told = master.event(|it| it["event"] == "health_check_failed");
+    assert!(
+        told.to_string().contains("space") || told.to_string().contains("bytes are free"),
+        "{told}"
+    );
+    assert_eq!(
+        master.get("/health").status,
+        200,
+        "liveness doesn't depend on a disk"
+    );
+    assert_eq!(
+        job_count(&master),
+        1 + accepted,
+        "a refused submit left something"
+    );
+    assert_eq!(submit_until_refused(&master, &disk), 0);
+
+    let answer = master.call("DELETE", &format!("/api/v1/jobs/{running}"), None);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let job = until("the cancelled job ends", DEADLINE, || {
+        let job = master.job(&running);
+        crate::master::is_terminal(&job).then_some(job)
+    });
+    assert_eq!(job["status"], "cancelled", "{job}");
+
+    disk.free();
+    until_ready(&master, 200);
+    let job = master.ended(&master.run("echo again"));
+    assert_eq!(job["status"], "success", "{job}");
+    assert_eq!(master.log(job["id"].as_str().unwrap()), b"again\n");
+}
+
+#[test]
+fn a_job_that_wrote_to_a_full_disk_says_that_its_log_is_incomplete() {
+    if !root_or_skip("mounting a small disk") {
+        return;
+    }
+    let disk = SmallDisk::mount("48m");
+    let master = Master::start_in(
+        &disk.dir.join("data"),
+        &["--jobs-at-once", "1", "--grace", "1"],
+    );
+    let script = "echo begin; while :; do echo 'a line that is there to fill the disk'; done";
+    let id = master.run(script);
+    master.until_log(&id, "begin\n");
+    // It fills the disk itself.
+    until_ready_fails(&master, &disk.dir);
+    let answer = master.call("DELETE", &format!("/api/v1/jobs/{id}"), None);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let job = until("the cancelled job ends", DEADLINE, || {
+        let job = master.job(&id);
+        crate::master::is_terminal(&job).then_some(job)
+    });
+    assert_eq!(job["status"], "cancelled", "{job}");
+    assert_eq!(job["log_complete"], false, "{job}");
+    assert!(job["log_missing_bytes"].as_u64() > Some(0), "{job}");
+    let text = String::from_utf8(master.log(&id)).unwrap();
+    let line = "a line that is there to fill the disk\n";
+    let whole = text.strip_prefix("begin\n").unwrap();
+    let torn = whole.len() % line.len();
+    let (lines, rest) = whole.split_at(whole.len() - torn);
+    assert!(
+        lines
+            .as_bytes()
+            .chunks(line.len())
+            .all(|it| it == line.as_bytes()),
+        "a gap that isn't said"
+    );
+    assert!(line.starts_with(rest), "{rest:?}");
+    let shown = master.danube(&["job", &id]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("incomplete") || shown.contains("missing"),
+        "{shown}"
+    );
+}
+
+/// Waits until a job has filled the disk and the master says so.
+fn until_ready_fails(master: &Master, disk: &Path) {
+    until("the disk is full", DEADLINE, || {
+        let stat = rustix::fs::statvfs(disk).unwrap();
+        (stat.f_bavail * stat.f_frsize < 64 * 1024).then_some(())
+    });
+    until_ready(master, 503);
+}
