@@ -24,7 +24,9 @@ pub(crate) struct Server {
 impl Server {
     /// A master in a fresh directory. `wrapper` is put before the program.
     pub(crate) fn start(program: &Path, arguments: &[&str], wrapper: &[&str]) -> Self {
-        let own = tempfile::tempdir().expect("make a directory");
+        // Not in `/tmp`: each step has one of its own, and a server below it costs
+        // directories that no real server pays for.
+        let own = tempfile::tempdir_in("target").expect("run this where `target` is");
         let dir = own.path().join("data");
         let mut server = Self::start_in(program, &dir, arguments, wrapper);
         server._own = Some(own);

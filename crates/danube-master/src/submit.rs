@@ -85,7 +85,10 @@ fn read(
             None
         }
     };
-    let pipeline = pipeline?;
+    let Some(pipeline) = pipeline else {
+        fields.end();
+        return None;
+    };
     let parameters = with_defaults(&mut fields, &pipeline, parameters);
     check_repository(&mut fields, &pipeline, source_type, world);
     let order = Order {
@@ -344,6 +347,7 @@ mod tests {
                 "/source",
                 "/spec/repository",
                 "/spec/steps/0/run",
+                "/whatever",
             ],
         );
         check_body(

@@ -1,7 +1,6 @@
 //! Problems as responses, and JSON bodies as values.
 
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::BytesRejection;
+use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, PROBLEM_TYPE, Problem};
@@ -43,23 +42,6 @@ impl IntoResponse for Refusal {
 
 /// What handlers return.
 pub(crate) type Answer<T> = Result<T, Refusal>;
-
-/// The body's bytes, or why there are none.
-pub(crate) fn bytes(
-    body: Result<Bytes, BytesRejection>,
-    bytes_max: usize,
-) -> Result<Bytes, Problem> {
-    body.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::new(
-                Code::TooLarge,
-                format!("the body is larger than the {bytes_max} bytes that this server takes"),
-            )
-        } else {
-            Problem::new(Code::Malformed, "the body couldn't be read to its end")
-        }
-    })
-}
 
 /// The body as JSON. The parser's message names line and column, never content.
 pub(crate) fn json(headers: &HeaderMap, body: &[u8]) -> Result<serde_json::Value, Problem> {

@@ -1,6 +1,6 @@
 //! Who sent the request: extractors that say what a handler needs.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
@@ -43,19 +43,38 @@ impl FromRequestParts<Shared> for Manager {
     }
 }
 
-/// Whoever may see telemetry and documentation: everybody on loopback, and
-/// readers when the server listens on a public address.
+/// Whoever may see telemetry and documentation: programs on this machine, and
+/// readers when the request came from anywhere else.
 pub(crate) struct Local;
 
 impl FromRequestParts<Shared> for Local {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        if is_loopback(app.settings.listen) {
+        if is_loopback(app.settings.listen) && came_directly(&parts.headers) {
             return Ok(Self);
         }
         need(parts, app, Need::Read).map(|_| Self)
     }
+}
+
+/// Whether a request to a loopback address was meant for it: not passed on by a
+/// proxy for somebody outside, and not sent by a browser that was led to believe
+/// that a foreign name is this machine (DNS rebinding).
+fn came_directly(headers: &HeaderMap) -> bool {
+    const BY_PROXY: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+    if BY_PROXY.iter().any(|it| headers.contains_key(*it)) {
+        return false;
+    }
+    let Some(host) = headers.get(header::HOST).and_then(|it| it.to_str().ok()) else {
+        return true;
+    };
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|it| it.is_ascii_digit()))
+        .map_or(host, |(name, _)| name);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
 }
 
 /// Whether an address is reached from this machine only.
@@ -124,4 +143,35 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
         .filter_map(|pair| pair.trim().split_once('='))
         .find(|(name, _)| *name == SESSION_COOKIE)
         .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_request_meant_for_this_machine_needs_no_key() {
+        let check = |pairs: &[(&'static str, &'static str)], expected: bool| {
+            let headers = pairs.iter().map(|(name, value)| {
+                (
+                    header::HeaderName::from_static(name),
+                    header::HeaderValue::from_static(value),
+                )
+            });
+            assert_eq!(came_directly(&headers.collect()), expected, "{pairs:?}");
+        };
+        check(&[("host", "127.0.0.1:8080")], true);
+        check(&[("host", "localhost:8080")], true);
+        check(&[("host", "[::1]:8080")], true);
+        check(&[("host", "[::1]")], true);
+        check(&[("host", "rebound.example.org:8080")], false);
+        check(&[("host", "127.0.0.1.example.org")], false);
+        check(
+            &[
+                ("host", "127.0.0.1:8080"),
+                ("x-forwarded-for", "203.0.113.9"),
+            ],
+            false,
+        );
+    }
 }

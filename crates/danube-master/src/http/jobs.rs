@@ -3,9 +3,8 @@
 use std::path::Path as FilePath;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, HistoryView, JOBS_PATH, JobList, JobView, Problem, TransitionView};
@@ -18,8 +17,9 @@ use danube_telemetry::TraceContext;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::answer::{Answer, bytes, json};
+use super::answer::{Answer, json};
 use super::caller::{Doer, Reader, is_loopback};
+use super::incoming::{Id, Whole};
 use super::layer::Context;
 use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
@@ -39,9 +39,8 @@ pub(crate) async fn submit(
     Doer(caller): Doer,
     Extension(Context(context)): Extension<Context>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Whole(body): Whole,
 ) -> Answer<Response> {
-    let body = bytes(body, app.settings.body_bytes_max)?;
     let idempotency = idempotency(&headers, &body)?;
     let value = json(&headers, &body)?;
     let ask = Ask {
@@ -250,11 +249,7 @@ fn states(text: Option<&str>) -> Result<Vec<JobState>, Problem> {
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
     responses((status = 200, description = "The job with its steps", body = JobView),
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn job(
-    State(app): State<Shared>,
-    _: Reader,
-    Path(id): Path<String>,
-) -> Answer<Json<JobView>> {
+pub(crate) async fn job(State(app): State<Shared>, _: Reader, Id(id): Id) -> Answer<Json<JobView>> {
     let job = find(&app, &id).await?;
     Ok(Json(JobView::whole(with_live_log(&app, job))))
 }
@@ -266,7 +261,7 @@ pub(crate) async fn job(
 pub(crate) async fn history(
     State(app): State<Shared>,
     _: Reader,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Answer<Json<HistoryView>> {
     let id = find_id(&app, &id).await?;
     let transitions = app.read(move |store| store.history(id)).await?;
@@ -283,7 +278,7 @@ pub(crate) async fn history(
 pub(crate) async fn cancel(
     State(app): State<Shared>,
     Doer(caller): Doer,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Answer<Response> {
     let id = find_id(&app, &id).await?;
     let outcome = app
@@ -323,7 +318,7 @@ pub(crate) async fn retry(
     State(app): State<Shared>,
     Doer(caller): Doer,
     Extension(Context(context)): Extension<Context>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Answer<Response> {
     let id = find_id(&app, &id).await?;
     let retry = Retry {

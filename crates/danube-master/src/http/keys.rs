@@ -1,17 +1,16 @@
 //! API keys: make, list, revoke.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, FieldProblem, KeyList, KeyView, NewKey, NewKeyView, Problem};
 use danube_model::spec::is_name;
 use danube_store::{KeyRecord, Role};
 
-use super::answer::{Answer, bytes, json};
+use super::answer::{Answer, json};
 use super::caller::Manager;
+use super::incoming::{Id, Whole};
 use crate::app::Shared;
 use crate::auth::MintedKey;
 
@@ -23,9 +22,8 @@ pub(crate) async fn create(
     State(app): State<Shared>,
     _: Manager,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Whole(body): Whole,
 ) -> Answer<Response> {
-    let body = bytes(body, app.settings.body_bytes_max)?;
     let value = json(&headers, &body)?;
     let new: NewKey =
         serde_json::from_value(value).map_err(|error| wrong(vec![("", error.to_string())]))?;
@@ -86,7 +84,7 @@ pub(crate) async fn list(State(app): State<Shared>, _: Manager) -> Answer<Json<K
 pub(crate) async fn revoke(
     State(app): State<Shared>,
     _: Manager,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Answer<Json<KeyView>> {
     let keys = app.read(danube_store::Store::keys).await?;
     let live: Vec<&KeyRecord> = keys.iter().filter(|it| it.revoked_at.is_none()).collect();

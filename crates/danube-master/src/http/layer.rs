@@ -12,6 +12,7 @@ use danube_telemetry::TraceContext;
 use tracing::Instrument;
 
 use super::answer::Refusal;
+use super::incoming::Lingering;
 use crate::app::Shared;
 use crate::auth::random;
 
@@ -41,6 +42,7 @@ pub(crate) async fn around(
     let context = context(&request);
     let id = request_id();
     request.extensions_mut().insert(Context(context));
+    let request = request.map(Lingering::around);
     let span = request_span(&id, &context);
     let answered = tokio::time::timeout(ANSWER_DEADLINE, next.run(request).instrument(span)).await;
     let mut response = answered.unwrap_or_else(|_| {
@@ -63,11 +65,12 @@ pub(crate) async fn around(
 }
 
 /// A child of the caller's trace, or the root of a new one; anything that isn't
-/// exactly a `traceparent` counts as none.
+/// exactly one `traceparent` counts as none.
 fn context(request: &Request) -> TraceContext {
-    let sent = request
-        .headers()
-        .get("traceparent")
+    let mut all = request.headers().get_all("traceparent").iter();
+    let sent = all
+        .next()
+        .filter(|_| all.next().is_none())
         .and_then(|it| it.to_str().ok());
     match sent.and_then(TraceContext::parse) {
         Some(parent) => parent.child(),

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use danube_api::{Code, Problem};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::answer::Answer;
 use super::caller::Reader;
 use super::follow::{Follower, Piece};
+use super::incoming::Id;
 use super::jobs::find;
 use super::range::{self, Range};
 use super::text::Derive;
@@ -56,7 +57,7 @@ struct Wanted {
 pub(crate) async fn log(
     State(app): State<Shared>,
     _: Reader,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Answer<Response> {

@@ -3,6 +3,7 @@
 mod answer;
 mod caller;
 mod follow;
+mod incoming;
 mod jobs;
 mod keys;
 mod layer;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use askama::Template;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Form, Path, Query, State};
+use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use danube_api::{JobView, Problem};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::answer::Answer;
 use super::caller::{caller, session};
+use super::incoming::Id;
 use super::jobs::{find, with_live_log};
 use super::text::Derive;
 use crate::app::{App, Shared, blocking};
@@ -70,7 +71,7 @@ pub(crate) async fn jobs(State(app): State<Shared>, headers: HeaderMap) -> Answe
 pub(crate) async fn job(
     State(app): State<Shared>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Answer<Response> {
     if caller(&app, &headers).is_none() {
         return Ok(Redirect::to("/login").into_response());

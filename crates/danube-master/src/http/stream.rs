@@ -5,7 +5,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use base64::Engine;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::caller::Reader;
 use super::follow::{Follower, Piece};
+use super::incoming::Id;
 use super::jobs::find;
 use crate::app::Shared;
 
@@ -42,7 +43,7 @@ pub(crate) struct StreamQuery {
 pub(crate) async fn stream(
     State(app): State<Shared>,
     _: Reader,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     query: Result<Query<StreamQuery>, QueryRejection>,
 ) -> Answer<Response> {

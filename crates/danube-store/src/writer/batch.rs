@@ -8,18 +8,12 @@ use std::time::{Duration, Instant};
 use danube_model::Timestamp;
 use rusqlite::Connection;
 
-use super::queue::{Company, Queue};
+use super::company::Company;
+use super::queue::Queue;
 use super::{Request, Tx, Urgency};
 use crate::counts::Change;
 use crate::open::Shared;
 use crate::{StoreError, read};
-
-/// Longest that a batch waits for company. A commit costs about that much on a
-/// good disk, so a shared one is answered no later than the second of two.
-const COMPANY_WAIT_MAX: Duration = Duration::from_millis(2);
-
-/// Shortest, where commits are quicker than clients can ask again.
-const COMPANY_WAIT_MIN: Duration = Duration::from_micros(500);
 
 /// Pages of SQLite's log (4 KiB each) after which it is written back into the
 /// database once nothing waits.
@@ -61,16 +55,13 @@ impl Writing {
         while let Some(batch) = queue.take(self.company) {
             self.shared.pulse.beat();
             let urgent = batch.iter().filter(|it| it.urgency == Urgency::Now);
-            let expected = urgent.clone().count();
+            let came = urgent.clone().count();
             if let Some(oldest) = urgent.map(|it| it.since).min() {
                 self.shared.options.meter.lock_waited(oldest.elapsed());
             }
             let began = Instant::now();
             self.write(batch);
-            self.company = Company {
-                expected,
-                wait: began.elapsed().clamp(COMPANY_WAIT_MIN, COMPANY_WAIT_MAX),
-            };
+            self.company = self.company.after(came, began.elapsed());
             self.checkpoint_when_due(queue.is_empty());
             self.shared.pulse.rest();
         }

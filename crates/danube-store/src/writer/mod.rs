@@ -5,6 +5,7 @@
 //! need: a caller that goes away leaves nothing open behind.
 
 mod batch;
+mod company;
 pub(crate) mod pending;
 mod queue;
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::company::Company;
 use super::{Request, Urgency};
 use crate::StoreError;
 
@@ -151,12 +152,4 @@ impl Queue {
             .lock()
             .expect("nothing panics while it holds this")
     }
-}
-
-/// How many urgent requests are expected to come together, and how long they
-/// are waited for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Company {
-    pub(super) expected: usize,
-    pub(super) wait: Duration,
 }

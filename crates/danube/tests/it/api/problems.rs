@@ -1,7 +1,7 @@
 //! Every wrong request is told what is wrong, and changes nothing.
 
-use std::io::Write;
-use std::net::Shutdown;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,8 @@ fn all_mistakes_of_a_submit_are_told_at_once() {
     let wrong = json!({
         "spec": {"name": "-x", "repository": "ext::sh -c id", "max_duration_seconds": 0, "steps": [
             {"name": "a", "run": ""},
-            {"name": "a", "run": "true", "timeout_seconds": -1, "env": {"1BAD": "x"}},
+            {"name": "b", "run": "true"},
+            {"name": "b", "run": "true", "timeout_seconds": -1, "env": {"1BAD": "x"}},
             {"run": 7, "shell": "fish", "wrong": 1},
         ]},
         "ref": "--upload-pack=id", "mask": ["short", 5], "queue": "\u{7}", "retry_on_lost": "yes",
@@ -51,13 +52,13 @@ fn all_mistakes_of_a_submit_are_told_at_once() {
             "/spec/name",
             "/spec/repository",
             "/spec/steps/0/run",
-            "/spec/steps/1/env/1BAD",
-            "/spec/steps/1/name",
-            "/spec/steps/1/timeout_seconds",
+            "/spec/steps/2/env/1BAD",
             "/spec/steps/2/name",
-            "/spec/steps/2/run",
-            "/spec/steps/2/shell",
-            "/spec/steps/2/wrong",
+            "/spec/steps/2/timeout_seconds",
+            "/spec/steps/3/name",
+            "/spec/steps/3/run",
+            "/spec/steps/3/shell",
+            "/spec/steps/3/wrong",
         ]
     );
     let message = |pointer: &str| -> String {
@@ -65,7 +66,7 @@ fn all_mistakes_of_a_submit_are_told_at_once() {
         errors.iter().find(|it| it["pointer"] == pointer).unwrap()["message"].to_string()
     };
     assert!(
-        message("/spec/steps/2/shell").contains("bash"),
+        message("/spec/steps/3/shell").contains("bash"),
         "what is allowed"
     );
     assert_eq!(all_jobs(&master), before);
@@ -344,9 +345,31 @@ fn a_body_that_is_too_large_is_refused_however_it_comes() {
 #[test]
 fn the_key_is_asked_for_before_the_body_is_read() {
     let master = Master::with(&["--jobs-at-once", "0"]);
-    let request = "POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n";
-    let answer = raw(&master, request.as_bytes());
-    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    let mut stream = connect(&master);
+    stream.write_all(b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream);
+    assert_eq!(first_line(&mut lines), "HTTP/1.1 401 Unauthorized\r\n");
+    // The answer wasn't lost under the bytes still to come, nor is the connection.
+    lines.get_mut().write_all(&vec![b'x'; 100_000]).unwrap();
+    lines.get_mut().write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(first_line(&mut lines), "HTTP/1.1 200 OK\r\n");
+}
+
+/// The first line of the next answer; the rest of it is skipped.
+fn first_line(lines: &mut BufReader<TcpStream>) -> String {
+    let (mut first, mut length) = (String::new(), 0);
+    lines.read_line(&mut first).unwrap();
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            lines.read_exact(&mut vec![0; length]).unwrap();
+            return first;
+        }
+    }
 }
 
 #[test]
