@@ -91,7 +91,7 @@ pub enum Shell {
     Bash,
 }
 
-/// The walls around a step, as decided from [`crate::probe`] and the settings.
+/// The walls around a step, as decided from [`crate::probe()`] and the settings.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     /// Namespaces, or the fallback without.

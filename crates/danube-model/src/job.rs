@@ -269,7 +269,8 @@ pub struct Ended {
     pub cause: crate::Cause,
     /// The exit code that decided, if one did.
     pub exit_code: Option<i32>,
-    /// Why, for people; already redacted.
+    /// Why, for people; already redacted. Of a stopped job: where it was
+    /// stopped ("while step x ran"); who asked, the store knows.
     pub reason: Option<String>,
     /// Every step in its final state.
     pub steps: Vec<Step>,

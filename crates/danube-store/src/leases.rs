@@ -77,9 +77,11 @@ pub(crate) fn step(
 
 pub(crate) fn finish(tx: &Tx<'_>, attempt: Attempt, ended: &Ended) -> Result<Job, StoreError> {
     let mut record = held(tx, attempt)?;
+    let asked = record.cancel_by.as_deref().map(jobs::cancelled_by);
     let detail = match ended.cause {
-        Cause::Failed(reason) => Some(reason.as_str()),
-        Cause::Succeeded | Cause::TimedOut | Cause::Stopped => None,
+        Cause::Failed(reason) => Some(reason.as_str().to_owned()),
+        Cause::Stopped => asked.clone(),
+        Cause::Succeeded | Cause::TimedOut => None,
         _ => {
             return Err(StoreError::Internal(format!(
                 "{} doesn't end an attempt",
@@ -92,17 +94,18 @@ pub(crate) fn finish(tx: &Tx<'_>, attempt: Attempt, ended: &Ended) -> Result<Job
         start(tx, &mut record, tx.now)?;
     }
     record.job.exit_code = ended.exit_code;
-    let asked = || record.cancel_by.as_deref().map(jobs::cancelled_by);
-    let reason = match (&ended.reason, &ended.cause) {
-        (None, Cause::Stopped) => asked(),
-        (reason, _) => reason.clone(),
+    let reason = match (&ended.cause, asked, &ended.reason) {
+        // The worker knows where it stopped the job, only the store who asked.
+        (Cause::Stopped, Some(asked), Some(place)) => Some(format!("{asked} {place}")),
+        (Cause::Stopped, asked @ Some(_), None) => asked,
+        (_, _, reason) => reason.clone(),
     };
     record.job.reason = reason.or(record.job.reason);
     record.job.log_bytes = ended.log_bytes;
     record.job.log_complete = Some(ended.log_complete);
     record.job.log_missing_bytes = ended.log_missing_bytes;
     let by = worker(&record);
-    moves::apply(tx, &mut record, &ended.cause, &by, detail)?;
+    moves::apply(tx, &mut record, &ended.cause, &by, detail.as_deref())?;
     if ended.steps.is_empty() {
         end_steps(tx, &record)?;
         return jobs::full(tx, record);

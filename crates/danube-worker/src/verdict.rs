@@ -21,7 +21,7 @@ pub enum Verdict {
         cause: Cause,
         /// The exit code that decided.
         exit_code: Option<i32>,
-        /// Why, for people.
+        /// Why, for people; of a stopped job only where it was stopped.
         reason: Option<String>,
     },
     /// The worker leaves: the job goes back.
@@ -77,8 +77,8 @@ pub(crate) fn stopped(stop: Stop, step: Option<&str>) -> Verdict {
             cause: Cause::Stopped,
             exit_code: None,
             reason: Some(match step {
-                Some(name) => format!("cancelled while step `{name}` ran"),
-                None => "cancelled between two steps".to_owned(),
+                Some(name) => format!("while step `{name}` ran"),
+                None => "between two steps".to_owned(),
             }),
         },
         Stop::Timeout => timed_out(step.unwrap_or_default(), None),

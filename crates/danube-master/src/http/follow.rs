@@ -188,10 +188,7 @@ impl Follower {
         })
         .await?;
         self.reader = reader;
-        chunk.map_err(|e| {
-            eprintln!("DBG {e:?}");
-            Problem::new(Code::Internal, "the job's log can't be read")
-        })
+        chunk.map_err(|_| Problem::new(Code::Internal, "the job's log can't be read"))
     }
 
     async fn job(&self) -> Result<Job, Problem> {

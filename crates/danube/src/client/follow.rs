@@ -18,8 +18,10 @@ use crate::terminal::{Progress, Screen};
 /// restart takes seconds, an upgrade less than a minute.
 const RESUME_DEADLINE: Duration = Duration::from_secs(60);
 
-/// First and longest pause between two tries.
+/// First pause between two tries: a connection that was cut may be back at once.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Longest pause: a person who waits sees something happen.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A connection that held this long was a good one: the deadline begins anew.

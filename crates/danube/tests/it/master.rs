@@ -178,7 +178,6 @@ impl Master {
 
     /// What to look at when it doesn't answer.
     fn last_words(&self) -> String {
-        thread::sleep(Duration::from_secs(1)); // DBG
         let lines = self.log_lines();
         let last = lines[lines.len().saturating_sub(5)..].join("\n");
         let is_alive = Path::new(&format!("/proc/{}/exe", self.pid())).exists();

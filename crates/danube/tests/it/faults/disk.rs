@@ -92,20 +92,40 @@ fn job_count(master: &Master) -> usize {
         .len()
 }
 
-/// Submits until one is refused: what fits in the room that is left is durable
+/// Takes all room and submits until one is refused: what still fits is durable
 /// all the same. Returns how many were accepted before.
-fn submit_until_refused(master: &Master, disk: &SmallDisk) -> usize {
+fn fill_until_refused(master: &Master, disk: &SmallDisk) -> usize {
     for accepted in 0..1_000 {
         disk.fill();
-        let answer = master.call("POST", "/api/v1/jobs", Some(&one_step("echo no")));
-        if answer.status == 507 {
-            let problem = answer.json();
-            assert_eq!(problem["code"], "no_space", "{problem}");
+        if is_refused(master) {
             return accepted;
         }
-        assert_eq!(answer.status, 202, "{}", answer.text());
     }
     panic!("a full disk never refused");
+}
+
+fn is_refused(master: &Master) -> bool {
+    let answer = master.call("POST", "/api/v1/jobs", Some(&one_step("echo no")));
+    if answer.status == 202 {
+        return false;
+    }
+    assert_eq!(answer.status, 507, "{}", answer.text());
+    assert_eq!(answer.json()["code"], "no_space");
+    true
+}
+
+/// What a log says of itself where bytes are missing: the text without that,
+/// cut there, and how many bytes.
+fn gaps(text: &str) -> (Vec<&str>, u64) {
+    let (mut pieces, mut missing, mut rest) = (Vec::new(), 0, text);
+    while let Some((before, after)) = rest.split_once("\n[danube: ") {
+        pieces.push(before);
+        let (count, after) = after.split_once(" bytes are missing here").expect("a count");
+        missing += count.parse::<u64>().expect("a number");
+        rest = after.split_once("]\n").expect("an end").1;
+    }
+    pieces.push(rest);
+    (pieces, missing)
 }
 
 #[test]
@@ -118,7 +138,7 @@ fn a_full_disk_refuses_work_lets_jobs_be_stopped_and_recovers_without_a_restart(
     let running = master.run("echo begin; exec sleep 600");
     master.until_log(&running, "begin\n");
 
-    let accepted = submit_until_refused(&master, &disk);
+    let accepted = fill_until_refused(&master, &disk);
     let body = until_ready(&master, 503);
     let failed = |name: &str| body["checks"][name] == "failed";
     assert!(failed("database") || failed("disk"), "no reason: {body}");
@@ -137,7 +157,7 @@ fn a_full_disk_refuses_work_lets_jobs_be_stopped_and_recovers_without_a_restart(
         1 + accepted,
         "a refused submit left something"
     );
-    assert_eq!(submit_until_refused(&master, &disk), 0);
+    assert!(is_refused(&master), "the room that is kept for stopping was given away");
 
     let answer = master.call("DELETE", &format!("/api/v1/jobs/{running}"), None);
     assert_eq!(answer.status, 202, "{}", answer.text());
@@ -179,18 +199,14 @@ fn a_job_that_wrote_to_a_full_disk_says_that_its_log_is_incomplete() {
     assert_eq!(job["log_complete"], false, "{job}");
     assert!(job["log_missing_bytes"].as_u64() > Some(0), "{job}");
     let text = String::from_utf8(master.log(&id)).unwrap();
+    let (pieces, missing) = gaps(&text);
+    assert_eq!(job["log_missing_bytes"], missing, "{job}");
+    let present: usize = pieces.iter().map(|it| it.len()).sum();
+    assert_eq!(job["log_bytes"], present as u64 + missing, "{job}");
     let line = "a line that is there to fill the disk\n";
-    let whole = text.strip_prefix("begin\n").unwrap();
-    let torn = whole.len() % line.len();
-    let (lines, rest) = whole.split_at(whole.len() - torn);
-    assert!(
-        lines
-            .as_bytes()
-            .chunks(line.len())
-            .all(|it| it == line.as_bytes()),
-        "a gap that isn't said"
-    );
-    assert!(line.starts_with(rest), "{rest:?}");
+    let first = pieces[0].strip_prefix("begin\n").unwrap();
+    let all_of_it = line.repeat(first.len() / line.len() + 1);
+    assert!(all_of_it.starts_with(first), "a gap that isn't said");
     let shown = master.danube(&["job", &id]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(

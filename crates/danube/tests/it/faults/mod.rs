@@ -167,8 +167,8 @@ fn a_job_that_may_run_once_fails_with_the_reason_when_the_master_is_killed() {
         "nobody knows what it wrote last: {job}"
     );
     assert_eq!(
-        causes(&master, &id),
-        ["submitted", "claimed", "started", "lease_lost"]
+        durable_causes(&master, &id),
+        ["submitted", "claimed", "lease_lost"]
     );
     processes::all_gone(&id);
 }
@@ -189,16 +189,8 @@ fn a_job_that_may_run_again_runs_as_the_next_attempt_in_the_same_log() {
     let parts: [&[u8]; 2] = [b"begin\n", b"begin\nend\n"];
     assert_eq!(attempts(&master.dir, &id, &log), parts);
     assert_eq!(job["log_complete"], false, "{job}");
-    let moves = [
-        "submitted",
-        "claimed",
-        "started",
-        "lease_lost",
-        "claimed",
-        "started",
-        "succeeded",
-    ];
-    assert_eq!(causes(&master, &id), moves);
+    let moves = ["submitted", "claimed", "lease_lost", "claimed", "succeeded"];
+    assert_eq!(durable_causes(&master, &id), moves);
 }
 
 #[test]
@@ -234,6 +226,14 @@ pub(crate) fn causes(master: &Master, id: &str) -> Vec<String> {
         .iter()
         .map(|it| it["cause"].as_str().expect("a cause").to_owned())
         .collect()
+}
+
+/// The same without the start of the steps, which isn't waited for: it rides
+/// with the next commit, and a kill may come before that.
+fn durable_causes(master: &Master, id: &str) -> Vec<String> {
+    let mut causes = causes(master, id);
+    causes.retain(|it| it != "started");
+    causes
 }
 
 #[test]
