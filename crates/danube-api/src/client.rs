@@ -9,8 +9,8 @@ use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body, SendBody};
 
 use crate::{
-    Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList, KeyView, NewKey,
-    NewKeyView, Problem, Submit,
+    Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList, KeyView, LOG_OFFSET_HEADER,
+    NewKey, NewKeyView, Problem, Submit,
 };
 
 /// How long to wait for a connection: a server on the same continent answers
@@ -72,6 +72,15 @@ impl fmt::Debug for Client {
             .field("server", &self.server)
             .finish_non_exhaustive()
     }
+}
+
+/// A log on its way.
+pub struct LogStream<R> {
+    /// Logical offset of the first byte. With `gaps=end` it can lie behind the
+    /// one that was asked for: what stands between is missing.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: R,
 }
 
 /// Which jobs to list.
@@ -189,7 +198,7 @@ impl Client {
         id: &str,
         query: &[(&str, Option<&str>)],
         from: u64,
-    ) -> Result<impl Read + use<>, ClientError> {
+    ) -> Result<LogStream<impl Read + use<>>, ClientError> {
         let path = with_query(&job_path(id, "/logs"), query);
         let mut request = self.request(Method::GET, &path);
         if from > 0 {
@@ -199,7 +208,14 @@ impl Client {
             .body(SendBody::none())
             .map_err(|error| self.away(&error.into()))?;
         let answer = self.send(request)?;
-        Ok(answer.into_body().into_reader())
+        let told = answer.headers().get(LOG_OFFSET_HEADER);
+        let offset = told
+            .and_then(|it| it.to_str().ok()?.parse().ok())
+            .unwrap_or(from);
+        Ok(LogStream {
+            offset,
+            bytes: answer.into_body().into_reader(),
+        })
     }
 
     /// Makes an API key.

@@ -21,5 +21,8 @@ pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
 
+/// The header that says at which logical offset a log's text begins.
+pub const LOG_OFFSET_HEADER: &str = "danube-log-offset";
+
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";

@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use danube_api::{Code, Problem};
-use danube_joblog::{GapReason, LogError};
+use danube_joblog::{Chunk, GapReason, LogError};
 use danube_model::Job;
 use futures_util::stream::unfold;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use super::text::Derive;
 use crate::app::{Shared, blocking};
 
 /// Where the first byte of the answer stands in the log.
-const LOG_OFFSET: HeaderName = HeaderName::from_static("danube-log-offset");
+const LOG_OFFSET: HeaderName = HeaderName::from_static(danube_api::LOG_OFFSET_HEADER);
 
 /// How a log may be asked for.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -38,6 +38,10 @@ pub(crate) struct LogQuery {
     step: Option<String>,
     /// Begin at this logical offset; for following.
     from: Option<u64>,
+    /// `end`: where bytes are missing, end the answer instead of saying so in the
+    /// text. An answer that begins there begins after them; `danube-log-offset`
+    /// says where. So a client can count offsets.
+    gaps: Option<String>,
 }
 
 /// What was asked for, understood.
@@ -46,6 +50,14 @@ struct Wanted {
     derive: Derive,
     from: u64,
     until: Option<u64>,
+    gaps: Gaps,
+}
+
+/// What a text does where bytes are missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gaps {
+    Mark,
+    End,
 }
 
 /// Reads a job's log.
@@ -64,7 +76,10 @@ pub(crate) async fn log(
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
     let job = find(&app, &id).await?;
     let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
-    let wanted = wanted(&query, &job, range)?;
+    let mut wanted = wanted(&query, &job, range)?;
+    if wanted.gaps == Gaps::End {
+        wanted.from = after_gap(&app, &job, wanted.from).await?;
+    }
     if wanted.follow || !wanted.derive.is_plain() || query.step.is_some() {
         return Ok(streamed(app, &job, wanted)?);
     }
@@ -84,9 +99,19 @@ fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Pr
             ));
         }
     };
+    let gaps = match query.gaps.as_deref() {
+        None | Some("mark") => Gaps::Mark,
+        Some("end") => Gaps::End,
+        Some(_) => {
+            return Err(Problem::new(
+                Code::Malformed,
+                "`gaps` must be `mark` or `end`",
+            ));
+        }
+    };
     let asked = query
         .from
-        .or_else(|| range::start(range).filter(|_| follow))
+        .or_else(|| range::start(range).filter(|_| follow || gaps == Gaps::End))
         .unwrap_or(0);
     let (from, until) = match &query.step {
         None => (asked, None),
@@ -97,6 +122,7 @@ fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Pr
         derive: Derive::new(strip, timestamps),
         from,
         until,
+        gaps,
     })
 }
 
@@ -137,20 +163,22 @@ fn streamed(app: Shared, job: &Job, wanted: Wanted) -> Result<Response, Problem>
         derive,
         from,
         until,
+        gaps,
     } = wanted;
     let follower = Follower::new(app, job.id, from, until, follow)?;
-    let mut response = Response::new(body(follower, derive));
+    let mut response = Response::new(body(follower, derive, gaps));
     text_headers(response.headers_mut(), from);
     Ok(response)
 }
 
-fn body(follower: Follower, derive: Derive) -> Body {
-    Body::from_stream(unfold(Some((follower, derive)), |state| async move {
+fn body(follower: Follower, derive: Derive, gaps: Gaps) -> Body {
+    Body::from_stream(unfold(Some((follower, derive)), move |state| async move {
         let (mut follower, mut derive) = state?;
         loop {
             let bytes = match follower.next().await {
                 Err(problem) => return Some((Err(problem), None)),
                 Ok(Piece::End { .. }) => return None,
+                Ok(Piece::Gap { .. }) if gaps == Gaps::End => return None,
                 Ok(Piece::Quiet) => continue,
                 Ok(Piece::Gap { from, to, reason }) => gap_line(from, to, reason).into_bytes(),
                 Ok(Piece::Data { bytes, time_us, .. }) => derive.push(bytes, time_us),
@@ -169,6 +197,21 @@ fn gap_line(from: u64, to: u64, reason: GapReason) -> String {
         GapReason::Lost => "a fault",
     };
     format!("\n[danube: {} bytes are missing here: {why}]\n", to - from)
+}
+
+/// The first offset from `from` on at which there are bytes, or will be.
+async fn after_gap(app: &Shared, job: &Job, from: u64) -> Result<u64, Problem> {
+    let (logs, name) = (app.logs.clone(), job.id.to_string());
+    blocking(move || {
+        let mut at = from;
+        if let Ok(mut reader) = logs.reader(&name) {
+            while let Ok(Chunk::Gap { to, .. }) = reader.read_raw(at, 1) {
+                at = to;
+            }
+        }
+        at
+    })
+    .await
 }
 
 /// What the file holds now: with a length, and ranges.
@@ -202,7 +245,7 @@ async fn stored(
         Range::Outside => return Ok(outside(size)),
     };
     let follower = Follower::new(app, job.id, from, Some(until), false)?;
-    let mut response = Response::new(body(follower, wanted.derive));
+    let mut response = Response::new(body(follower, wanted.derive, wanted.gaps));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     text_headers(headers, from);

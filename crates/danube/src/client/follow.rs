@@ -63,13 +63,15 @@ impl LogAsked {
         self.timestamps || self.strip_ansi || self.step.is_some()
     }
 
-    fn query(&self) -> [(&'static str, Option<&str>); 4] {
+    fn query(&self) -> [(&'static str, Option<&str>); 5] {
         let one = |wanted: bool, value| wanted.then_some(value);
         [
             ("follow", one(self.follow, "1")),
             ("timestamps", one(self.timestamps, "1")),
             ("ansi", one(self.strip_ansi, "strip")),
             ("step", self.step.as_deref()),
+            // We count offsets, so we say ourselves where bytes are missing.
+            ("gaps", one(self.follow && !self.is_derived(), "end")),
         ]
     }
 }
@@ -80,8 +82,10 @@ pub(crate) struct Follow<'a> {
     screen: &'a Screen,
     asked: LogAsked,
     sink: LogSink,
-    /// Bytes written so far, over all connections.
+    /// Bytes written so far, over all connections, and those known to be missing.
     received: u64,
+    /// Of these, bytes that are missing.
+    passed: u64,
     /// The server has answered once: from then on a broken connection is
     /// something to get over.
     reached: bool,
@@ -119,6 +123,7 @@ impl<'a> Follow<'a> {
             sink: LogSink::new(screen, offset),
             asked,
             received: 0,
+            passed: 0,
             reached,
             held: Duration::ZERO,
             job: None,
@@ -173,10 +178,13 @@ impl<'a> Follow<'a> {
         };
         self.held = Duration::ZERO;
         match self.client.log(&self.asked.id, &self.asked.query(), from) {
-            Ok(reader) => {
+            Ok(log) => {
                 self.reached = true;
                 let began = Instant::now();
-                let end = self.copy(&pieces(reader)?, skip);
+                if !self.asked.is_derived() && log.offset > from {
+                    self.pass_gap(log.offset - from)?;
+                }
+                let end = self.copy(&pieces(log.bytes)?, skip);
                 self.held = began.elapsed();
                 end
             }
@@ -190,6 +198,13 @@ impl<'a> Follow<'a> {
             Err(ref error) if self.reached && may_pass(error) => Ok(End::Broken(error.to_string())),
             Err(error) => Err(self.call_failed(&error)),
         }
+    }
+
+    /// Says that bytes are missing, and counts them as seen.
+    fn pass_gap(&mut self, missing: u64) -> Result<(), Failure> {
+        self.received += missing;
+        self.passed += missing;
+        self.sink.gap(missing, self.screen)
     }
 
     fn call_failed(&self, error: &ClientError) -> Failure {
@@ -250,7 +265,8 @@ impl<'a> Follow<'a> {
             }
         };
         // A server that stops ends the body early, and the job may end meanwhile.
-        let seen = self.asked.from + self.received + job.log_missing_bytes;
+        let untold = job.log_missing_bytes.saturating_sub(self.passed);
+        let seen = self.asked.from + self.received + untold;
         let is_whole = self.asked.is_derived() || seen >= job.log_bytes || !progress;
         let is_over = has_ended(&job) && is_whole;
         self.job = Some(job);

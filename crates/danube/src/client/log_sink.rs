@@ -60,6 +60,23 @@ impl LogSink {
         }
     }
 
+    /// Says that bytes are missing here.
+    pub(crate) fn gap(&mut self, missing: u64, screen: &Screen) -> Result<(), Failure> {
+        if let Self::Json { line, offset } = self {
+            let mut out = String::new();
+            if !line.is_empty() {
+                object(line, offset, &mut out);
+            }
+            let from = offset.unwrap_or_default();
+            *offset = Some(from + missing);
+            out.push_str(&json!({"gap": {"from": from, "to": from + missing}}).to_string());
+            out.push('\n');
+            return screen.print(&out);
+        }
+        let text = format!("\n[danube: {missing} bytes are missing here]\n");
+        self.write(text.as_bytes(), screen)
+    }
+
     /// Writes what is left.
     pub(crate) fn finish(&mut self, screen: &Screen) -> Result<(), Failure> {
         match self {

@@ -351,7 +351,10 @@ fn the_key_is_asked_for_before_the_body_is_read() {
     assert_eq!(first_line(&mut lines), "HTTP/1.1 401 Unauthorized\r\n");
     // The answer wasn't lost under the bytes still to come, nor is the connection.
     lines.get_mut().write_all(&vec![b'x'; 100_000]).unwrap();
-    lines.get_mut().write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    lines
+        .get_mut()
+        .write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
     assert_eq!(first_line(&mut lines), "HTTP/1.1 200 OK\r\n");
 }
 

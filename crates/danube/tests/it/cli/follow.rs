@@ -65,7 +65,7 @@ fn a_broken_connection_is_read_on_from_where_it_broke() {
         ]
     );
     assert!(
-        requests[0].line.ends_with("/logs?follow=1"),
+        requests[0].line.ends_with("/logs?follow=1&gaps=end"),
         "{}",
         requests[0].line
     );

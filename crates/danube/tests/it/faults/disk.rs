@@ -120,7 +120,9 @@ fn gaps(text: &str) -> (Vec<&str>, u64) {
     let (mut pieces, mut missing, mut rest) = (Vec::new(), 0, text);
     while let Some((before, after)) = rest.split_once("\n[danube: ") {
         pieces.push(before);
-        let (count, after) = after.split_once(" bytes are missing here").expect("a count");
+        let (count, after) = after
+            .split_once(" bytes are missing here")
+            .expect("a count");
         missing += count.parse::<u64>().expect("a number");
         rest = after.split_once("]\n").expect("an end").1;
     }
@@ -157,7 +159,10 @@ fn a_full_disk_refuses_work_lets_jobs_be_stopped_and_recovers_without_a_restart(
         1 + accepted,
         "a refused submit left something"
     );
-    assert!(is_refused(&master), "the room that is kept for stopping was given away");
+    assert!(
+        is_refused(&master),
+        "the room that is kept for stopping was given away"
+    );
 
     let answer = master.call("DELETE", &format!("/api/v1/jobs/{running}"), None);
     assert_eq!(answer.status, 202, "{}", answer.text());
