@@ -1,7 +1,7 @@
 //! A master's life, from the lock on its directory to the last report.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::process;
@@ -195,17 +195,19 @@ fn announce(app: &App, is_first_start: bool) -> Result<(), StartError> {
         pid: process::id(),
         version: env!("CARGO_PKG_VERSION"),
     });
-    eprintln!("danube: serving {address}, data in {}", dir.display());
+    say(&format!("serving {address}, data in {}", dir.display()));
     // The link is a secret for a quarter of an hour; it goes to whoever started
     // the server by hand, not into the log of every restart.
     if is_first_start || app.settings.demo {
         let base = app.settings.public_url.as_deref().unwrap_or(&address);
         let token = app.sessions.new_link(Instant::now());
-        eprintln!("danube: log in once, within 15 minutes, at {base}/login?token={token}");
-        eprintln!(
-            "danube: the admin key stands in {}",
+        say(&format!(
+            "log in once, within 15 minutes, at {base}/login?token={token}"
+        ));
+        say(&format!(
+            "the admin key stands in {}",
             dir.join("admin.key").display()
-        );
+        ));
     }
     Ok(())
 }
@@ -225,12 +227,12 @@ async fn submit_demo(app: &Shared) {
         context: TraceContext::random(),
     };
     match accept(app, &caller, ask).await {
-        Ok(job) => eprintln!(
-            "danube: the demo runs as job {}; follow it with: danube logs -f {}",
+        Ok(job) => say(&format!(
+            "the demo runs as job {}; follow it with: danube logs -f {}",
             job.id.short(),
             job.id.short()
-        ),
-        Err(problem) => eprintln!("danube: the demo can't run: {problem}"),
+        )),
+        Err(problem) => say(&format!("the demo can't run: {problem}")),
     }
 }
 
@@ -244,4 +246,11 @@ pub(crate) fn directory(dir: &Path) -> impl Fn(io::Error) -> StartError {
 
 pub(crate) fn system(doing: &'static str) -> impl Fn(io::Error) -> StartError {
     move |source| StartError::System { doing, source }
+}
+
+/// Tells a person something, in one write: the server log may go to the same
+/// place.
+fn say(text: &str) {
+    // Nobody may be there to read it.
+    let _ = io::stderr().write_all(format!("danube: {text}\n").as_bytes());
 }
