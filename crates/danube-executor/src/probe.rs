@@ -45,8 +45,11 @@ impl Capabilities {
 
 /// Finds out by starting sandboxes that run nothing; takes a few milliseconds.
 /// The calling program's `main` must begin with [`crate::sandbox_main_if_asked`].
+///
+/// `uid` is the one that steps of a root caller will run under; without one
+/// that isn't tried.
 #[must_use]
-pub fn probe() -> Capabilities {
+pub fn probe(uid: Option<u32>) -> Capabilities {
     let root = sys::user_and_group().0 == 0;
     let mut found = Capabilities {
         root,
@@ -77,8 +80,8 @@ pub fn probe() -> Capabilities {
     if found.isolation != Isolation::ProcessGroup {
         found.why_not.clear();
     }
-    let someone = (crate::UID_BASE_DEFAULT, crate::UID_BASE_DEFAULT);
-    found.other_users = root && attempt(found.isolation, Some(someone)).is_ok();
+    found.other_users =
+        root && uid.is_some_and(|uid| attempt(found.isolation, Some((uid, uid))).is_ok());
     found
 }
 

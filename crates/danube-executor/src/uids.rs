@@ -47,6 +47,12 @@ impl UidPool {
         }
     }
 
+    /// The first uid of the range.
+    #[must_use]
+    pub fn base(&self) -> u32 {
+        self.base
+    }
+
     /// The lowest free uid, or `None` when all are lent.
     #[must_use]
     pub fn lease(&self) -> Option<UidLease> {

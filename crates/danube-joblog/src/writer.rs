@@ -149,6 +149,12 @@ impl LogWriter {
         Ok(at)
     }
 
+    /// The logical offset at which the log ends now, for its readers.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.files.layout().end
+    }
+
     /// Gives up the bytes that could not be written, so that the job may go on;
     /// the log says where they are missing. Returns how many there were.
     pub fn skip_pending(&mut self) -> u64 {

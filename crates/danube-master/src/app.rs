@@ -10,12 +10,11 @@ use danube_model::JobId;
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::auth::{Keys, Sessions};
 use crate::health::Health;
 use crate::pipelines::Pipelines;
-use crate::schedule::Bell;
 use crate::settings::Settings;
 
 /// The parts of the master, shared by all requests.
@@ -26,14 +25,38 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) logs: JobLogs,
     pub(crate) worker: Worker,
-    pub(crate) bell: Arc<Bell>,
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
     pub(crate) phases: Arc<Phases>,
+    /// Turns at checking a submit: it takes processor and memory, and a caller
+    /// with many large ones must not take all of both.
+    pub(crate) checks: Semaphore,
     /// Open followers, to bound them.
     pub(crate) followers: AtomicUsize,
+    /// As many as there may be.
+    pub(crate) followers_max: usize,
 }
+
+/// Followers at once, where there are descriptors enough.
+const FOLLOWERS_MAX: usize = 10_000;
+
+/// Descriptors that followers leave to everything else: jobs, database, clients.
+const OTHER_FILES: u64 = 512;
+
+/// Descriptors of a follower: its connection, and up to three files of the log.
+const FOLLOWER_FILES: u64 = 4;
+
+/// How many followers there may be with so many open files.
+pub(crate) fn followers_max(open_files: Option<u64>) -> usize {
+    let room = open_files.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES) / FOLLOWER_FILES;
+    usize::try_from(room)
+        .unwrap_or(usize::MAX)
+        .clamp(1, FOLLOWERS_MAX)
+}
+
+/// Submits that are checked at once.
+pub(crate) const CHECKS_MAX: usize = 4;
 
 /// How handlers are given the app.
 pub(crate) type Shared = Arc<App>;

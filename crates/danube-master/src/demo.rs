@@ -37,7 +37,9 @@ pub(crate) enum DemoError {
 /// Makes repository and pipeline file, unless they are there.
 pub(crate) fn prepare(data_dir: &Path, pipelines_dir: &Path) -> Result<(), DemoError> {
     let repository = data_dir.join("examples").join("demo");
-    if !repository.join(".git").join("refs/heads/main").exists() {
+    if !repository.join(".git").exists()
+        || git(&repository, &["rev-parse", "--quiet", "--verify", "main"]).is_err()
+    {
         make_repository(&repository)?;
     }
     fs::create_dir_all(pipelines_dir)?;

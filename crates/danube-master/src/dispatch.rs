@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use danube_model::{Attempt, Cause, Ended, Step};
+use danube_model::{Attempt, Cause, Ended, FailReason, Job, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
 use danube_worker::{Dispatch, ReportError};
@@ -33,6 +33,8 @@ impl Dispatch for LocalDispatch {
 
     fn step(&self, attempt: Attempt, index: usize, step: &Step) -> Result<(), ReportError> {
         drop(self.store.step(attempt, index, step.clone()));
+        // Whoever follows this step, or waits for it, finds its mark in the log.
+        self.phases.touch(attempt.job);
         Ok(())
     }
 
@@ -41,31 +43,55 @@ impl Dispatch for LocalDispatch {
             Cause::Failed(reason) => Some(reason),
             _ => None,
         };
-        let job = self
-            .store
-            .finish(attempt, ended.clone())
-            .wait()
-            .map_err(report_error)?;
-        self.leases.end(attempt);
-        tell::moved(&self.signals, &job, failed);
-        self.phases.touch(attempt.job);
-        Ok(())
+        self.told(
+            attempt,
+            self.store.finish(attempt, ended.clone()).wait(),
+            failed,
+        )
     }
 
-    fn hand_back(&self, attempt: Attempt, reason: &str) -> Result<(), ReportError> {
-        let job = self
-            .store
-            .hand_back(attempt, reason)
-            .wait()
-            .map_err(report_error)?;
-        self.leases.end(attempt);
-        tell::moved(&self.signals, &job, None);
-        self.phases.touch(attempt.job);
-        Ok(())
+    fn hand_back(
+        &self,
+        attempt: Attempt,
+        reason: &str,
+        may_have_run: bool,
+    ) -> Result<(), ReportError> {
+        self.told(
+            attempt,
+            self.store.hand_back(attempt, reason, may_have_run).wait(),
+            None,
+        )
     }
 
     fn freed(&self) {
         self.bell.ring();
+    }
+}
+
+impl LocalDispatch {
+    /// What follows from the store's answer to the report that ends a lease.
+    fn told(
+        &self,
+        attempt: Attempt,
+        answer: Result<Job, StoreError>,
+        failed: Option<FailReason>,
+    ) -> Result<(), ReportError> {
+        match answer {
+            Ok(job) => tell::moved(&self.signals, &job, failed),
+            Err(error) => {
+                let refused = report_error(error);
+                if refused != ReportError::Fenced {
+                    return Err(refused);
+                }
+                // Somebody else has it, or an answer was lost on the way.
+                self.leases.end(attempt);
+                self.phases.touch(attempt.job);
+                return Err(refused);
+            }
+        }
+        self.leases.end(attempt);
+        self.phases.touch(attempt.job);
+        Ok(())
     }
 }
 
@@ -76,6 +102,7 @@ fn report_error(error: StoreError) -> ReportError {
         | StoreError::Refused(_)
         | StoreError::NoJob(_)
         | StoreError::Closed => ReportError::Fenced,
+        StoreError::Internal(_) | StoreError::Corrupt(_) => ReportError::Broken(error.to_string()),
         other => ReportError::Unavailable(other.to_string()),
     }
 }

@@ -6,6 +6,8 @@ use danube_executor::Stop;
 use danube_signals::{Signals, WorkerDrained};
 use danube_store::Store;
 use danube_worker::Worker;
+
+use crate::tell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long jobs have to end after they were told to, beyond the time between
@@ -50,20 +52,19 @@ pub(crate) async fn drain(
 ) {
     let started = Instant::now();
     worker.close();
-    let mut hurried = !idle_within(worker, grace, stop).await;
+    let hurried = !idle_within(worker, grace, stop).await;
     let unfinished = worker.running();
     if !unfinished.is_empty() && !hurried {
         worker.hand_back_all();
-        let until = grace + REPORT_DEADLINE;
-        hurried = !idle_within(worker, until, stop).await;
+        // Whether another signal came or not, what is left is left below.
+        let _ = idle_within(worker, grace + REPORT_DEADLINE, stop).await;
     }
-    if hurried {
-        for attempt in worker.running() {
-            let _ = worker.stop(attempt, Stop::Lost);
-            // Refused where the job ended in this very moment.
-            let _ = store
-                .hand_back(attempt, "the master was told to stop at once")
-                .await;
+    for attempt in worker.running() {
+        let _ = worker.stop(attempt, Stop::Lost);
+        let given = store.hand_back(attempt, "the master was told to stop at once", true);
+        // Refused where the job ended in this very moment.
+        if let Ok(job) = given.await {
+            tell::moved(signals, &job, None);
         }
     }
     signals.emit(WorkerDrained {

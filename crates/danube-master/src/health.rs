@@ -38,6 +38,33 @@ pub(crate) struct Health {
     signals: Signals,
     results: Mutex<BTreeMap<usize, Found>>,
     stopping: AtomicBool,
+    /// When the checks last ended: results that are too old are none.
+    looked_at: Mutex<Option<Instant>>,
+}
+
+/// How old results may be: a check that hangs must not look like a good one.
+const RESULTS_AGE_MAX: Duration = Duration::from_secs(8);
+
+/// Beats while a loop goes round.
+#[derive(Default)]
+pub(crate) struct Beat {
+    gone: AtomicBool,
+}
+
+impl Beat {
+    /// The loop is alive.
+    pub(crate) fn beat(&self) {
+        self.gone.store(false, Ordering::Relaxed);
+    }
+
+    /// The loop has ended, however.
+    pub(crate) fn stop(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +86,8 @@ pub(crate) struct Looked {
     pub(crate) logs: JobLogs,
     pub(crate) data_dir: PathBuf,
     pub(crate) has_worker: bool,
+    /// Of the scheduler.
+    pub(crate) beat: Arc<Beat>,
 }
 
 impl Health {
@@ -67,19 +96,33 @@ impl Health {
             signals,
             results: Mutex::default(),
             stopping: AtomicBool::new(false),
+            looked_at: Mutex::default(),
         }
+    }
+
+    /// What everything is told to.
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.signals
     }
 
     /// The latest results, for a probe.
     pub(crate) fn report(&self) -> Report {
         let results = self.lock();
         let mut checks = BTreeMap::new();
-        let mut is_ready = !self.stopping.load(Ordering::Relaxed) && !results.is_empty();
+        let mut is_ready = !self.stopping.load(Ordering::Relaxed) && self.is_fresh();
         for found in results.values() {
             checks.insert(found.check.as_str(), found.status.as_str());
             is_ready &= found.status != HealthStatus::Failed;
         }
         Report { is_ready, checks }
+    }
+
+    fn is_fresh(&self) -> bool {
+        let looked_at = self
+            .looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        looked_at.is_some_and(|it| it.elapsed() < RESULTS_AGE_MAX)
     }
 
     /// The master takes no more work.
@@ -143,17 +186,28 @@ pub(crate) fn round(health: &Health, looked: &Looked) {
         let (status, error) = match check {
             Check::Database => database(&looked.store),
             Check::Disk => disk(health, looked),
+            _ if looked.beat.is_gone() => {
+                (HealthStatus::Failed, "the scheduler has ended".to_owned())
+            }
             _ if looked.has_worker => (HealthStatus::Ok, String::new()),
             _ => (HealthStatus::Disabled, String::new()),
         };
         health.note(check, status, &error);
     }
+    *health
+        .looked_at
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
 }
 
 fn database(store: &Store) -> (HealthStatus, String) {
     let started = Instant::now();
     let answered = store.ping().and_then(|()| store.write_probe().wait());
     match answered {
+        // The probe itself needs no room and would go on saying ok.
+        Ok(()) if store.is_out_of_space() => {
+            (HealthStatus::Failed, StoreError::NoSpace.to_string())
+        }
         Ok(()) if started.elapsed() <= DATABASE_DEADLINE => (HealthStatus::Ok, String::new()),
         Ok(()) => (
             HealthStatus::Degraded,
@@ -201,9 +255,8 @@ pub(crate) async fn watch(health: Arc<Health>, looked: Arc<Looked>) {
                 usage(&health.signals, &looked);
             }
         });
-        if done.await.is_err() {
-            return;
-        }
+        // A round that broke leaves its results to grow old.
+        let _ = done.await;
         tokio::time::sleep(CHECK_EVERY).await;
     }
 }

@@ -88,12 +88,20 @@ impl DirectoryLock {
 /// Writes a small file so that readers see the old or the new one, never half.
 pub(crate) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let draft = path.with_extension("new");
+    // Made anew, so that an old draft's mode or link can't stay.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(mode);
+    options.write(true).create_new(true).mode(mode);
     let mut file = options.open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&draft, path)
+    fs::rename(&draft, path)?;
+    // The new name must survive a power cut as well.
+    path.parent()
+        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 #[cfg(test)]

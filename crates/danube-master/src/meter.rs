@@ -1,12 +1,19 @@
 //! The store's hooks, told as metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use danube_signals::{DbOperation, Millis, Signals, SqlQuery};
 use danube_store::{Meter, Operation};
 
-/// Tells what the store does.
-pub(crate) struct StoreMeter(pub(crate) Signals);
+use crate::schedule::Bell;
+
+/// Tells what the store does, and wakes the scheduler: whatever made a job
+/// pending, its commit comes by here.
+pub(crate) struct StoreMeter {
+    pub(crate) signals: Signals,
+    pub(crate) bell: Arc<Bell>,
+}
 
 impl Meter for StoreMeter {
     fn query(&self, operation: Operation, elapsed: Duration) {
@@ -17,22 +24,25 @@ impl Meter for StoreMeter {
             Operation::Delete => DbOperation::Delete,
             Operation::Other => return,
         };
-        self.0.emit(SqlQuery {
+        self.signals.emit(SqlQuery {
             operation,
             duration_ms: Millis(elapsed),
         });
     }
 
     fn lock_waited(&self, waited: Duration) {
-        self.0.db_lock_wait_seconds_total.add_duration(waited);
+        self.signals.db_lock_wait_seconds_total.add_duration(waited);
     }
 
     fn connections(&self, in_use: i64) {
-        self.0.db_connections_active.set(in_use);
+        self.signals.db_connections_active.set(in_use);
     }
 
     fn counts(&self, pending: u64, active: u64) {
-        self.0.job_queue_size.set_u64(pending);
-        self.0.active_jobs.set_u64(active);
+        self.signals.job_queue_size.set_u64(pending);
+        self.signals.active_jobs.set_u64(active);
+        if pending > 0 {
+            self.bell.ring();
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,15 @@ use danube_joblog::JobLogs;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
 use danube_worker::{PlaceSettings, Where, Worker};
+use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
-use crate::app::{App, Phases, Shared};
+use crate::app::{App, CHECKS_MAX, Phases, Shared, followers_max};
 use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
-use crate::health::{Health, Looked, round};
+use crate::health::{Beat, Health, Looked, round};
 use crate::lock::DirectoryLock;
 use crate::meter::StoreMeter;
 use crate::pipelines::Pipelines;
@@ -34,6 +37,7 @@ const KILL_AFTER_MAX: Duration = Duration::from_secs(8);
 pub(crate) struct Parts {
     pub(crate) app: Shared,
     pub(crate) scheduler: Scheduler,
+    pub(crate) bell: Arc<Bell>,
     pub(crate) listener: TcpListener,
     pub(crate) looked: Arc<Looked>,
     pub(crate) is_first_start: bool,
@@ -53,6 +57,7 @@ struct Links {
     bell: Arc<Bell>,
     leases: Arc<Leases>,
     phases: Arc<Phases>,
+    beat: Arc<Beat>,
 }
 
 impl Parts {
@@ -63,22 +68,28 @@ impl Parts {
         signals: &Signals,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
-        let kept = Kept::open(&settings, signals)?;
+        let links = Links::default();
+        let kept = Kept::open(&settings, signals, &links)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
             .map_err(system("write the lock file"))?;
         if settings.demo {
+            // The demo's own repository, and no other, whoever submits it.
+            settings
+                .allow_paths
+                .push(settings.data_dir.join("examples"));
             demo::prepare(&settings.data_dir, &settings.pipelines_dir)
                 .map_err(|error| StartError::Demo(error.to_string()))?;
         }
-        let links = Links::default();
+        let health = Arc::new(Health::new(signals.clone()));
         let worker = worker(&settings, &kept, &links, signals)?;
-        let scheduler = scheduler(&settings, &kept, &links, &worker, signals);
+        let scheduler = scheduler(&settings, &kept, &links, &worker, &health);
         let looked = Arc::new(Looked {
             store: kept.store.clone(),
             logs: kept.logs.clone(),
             data_dir: settings.data_dir.clone(),
             has_worker: settings.jobs_at_once > 0,
+            beat: Arc::clone(&links.beat),
         });
         let is_first_start = kept.is_first_start;
         let app = Arc::new(App {
@@ -87,12 +98,13 @@ impl Parts {
             sessions: Sessions::default(),
             logs: kept.logs,
             worker,
-            bell: links.bell,
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
-            health: Arc::new(Health::new(signals.clone())),
+            health,
             phases: links.phases,
+            checks: Semaphore::new(CHECKS_MAX),
             followers: 0.into(),
+            followers_max: followers_max(getrlimit(Resource::Nofile).current),
             settings,
         });
         // The first probe must find results.
@@ -100,6 +112,7 @@ impl Parts {
         Ok(Self {
             app,
             scheduler,
+            bell: links.bell,
             listener,
             looked,
             is_first_start,
@@ -108,10 +121,13 @@ impl Parts {
 }
 
 impl Kept {
-    fn open(settings: &Settings, signals: &Signals) -> Result<Self, StartError> {
+    fn open(settings: &Settings, signals: &Signals, links: &Links) -> Result<Self, StartError> {
         let dir = &settings.data_dir;
         let options = Options {
-            meter: Arc::new(StoreMeter(signals.clone())),
+            meter: Arc::new(StoreMeter {
+                signals: signals.clone(),
+                bell: Arc::clone(&links.bell),
+            }),
             ..Options::default()
         };
         let store = Store::open(dir, options)?;
@@ -184,6 +200,7 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
         )),
         place: Where::Below(dir.join("work")),
         hide: vec![dir],
+        hide_from_steps: own_home(),
         limits: Limits {
             memory_bytes: steps.memory_bytes,
             processes: steps.processes,
@@ -208,19 +225,28 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
     })
 }
 
+/// The home of the user that the steps run as, too, when the master isn't root:
+/// its ssh keys, tokens and start-up files are nothing for a job.
+fn own_home() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    home.filter(|it| !is_root() && it.is_absolute() && it.parent().is_some())
+        .into_iter()
+        .collect()
+}
+
 fn scheduler(
     settings: &Settings,
     kept: &Kept,
     links: &Links,
     worker: &Worker,
-    signals: &Signals,
+    health: &Arc<Health>,
 ) -> Scheduler {
     let rescue = Rescue {
         store: kept.store.clone(),
         worker: worker.clone(),
         leases: Arc::clone(&links.leases),
         phases: Arc::clone(&links.phases),
-        signals: signals.clone(),
+        signals: health.signals().clone(),
     };
     Scheduler {
         store: kept.store.clone(),
@@ -228,7 +254,10 @@ fn scheduler(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         rescue,
-        signals: signals.clone(),
+        signals: health.signals().clone(),
+        health: Arc::clone(health),
+        beat: Arc::clone(&links.beat),
         lease: settings.lease,
+        is_in_doubt: true.into(),
     }
 }

@@ -108,7 +108,10 @@ fn files(dir: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
         if !matches!(extension, Some("yaml" | "yml" | "json")) {
             continue;
         }
-        let about = fs::metadata(&path)?;
+        // A link that leads nowhere, or a file that has just gone.
+        let Ok(about) = fs::metadata(&path) else {
+            continue;
+        };
         if about.is_file() {
             files.push((path, (about.modified()?, about.len())));
         }

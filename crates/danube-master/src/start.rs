@@ -8,11 +8,13 @@ use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use danube_model::Trigger;
-use danube_signals::{MasterReady, MasterStopping, Signals};
+use danube_executor::Workspace;
+use danube_model::{JobId, Trigger};
+use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
 use danube_store::{OpenError, Role, StoreError};
 use danube_telemetry::TraceContext;
 use danube_worker::NoIsolation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::app::{App, Shared};
 use crate::auth::{AdminKeyError, Caller};
@@ -93,6 +95,8 @@ impl From<AdminKeyError> for StartError {
 pub fn run(settings: Settings, signals: &Signals) -> Result<(), StartError> {
     prepare_directory(&settings.data_dir)?;
     let lock = DirectoryLock::take(&settings.data_dir)?;
+    raise_open_files();
+    clear_workspaces(&settings.data_dir, signals)?;
     let parts = Parts::open(settings, signals, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -111,6 +115,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let Parts {
         app,
         scheduler,
+        bell,
         listener,
         looked,
         is_first_start,
@@ -146,34 +151,68 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     .await;
     drop(closed);
     let _ = server.await;
-    app.bell.close();
+    bell.close();
     let _ = tokio::task::spawn_blocking(move || scheduler.join()).await;
     let _ = fs::remove_file(app.settings.data_dir.join("master.addr"));
     app.store.close(STORE_CLOSE_DEADLINE);
     Ok(())
 }
 
-/// Makes the directory so that only its owner reads it. As root, jobs run under
-/// other users and must be able to walk through it to their workspace.
+/// Makes the directory, if need be, so that only its owner reads it. As root,
+/// jobs run under other users and must be able to walk through it to their
+/// workspace. A directory that was there keeps its mode.
 fn prepare_directory(dir: &Path) -> Result<(), StartError> {
     let mode = if is_root() { 0o711 } else { 0o700 };
-    let mut builder = fs::DirBuilder::new();
-    builder
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(dir)
         .map_err(directory(dir))?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(mode)).map_err(directory(dir))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode)).map_err(directory(dir))
+}
+
+/// Makes the directory of the workspaces and removes those of jobs that died
+/// with the master before. Only once the directory is ours.
+fn clear_workspaces(dir: &Path, signals: &Signals) -> Result<(), StartError> {
     let work = dir.join("work");
-    // Workspaces of jobs that died with the master before.
-    match fs::remove_dir_all(&work) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(directory(&work)(error));
+    let mode = if is_root() { 0o711 } else { 0o700 };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(&work)
+        .map_err(directory(&work))?;
+    fs::set_permissions(&work, fs::Permissions::from_mode(mode)).map_err(directory(&work))?;
+    for entry in fs::read_dir(&work).map_err(directory(&work))? {
+        let name = entry.map_err(directory(&work))?.file_name();
+        let Some(job) = name.to_str().filter(|it| it.parse::<JobId>().is_ok()) else {
+            continue;
+        };
+        let removed = Workspace::adopt(&work, job).and_then(Workspace::remove);
+        if let Err(error) = removed {
+            signals.emit(WorkspaceLeft {
+                job_id: job,
+                error: &error.to_string(),
+            });
         }
-        _ => {}
     }
-    builder.create(&work).map_err(directory(&work))?;
-    fs::set_permissions(&work, fs::Permissions::from_mode(mode)).map_err(directory(&work))
+    Ok(())
+}
+
+/// Raises the limit of open files to what the system allows: each follower
+/// holds a connection and two files.
+fn raise_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    // Refused, the limit stays what it was.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limits.maximum,
+            maximum: limits.maximum,
+        },
+    );
 }
 
 pub(crate) fn is_root() -> bool {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use danube_model::limits::{MASKS_MAX, NAME_BYTES_MAX};
+use danube_model::limits::{MASK_BYTES_MAX, MASKS_BYTES_MAX, MASKS_MAX, NAME_BYTES_MAX};
 use danube_model::spec::{Fields, Node, Pipeline, Repository, Value, is_name, read_request};
 use danube_model::{Mistake, Order};
 use danube_redact::{Rules, Secrets};
@@ -50,7 +50,10 @@ fn read(
     world: &dyn World,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Checked> {
-    let mut fields = Fields::open(Node::from_json(body), "", mistakes)?;
+    let node = Node::from_json(body)
+        .map_err(|mistake| mistakes.push(mistake))
+        .ok()?;
+    let mut fields = Fields::open(node, "", mistakes)?;
     let name = fields.take("pipeline");
     let spec = fields.take("spec");
     let source_type = if spec.is_some() { "spec" } else { "pipeline" };
@@ -214,6 +217,17 @@ fn read_masks(fields: &mut Fields<'_>) -> Vec<String> {
     let list = fields.take_list("mask").unwrap_or_default();
     if list.len() > MASKS_MAX {
         fields.refuse("mask", None, &format!("has more than {MASKS_MAX} values"));
+        return Vec::new();
+    }
+    let texts = list.iter().map(|it| match &it.value {
+        Value::Text(text) => text.len(),
+        _ => 0,
+    });
+    if texts.clone().any(|it| it > MASK_BYTES_MAX) || texts.sum::<usize>() > MASKS_BYTES_MAX {
+        let why = format!(
+            "has a value above {MASK_BYTES_MAX} bytes, or more than {MASKS_BYTES_MAX} bytes in all"
+        );
+        fields.refuse("mask", None, &why);
         return Vec::new();
     }
     let trial = Secrets::new(Rules::none());

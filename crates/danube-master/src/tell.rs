@@ -6,7 +6,15 @@ use std::time::Duration;
 use danube_model::{FailReason, Job, State, Timestamp};
 use danube_signals::{
     JobCancelled, JobCompleted, JobFailed, JobResult, JobRetried, JobStarted, JobTimedOut, Signals,
+    job_span,
 };
+use danube_telemetry::TraceContext;
+
+/// The span of work for a job, under the context that is stored with it.
+pub(crate) fn span(job: &Job, traceparent: &str) -> tracing::Span {
+    let context = TraceContext::parse(traceparent).unwrap_or_else(TraceContext::random);
+    job_span(&job.id.to_string(), &context)
+}
 
 /// A worker has the job.
 pub(crate) fn started(signals: &Signals, job: &Job, worker: &str) {

@@ -17,6 +17,16 @@ pub const VARIABLES_MAX: usize = 500;
 /// Bytes of one variable's value; Linux refuses 128 KiB and more.
 pub const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 
+/// Fields of one map, variables included: twice what is allowed of those, so
+/// that too many of them get their own message.
+pub const FIELDS_MAX: usize = 2 * VARIABLES_MAX;
+
+/// Bytes of one value to keep out of the log: a certificate chain with its key.
+pub const MASK_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of all values of one submit: each is looked for in some sixteen forms.
+pub const MASKS_BYTES_MAX: usize = 256 * 1024;
+
 /// Values that one submit may ask to keep out of the log.
 pub const MASKS_MAX: usize = 1_000;
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use danube_model::{Cause, Job, JobId, Kind, Order, Timestamp, Trigger};
-use rusqlite::{ErrorCode, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
+use crate::open::Shared;
+use crate::readers::Readers;
 use crate::rows::{self, Record};
 use crate::seal::Sealer;
 use crate::writer::Tx;
@@ -58,10 +60,10 @@ impl Entry {
 
 pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submitted, StoreError> {
     if let Some(entry) = &sealed.idempotency
-        && let Some(job) = replay(tx, entry)?
+        && let Some(record) = replay(tx.connection, entry, expired_before(tx.shared, tx.now))?
     {
         return Ok(Submitted {
-            job,
+            job: full(tx, record)?,
             replayed: true,
         });
     }
@@ -235,28 +237,47 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
     Ok(())
 }
 
+/// The same question without a submit behind it.
+pub(crate) fn replayed(
+    shared: &Shared,
+    readers: &Readers,
+    (owner, given): (&str, &Idempotency),
+) -> Result<Option<Job>, StoreError> {
+    let entry = Entry::new(&shared.sealer, owner, given);
+    let since = expired_before(shared, Timestamp::now());
+    readers.read(|connection| {
+        let Some(mut record) = replay(connection, &entry, since)? else {
+            return Ok(None);
+        };
+        record.job.steps = rows::steps(connection, &record)?;
+        Ok(Some(record.job))
+    })
+}
+
 /// The job of an earlier submit with the same key, if that is still kept.
-fn replay(tx: &Tx<'_>, entry: &Entry) -> Result<Option<Job>, StoreError> {
-    let known = tx
-        .connection
+fn replay(
+    connection: &Connection,
+    entry: &Entry,
+    since: Timestamp,
+) -> Result<Option<Record>, StoreError> {
+    let known = connection
         .prepare_cached(
             "SELECT body, job FROM idempotency WHERE fingerprint = ?1 AND created_at > ?2",
         )?
-        .query_row(
-            (&entry.fingerprint, expired_before(tx).as_millis()),
-            |row| Ok((row.get::<_, [u8; 32]>(0)?, rows::id(row, 1)?)),
-        )
+        .query_row((&entry.fingerprint, since.as_millis()), |row| {
+            Ok((row.get::<_, [u8; 32]>(0)?, rows::id(row, 1)?))
+        })
         .optional()?;
     let Some((body, id)) = known else {
         return Ok(None);
     };
-    let Some(record) = rows::find(tx.connection, id)? else {
+    let Some(record) = rows::find(connection, id)? else {
         return Ok(None);
     };
     if body != entry.body {
         return Err(StoreError::IdempotencyConflict { job: id });
     }
-    full(tx, record).map(Some)
+    Ok(Some(record))
 }
 
 fn remember(tx: &Tx<'_>, entry: &Entry, id: JobId) -> Result<(), StoreError> {
@@ -277,13 +298,16 @@ fn remember(tx: &Tx<'_>, entry: &Entry, id: JobId) -> Result<(), StoreError> {
             "DELETE FROM idempotency WHERE entry IN \
              (SELECT entry FROM idempotency ORDER BY entry LIMIT ?1) AND created_at <= ?2",
         )?
-        .execute((PURGED_AT_ONCE, expired_before(tx).as_millis()))?;
+        .execute((
+            PURGED_AT_ONCE,
+            expired_before(tx.shared, tx.now).as_millis(),
+        ))?;
     Ok(())
 }
 
 /// Keys made at this moment or before count no more.
-fn expired_before(tx: &Tx<'_>) -> Timestamp {
-    let kept: Duration = tx.shared.options.idempotency_kept;
+fn expired_before(shared: &Shared, now: Timestamp) -> Timestamp {
+    let kept: Duration = shared.options.idempotency_kept;
     let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(tx.now.as_millis().saturating_sub(kept))
+    Timestamp::from_millis(now.as_millis().saturating_sub(kept))
 }

@@ -115,9 +115,15 @@ pub(crate) fn finish(tx: &Tx<'_>, attempt: Attempt, ended: &Ended) -> Result<Job
     Ok(record.job)
 }
 
-pub(crate) fn hand_back(tx: &Tx<'_>, attempt: Attempt, reason: &str) -> Result<Job, StoreError> {
+pub(crate) fn hand_back(
+    tx: &Tx<'_>,
+    attempt: Attempt,
+    reason: &str,
+    may_have_run: bool,
+) -> Result<Job, StoreError> {
     let mut record = held(tx, attempt)?;
-    let may_have_run = record.job.state == State::Running;
+    // `started` isn't urgent and may have been refused: the worker knows better.
+    let may_have_run = may_have_run || record.job.state == State::Running;
     let cause = if record.cancel_by.is_some() {
         record.job.reason = record.cancel_by.as_deref().map(jobs::cancelled_by);
         Cause::Stopped

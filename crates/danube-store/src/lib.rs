@@ -91,6 +91,18 @@ impl Store {
     }
 }
 
+/// Reads that belong to writes.
+impl Store {
+    /// The job that an earlier submit with this idempotency key made, if there
+    /// was one.
+    ///
+    /// # Errors
+    /// [`StoreError::IdempotencyConflict`] when that one had another body.
+    pub fn replayed(&self, owner: &str, given: &Idempotency) -> Result<Option<Job>, StoreError> {
+        jobs::replayed(&self.inner.shared, &self.inner.readers, (owner, given))
+    }
+}
+
 /// Writes about jobs. Each answers after the commit is durable.
 impl Store {
     /// Accepts a job.
@@ -139,13 +151,13 @@ impl Store {
     }
 
     /// A worker that drains returns the job unfinished. This costs no attempt;
-    /// but a job that runs at most once and had begun to run ends as a failure,
+    /// but a job that runs at most once and `may_have_run` ends as a failure,
     /// and one that was to be cancelled is cancelled.
     ///
     /// Errors: [`StoreError::Fenced`].
-    pub fn hand_back(&self, attempt: Attempt, reason: &str) -> Pending<Job> {
+    pub fn hand_back(&self, attempt: Attempt, reason: &str, may_have_run: bool) -> Pending<Job> {
         let reason = reason.to_owned();
-        self.urgent(move |tx| leases::hand_back(tx, attempt, &reason))
+        self.urgent(move |tx| leases::hand_back(tx, attempt, &reason, may_have_run))
     }
 
     /// The worker fell silent past its lease: the job goes back to the queue,

@@ -9,7 +9,8 @@ use danube_executor::{
 use danube_joblog::{LogError, Mark, Summary};
 use danube_model::{Attempt, Ended, FailReason, Step, StepStatus, Timestamp, spec};
 use danube_redact::{Rules, Secrets};
-use danube_signals::{StepCompleted, StepStarted};
+use danube_signals::{StepCompleted, StepStarted, job_span};
+use danube_telemetry::TraceContext;
 
 use crate::dispatch::{Dispatch, ReportError, Work};
 use crate::environment::{Surroundings, environment};
@@ -19,8 +20,13 @@ use crate::source;
 use crate::verdict::{Clock, Verdict, after_step, broke, step_status, stopped, succeeded};
 use crate::worker::{Inner, REPORT_RETRY_EVERY};
 
+/// Reports that a broken store is sent before the lease is left to lapse.
+const BROKEN_REPORTS_MAX: u32 = 3;
+
 /// Runs the job and reports how it ended. Never panics on what a job does.
 pub(crate) fn run(inner: &Inner, work: &Work, control: &Control) {
+    let context = TraceContext::parse(&work.traceparent).unwrap_or_else(TraceContext::random);
+    let _in_job = job_span(&work.attempt.job.to_string(), &context).entered();
     let secrets = Secrets::new(if inner.settings.redact_email {
         Rules::builtin().with_email()
     } else {
@@ -138,16 +144,13 @@ impl<'a> Running<'a> {
     }
 
     fn clone_source(&mut self, place: &Place) -> Option<Verdict> {
-        let mut plan = StepPlan::new(
-            source::command(),
-            place.source(),
-            place.source_sandbox(&self.inner.walls),
-        );
+        let order = &self.work.order;
+        let repository = order.pipeline.repository.as_deref().unwrap_or_default();
+        let sandbox = place.source_sandbox(&self.inner.walls, repository);
+        let mut plan = StepPlan::new(source::command(), place.source(), sandbox);
         plan.env = self.environment(place, None);
         // The worker's own home, not the job's: ssh keys and git settings.
         let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
-        let order = &self.work.order;
-        let repository = order.pipeline.repository.as_deref().unwrap_or_default();
         match source::variables(
             repository,
             order.git_ref.as_deref(),
@@ -301,17 +304,37 @@ impl<'a> Running<'a> {
                 _ => {}
             }
         }
-        let lost = self.output.lost_bytes;
-        let summary = self.output.close().ok().map(|it| Summary {
-            complete: it.complete && lost == 0,
-            ..it
+        let job = self.work.attempt.job.to_string();
+        let summary = self.output.close().or_else(|lost_bytes| {
+            // It couldn't be closed: what is in it can be read all the same.
+            let reader = self.inner.logs.reader(&job).map_err(drop)?;
+            let summary = reader.summary();
+            Ok::<Summary, ()>(Summary {
+                complete: false,
+                missing_bytes: summary.missing_bytes + lost_bytes,
+                ..summary
+            })
         });
+        let summary = summary.ok();
         Outcome {
             verdict,
             steps: self.steps,
             summary,
         }
     }
+}
+
+/// Ends the job of a thread that broke.
+pub(crate) fn report_panic(dispatch: &dyn Dispatch, attempt: Attempt) {
+    let outcome = Outcome {
+        verdict: broke(
+            FailReason::SetupFailed,
+            "the worker failed; its log says how".to_owned(),
+        ),
+        steps: Vec::new(),
+        summary: None,
+    };
+    report(dispatch, attempt, outcome, &Secrets::new(Rules::none()));
 }
 
 /// Reports until it is heard: a store that is away comes back, or the process
@@ -323,13 +346,23 @@ fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: 
         summary,
     } = outcome;
     let told = |send: &dyn Fn() -> Result<(), ReportError>| {
-        while let Err(ReportError::Unavailable(_)) = send() {
+        let mut broken = 0;
+        loop {
+            match send() {
+                Err(ReportError::Unavailable(_)) => {}
+                // The lease lapses then, and the job is rescued.
+                Err(ReportError::Broken(_)) if broken < BROKEN_REPORTS_MAX => broken += 1,
+                Ok(()) | Err(ReportError::Broken(_) | ReportError::Fenced) => return,
+            }
             thread::sleep(REPORT_RETRY_EVERY);
         }
     };
     match verdict {
         Verdict::Lost => {}
-        Verdict::HandBack => told(&|| dispatch.hand_back(attempt, "the worker was stopped")),
+        Verdict::HandBack => {
+            let may_have_run = steps.iter().any(|it| it.started_at.is_some());
+            told(&|| dispatch.hand_back(attempt, "the worker was stopped", may_have_run));
+        }
         Verdict::Ended {
             cause,
             exit_code,

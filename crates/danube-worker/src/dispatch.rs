@@ -33,13 +33,20 @@ pub trait Dispatch: Send + Sync + 'static {
     /// # Errors
     /// [`ReportError::Fenced`]: somebody else has the job now; nothing changed.
     /// [`ReportError::Unavailable`]: try again later.
+    /// [`ReportError::Broken`]: trying again can't help.
     fn finish(&self, attempt: Attempt, ended: &Ended) -> Result<(), ReportError>;
 
-    /// The worker leaves and couldn't finish.
+    /// The worker leaves and couldn't finish. `may_have_run`: a step has begun,
+    /// so that a job that runs at most once must not run again.
     ///
     /// # Errors
     /// As for [`Dispatch::finish`].
-    fn hand_back(&self, attempt: Attempt, reason: &str) -> Result<(), ReportError>;
+    fn hand_back(
+        &self,
+        attempt: Attempt,
+        reason: &str,
+        may_have_run: bool,
+    ) -> Result<(), ReportError>;
 
     /// The worker has room for one job more.
     fn freed(&self);
@@ -54,4 +61,7 @@ pub enum ReportError {
     /// The store can't take it now.
     #[error("report: {0}")]
     Unavailable(String),
+    /// The store can't take it at all; the lease will lapse.
+    #[error("report: {0}")]
+    Broken(String),
 }

@@ -22,8 +22,12 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) commit: Option<&'a str>,
 }
 
-/// Variables that belong to Danube; a step's own `env` may still replace them,
-/// as it may replace any.
+/// The environment of a step. Its own `env` may replace any variable but the
+/// job's id.
+///
+/// Without a step it is that of the clone, which runs as the worker: nothing of
+/// the pipeline's `env` may reach it, or `GIT_CONFIG_…`, `LD_PRELOAD` and their
+/// like would run whatever a submit wants as the worker.
 pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec<(String, String)> {
     let Surroundings {
         work,
@@ -63,16 +67,113 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
     for (name, value) in &parameters {
         all.insert(name, value);
     }
-    for (name, value) in &order.pipeline.env {
-        all.insert(name, value);
-    }
     if let Some(step) = step {
         all.insert("DANUBE_STEP", &step.name);
+        for (name, value) in &order.pipeline.env {
+            all.insert(name, value);
+        }
         for (name, value) in &step.env {
             all.insert(name, value);
         }
     }
+    // By this one the processes of a job are found after a crash.
+    all.insert("DANUBE_JOB_ID", &job);
     all.into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use danube_model::spec::{Limits, Pipeline, Shell};
+    use danube_model::{Attempt, JobId, Order};
+
+    use super::*;
+
+    fn work() -> Work {
+        let variables = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let step = Step {
+            name: "only".to_owned(),
+            run: "true".to_owned(),
+            env: variables(&[("A", "step"), ("DANUBE_JOB_ID", "another")]),
+            shell: None,
+            timeout_seconds: None,
+            continue_on_error: false,
+        };
+        let pipeline = Pipeline {
+            name: "p".to_owned(),
+            repository: None,
+            git_ref: None,
+            max_duration_seconds: 1,
+            parameters: None,
+            env: variables(&[
+                ("A", "pipeline"),
+                ("B", "pipeline"),
+                ("LD_PRELOAD", "evil.so"),
+                ("GIT_CONFIG_COUNT", "1"),
+                ("PATH", "/evil"),
+            ]),
+            shell: Shell::Sh,
+            retry_on_lost: true,
+            limits: Limits::default(),
+            steps: vec![step],
+        };
+        Work {
+            attempt: Attempt {
+                job: JobId::new(),
+                fence: 1,
+                number: 1,
+            },
+            order: Order {
+                pipeline,
+                git_ref: None,
+                parameters: variables(&[("LEVEL", "2")]),
+                masks: Vec::new(),
+            },
+            traceparent: String::new(),
+        }
+    }
+
+    fn made(work: &Work, step: Option<&Step>) -> BTreeMap<String, String> {
+        let around = Surroundings {
+            work,
+            path: "/bin",
+            home: "/h",
+            workspace: "/w",
+            server: "",
+            commit: None,
+        };
+        environment(&around, step).into_iter().collect()
+    }
+
+    #[test]
+    fn a_clone_gets_nothing_from_the_pipeline_but_parameters() {
+        let work = work();
+        let made = made(&work, None);
+        for name in ["A", "B", "LD_PRELOAD", "GIT_CONFIG_COUNT"] {
+            assert_eq!(made.get(name), None, "{name}");
+        }
+        assert_eq!(made["PATH"], "/bin");
+        assert_eq!(made["DANUBE_PARAM_LEVEL"], "2");
+    }
+
+    #[test]
+    fn a_step_wins_over_its_pipeline_but_keeps_the_id_of_its_job() {
+        let work = work();
+        let made = made(&work, Some(&work.order.pipeline.steps[0]));
+        assert_eq!(
+            (
+                made["A"].as_str(),
+                made["B"].as_str(),
+                made["PATH"].as_str()
+            ),
+            ("step", "pipeline", "/evil")
+        );
+        assert_eq!(made["DANUBE_JOB_ID"], work.attempt.job.to_string());
+    }
 }

@@ -26,8 +26,8 @@ pub(crate) struct LogOutput {
     written: ExpiringHandle<Counter>,
     told: LogCounts,
     job: String,
-    /// Bytes given up because the disk took none.
-    pub(crate) lost_bytes: u64,
+    /// The disk was full for longer than a job waits.
+    gave_up: bool,
 }
 
 impl LogOutput {
@@ -41,49 +41,77 @@ impl LogOutput {
             written,
             told,
             job,
-            lost_bytes: 0,
+            gave_up: false,
         }
     }
 
     /// Notes a point in the log; what came before is on its way to the disk.
+    /// When the disk takes nothing, the point is where the log ends now.
     pub(crate) fn mark(&mut self, mark: Mark) -> u64 {
         let offset = loop {
             match self.writer.mark(mark) {
                 Ok(offset) => break offset,
-                Err(error) => self.wait_for_disk(&error),
+                Err(error) if self.disk_is_well_again(&error) => {}
+                Err(_) => break self.writer.end(),
             }
         };
         self.tell();
         offset
     }
 
-    /// Ends the log. What can't be written any more is counted as missing.
-    pub(crate) fn close(mut self) -> Result<Summary, LogError> {
-        while let Err(error) = self.writer.tick() {
-            self.wait_for_disk(&error);
+    /// Ends the log.
+    ///
+    /// # Errors
+    /// The bytes that are lost beside those that the log knows of, when it
+    /// couldn't be closed.
+    pub(crate) fn close(mut self) -> Result<Summary, u64> {
+        if let Err(error) = self.writer.tick() {
+            self.disk_is_well_again(&error);
         }
         self.tell();
-        self.writer.close()
+        let unsaid = self.writer.counts().missing_bytes;
+        self.writer.close().map_err(|_| unsaid)
     }
 
-    /// Tries until the disk takes what waits, or gives it up. The job is held
-    /// back meanwhile: its pipe fills.
-    fn wait_for_disk(&mut self, first: &LogError) {
+    /// Waits until the disk takes what waits; `false` when it was given up. The
+    /// job is held back meanwhile: its pipe fills.
+    fn disk_is_well_again(&mut self, first: &LogError) -> bool {
+        if self.gave_up {
+            // It has waited long enough before; its log has one gap more.
+            self.writer.skip_pending();
+            return false;
+        }
         let since = Instant::now();
         let mut error = first.to_string();
+        self.tell_failure(&error);
         while since.elapsed() < DISK_WAIT_MAX && self.control.stopped().is_none() {
             thread::sleep(DISK_RETRY_EVERY);
             match self.writer.tick() {
-                Ok(()) => return,
+                Ok(()) => {
+                    self.blocked(since.elapsed());
+                    return true;
+                }
                 Err(again) => error = again.to_string(),
             }
         }
-        let lost = self.writer.skip_pending();
-        self.lost_bytes += lost;
+        self.blocked(since.elapsed());
+        self.gave_up = true;
+        self.writer.skip_pending();
+        self.tell_failure(&format!("gave up its bytes: {error}"));
+        false
+    }
+
+    fn tell_failure(&self, error: &str) {
         self.signals.emit(LogWriteFailed {
             job_id: &self.job,
-            error: &error,
+            error,
         });
+    }
+
+    fn blocked(&self, time: Duration) {
+        self.signals
+            .log_ingest_blocked_seconds_total
+            .add_duration(time);
     }
 
     /// Turns the writer's totals into metrics.
@@ -117,7 +145,7 @@ impl Output for LogOutput {
             Stream::Stderr => danube_joblog::Stream::Stderr,
         };
         if let Err(error) = self.writer.write(stream, bytes) {
-            self.wait_for_disk(&error);
+            self.disk_is_well_again(&error);
         }
         Ok(())
     }
@@ -127,8 +155,11 @@ impl Output for LogOutput {
     }
 
     fn tick(&mut self) -> io::Result<()> {
-        if let Err(error) = self.writer.tick() {
-            self.wait_for_disk(&error);
+        match self.writer.tick() {
+            Ok(()) => self.gave_up = false,
+            Err(error) => {
+                self.disk_is_well_again(&error);
+            }
         }
         self.tell();
         Ok(())

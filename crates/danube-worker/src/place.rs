@@ -10,13 +10,18 @@ use danube_executor::{
 };
 use danube_model::spec;
 
+use crate::source;
+
 /// The operator's decisions about the walls.
 #[derive(Debug, Clone)]
 pub struct PlaceSettings {
     /// Where the jobs run.
     pub place: Where,
-    /// What no step may see: the data directory, keys, configuration.
+    /// What neither steps nor clones may see: the data directory.
     pub hide: Vec<PathBuf>,
+    /// What only steps may not see: the home of the worker's user, when the
+    /// steps run as the same user. Clones need its ssh keys and git settings.
+    pub hide_from_steps: Vec<PathBuf>,
     /// Limits of a step when its pipeline sets none; a pipeline may only lower them.
     pub limits: Limits,
     /// Whether steps reach the network.
@@ -57,14 +62,16 @@ impl Walls {
         }
     }
 
-    /// Whether nothing of a job outlives the worker by the kernel's own word.
-    pub(crate) fn dies_with_worker(&self) -> bool {
-        matches!(self.capabilities.isolation, Isolation::Namespaces { .. })
-    }
-
-    /// What is missing, for people.
-    pub(crate) fn describe(&self) -> String {
-        self.capabilities.why_not.join("; ")
+    /// What is missing for jobs that must not trust each other, for people.
+    pub(crate) fn missing(&self) -> Option<String> {
+        if self.capabilities.isolation == Isolation::ProcessGroup {
+            return Some(format!(
+                "no namespaces ({})",
+                self.capabilities.why_not.join("; ")
+            ));
+        }
+        let no_uids = self.settings.uids.is_some() && !self.capabilities.other_users;
+        no_uids.then(|| "jobs can't run under users of their own, and would run as root".to_owned())
     }
 
     fn isolation(&self) -> Isolation {
@@ -148,7 +155,8 @@ impl Place {
         &self.home
     }
 
-    /// A path for a file of the worker's own, beside what the job sees.
+    /// A path for a file of the worker's own, beside the source. It is the job's
+    /// too, once the place is given to it.
     pub(crate) fn private_file(&self, name: &str) -> PathBuf {
         self.workspace
             .as_ref()
@@ -177,7 +185,8 @@ impl Place {
         };
         if let Some(workspace) = &self.workspace {
             sandbox.uid_gid = self.uid.as_ref().map(UidLease::uid_gid);
-            sandbox.hide.clone_from(&walls.settings.hide);
+            let settings = &walls.settings;
+            sandbox.hide = [&settings.hide[..], &settings.hide_from_steps[..]].concat();
             sandbox.expose = vec![workspace.path().to_owned()];
             sandbox.private_tmp = Some(workspace.tmp().to_owned());
         }
@@ -185,15 +194,20 @@ impl Place {
     }
 
     /// The walls around the clone, which runs as the worker itself: it needs the
-    /// worker's ssh keys and reads what the submit was allowed to name.
-    pub(crate) fn source_sandbox(&self, walls: &Walls) -> Sandbox {
-        let isolation = walls.capabilities.isolation(false);
-        Sandbox {
-            isolation,
+    /// worker's ssh keys and reads what the submit was allowed to name. The data
+    /// directory is as hidden from it as from a step, but for that repository.
+    pub(crate) fn source_sandbox(&self, walls: &Walls, repository: &str) -> Sandbox {
+        let mut sandbox = Sandbox {
+            isolation: walls.capabilities.isolation(false),
             limits: walls.settings.limits,
             cgroup: walls.cgroup.clone(),
+            hide: walls.settings.hide.clone(),
             ..Sandbox::default()
-        }
+        };
+        let workspace = self.workspace.as_ref().map(|it| it.path().to_owned());
+        let repository = source::local(repository).filter(|it| it.is_dir());
+        sandbox.expose = workspace.into_iter().chain(repository).collect();
+        sandbox
     }
 
     /// Removes everything that the job left.
@@ -201,7 +215,10 @@ impl Place {
         // The uid is given back only once nothing of it is left on disk.
         let Self { workspace, uid, .. } = self;
         let removed = workspace.map_or(Ok(()), Workspace::remove);
-        drop(uid);
+        if removed.is_err() {
+            // Another job under this uid would own what is left.
+            std::mem::forget(uid);
+        }
         removed
     }
 }

@@ -2,9 +2,10 @@
 //! credential helpers and proxies just work.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use danube_executor::{Command, Shell};
+use danube_model::spec::Repository;
 
 /// Fixed text: repository and ref reach it as variables only, so nothing that
 /// a person typed is ever read as script or as an option.
@@ -16,6 +17,10 @@ git log -1 --format='cloned %H%n%s'
 
 /// The transports that may be used. `ext::` and friends run commands.
 const PROTOCOLS: &str = "file:git:http:https:ssh";
+
+/// Settings that win over the worker's own, because a repository is somebody
+/// else's: nothing in it may name a program that git runs.
+const SETTINGS: &str = "[core]\n\tfsmonitor = false\n\thooksPath = /dev/null\n\tsymlinks = true\n[submodule]\n\trecurse = false\n[protocol \"ext\"]\n\tallow = never\n";
 
 /// Names that the step may have; the first that no other step has.
 const NAMES: [&str; 3] = ["clone", "clone source", "clone repository"];
@@ -44,13 +49,28 @@ pub(crate) fn variables(
     home: &str,
     config: &Path,
 ) -> std::io::Result<Vec<(String, String)>> {
-    // The worker reads repositories that belong to others; which ones it may
-    // was decided when the job was submitted.
-    let own = format!("{home}/.gitconfig").replace(['\\', '"', '\n'], "");
-    fs::write(
-        config,
-        format!("[include]\n\tpath = \"{own}\"\n[safe]\n\tdirectory = *\n"),
-    )?;
+    let value = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut text = format!(
+        "[include]\n\tpath = {}\n{SETTINGS}",
+        value(&format!("{home}/.gitconfig"))
+    );
+    // The worker may read this repository although it belongs to another user:
+    // that was decided when the job was submitted. The workspace is the job's.
+    for directory in [
+        local(repository),
+        config.parent().map(|it| it.join("source")),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        for directory in [directory.join(".git"), directory] {
+            text.push_str(&format!(
+                "[safe]\n\tdirectory = {}\n",
+                value(&directory.to_string_lossy())
+            ));
+        }
+    }
+    fs::write(config, text)?;
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Ok(vec![
         pair("HOME", home),
@@ -61,7 +81,17 @@ pub(crate) fn variables(
         pair("GIT_TERMINAL_PROMPT", "0"),
         pair("GIT_ASKPASS", "true"),
         pair("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
+        pair("GIT_LFS_SKIP_SMUDGE", "1"),
+        pair("GIT_NO_LAZY_FETCH", "1"),
     ])
+}
+
+/// The directory of a repository on this machine.
+pub(crate) fn local(repository: &str) -> Option<PathBuf> {
+    match Repository::parse(repository) {
+        Ok(Repository::Local(path)) => Some(path.canonicalize().unwrap_or(path)),
+        _ => None,
+    }
 }
 
 /// The commit that the clone checked out. Read before any step of the job ran,

@@ -1,11 +1,12 @@
 //! Several jobs at once, each on a thread of its own.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use danube_executor::{CgroupParent, Control, Stop};
+use danube_executor::{CgroupParent, Control, Stop, UidPool};
 use danube_joblog::JobLogs;
 use danube_model::{Attempt, JobId};
 use danube_signals::Signals;
@@ -58,7 +59,7 @@ pub(crate) struct Inner {
 #[derive(Default)]
 struct Running {
     jobs: HashMap<JobId, (Attempt, Control)>,
-    /// Set once by `drain`: nothing new is taken.
+    /// Set once by `close`: nothing new is taken.
     draining: bool,
 }
 
@@ -89,10 +90,11 @@ impl Worker {
         // kernel knows by process.
         let cgroup = settings.place.cgroup.as_deref();
         let cgroup = cgroup.and_then(|name| CgroupParent::open(name).ok().flatten());
-        let capabilities = danube_executor::probe();
+        let uid = settings.place.uids.as_ref().map(UidPool::base);
+        let capabilities = danube_executor::probe(uid);
         let walls = Walls::new(settings.place.clone(), capabilities, cgroup);
-        if !walls.dies_with_worker() && !settings.allow_unisolated {
-            return Err(NoIsolation(walls.describe()));
+        if let Some(missing) = walls.missing().filter(|_| !settings.allow_unisolated) {
+            return Err(NoIsolation(missing));
         }
         let inner = Inner {
             settings,
@@ -165,7 +167,12 @@ impl Worker {
                 inner: &inner,
                 job: attempt.job,
             };
-            attempt::run(&inner, &work, &control);
+            let job = work.attempt;
+            let run = AssertUnwindSafe(|| attempt::run(&inner, &work, &control));
+            if catch_unwind(run).is_err() {
+                // A defect of ours: the job must not stay running for ever.
+                attempt::report_panic(inner.dispatch.as_ref(), job);
+            }
         });
         if spawned.is_err() {
             self.inner.leave(attempt.job);

@@ -178,6 +178,7 @@ fn settings(home: &Home, order: &Order) -> Result<Settings, Failure> {
         place: PlaceSettings {
             place,
             hide: Vec::new(),
+            hide_from_steps: Vec::new(),
             limits: Limits::default(),
             network: true,
             uids: None,
@@ -428,7 +429,7 @@ impl Dispatch for Desk {
         Ok(())
     }
 
-    fn hand_back(&self, _: Attempt, _: &str) -> Result<(), ReportError> {
+    fn hand_back(&self, _: Attempt, _: &str, _: bool) -> Result<(), ReportError> {
         Ok(())
     }
 

@@ -12,14 +12,14 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use danube_executor::{
     Capabilities, Command, Control, ExecutorError, Isolation, Output, Sandbox, Shell, StepOutcome,
-    StepPlan, Stream, UidLease, UidPool, Workspace, probe, run_step,
+    StepPlan, Stream, UID_BASE_DEFAULT, UidLease, UidPool, Workspace, probe, run_step,
 };
 
 /// Longest wait for an event that must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn capabilities() -> &'static Capabilities {
-    static FOUND: LazyLock<Capabilities> = LazyLock::new(probe);
+    static FOUND: LazyLock<Capabilities> = LazyLock::new(|| probe(Some(UID_BASE_DEFAULT)));
     &FOUND
 }
 

@@ -17,6 +17,9 @@ use crate::lock::write_whole;
 /// What every key begins with, so that scanners and people recognise one.
 const PREFIX: &str = "dnb_";
 
+/// Random bytes of a key.
+const KEY_BYTES: usize = 32;
+
 /// Characters of a key that are shown in lists.
 const SHOWN_CHARS: usize = 10;
 
@@ -28,6 +31,9 @@ const ADMIN_NAME: &str = "admin";
 #[derive(Default)]
 pub(crate) struct Keys {
     by_hash: RwLock<HashMap<[u8; 32], Caller>>,
+    /// Held from the look at all keys to the end of a revocation, so that two
+    /// admins can't revoke each other and leave nobody.
+    pub(crate) revoking: tokio::sync::Mutex<()>,
 }
 
 /// A key that nobody has seen yet.
@@ -41,7 +47,7 @@ pub(crate) struct MintedKey {
 impl MintedKey {
     /// A new key with 256 random bits.
     pub(crate) fn new(name: &str, role: Role) -> Self {
-        let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>()));
+        let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<KEY_BYTES>()));
         let prefix = key.chars().take(SHOWN_CHARS).collect();
         let record = NewKey {
             name: name.to_owned(),
@@ -80,7 +86,7 @@ impl Keys {
             Ok(text) if self.caller(text.trim()).is_some() => {
                 return Ok(AdminKey { is_new: false });
             }
-            Ok(text) if store.keys()?.is_empty() => {
+            Ok(text) if is_key(text.trim()) && store.keys()?.is_empty() => {
                 // A start that was killed between the file and the store.
                 let key = text.trim();
                 let prefix = key.chars().take(SHOWN_CHARS).collect();
@@ -93,7 +99,9 @@ impl Keys {
                 self.learn(&store.create_key(record).wait()?);
                 return Ok(AdminKey { is_new: true });
             }
-            Ok(_) => return Ok(AdminKey { is_new: false }),
+            Ok(_) if self.has_admin() => return Ok(AdminKey { is_new: false }),
+            // Not a key, or none that is known: a new one takes its place.
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
@@ -123,7 +131,7 @@ impl Keys {
         }
         let caller = Caller {
             name: record.name.clone(),
-            owner: format!("key-{}", record.id.0),
+            owner: owner(record),
             role: record.role,
             by_session: false,
         };
@@ -145,6 +153,19 @@ pub(crate) enum AdminKeyError {
     /// The store refused.
     #[error("store the admin key: {0}")]
     Store(#[from] StoreError),
+}
+
+/// What the holder of a key is called for as long as the key lives.
+pub(crate) fn owner(record: &KeyRecord) -> String {
+    format!("key-{}", record.id.0)
+}
+
+/// Whether a text has the form of a key of ours.
+fn is_key(text: &str) -> bool {
+    let random = text
+        .strip_prefix(PREFIX)
+        .and_then(|it| URL_SAFE_NO_PAD.decode(it).ok());
+    random.is_some_and(|it| it.len() == KEY_BYTES)
 }
 
 fn hash(key: &str) -> [u8; 32] {

@@ -3,7 +3,7 @@
 mod keys;
 mod sessions;
 
-pub(crate) use keys::{AdminKeyError, Keys, MintedKey};
+pub(crate) use keys::{AdminKeyError, Keys, MintedKey, owner};
 pub(crate) use sessions::{SESSION_COOKIE, Sessions};
 
 use danube_store::Role;

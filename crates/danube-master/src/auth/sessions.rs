@@ -90,6 +90,13 @@ impl Sessions {
         self.lock().sessions.remove(&hash(token));
     }
 
+    /// Ends every session of this owner.
+    pub(crate) fn end_all(&self, owner: &str) {
+        self.lock()
+            .sessions
+            .retain(|_, (caller, _)| caller.owner != owner);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Whole after every line that changes it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::FromRequestParts;
 use axum::http::{HeaderMap, header, request::Parts};
 use danube_api::{Code, Problem};
-use danube_signals::PermissionDenied;
+use danube_signals::{DeniedResource, PermissionDenied};
 
 use super::answer::Refusal;
 use crate::app::{App, Shared};
@@ -51,7 +51,7 @@ impl FromRequestParts<Shared> for Local {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        if is_loopback(app.settings.listen) && came_directly(&parts.headers) {
+        if is_private(app) && came_directly(&parts.headers) {
             return Ok(Self);
         }
         need(parts, app, Need::Read).map(|_| Self)
@@ -77,8 +77,14 @@ fn came_directly(headers: &HeaderMap) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
 }
 
+/// Whether nobody outside this machine is served: it listens on loopback, and
+/// nobody said that a proxy stands in front.
+pub(crate) fn is_private(app: &App) -> bool {
+    is_loopback(app.settings.listen) && app.settings.public_url.is_none()
+}
+
 /// Whether an address is reached from this machine only.
-pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+fn is_loopback(address: SocketAddr) -> bool {
     address.ip().is_loopback()
 }
 
@@ -99,7 +105,7 @@ fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
         user: &caller.name,
         resource: parts.uri.path(),
         action,
-        kind: None,
+        kind: Some(DeniedResource::Pipeline).filter(|_| need != Need::Manage),
     });
     let detail = if caller.by_session {
         "a browser session may only read; use an API key".to_owned()

@@ -11,7 +11,7 @@ use danube_joblog::{Chunk, GapReason, LogError, LogReader, StreamKind};
 use danube_model::{Job, JobId};
 use danube_signals::SseDropReason;
 
-use super::jobs::with_live_log;
+use super::jobs::with_log;
 use crate::app::{PhaseWatch, Shared, blocking};
 
 /// Bytes of one piece: what a follower costs in memory, several times over.
@@ -21,8 +21,9 @@ const PIECE_BYTES_MAX: usize = 16 * 1024;
 /// server is still there. Below the minute after which proxies give up.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
-/// Followers at once; each holds a connection and two open files.
-const FOLLOWERS_MAX: usize = 10_000;
+/// How often a job that has just begun is asked for its steps: they are stored
+/// with the next commit, which comes some 50 ms after its start.
+const STEPS_ASKED_EVERY: Duration = Duration::from_millis(50);
 
 /// The next thing a reader of a log hears of.
 #[derive(Debug)]
@@ -46,6 +47,29 @@ pub(crate) enum Piece {
     End { at: u64, job: Box<Job> },
 }
 
+/// What is wanted of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    /// The first logical offset.
+    pub(crate) from: u64,
+    /// Where to stop, when not at the end.
+    pub(crate) until: Option<u64>,
+    /// The step of a job that hasn't ended: the log itself tells where it lies.
+    pub(crate) step: Step,
+}
+
+/// Whose output is wanted.
+#[derive(Debug, Default)]
+pub(crate) enum Step {
+    /// That of all steps.
+    #[default]
+    All,
+    /// That of one whose number isn't known yet, because the job hasn't begun.
+    Named(String),
+    /// That of one.
+    Number(u32),
+}
+
 /// One reader of one log.
 pub(crate) struct Follower {
     app: Shared,
@@ -57,19 +81,14 @@ pub(crate) struct Follower {
     at: u64,
     /// Where to stop, when not at the end.
     until: Option<u64>,
+    step: Step,
     follow: bool,
 }
 
 impl Follower {
-    /// A reader of the job's log from `at`, to `until` or its end. With
-    /// `follow` the end is that of the job.
-    pub(crate) fn new(
-        app: Shared,
-        job: JobId,
-        at: u64,
-        until: Option<u64>,
-        follow: bool,
-    ) -> Result<Self, Problem> {
+    /// A reader of this part of the job's log. With `follow` the end is that of
+    /// the job, or of the step.
+    pub(crate) fn new(app: Shared, job: JobId, part: Part, follow: bool) -> Result<Self, Problem> {
         let before = app.followers.fetch_add(1, Ordering::SeqCst);
         let follower = Self {
             watch: app.phases.watch(job),
@@ -77,11 +96,12 @@ impl Follower {
             app,
             job,
             reader: None,
-            at,
-            until,
+            at: part.from,
+            until: part.until,
+            step: part.step,
             follow,
         };
-        if before >= FOLLOWERS_MAX {
+        if before >= follower.app.followers_max {
             follower
                 .app
                 .signals
@@ -90,7 +110,7 @@ impl Follower {
                 .inc();
             return Err(Problem::new(
                 Code::TooMany,
-                format!("{FOLLOWERS_MAX} followers read logs already"),
+                format!("{before} followers read logs already"),
             ));
         }
         Ok(follower)
@@ -98,6 +118,9 @@ impl Follower {
 
     /// The next piece.
     pub(crate) async fn next(&mut self) -> Result<Piece, Problem> {
+        if let Some(piece) = self.find_step().await? {
+            return Ok(piece);
+        }
         let mut ended: Option<Job> = None;
         loop {
             let notify = self.watch.notify.clone();
@@ -163,31 +186,68 @@ impl Follower {
         }
     }
 
+    /// Learns the number of the step that is wanted; a piece when there is
+    /// nothing to read yet, or never will be.
+    async fn find_step(&mut self) -> Result<Option<Piece>, Problem> {
+        while let Step::Named(name) = &self.step {
+            let notify = self.watch.notify.clone();
+            let changed = notify.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let job = self.job().await?;
+            if let Some(index) = job.steps.iter().position(|it| it.name == *name) {
+                let number = u32::try_from(index).expect("a pipeline has at most STEPS_MAX steps");
+                self.step = Step::Number(number);
+                return Ok(None);
+            }
+            if !self.follow || !job.steps.is_empty() || job.state.is_terminal() {
+                return Ok(Some(Piece::End {
+                    at: self.at,
+                    job: Box::new(job),
+                }));
+            }
+            let begins = job.state.is_leased();
+            let wait = if begins {
+                STEPS_ASKED_EVERY
+            } else {
+                HEARTBEAT_EVERY
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(wait) => if !begins {
+                    return Ok(Some(Piece::Quiet));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     async fn read(&mut self) -> Result<Chunk, Problem> {
-        let left = self
-            .until
-            .map_or(u64::MAX, |until| until.saturating_sub(self.at));
-        let max = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(PIECE_BYTES_MAX);
-        let (app, name, at) = (self.app.clone(), self.name.clone(), self.at);
+        let (app, name) = (self.app.clone(), self.name.clone());
+        let (mut at, mut until) = (self.at, self.until);
+        let step = match self.step {
+            Step::Number(number) => Some(number),
+            Step::All | Step::Named(_) => None,
+        };
         let mut reader = self.reader.take();
-        let (reader, chunk) = blocking(move || {
+        let (reader, chunk, at, until) = blocking(move || {
             if reader.is_none() {
                 match app.logs.reader(&name) {
                     Ok(opened) => reader = Some(opened),
-                    Err(LogError::NotFound) => return (None, Ok(Chunk::End { at: 0 })),
-                    Err(error) => return (None, Err(error)),
+                    Err(LogError::NotFound) => return (None, Ok(Chunk::End { at: 0 }), at, until),
+                    Err(error) => return (None, Err(error), at, until),
                 }
             }
-            let chunk = match &mut reader {
-                Some(reader) if max > 0 => reader.read(at, max),
-                _ => Ok(Chunk::End { at }),
+            let chunk = match (&mut reader, step) {
+                (None, _) => Ok(Chunk::End { at }),
+                (Some(reader), None) => read_until(reader, at, until),
+                (Some(reader), Some(step)) => read_step(reader, step, &mut at, &mut until),
             };
-            (reader, chunk)
+            (reader, chunk, at, until)
         })
         .await?;
         self.reader = reader;
+        (self.at, self.until) = (at, until);
         chunk.map_err(|_| Problem::new(Code::Internal, "the job's log can't be read"))
     }
 
@@ -195,8 +255,48 @@ impl Follower {
         let id = self.job;
         let job = self.app.read(move |store| store.job(id)).await?;
         let job = job.ok_or_else(|| Problem::new(Code::NotFound, "the job is gone"))?;
-        Ok(with_live_log(&self.app, job))
+        with_log(&self.app, job).await
     }
+}
+
+fn read_until(reader: &mut LogReader, at: u64, until: Option<u64>) -> Result<Chunk, LogError> {
+    let left = until.map_or(u64::MAX, |until| until.saturating_sub(at));
+    let max = usize::try_from(left)
+        .unwrap_or(usize::MAX)
+        .min(PIECE_BYTES_MAX);
+    if max == 0 {
+        return Ok(Chunk::End { at });
+    }
+    reader.read(at, max)
+}
+
+/// The next piece of a step's output, as far as it has come. Learns where it
+/// ends as soon as the log knows.
+fn read_step(
+    reader: &mut LogReader,
+    step: u32,
+    at: &mut u64,
+    until: &mut Option<u64>,
+) -> Result<Chunk, LogError> {
+    let place = |reader: &LogReader| {
+        let steps = reader.steps();
+        steps.into_iter().rfind(|it| it.step == step)
+    };
+    if until.is_none() {
+        // What is read below must not lie behind an end that isn't known here.
+        reader.refresh()?;
+        let Some(range) = place(reader) else {
+            return Ok(Chunk::End { at: *at });
+        };
+        *at = (*at).max(range.start);
+        *until = Some(range.end.unwrap_or_else(|| reader.end()));
+        let chunk = read_until(reader, *at, *until);
+        if range.end.is_none() {
+            *until = None;
+        }
+        return chunk;
+    }
+    read_until(reader, *at, *until)
 }
 
 impl Drop for Follower {

@@ -80,11 +80,13 @@ fn announced(request: &Request) -> Option<u64> {
 pub(crate) struct Lingering(Option<Body>);
 
 impl Lingering {
-    pub(crate) fn around(body: Body) -> Body {
-        if body.is_end_stream() {
-            return body;
+    pub(crate) fn around(request: Request) -> Request {
+        // Who asks first sends nothing that could be lost, and must not be told
+        // to go on after the answer.
+        if request.headers().contains_key(header::EXPECT) || request.body().is_end_stream() {
+            return request;
         }
-        Body::new(Self(Some(body)))
+        request.map(|body| Body::new(Self(Some(body))))
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, json};
-use super::caller::{Doer, Reader, is_loopback};
+use super::caller::{Doer, Reader, is_private};
 use super::incoming::{Id, Whole};
 use super::layer::Context;
 use crate::app::{App, Shared, blocking};
@@ -73,6 +73,14 @@ pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Jo
         trigger,
         context,
     } = ask;
+    if let Some(job) = replayed(app, caller, idempotency.as_ref()).await? {
+        return Ok(job);
+    }
+    let _turn = app
+        .checks
+        .acquire()
+        .await
+        .map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
     let (shared, who) = (app.clone(), caller.clone());
     let checked = blocking(move || {
         check(
@@ -108,10 +116,23 @@ pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Jo
         .await
         .map_err(|error| app.problem(&error))?;
     if !submitted.replayed {
-        app.bell.ring();
         tell_submitted(app, &submitted.job, source_type);
     }
     Ok(submitted.job)
+}
+
+/// The job that the same request made before. Asked first: a repeated submit
+/// must get its job even if its pipeline's file has changed since.
+async fn replayed(
+    app: &Shared,
+    caller: &Caller,
+    idempotency: Option<&Idempotency>,
+) -> Result<Option<Job>, Problem> {
+    let Some(given) = idempotency.cloned() else {
+        return Ok(None);
+    };
+    let owner = caller.owner.clone();
+    app.read(move |store| store.replayed(&owner, &given)).await
 }
 
 fn tell_submitted(app: &App, job: &Job, source_type: &str) {
@@ -167,7 +188,7 @@ impl World for Surroundings<'_> {
     }
 
     fn may_clone(&self, path: &FilePath) -> bool {
-        let local_admin = self.caller.role == Role::Admin && is_loopback(self.app.settings.listen);
+        let local_admin = self.caller.role == Role::Admin && is_private(self.app);
         local_admin || is_below(path, &self.app.settings.allow_paths)
     }
 }
@@ -250,8 +271,8 @@ fn states(text: Option<&str>) -> Result<Vec<JobState>, Problem> {
     responses((status = 200, description = "The job with its steps", body = JobView),
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn job(State(app): State<Shared>, _: Reader, Id(id): Id) -> Answer<Json<JobView>> {
-    let job = find(&app, &id).await?;
-    Ok(Json(JobView::whole(with_live_log(&app, job))))
+    let job = with_log(&app, find(&app, &id).await?).await?;
+    Ok(Json(JobView::whole(job)))
 }
 
 /// What happened to a job.
@@ -335,7 +356,6 @@ pub(crate) async fn retry(
         .map_err(|error| app.problem(&error))?
     {
         RetryOutcome::Made(job) => {
-            app.bell.ring();
             tell_submitted(&app, &job, "retry");
             Ok(accepted(job))
         }
@@ -388,19 +408,27 @@ fn unknown(id: &str) -> Problem {
     )
 }
 
-/// Fills in what only the log itself knows: how long it is while the job runs,
-/// and after its worker was lost.
+/// Fills in what only the log itself knows while it is written: how long it is.
 pub(crate) fn with_live_log(app: &App, mut job: Job) -> Job {
     if let Some(progress) = app.logs.progress(&job.id.to_string()) {
         job.log_bytes = job.log_bytes.max(progress.borrow().end);
-    } else if job.state.is_terminal() && job.log_complete.is_none() && job.attempt > 0 {
-        // Ended without a report: nobody closed the log, so it says so itself.
-        if let Ok(reader) = app.logs.reader(&job.id.to_string()) {
-            let summary = reader.summary();
-            job.log_bytes = summary.bytes;
-            job.log_complete = Some(summary.complete);
-            job.log_missing_bytes = summary.missing_bytes;
-        }
     }
     job
+}
+
+/// The same, and for a job that ended without a report (its worker was lost)
+/// what its log says of itself, for nobody closed it.
+pub(crate) async fn with_log(app: &Shared, job: Job) -> Result<Job, Problem> {
+    let mut job = with_live_log(app, job);
+    if !job.state.is_terminal() || job.log_complete.is_some() || job.attempt == 0 {
+        return Ok(job);
+    }
+    let (logs, id) = (app.logs.clone(), job.id.to_string());
+    let summary = blocking(move || logs.reader(&id).map(|it| it.summary()).ok()).await?;
+    if let Some(summary) = summary {
+        job.log_bytes = summary.bytes;
+        job.log_complete = Some(summary.complete);
+        job.log_missing_bytes = summary.missing_bytes;
+    }
+    Ok(job)
 }

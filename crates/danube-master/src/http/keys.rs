@@ -12,7 +12,7 @@ use super::answer::{Answer, json};
 use super::caller::Manager;
 use super::incoming::{Id, Whole};
 use crate::app::Shared;
-use crate::auth::MintedKey;
+use crate::auth::{MintedKey, owner};
 
 /// Makes an API key.
 #[utoipa::path(post, path = "/api/v1/api-keys", tag = "keys", request_body = NewKey,
@@ -86,6 +86,7 @@ pub(crate) async fn revoke(
     _: Manager,
     Id(id): Id,
 ) -> Answer<Json<KeyView>> {
+    let _alone = app.keys.revoking.lock().await;
     let keys = app.read(danube_store::Store::keys).await?;
     let live: Vec<&KeyRecord> = keys.iter().filter(|it| it.revoked_at.is_none()).collect();
     let Some(key) = live
@@ -110,6 +111,8 @@ pub(crate) async fn revoke(
         return Err(Problem::new(Code::NotFound, "the key was revoked already").into());
     };
     app.keys.learn(&record);
+    // Browsers that came in with the key go out with it.
+    app.sessions.end_all(&owner(&record));
     Ok(Json(view(record)))
 }
 

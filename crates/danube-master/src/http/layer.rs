@@ -42,9 +42,18 @@ pub(crate) async fn around(
     let context = context(&request);
     let id = request_id();
     request.extensions_mut().insert(Context(context));
-    let request = request.map(Lingering::around);
+    let request = Lingering::around(request);
     let span = request_span(&id, &context);
-    let answered = tokio::time::timeout(ANSWER_DEADLINE, next.run(request).instrument(span)).await;
+    let handled = next.run(request).instrument(span);
+    let answered = if method.is_safe() {
+        tokio::time::timeout(ANSWER_DEADLINE, handled).await
+    } else {
+        // A client that leaves must not cut a write off from what follows it: a
+        // task of its own runs to its end whoever waits for it.
+        let task = tokio::spawn(handled);
+        let joined = tokio::time::timeout(ANSWER_DEADLINE, task).await;
+        joined.map(|it| it.unwrap_or_else(|_| broke()))
+    };
     let mut response = answered.unwrap_or_else(|_| {
         let seconds = ANSWER_DEADLINE.as_secs();
         Refusal(Problem::new(
@@ -62,6 +71,14 @@ pub(crate) async fn around(
         started.elapsed(),
     );
     response
+}
+
+fn broke() -> Response {
+    Refusal(Problem::new(
+        Code::Internal,
+        "the request's task ended early",
+    ))
+    .into_response()
 }
 
 /// A child of the caller's trace, or the root of a new one; anything that isn't

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::answer::Answer;
 use super::caller::Reader;
-use super::follow::{Follower, Piece};
+use super::follow::{Follower, Part, Piece, Step};
 use super::incoming::Id;
 use super::jobs::find;
 use super::range::{self, Range};
@@ -36,7 +36,7 @@ pub(crate) struct LogQuery {
     ansi: Option<String>,
     /// Only the output of the step with this name. Makes a derived text without ranges.
     step: Option<String>,
-    /// Begin at this logical offset; for following.
+    /// Begin at this logical offset.
     from: Option<u64>,
     /// `end`: where bytes are missing, end the answer instead of saying so in the
     /// text. An answer that begins there begins after them; `danube-log-offset`
@@ -48,8 +48,7 @@ pub(crate) struct LogQuery {
 struct Wanted {
     follow: bool,
     derive: Derive,
-    from: u64,
-    until: Option<u64>,
+    part: Part,
     gaps: Gaps,
 }
 
@@ -78,7 +77,7 @@ pub(crate) async fn log(
     let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
     let mut wanted = wanted(&query, &job, range)?;
     if wanted.gaps == Gaps::End {
-        wanted.from = after_gap(&app, &job, wanted.from).await?;
+        wanted.part.from = after_gap(&app, &job, wanted.part.from).await?;
     }
     if wanted.follow || !wanted.derive.is_plain() || query.step.is_some() {
         return Ok(streamed(app, &job, wanted)?);
@@ -113,15 +112,17 @@ fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Pr
         .from
         .or_else(|| range::start(range).filter(|_| follow || gaps == Gaps::End))
         .unwrap_or(0);
-    let (from, until) = match &query.step {
-        None => (asked, None),
-        Some(name) => step_range(job, name)?,
+    let part = match &query.step {
+        None => Part {
+            from: asked,
+            ..Part::default()
+        },
+        Some(name) => step_part(job, name)?,
     };
     Ok(Wanted {
         follow,
         derive: Derive::new(strip, timestamps),
-        from,
-        until,
+        part,
         gaps,
     })
 }
@@ -137,9 +138,17 @@ fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
     }
 }
 
-fn step_range(job: &Job, name: &str) -> Result<(u64, Option<u64>), Problem> {
-    let step = job.steps.iter().find(|it| it.name == name);
-    let Some(step) = step else {
+fn step_part(job: &Job, name: &str) -> Result<Part, Problem> {
+    let live = |step| Part {
+        step,
+        ..Part::default()
+    };
+    let step = job.steps.iter().zip(0..).find(|(it, _)| it.name == name);
+    let Some((step, number)) = step else {
+        if job.steps.is_empty() && !job.state.is_terminal() {
+            // It hasn't begun, so nobody can say yet.
+            return Ok(live(Step::Named(name.to_owned())));
+        }
         let names: Vec<String> = job
             .steps
             .iter()
@@ -150,10 +159,18 @@ fn step_range(job: &Job, name: &str) -> Result<(u64, Option<u64>), Problem> {
             format!("the job has no such step; there are {}", names.join(", ")),
         ));
     };
-    match (step.log_start, step.log_end) {
-        (Some(start), end) => Ok((start, end)),
-        (None, _) => Ok((0, Some(0))),
-    }
+    Ok(match (step.log_start, step.log_end) {
+        (_, None) if !job.state.is_terminal() => live(Step::Number(number)),
+        (Some(from), until) => Part {
+            from,
+            until,
+            ..Part::default()
+        },
+        (None, _) => Part {
+            until: Some(0),
+            ..Part::default()
+        },
+    })
 }
 
 /// A text whose length nobody knows yet.
@@ -161,11 +178,11 @@ fn streamed(app: Shared, job: &Job, wanted: Wanted) -> Result<Response, Problem>
     let Wanted {
         follow,
         derive,
-        from,
-        until,
+        part,
         gaps,
     } = wanted;
-    let follower = Follower::new(app, job.id, from, until, follow)?;
+    let from = part.from;
+    let follower = Follower::new(app, job.id, part, follow)?;
     let mut response = Response::new(body(follower, derive, gaps));
     text_headers(response.headers_mut(), from);
     Ok(response)
@@ -230,21 +247,23 @@ async fn stored(
     };
     if !whole {
         // With gaps in it the text has another length than the offsets say.
-        return streamed(
-            app,
-            job,
-            Wanted {
-                until: Some(size),
-                ..wanted
-            },
-        );
+        let part = Part {
+            until: Some(size),
+            ..wanted.part
+        };
+        return streamed(app, job, Wanted { part, ..wanted });
     }
     let (status, from, until) = match range::parse(range, size) {
-        Range::Whole => (StatusCode::OK, 0, size),
+        Range::Whole => (StatusCode::OK, wanted.part.from.min(size), size),
         Range::Part(from, until) => (StatusCode::PARTIAL_CONTENT, from, until),
         Range::Outside => return Ok(outside(size)),
     };
-    let follower = Follower::new(app, job.id, from, Some(until), false)?;
+    let part = Part {
+        from,
+        until: Some(until),
+        ..Part::default()
+    };
+    let follower = Follower::new(app, job.id, part, false)?;
     let mut response = Response::new(body(follower, wanted.derive, wanted.gaps));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -27,6 +27,9 @@ pub(crate) use jobs::{Ask, accept};
 pub(crate) use openapi::document;
 pub(crate) use serve::serve;
 
+/// Bytes of a login form, which strangers may send: a key has 47.
+const LOGIN_BYTES_MAX: usize = 4 * 1024;
+
 /// Every route of the server.
 pub(crate) fn router(app: Shared) -> Router {
     let api = Router::new()
@@ -47,7 +50,12 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/metrics", get(meta::metrics))
         .route("/", get(pages::jobs))
         .route("/jobs/{id}", get(pages::job))
-        .route("/login", get(pages::login).post(pages::login_with_key))
+        .route(
+            "/login",
+            get(pages::login)
+                .post(pages::login_with_key)
+                .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)),
+        )
         .route("/logout", post(pages::logout))
         .route("/style.css", get(pages::style))
         .fallback(meta::not_found)

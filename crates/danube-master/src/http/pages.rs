@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::answer::Answer;
 use super::caller::{caller, session};
 use super::incoming::Id;
-use super::jobs::{find, with_live_log};
+use super::jobs::{find, with_live_log, with_log};
 use super::text::Derive;
 use crate::app::{App, Shared, blocking};
 use crate::auth::SESSION_COOKIE;
@@ -27,6 +27,9 @@ const JOBS_SHOWN: usize = 50;
 /// Bytes of a log that the plain page shows: its end. The rest is behind the
 /// link to the whole text.
 const LOG_BYTES_SHOWN: u64 = 256 * 1024;
+
+/// Bytes that are read at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 #[derive(Template)]
 #[template(path = "jobs.html")]
@@ -76,7 +79,7 @@ pub(crate) async fn job(
     if caller(&app, &headers).is_none() {
         return Ok(Redirect::to("/login").into_response());
     }
-    let job = JobView::whole(with_live_log(&app, find(&app, &id).await?));
+    let job = JobView::whole(with_log(&app, find(&app, &id).await?).await?);
     let (log, skipped_bytes) = tail(&app, &job.id).await?;
     let is_live = !ended(&job);
     Ok(render(&JobPage {
@@ -98,18 +101,21 @@ async fn tail(app: &App, id: &str) -> Result<(String, u64), Problem> {
         let Ok(mut reader) = logs.reader(&id) else {
             return (Vec::new(), 0);
         };
-        let skipped = reader.end().saturating_sub(LOG_BYTES_SHOWN);
+        let end = reader.end();
+        let skipped = end.saturating_sub(LOG_BYTES_SHOWN);
         let (mut at, mut text, mut derive) = (skipped, Vec::new(), Derive::new(true, false));
-        loop {
-            match reader.read_raw(at, 64 * 1024) {
+        // To the end as it is now: a job may write faster than this reads.
+        while at < end {
+            match reader.read_raw(at, PIECE_BYTES) {
                 Ok(Chunk::Data { offset, bytes, .. }) => {
                     at = offset + bytes.len() as u64;
                     text.extend(derive.push(bytes, None));
                 }
                 Ok(Chunk::Gap { to, .. }) => at = to,
-                Ok(Chunk::End { .. }) | Err(_) => return (text, skipped),
+                Ok(Chunk::End { .. }) | Err(_) => break,
             }
         }
+        (text, skipped)
     });
     let (bytes, skipped) = read.await?;
     // A progress bar's `\r` shows as a new line on this plain page.
@@ -160,13 +166,18 @@ pub(crate) async fn login_with_key(
     Form(form): Form<LoginForm>,
 ) -> Response {
     // A form on a foreign page must not log anybody in.
-    let foreign = headers
-        .get("sec-fetch-site")
-        .is_some_and(|it| it != "same-origin" && it != "none");
+    let foreign = is_foreign(&headers);
     let who = app.keys.caller(form.key.trim()).filter(|_| !foreign);
     let name = who.as_ref().map_or_else(String::new, |it| it.name.clone());
     let session = who.map(|who| app.sessions.begin(who, Instant::now()));
     entered(&app, session, &name, "This isn't a valid key.")
+}
+
+/// Whether a browser says that another site's page sent the request.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    headers
+        .get("sec-fetch-site")
+        .is_some_and(|it| it != "same-origin" && it != "none")
 }
 
 fn entered(app: &App, session: Option<String>, user: &str, refusal: &'static str) -> Response {
@@ -203,7 +214,7 @@ fn entered(app: &App, session: Option<String>, user: &str, refusal: &'static str
 
 /// Ends the session.
 pub(crate) async fn logout(State(app): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(token) = session(&headers) {
+    if let Some(token) = session(&headers).filter(|_| !is_foreign(&headers)) {
         app.sessions.end(token);
     }
     with_cookie(

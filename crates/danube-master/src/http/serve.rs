@@ -9,11 +9,19 @@ use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 /// How long a client may take to send the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How long a client's machine may be silent, or take no byte, before its
+/// connection is closed.
+const PEER_SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// The same, as the socket option wants it.
+const PEER_SILENCE_MILLIS_MAX: u32 = 120_000;
 
 /// Connections at once: followers and room for everybody else.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -53,8 +61,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             },
             () = &mut stop => break,
         };
-        // Small answers go out at once; a failure only makes them later.
-        let _ = stream.set_nodelay(true);
+        prepare(&stream);
         let service = TowerToHyperService::new(router.clone());
         let connection = open.watch(server.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
@@ -66,6 +73,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
     drop(listener);
     // Followers that don't end by themselves are cut at the deadline.
     let _ = tokio::time::timeout(CLOSE_DEADLINE, open.shutdown()).await;
+}
+
+/// A failure here only makes an answer later, or a vanished client last longer.
+fn prepare(stream: &TcpStream) {
+    // Small answers go out at once.
+    let _ = stream.set_nodelay(true);
+    // A follower whose machine is gone, or that takes nothing, doesn't keep its
+    // place: `danube logs` and browsers come back with their offset.
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, PEER_SILENCE_MAX);
+    let _ = sockopt::set_tcp_user_timeout(stream, PEER_SILENCE_MILLIS_MAX);
 }
 
 async fn after_failed_accept(error: &io::Error) {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::caller::Reader;
-use super::follow::{Follower, Piece};
+use super::follow::{Follower, Part, Piece};
 use super::incoming::Id;
 use super::jobs::find;
 use crate::app::Shared;
@@ -62,8 +62,11 @@ pub(crate) async fn stream(
         }
     };
     let job = find(&app, &id).await?;
-    let from = last.or(query.from).unwrap_or(0);
-    let follower = Follower::new(app.clone(), job.id, from, None, true)?;
+    let part = Part {
+        from: last.or(query.from).unwrap_or(0),
+        ..Part::default()
+    };
+    let follower = Follower::new(app.clone(), job.id, part, true)?;
     let events = Events {
         follower,
         sender: Counted::new(app),
@@ -154,7 +157,7 @@ impl Events {
                     Some(event) => event,
                     None => continue,
                 },
-                Piece::Gap { from, to, reason } => gap(from, to, reason),
+                Piece::Gap { from, to, reason } => self.last_rest(from) + &gap(from, to, reason),
                 Piece::End { at, job } => {
                     self.state = Stage::Ended;
                     let data = EndEvent {

@@ -73,9 +73,17 @@ pub(crate) fn decide(view: &QueueView, now: Instant, lease: Duration) -> Vec<Act
     actions
 }
 
-/// When the next lease is over, if nobody renews one.
-pub(crate) fn next_lapse(leases: &[Lease], lease: Duration) -> Option<Instant> {
-    leases.iter().map(|it| it.renewed_at + lease).min()
+/// When to look next: when a lease lapses, and with each heartbeat before, to
+/// renew those of the worker in this process. Never while nothing is leased.
+pub(crate) fn next_look(
+    leases: &[Lease],
+    lease: Duration,
+    heartbeat: Duration,
+    now: Instant,
+) -> Option<Instant> {
+    let lapse = leases.iter().map(|it| it.renewed_at + lease).min()?;
+    // A moment later, for a lease is over only after its last instant.
+    Some((lapse + Duration::from_millis(1)).min(now + heartbeat))
 }
 
 #[cfg(test)]
@@ -158,6 +166,24 @@ mod tests {
                 number: 1
             })]
         );
-        assert_eq!(next_lapse(&view.leases, LEASE), Some(start + LEASE));
+    }
+
+    #[test]
+    fn an_orphan_is_looked_at_again_until_its_lease_is_over() {
+        let (start, heartbeat) = (Instant::now(), LEASE / 3);
+        let leases = [lease(JobId::new(), start)];
+        let view = QueueView {
+            waiting: vec![],
+            idle: vec![],
+            leases: leases.to_vec(),
+        };
+        let (mut now, mut looks) = (start, 0);
+        while decide(&view, now, LEASE).is_empty() {
+            let next = next_look(&leases, LEASE, heartbeat, now).unwrap();
+            assert!(next > now, "the loop must not spin");
+            (now, looks) = (next, looks + 1);
+        }
+        assert_eq!(looks, 4);
+        assert_eq!(next_look(&[], LEASE, heartbeat, now), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Who was heard of, and when: kept in memory by a clock that never jumps.
 //!
 //! The store knows who holds which job; only how long ago they were heard of
-//! lives here. A master that starts gives every holder a whole lease anew.
+//! lives here.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,17 @@ impl Leases {
             renewed_at: now,
         };
         self.lock().insert(attempt.job, lease);
+    }
+
+    /// A lease that the store knows of; one that is here already stays as it is.
+    pub(crate) fn adopt(&self, attempt: Attempt, worker: &str, now: Instant) {
+        let known = self
+            .lock()
+            .get(&attempt.job)
+            .is_some_and(|it| it.attempt.fence >= attempt.fence);
+        if !known {
+            self.begin(attempt, worker, now);
+        }
     }
 
     /// A worker was heard of: all that it says it runs goes on.

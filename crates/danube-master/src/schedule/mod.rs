@@ -4,23 +4,28 @@ mod decide;
 mod leases;
 mod rescue;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use danube_executor::Stop;
-use danube_model::Attempt;
 use danube_signals::Signals;
-use danube_store::{Assignment, Claimed, LeaseState, Store, StoreError};
+use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
 use danube_worker::{Work, Worker};
 
+use crate::health::{Beat, Health};
 use crate::tell;
-use decide::{Action, Idle, QueueView, decide, next_lapse};
+use decide::{Action, Idle, QueueView, decide, next_look};
 pub(crate) use leases::Leases;
 pub(crate) use rescue::{Rescue, after_restart};
 
 /// How long to wait after the store refused, before it is asked again.
 const STORE_RETRY_EVERY: Duration = Duration::from_millis(250);
+
+/// How long to wait after the worker took nothing: it may be out of threads or
+/// descriptors, and each try costs two commits.
+const WORKER_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Jobs that one round gives out at most: a bound on one transaction.
 const ASSIGN_MAX: usize = 256;
@@ -91,7 +96,12 @@ pub(crate) struct Scheduler {
     pub(crate) bell: Arc<Bell>,
     pub(crate) rescue: Rescue,
     pub(crate) signals: Signals,
+    pub(crate) health: Arc<Health>,
+    /// Beats with every look; health listens.
+    pub(crate) beat: Arc<Beat>,
     pub(crate) lease: Duration,
+    /// The store may know of leases that aren't in `leases`.
+    pub(crate) is_in_doubt: AtomicBool,
 }
 
 impl Scheduler {
@@ -99,7 +109,11 @@ impl Scheduler {
     pub(crate) fn start(self) -> std::io::Result<JoinHandle<()>> {
         thread::Builder::new()
             .name("scheduler".to_owned())
-            .spawn(move || self.run())
+            .spawn(move || {
+                // Health hears of the end, a panic included.
+                let _end = Ends(Arc::clone(&self.beat));
+                self.run();
+            })
     }
 
     fn run(&self) {
@@ -111,20 +125,45 @@ impl Scheduler {
                 // Not the workers slept, but this process.
                 self.leases.forgive(late);
             }
+            self.beat.beat();
             self.leases.renew(&self.worker.running(), Instant::now());
-            until = match self.round() {
-                Ok(again) if again => Some(Instant::now()),
+            let round = self.round();
+            let now = Instant::now();
+            until = match round {
+                Ok(Round::MoreToDo) => Some(now),
                 // With nothing leased there is nothing to watch: an idle master
                 // sleeps until somebody rings.
-                Ok(_) => next_lapse(&self.leases.all(), heartbeat),
-                Err(_) => Some(Instant::now() + STORE_RETRY_EVERY),
+                Ok(Round::Done) => next_look(&self.leases.all(), self.lease, heartbeat, now),
+                Ok(Round::Refused) => Some(now + WORKER_RETRY_AFTER),
+                Err(error) => {
+                    self.health.database_failed(&error);
+                    Some(now + STORE_RETRY_EVERY)
+                }
             };
         }
     }
 
-    /// One look and what follows from it; `true` when there may be more to do.
-    fn round(&self) -> Result<bool, StoreError> {
-        let free = self.worker.free().min(ASSIGN_MAX);
+    /// One look and what follows from it.
+    fn round(&self) -> Result<Round, StoreError> {
+        if self.is_in_doubt.load(Ordering::Relaxed) {
+            self.find_lost_leases()?;
+            self.is_in_doubt.store(false, Ordering::Relaxed);
+        }
+        // What goes wrong below leaves leases that only the store knows of.
+        let round = self.apply();
+        if round.is_err() {
+            self.is_in_doubt.store(true, Ordering::Relaxed);
+        }
+        round
+    }
+
+    fn apply(&self) -> Result<Round, StoreError> {
+        // On a full disk a job couldn't even open its log: better it waits.
+        let free = if self.store.is_out_of_space() {
+            0
+        } else {
+            self.worker.free().min(ASSIGN_MAX)
+        };
         let waiting = if free == 0 {
             Vec::new()
         } else {
@@ -138,24 +177,40 @@ impl Scheduler {
             }],
             leases: self.leases.all(),
         };
-        let mut assignments = Vec::new();
+        let (mut assignments, mut rescued) = (Vec::new(), false);
         for action in decide(&view, Instant::now(), self.lease) {
             match action {
-                Action::Rescue(attempt) => self.rescue.silent(attempt)?,
+                Action::Rescue(attempt) => {
+                    self.rescue.silent(attempt)?;
+                    rescued = true;
+                }
                 Action::Assign { job, worker } => assignments.push(Assignment { job, worker }),
             }
         }
         if assignments.is_empty() {
-            return Ok(false);
+            // A rescued job waits now, and was not in the view above.
+            return Ok(if rescued {
+                Round::MoreToDo
+            } else {
+                Round::Done
+            });
         }
         for claimed in self.store.claim(assignments).wait()? {
-            self.hand_over(claimed);
+            if !self.hand_over(claimed)? {
+                return Ok(Round::Refused);
+            }
         }
-        Ok(self.worker.free() > 0)
+        Ok(if self.worker.free() > 0 {
+            Round::MoreToDo
+        } else {
+            Round::Done
+        })
     }
 
-    fn hand_over(&self, claimed: Claimed) {
+    /// Gives a claimed job to the worker; `false` when it took none.
+    fn hand_over(&self, claimed: Claimed) -> Result<bool, StoreError> {
         let attempt = claimed.attempt;
+        let _in_job = tell::span(&claimed.job, &claimed.traceparent).entered();
         self.leases.begin(attempt, &claimed.worker, Instant::now());
         tell::started(&self.signals, &claimed.job, &claimed.worker);
         let work = Work {
@@ -164,27 +219,62 @@ impl Scheduler {
             traceparent: claimed.traceparent,
         };
         if self.worker.run(work).is_err() {
-            self.give_back(attempt);
-        } else if matches!(
-            self.store.check(attempt),
-            Ok(LeaseState::Held { cancel_asked: true })
+            // No thread, no descriptor, or it drains: nothing was run.
+            self.store
+                .hand_back(attempt, "the worker had no room", false)
+                .wait()?;
+            self.leases.end(attempt);
+            return Ok(false);
+        }
+        // Asked for after the claim and before the job stood in the worker's
+        // list, where the one who asked couldn't find it.
+        if matches!(
+            self.store.check(attempt)?,
+            LeaseState::Held { cancel_asked: true }
         ) {
-            // Asked for after the claim and before the job stood in the
-            // worker's list, where the one who asked couldn't find it.
             let _ = self.worker.stop(attempt, Stop::Cancel);
         }
+        Ok(true)
     }
 
-    /// The worker had no room after all: nothing was run.
-    fn give_back(&self, attempt: Attempt) {
-        self.leases.end(attempt);
-        // Should the store refuse, the lease is missing here and found at the
-        // next start; until then the worker that drains takes nothing anyway.
-        let _ = self
-            .store
-            .hand_back(attempt, "the worker had no room")
-            .wait();
+    /// Takes over leases of which only the store knows: of a claim whose answer
+    /// was lost, or of a rescue that was refused. Nobody renews them, so they
+    /// lapse; a cancel that was asked for meanwhile reaches its job.
+    fn find_lost_leases(&self) -> Result<(), StoreError> {
+        let now = Instant::now();
+        for Leased {
+            attempt,
+            worker,
+            cancel_asked,
+            ..
+        } in self.store.leased()?
+        {
+            self.leases.adopt(attempt, &worker, now);
+            if cancel_asked {
+                let _ = self.worker.stop(attempt, Stop::Cancel);
+            }
+        }
+        Ok(())
     }
+}
+
+struct Ends(Arc<Beat>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// How a round went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Nothing is left to do now.
+    Done,
+    /// Look again at once.
+    MoreToDo,
+    /// The worker took nothing although it had room.
+    Refused,
 }
 
 #[cfg(test)]

@@ -28,15 +28,16 @@ impl Rescue {
             .store
             .lease_lost(attempt, "the worker fell silent")
             .wait();
-        self.leases.end(attempt);
         // If it runs here after all, it must not go on under a lost lease.
         let _ = self.worker.stop(attempt, Stop::Lost);
         match rescued {
             Ok(job) => {
+                self.leases.end(attempt);
                 tell_rescue(&self.signals, &job, attempt, self.worker.id());
                 self.phases.touch(attempt.job);
             }
-            Err(StoreError::Fenced { .. }) => {}
+            Err(StoreError::Fenced { .. } | StoreError::NoJob(_)) => self.leases.end(attempt),
+            // It stays in the list, and is tried again.
             Err(error) => return Err(error),
         }
         Ok(())
@@ -58,6 +59,9 @@ pub(crate) fn after_restart(store: &Store, signals: &Signals) -> Result<(), Stor
         {
             Ok(job) => tell_rescue(signals, &job, attempt, &worker),
             Err(StoreError::Fenced { .. }) => {}
+            // A full disk is no reason not to start: the scheduler finds the
+            // lease in the store and lets it lapse.
+            Err(StoreError::NoSpace | StoreError::Io(_)) => {}
             Err(error) => return Err(error),
         }
     }

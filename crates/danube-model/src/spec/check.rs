@@ -170,13 +170,9 @@ fn read_steps(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Vec<Ste
 fn read_step(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<Step> {
     let mut fields = Fields::open(node, pointer, mistakes)?;
     let name = fields.require_name("name");
-    let run = match fields.take("run") {
-        None => {
-            fields.refuse("run", None, "is missing: a step has a script");
-            None
-        }
-        Some(node) => script(&mut fields, &node),
-    };
+    let run = fields
+        .require("run")
+        .and_then(|node| script(&mut fields, &node));
     let env: Option<BTreeMap<String, String>> = fields.take_variables("env");
     let shell = fields.take_word("shell", &SHELLS);
     let timeout_seconds = fields.take_count("timeout_seconds", DURATION_SECONDS_MAX);
@@ -297,7 +293,7 @@ spec:
                 "7:9 variable.name",
                 "7:24 field.type",
                 "8:25 field.type",
-                "10:7 field.value",
+                "10:7 field.missing",
                 "11:7 field.unknown",
                 "14:24 field.type",
                 "15:7 steps.name_twice",
@@ -338,7 +334,7 @@ spec:
         let json = serde_json::json!({"name": "x", "steps": [{"name": "a", "run": "true", "envv": {}}], "max_duration_seconds": "9"});
         let mut mistakes = Vec::new();
         assert_eq!(
-            read_request(Node::from_json(&json), "/spec", &mut mistakes),
+            read_request(Node::from_json(&json).unwrap(), "/spec", &mut mistakes),
             None
         );
         let found: Vec<&str> = mistakes.iter().map(|it| it.pointer.as_str()).collect();

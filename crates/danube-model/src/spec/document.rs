@@ -61,9 +61,24 @@ impl Node {
     }
 
     /// The same tree from JSON that is already parsed.
-    #[must_use]
-    pub fn from_json(json: &serde_json::Value) -> Self {
+    ///
+    /// # Errors
+    /// A mistake when there are more values than a file may have: a node takes
+    /// some hundred bytes, where its text may be two.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, Mistake> {
+        let mut nodes_left = FILE_NODES_MAX;
+        Self::counted(json, &mut nodes_left)
+    }
+
+    fn counted(json: &serde_json::Value, nodes_left: &mut usize) -> Result<Self, Mistake> {
         use serde_json::Value as Json;
+        *nodes_left = nodes_left.checked_sub(1).ok_or_else(|| {
+            broken(
+                "request.too_many_values",
+                None,
+                format!("the request holds more than {FILE_NODES_MAX} values"),
+            )
+        })?;
         let value = match json {
             Json::Null => Value::Null,
             Json::Bool(it) => Value::Bool(*it),
@@ -72,20 +87,22 @@ impl Node {
                 Value::Integer,
             ),
             Json::String(it) => Value::Text(it.clone()),
-            Json::Array(list) => Value::List(list.iter().map(Self::from_json).collect()),
-            Json::Object(map) => Value::Map(
-                map.iter()
-                    .map(|(key, it)| {
-                        let key = Self {
-                            at: None,
-                            value: Value::Text(key.clone()),
-                        };
-                        (key, Self::from_json(it))
-                    })
-                    .collect(),
-            ),
+            Json::Array(list) => {
+                let nodes = list.iter().map(|it| Self::counted(it, nodes_left));
+                Value::List(nodes.collect::<Result<_, _>>()?)
+            }
+            Json::Object(map) => {
+                let entries = map.iter().map(|(key, it)| {
+                    let key = Self {
+                        at: None,
+                        value: Value::Text(key.clone()),
+                    };
+                    Ok((key, Self::counted(it, nodes_left)?))
+                });
+                Value::Map(entries.collect::<Result<_, _>>()?)
+            }
         };
-        Self { at: None, value }
+        Ok(Self { at: None, value })
     }
 
     /// What it is, for "expected …, found …".

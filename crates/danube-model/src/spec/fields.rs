@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Node, Value, is_git_ref};
-use crate::limits::{NAME_BYTES_MAX, VARIABLE_BYTES_MAX, VARIABLES_MAX};
+use crate::limits::{FIELDS_MAX, NAME_BYTES_MAX, VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use crate::mistake::{Mistake, Position};
 
 /// The fields of one map. Each `take_*` removes what it reads; [`Fields::end`]
@@ -24,6 +24,17 @@ impl<'m> Fields<'m> {
             mistakes.push(wrong_type(pointer, node.at, "a map", kind));
             return None;
         };
+        if map.len() > FIELDS_MAX {
+            // Each field is compared with all before it.
+            mistakes.push(Mistake {
+                code: "field.too_many",
+                pointer: pointer.to_owned(),
+                at: node.at,
+                message: format!("{} fields; at most {FIELDS_MAX} are allowed", map.len()),
+                help: None,
+            });
+            return None;
+        }
         let mut entries: Vec<(String, Option<Position>, Node)> = Vec::with_capacity(map.len());
         for (key, value) in map {
             let Some(name) = plain_text(&key) else {

@@ -119,7 +119,7 @@ fn step(store: &Store, job: JobId, model: &mut Model, act: &Act) {
         }
         Act::HandBack(which) => {
             let attempt = model.pick(*which, job);
-            let answer = store.hand_back(attempt, "drained").wait();
+            let answer = store.hand_back(attempt, "drained", false).wait();
             assert_eq!(is_fenced(&answer), !model.holds(attempt));
             if answer.is_ok() {
                 model.state = match model.state {

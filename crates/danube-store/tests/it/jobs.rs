@@ -289,7 +289,7 @@ fn a_job_that_runs_at_most_once_isnt_run_again() {
         let job = if lose {
             store.lease_lost(attempt, "silent").wait().unwrap()
         } else {
-            store.hand_back(attempt, "drained").wait().unwrap()
+            store.hand_back(attempt, "drained", false).wait().unwrap()
         };
         assert_eq!(job.state, State::Failure);
         assert!(job.reason.unwrap().ends_with("this job runs at most once"));
@@ -305,7 +305,7 @@ fn a_lost_job_that_was_to_be_cancelled_is_cancelled() {
         let job = if lose {
             store.lease_lost(attempt, "silent").wait().unwrap()
         } else {
-            store.hand_back(attempt, "drained").wait().unwrap()
+            store.hand_back(attempt, "drained", false).wait().unwrap()
         };
         assert_eq!(job.state, State::Cancelled);
         assert!(job.reason.unwrap().starts_with("cancelled by anna"));
@@ -319,7 +319,10 @@ fn handing_back_costs_no_attempt() {
     for nth in 1..=5 {
         let claimed = claim(&store, id);
         assert_eq!(claimed.attempt.number, nth);
-        let job = store.hand_back(claimed.attempt, "drained").wait().unwrap();
+        let job = store
+            .hand_back(claimed.attempt, "drained", false)
+            .wait()
+            .unwrap();
         assert_eq!(job.state, State::Pending);
         assert_eq!(job.reason.as_deref(), Some("drained"));
     }
@@ -347,7 +350,7 @@ fn an_old_fence_changes_nothing() {
     assert!(is_fenced(
         &store.finish(old, ended(Cause::Succeeded)).wait()
     ));
-    assert!(is_fenced(&store.hand_back(old, "late").wait()));
+    assert!(is_fenced(&store.hand_back(old, "late", false).wait()));
     assert!(is_fenced(&store.lease_lost(old, "late").wait()));
     assert_eq!(store.check(old).unwrap(), LeaseState::Lost);
     assert_eq!(store.job(id).unwrap(), before);

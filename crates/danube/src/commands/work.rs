@@ -205,7 +205,7 @@ mod tests {
         for pipeline in pipelines {
             let json = serde_json::to_value(&pipeline).unwrap();
             let mut mistakes = Vec::new();
-            let read = read_request(Node::from_json(&json), "/spec", &mut mistakes);
+            let read = read_request(Node::from_json(&json).unwrap(), "/spec", &mut mistakes);
             assert_eq!(mistakes, []);
             assert_eq!(read, Some(pipeline));
         }

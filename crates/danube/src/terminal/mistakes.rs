@@ -34,7 +34,8 @@ pub(crate) fn as_text(mistakes: &Mistakes, screen: &Screen) -> String {
                 let name = source.as_ref().filter(|_| mistake.pointer.is_empty());
                 let name = name.map(|it| format!("{}: ", clean(&it.name)));
                 text.push_str(&format!(
-                    "  × {}{}\n",
+                    "{}\n  × {}{}\n",
+                    mistake.code,
                     name.unwrap_or_default(),
                     clean(&mistake.to_string())
                 ));
@@ -95,6 +96,10 @@ impl<'a> Located<'a> {
 }
 
 impl Diagnostic for Located<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(self.mistake.code))
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         let help = self.mistake.help.as_ref()?;
         Some(Box::new(clean(help)))

@@ -1,5 +1,10 @@
 //! The HTTP API as a stranger finds it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is tests; clippy sees only the functions marked so"
+)]
+
 mod accept;
 mod answers;
 mod jobs;

@@ -1,5 +1,10 @@
 //! Keys, roles, sessions, and where none of them may stand.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is tests; clippy sees only the functions marked so"
+)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -171,7 +176,7 @@ fn a_key_stands_in_no_file_but_its_own_and_in_no_line_of_the_log() {
 fn a_role_bounds_what_its_key_may_do() {
     let master = Master::with(&["--jobs-at-once", "0"]);
     let [viewer, member, admin] =
-        ["viewer", "member", "admin"].map(|role| make(&master, role, role).1);
+        ["viewer", "member", "admin"].map(|role| make(&master, &format!("a {role}"), role).1);
     let body = one_step("true");
     let allowed = |key: &str| {
         let job = master.run("true");
@@ -191,7 +196,7 @@ fn a_role_bounds_what_its_key_may_do() {
     let told = master.event(|it| it["event"] == "permission_denied");
     assert_eq!(
         (&told["user"], &told["action"]),
-        (&json!("viewer"), &json!("write"))
+        (&json!("a viewer"), &json!("write"))
     );
     // Both headers carry a key.
     assert_eq!(
@@ -212,7 +217,7 @@ fn a_role_bounds_what_its_key_may_do() {
         200
     );
     let by_member = with(&master, &member, "POST", "/api/v1/jobs", Some(&body)).json();
-    assert_eq!(by_member["submitted_by"], "member");
+    assert_eq!(by_member["submitted_by"], "a member");
     for (wrong, pointers) in [
         (json!({"name": "", "role": "admin"}), vec!["/name"]),
         (
@@ -364,6 +369,10 @@ fn admins_that_revoke_each_other_at_once_leave_one() {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one session from its start to its end"
+)]
 fn a_login_link_opens_a_session_once_that_may_only_read() {
     let master = Master::start();
     let job = master.run("echo hello");

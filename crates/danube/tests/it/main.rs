@@ -1,10 +1,13 @@
 //! The whole program, from outside: real processes, real HTTP.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod api;
 mod auth;
 mod cli;
 mod faults;
 mod golden;
+mod here;
+mod isolation;
 mod life;
 mod logs;
 mod master;

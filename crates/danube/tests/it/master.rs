@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -103,8 +103,8 @@ impl Master {
             .spawn()
             .expect("start danube");
         let lines = Arc::new(Lines::default());
-        lines.collect(child.stdout.take().expect("piped"), true);
-        lines.collect(child.stderr.take().expect("piped"), false);
+        let errors = lines.collect_errors(child.stderr.take().expect("piped"));
+        lines.collect_log(child.stdout.take().expect("piped"), errors);
         let ready =
             lines.wait_for(|event| event["event"] == "master_ready" || event["event"] == "(end)");
         if ready["event"] != "master_ready" {
@@ -344,15 +344,25 @@ impl Drop for Master {
 }
 
 impl Lines {
-    fn collect(self: &Arc<Self>, from: impl Read + Send + 'static, is_log: bool) {
+    fn collect_errors(self: &Arc<Self>, from: impl Read + Send + 'static) -> JoinHandle<()> {
         let lines = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
-                lines.add(is_log, line);
+                lines.add(false, line);
             }
-            if is_log {
-                lines.add(true, json!({"event": "(end)"}).to_string());
+        })
+    }
+
+    /// The end is told once standard error has ended too, so that whoever waits
+    /// for it knows all that was said.
+    fn collect_log(self: &Arc<Self>, from: impl Read + Send + 'static, errors: JoinHandle<()>) {
+        let lines = Arc::clone(self);
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                lines.add(true, line);
             }
+            errors.join().expect("standard error was read");
+            lines.add(true, json!({"event": "(end)"}).to_string());
         });
     }
 

@@ -130,6 +130,7 @@ fn keep(name: &str, answer: &Answer, shown: &[(&str, &str)]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of problems")]
 fn each_problem_reads_the_same_every_time() {
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
@@ -230,7 +231,7 @@ fn each_problem_reads_the_same_every_time() {
     let large = format!(
         "POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-API-Key: {admin}\r\nContent-Length: 5000\r\n\r\n"
     );
-    let answer = raw(&master, large.as_bytes());
+    let answer = raw(&master, (large + &"x".repeat(5_000)).as_bytes());
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     golden::check(
         &format!("{DIR}/problem-too_large.txt"),
@@ -360,6 +361,9 @@ fn one_jobs_life_in_the_server_log_looks_the_same_every_time() {
             );
             continue;
         };
+        if event.get("job_id").is_some() {
+            assert_eq!(event["trace_id"], job["trace_id"], "{line}");
+        }
         // The steps' lines go by step, each with its own start and end.
         let place = if event.get("step").is_some() {
             4

@@ -21,6 +21,7 @@ fn key(master: &Master, name: &str, role: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of mistakes")]
 fn all_mistakes_of_a_submit_are_told_at_once() {
     let master = Master::with(&["--jobs-at-once", "0"]);
     let before = all_jobs(&master);
@@ -114,151 +115,133 @@ fn a_refused_value_is_never_repeated() {
     assert!(master.log_lines().iter().all(|it| !it.contains("s3cret")));
 }
 
-#[test]
-fn a_request_that_cannot_be_served_is_refused_and_changes_nothing() {
-    let master = Master::with(&["--jobs-at-once", "0", "--body-bytes-max", "4096"]);
-    let pending = master.run("true");
-    let (viewer, member) = (
-        key(&master, "looks", "viewer"),
-        key(&master, "works", "member"),
-    );
-    let before = all_jobs(&master);
-    let admin = format!("Bearer {}", master.key);
-    let good = one_step("true").to_string();
-    let json = ("content-type", "application/json");
-    let submit = |headers: &[(&str, &str)], body: &str| {
-        master.request("POST", "/api/v1/jobs", headers, body.as_bytes())
-    };
-    let check = |answer: &crate::master::Answer, status: u16, code: &str| -> Value {
-        let told = problem(answer, status, code);
-        assert_eq!(
-            all_jobs(&master),
-            before,
-            "{status} {code} changed something"
-        );
+/// A master with one pending job, and its list of jobs as it must stay.
+struct Still {
+    master: Master,
+    before: String,
+}
+
+impl Still {
+    fn new() -> Self {
+        let master = Master::with(&["--jobs-at-once", "0", "--body-bytes-max", "4096"]);
+        master.run("true");
+        let before = all_jobs(&master);
+        Self { master, before }
+    }
+
+    /// Sends a request, and checks that it is refused like this and changed nothing.
+    #[track_caller]
+    fn refuses(&self, request: &Wrong<'_>, status: u16, code: &str) -> Value {
+        let Wrong(method, path, headers, body) = request;
+        let answer = self.master.request(method, path, headers, body.as_bytes());
+        let told = problem(&answer, status, code);
+        assert_eq!(all_jobs(&self.master), self.before, "{method} {path}");
+        match code {
+            "unauthorized" => assert_eq!(answer.header("www-authenticate"), Some("Bearer")),
+            "method_not_allowed" => {
+                let allowed = answer.header("allow").unwrap_or_default();
+                assert!(allowed.contains("GET"), "{method} {path}: {allowed}");
+            }
+            _ => {}
+        }
         told
-    };
+    }
+}
 
-    let told = check(
-        &submit(
-            &[("authorization", &admin), json],
+/// Method, path, headers and body.
+struct Wrong<'a>(&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[test]
+fn a_body_that_is_no_json_is_refused_with_the_place_where_it_ends() {
+    let still = Still::new();
+    let key = still.master.key.clone();
+    let headers = [("x-api-key", key.as_str()), JSON];
+    let trailing = format!("{} x", one_step("true"));
+    for (body, expected) in [
+        (
             "{\"spec\":\n  {\"name\": }",
+            "isn't valid JSON at line 2, column 12",
         ),
-        400,
-        "malformed",
-    );
-    assert!(
-        told["detail"]
-            .as_str()
-            .unwrap()
-            .contains("line 2, column 12"),
-        "{told}"
-    );
-    let told = check(
-        &submit(&[("authorization", &admin), json], "{\"spec\":"),
-        400,
-        "malformed",
-    );
-    assert!(
-        told["detail"].as_str().unwrap().contains("ends too early"),
-        "{told}"
-    );
-    check(
-        &submit(&[("authorization", &admin), json], ""),
-        400,
-        "malformed",
-    );
-    check(
-        &submit(&[("authorization", &admin), json], &"[".repeat(4_000)),
-        400,
-        "malformed",
-    );
-    check(
-        &submit(&[("authorization", &admin), json], &format!("{good} x")),
-        400,
-        "malformed",
-    );
-
-    for wrong in [
+        ("{\"spec\":", "ends too early at line 1, column 8"),
+        ("", "ends too early at line 1, column 0"),
+        (&"[".repeat(4_000), "isn't valid JSON at line 1"),
+        (&trailing, "isn't valid JSON at line 1"),
+    ] {
+        let request = Wrong("POST", "/api/v1/jobs", &headers, body);
+        let told = still.refuses(&request, 400, "malformed");
+        assert!(
+            told["detail"].as_str().unwrap().contains(expected),
+            "{told}"
+        );
+    }
+    let body = one_step("true").to_string();
+    for kind in [
         "text/plain",
         "application/x-www-form-urlencoded",
         "multipart/form-data",
         "application/xml",
     ] {
-        check(
-            &submit(&[("authorization", &admin), ("content-type", wrong)], &good),
-            415,
-            "unsupported_media_type",
-        );
+        let headers = [("x-api-key", key.as_str()), ("content-type", kind)];
+        let request = Wrong("POST", "/api/v1/jobs", &headers, &body);
+        still.refuses(&request, 415, "unsupported_media_type");
     }
+}
 
+#[test]
+fn without_a_valid_key_nothing_is_shown_and_nothing_changed() {
+    let still = Still::new();
+    let admin = format!("Bearer {}", still.master.key);
+    let body = one_step("true").to_string();
     for headers in [
-        &[json][..],
-        &[json, ("authorization", "Bearer wrong")],
-        &[json, ("authorization", "Bearer ")],
-        &[json, ("authorization", "Basic YWRtaW46YWRtaW4=")],
-        &[json, ("x-api-key", "")],
-        &[json, ("x-api-key", "\u{e9}")],
-        &[json, ("cookie", "danube_session=guess")],
+        &[JSON][..],
+        &[JSON, ("authorization", "Bearer wrong")],
+        &[JSON, ("authorization", "Bearer ")],
+        &[JSON, ("authorization", "Basic YWRtaW46YWRtaW4=")],
+        &[JSON, ("x-api-key", "")],
+        &[JSON, ("x-api-key", "\u{e9}")],
+        &[JSON, ("cookie", "danube_session=guess")],
         // A wrong key isn't excused by a good one beside it.
-        &[json, ("x-api-key", "wrong"), ("authorization", &admin)],
+        &[JSON, ("x-api-key", "wrong"), ("authorization", &admin)],
     ] {
-        let answer = submit(headers, &good);
-        check(&answer, 401, "unauthorized");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        let request = Wrong("POST", "/api/v1/jobs", headers, &body);
+        still.refuses(&request, 401, "unauthorized");
     }
-    for path in [
-        "/api/v1/jobs",
-        "/api/v1/api-keys",
-        &format!("/api/v1/jobs/{pending}/logs"),
+    for path in ["/api/v1/jobs", "/api/v1/api-keys", "/api/v1/jobs/x/logs"] {
+        still.refuses(&Wrong("GET", path, &[], ""), 401, "unauthorized");
+    }
+}
+
+#[test]
+fn a_key_that_may_not_do_it_changes_nothing() {
+    let still = Still::new();
+    let viewer = key(&still.master, "looks", "viewer");
+    let member = key(&still.master, "works", "member");
+    let listed = still.master.get("/api/v1/jobs").json();
+    let job = format!("/api/v1/jobs/{}", super::ids(&listed)[0]);
+    let body = one_step("true").to_string();
+    let more = r#"{"name":"more","role":"admin"}"#;
+    for (who, method, path, body) in [
+        (&viewer, "POST", "/api/v1/jobs", body.as_str()),
+        (&viewer, "DELETE", &job, ""),
+        (&viewer, "POST", &format!("{job}/retry"), ""),
+        (&member, "POST", "/api/v1/api-keys", more),
+        (&member, "GET", "/api/v1/api-keys", ""),
+        (&member, "DELETE", "/api/v1/api-keys/admin", ""),
     ] {
-        check(&master.request("GET", path, &[], b""), 401, "unauthorized");
+        let headers = [("x-api-key", who.as_str()), JSON];
+        still.refuses(&Wrong(method, path, &headers, body), 403, "forbidden");
     }
+    let keys = still.master.get("/api/v1/api-keys").json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 3);
+}
 
-    let as_viewer = ("x-api-key", viewer.as_str());
-    check(&submit(&[as_viewer, json], &good), 403, "forbidden");
-    check(
-        &master.request(
-            "DELETE",
-            &format!("/api/v1/jobs/{pending}"),
-            &[as_viewer],
-            b"",
-        ),
-        403,
-        "forbidden",
-    );
-    check(
-        &master.request(
-            "POST",
-            &format!("/api/v1/jobs/{pending}/retry"),
-            &[as_viewer],
-            b"",
-        ),
-        403,
-        "forbidden",
-    );
-    let as_member = ("x-api-key", member.as_str());
-    check(
-        &master.request(
-            "POST",
-            "/api/v1/api-keys",
-            &[as_member, json],
-            br#"{"name":"more","role":"admin"}"#,
-        ),
-        403,
-        "forbidden",
-    );
-    check(
-        &master.request("GET", "/api/v1/api-keys", &[as_member], b""),
-        403,
-        "forbidden",
-    );
-    check(
-        &master.request("DELETE", "/api/v1/api-keys/admin", &[as_member], b""),
-        403,
-        "forbidden",
-    );
-
+#[test]
+fn what_is_not_there_is_not_found_and_what_is_takes_its_methods_only() {
+    let still = Still::new();
+    let admin = still.master.key.clone();
+    let headers = [("x-api-key", admin.as_str())];
     for path in [
         "/api/v1/nothing",
         "/api/v2/jobs",
@@ -267,7 +250,7 @@ fn a_request_that_cannot_be_served_is_refused_and_changes_nothing() {
         "/%ff",
         "/..",
     ] {
-        check(&master.get(path), 404, "not_found");
+        still.refuses(&Wrong("GET", path, &headers, ""), 404, "not_found");
     }
     for (method, path) in [
         ("PUT", "/api/v1/jobs"),
@@ -276,20 +259,9 @@ fn a_request_that_cannot_be_served_is_refused_and_changes_nothing() {
         ("PATCH", "/api/v1/jobs/x"),
         ("POST", "/"),
     ] {
-        let answer = master.call(method, path, None);
-        check(&answer, 405, "method_not_allowed");
-        assert!(
-            answer.header("allow").is_some_and(|it| it.contains("GET")),
-            "{method} {path}"
-        );
+        let request = Wrong(method, path, &headers, "");
+        still.refuses(&request, 405, "method_not_allowed");
     }
-    let keys = |master: &Master| {
-        master.get("/api/v1/api-keys").json()["keys"]
-            .as_array()
-            .unwrap()
-            .len()
-    };
-    assert_eq!(keys(&master), 3);
 }
 
 #[test]
@@ -356,6 +328,27 @@ fn the_key_is_asked_for_before_the_body_is_read() {
         .write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
     assert_eq!(first_line(&mut lines), "HTTP/1.1 200 OK\r\n");
+}
+
+#[test]
+fn who_asks_before_sending_a_body_hears_the_answer_only() {
+    let master = Master::with(&["--jobs-at-once", "0"]);
+    let body = one_step("true").to_string();
+    let ask = |key: &str| {
+        format!(
+            "POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nX-API-Key: {key}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        )
+    };
+    let refused = raw(&master, ask("wrong").as_bytes());
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    assert_eq!(refused.matches("HTTP/1.1").count(), 1, "{refused}");
+    let mut stream = connect(&master);
+    stream.write_all(ask(&master.key).as_bytes()).unwrap();
+    let mut lines = BufReader::new(stream);
+    assert_eq!(first_line(&mut lines), "HTTP/1.1 100 Continue\r\n");
+    lines.get_mut().write_all(body.as_bytes()).unwrap();
+    assert_eq!(first_line(&mut lines), "HTTP/1.1 202 Accepted\r\n");
 }
 
 /// The first line of the next answer; the rest of it is skipped.

@@ -39,6 +39,8 @@ struct Told {
     cancelled: BTreeMap<String, u64>,
     /// Ends that were shown.
     ended: BTreeMap<String, End>,
+    /// The longest log that was shown.
+    logs: BTreeMap<String, Vec<u8>>,
 }
 
 /// What must never change once it was shown.
@@ -104,6 +106,21 @@ impl History {
         );
     }
 
+    /// A log was shown, as far as it had come.
+    pub(crate) fn read(&self, id: &str, log: Vec<u8>) {
+        let mut told = self.lock();
+        let longest = told.logs.entry(id.to_owned()).or_default();
+        let (short, long) = if log.len() < longest.len() {
+            (&log, &*longest)
+        } else {
+            (&*longest, &log)
+        };
+        assert!(long.starts_with(short), "I5: the log of {id} changed");
+        if log.len() > longest.len() {
+            *longest = log;
+        }
+    }
+
     /// The jobs that were accepted.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.lock().accepted.keys().cloned().collect()
@@ -143,8 +160,18 @@ impl History {
                 let told = self.lock();
                 (told.accepted[&id].clone(), told.cancelled.get(&id).copied())
             };
-            check_moves(master, &job, cancelled);
-            check_log(master, &plan, &job);
+            let moves = master.get(&format!("/api/v1/jobs/{id}/history")).json();
+            let moves = moves["transitions"].as_array().expect("a list");
+            check_moves(&job, moves, cancelled);
+            let log = master.log(&id);
+            assert_eq!(job["log_bytes"], log.len(), "I5: {job}");
+            check_log(&plan, &job, &attempts(&master.dir, &id, &log));
+            let shown = self.lock().logs.get(&id).map_or(0, Vec::len);
+            assert!(
+                shown <= log.len(),
+                "I5: bytes that were shown are gone: {job}"
+            );
+            self.read(&id, log);
             processes::all_gone(&id);
         }
         self.check_running(master);
@@ -163,10 +190,7 @@ impl History {
 }
 
 /// I2 and I9: one end, and every attempt tells how it began and ended.
-fn check_moves(master: &Master, job: &Value, cancelled_in: Option<u64>) {
-    let id = job["id"].as_str().expect("an id");
-    let answer = master.get(&format!("/api/v1/jobs/{id}/history")).json();
-    let moves = answer["transitions"].as_array().expect("a list").clone();
+fn check_moves(job: &Value, moves: &[Value], cancelled_in: Option<u64>) {
     let count = |cause: &str| moves.iter().filter(|it| it["cause"] == cause).count() as u64;
     let ends: Vec<&Value> = moves
         .iter()
@@ -211,12 +235,9 @@ fn is_terminal_word(status: &Value) -> bool {
 
 /// I5: each attempt's part of the log is a gap-free prefix of what it wrote,
 /// whole after a success; what may be missing is admitted.
-fn check_log(master: &Master, plan: &Plan, job: &Value) {
-    let id = job["id"].as_str().expect("an id");
-    let log = master.log(id);
+fn check_log(plan: &Plan, job: &Value, parts: &[&[u8]]) {
     let whole = plan.output();
-    let parts = attempts(&master.dir, id, &log);
-    for part in &parts {
+    for part in parts {
         let text = String::from_utf8_lossy(part);
         assert!(whole.starts_with(&*text), "I5: no prefix: {text:?} {job}");
     }
@@ -242,7 +263,6 @@ fn check_log(master: &Master, plan: &Plan, job: &Value) {
         }
         other => panic!("nobody asked for {other:?}: {job}"),
     }
-    assert_eq!(job["log_bytes"], log.len(), "I5: {job}");
     if !plan.retry_on_lost {
         assert!(parts.len() <= 1, "it may run once at most: {job}");
     }
@@ -299,4 +319,108 @@ pub(crate) fn check_database(dir: &Path) {
         .query_row("PRAGMA integrity_check", [], |row| row.get(0))
         .expect("check the copy");
     assert_eq!(said, "ok", "I10");
+}
+
+#[cfg(test)]
+mod tests {
+    //! A checker that finds nothing wrong must be able to.
+
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::faults::load::Random;
+
+    /// Whether the checker is content.
+    fn holds(check: impl FnOnce()) -> bool {
+        catch_unwind(AssertUnwindSafe(check)).is_ok()
+    }
+
+    fn plan() -> Plan {
+        let mut plan = Plan::new("s0-1".to_owned(), &mut Random::new(1));
+        (plan.retry_on_lost, plan.is_cancelled) = (true, false);
+        plan
+    }
+
+    fn ended(status: &str, attempt: u64) -> Value {
+        json!({
+            "id": "one", "status": status, "attempt": attempt, "finished_at": "1970-01-01T00:00:00.000Z",
+            "exit_code": 0, "reason": "worker lost once", "log_complete": attempt == 1,
+        })
+    }
+
+    fn moved(from: &str, to: &str, cause: &str) -> Value {
+        json!({"from": from, "to": to, "cause": cause, "detail": "the master was restarted while it ran"})
+    }
+
+    #[test]
+    fn a_job_that_becomes_another_is_noticed() {
+        let history = History::default();
+        history.accepted(&plan(), &json!({"id": "one", "status": "pending"}));
+        let other = json!({"id": "two", "status": "pending"});
+        assert!(!holds(|| history.accepted(&plan(), &other)));
+
+        let history = History::default();
+        history.seen(&ended("success", 1));
+        history.seen(&ended("success", 1));
+        assert!(!holds(|| history.seen(&ended("failure", 1))));
+
+        let history = History::default();
+        history.read("one", b"ab".to_vec());
+        history.read("one", b"a".to_vec());
+        history.read("one", b"abc".to_vec());
+        assert!(!holds(|| history.read("one", b"axc".to_vec())));
+    }
+
+    #[test]
+    fn a_wrong_log_is_noticed() {
+        let output = plan().output();
+        let whole = output.as_bytes();
+        let check = |job: &Value, parts: &[&[u8]]| holds(|| check_log(&plan(), job, parts));
+        let success = ended("success", 1);
+        assert!(check(&success, &[whole]));
+        assert!(!check(&success, &[&whole[..whole.len() - 1]]), "torn");
+        assert!(!check(&success, &[&whole[1..]]), "without its beginning");
+        assert!(!check(&success, &[&[whole, whole].concat()]), "twice");
+        assert!(!check(&success, &[]), "empty");
+        let again = ended("success", 2);
+        assert!(check(&again, &[&whole[..5], whole]));
+        assert!(!check(&again, &[whole, &whole[..5]]));
+        let silent = json!({"status": "success", "attempt": 2, "log_complete": true});
+        assert!(!check(&silent, &[&whole[..5], whole]), "not admitted");
+        assert!(!check(&ended("cancelled", 1), &[whole]), "nobody asked");
+        assert!(!check(&ended("failure", 2), &[whole]), "too early");
+    }
+
+    #[test]
+    fn a_wrong_history_is_noticed() {
+        let check =
+            |job: &Value, moves: &[Value], cancelled| holds(|| check_moves(job, moves, cancelled));
+        let claimed = moved("pending", "scheduling", "claimed");
+        let lost = moved("scheduling", "pending", "lease_lost");
+        let done = moved("scheduling", "success", "succeeded");
+        let good = [claimed.clone(), lost.clone(), claimed.clone(), done.clone()];
+        assert!(check(&ended("success", 2), &good, None));
+        assert!(
+            !check(&ended("success", 1), &good, None),
+            "an attempt too many"
+        );
+        assert!(!check(&ended("failure", 2), &good, None), "another end");
+        assert!(
+            !check(&ended("success", 2), &good, Some(1)),
+            "after its cancel"
+        );
+        assert!(!check(&ended("success", 2), &good[..3], None), "no end");
+        let twice = [&good[..], &[done]].concat();
+        assert!(!check(&ended("success", 2), &twice, None), "two ends");
+        let torn = [claimed.clone(), claimed, good[3].clone()];
+        assert!(
+            !check(&ended("success", 2), &torn, None),
+            "a move is missing"
+        );
+        let mut silent = ended("success", 2);
+        silent["reason"] = Value::Null;
+        assert!(!check(&silent, &good, None), "no reason");
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn new(key: String, random: &mut Random) -> Self {
+    pub(crate) fn new(key: String, random: &mut Random) -> Self {
         Self {
             key,
             lines: [1 + random.below(25), 1 + random.below(25)],
@@ -130,6 +130,7 @@ impl Load {
                 random: Random::new(seed ^ (number as u64 + 1)),
                 name: format!("s{number}"),
                 made: 0,
+                mine: Vec::new(),
             };
             thread::spawn(move || submitter.run())
         });
@@ -191,6 +192,8 @@ struct Submitter {
     random: Random,
     name: String,
     made: u64,
+    /// Ids of its jobs, oldest first.
+    mine: Vec<String>,
 }
 
 impl Submitter {
@@ -263,6 +266,19 @@ impl Submitter {
         let (status, job) = self.call(server, "GET", &format!("/api/v1/jobs/{id}"), None)?;
         assert_eq!(status, 200, "{job}");
         self.shared.history.seen(&job);
+        self.mine.push(id);
+        self.look_back(server)
+    }
+
+    /// Reads the log of one of the last jobs, however far it has come.
+    fn look_back(&mut self, server: &Server) -> Option<()> {
+        let newest = self.mine.len() as u64;
+        let back = 1 + self.random.below(newest.min(JOBS_A_ROUND as u64));
+        let id = &self.mine[self.mine.len() - usize::try_from(back).expect("small")];
+        let path = format!("/api/v1/jobs/{id}/logs");
+        let (status, log) = self.send(server, "GET", &path, None)?;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&log));
+        self.shared.history.read(id, log);
         Some(())
     }
 
@@ -273,6 +289,18 @@ impl Submitter {
         path: &str,
         body: Option<(&str, &str)>,
     ) -> Option<(u16, Value)> {
+        let (status, answer) = self.send(server, method, path, body)?;
+        Some((status, serde_json::from_slice(&answer).ok()?))
+    }
+
+    /// `None` when the master died before the whole answer was here.
+    fn send(
+        &self,
+        server: &Server,
+        method: &str,
+        path: &str,
+        body: Option<(&str, &str)>,
+    ) -> Option<(u16, Vec<u8>)> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", server.address))
@@ -289,9 +317,6 @@ impl Submitter {
         };
         let mut answer = sent.ok()?;
         let body = answer.body_mut().read_to_vec().ok()?;
-        Some((
-            answer.status().as_u16(),
-            serde_json::from_slice(&body).ok()?,
-        ))
+        Some((answer.status().as_u16(), body))
     }
 }

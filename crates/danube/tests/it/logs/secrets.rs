@@ -35,7 +35,7 @@ fn percent(value: &str, upper: bool) -> String {
     for byte in value.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
+                out.push(char::from(byte));
             }
             _ if upper => out.push_str(&format!("%{byte:02X}")),
             _ => out.push_str(&format!("%{byte:02x}")),
@@ -235,6 +235,7 @@ fn print_in_pieces(
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one job from its start to its retry")]
 fn a_job_that_prints_its_secrets_in_pieces_leaks_none() {
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
@@ -329,4 +330,25 @@ fn a_job_that_prints_its_secrets_in_pieces_leaks_none() {
     drop(puppet);
     master.ended(&id(&again));
     clean_everywhere(&canaries, &master, &id(&again));
+}
+
+#[test]
+fn the_same_job_without_masks_shows_every_value_that_is_looked_for() {
+    let master = Master::start();
+    let puppets = Puppets::new();
+    let (job, mut puppet) = puppets.start(&master);
+    let leaks = registered();
+    for Leak { printed, .. } in &leaks {
+        puppet.print(printed);
+    }
+    drop(puppet);
+    master.ended(&job);
+    let log = stripped(&String::from_utf8_lossy(&master.log(&job)));
+    let unseen: Vec<&str> = leaks
+        .iter()
+        .map(|it| it.canary.as_str())
+        .filter(|it| !log.contains(it))
+        .collect();
+    // So the search above can fail.
+    assert_eq!(unseen, [""; 0]);
 }
