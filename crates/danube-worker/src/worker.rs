@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use danube_executor::{CgroupParent, Control, Stop, UidPool};
 use danube_joblog::JobLogs;
 use danube_model::{Attempt, JobId};
+use danube_redact::Rules;
 use danube_signals::Signals;
 
 use crate::attempt;
@@ -95,6 +96,11 @@ impl Worker {
         let walls = Walls::new(settings.place.clone(), capabilities, cgroup);
         if let Some(missing) = walls.missing().filter(|_| !settings.allow_unisolated) {
             return Err(NoIsolation(missing));
+        }
+        // The rules are known, so each is shown from the start: a rate sees the
+        // first strike.
+        for rule in Rules::builtin().with_email().ids() {
+            signals.log_redactions_total.with([rule]);
         }
         let inner = Inner {
             settings,

@@ -150,25 +150,30 @@ fn read_steps(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Vec<Ste
     let mut steps = Vec::with_capacity(list.len());
     for (index, node) in list.into_iter().enumerate() {
         let (pointer, at) = (format!("{pointer}/{index}"), node.at);
-        let Some(step) = read_step(node, &pointer, mistakes) else {
-            continue;
-        };
-        if !seen.insert(step.name.clone()) {
+        let (name, step) = read_step(node, &pointer, mistakes);
+        if let Some(name) = name.filter(|it| !seen.insert(it.clone())) {
             mistakes.push(Mistake {
                 code: "steps.name_twice",
                 pointer: format!("{pointer}/name"),
                 at,
-                message: format!("a step named `{}` stands above already", step.name),
+                message: format!("a step named `{name}` stands above already"),
                 help: Some("the names of steps differ from each other".into()),
             });
         }
-        steps.push(step);
+        steps.extend(step);
     }
     steps
 }
 
-fn read_step(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<Step> {
-    let mut fields = Fields::open(node, pointer, mistakes)?;
+/// The step, and its name also when something else is wrong with it.
+fn read_step(
+    node: Node,
+    pointer: &str,
+    mistakes: &mut Vec<Mistake>,
+) -> (Option<String>, Option<Step>) {
+    let Some(mut fields) = Fields::open(node, pointer, mistakes) else {
+        return (None, None);
+    };
     let name = fields.require_name("name");
     let run = fields
         .require("run")
@@ -178,14 +183,15 @@ fn read_step(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<S
     let timeout_seconds = fields.take_count("timeout_seconds", DURATION_SECONDS_MAX);
     let continue_on_error = fields.take_bool("continue_on_error");
     fields.end();
-    Some(Step {
-        name: name?,
-        run: run?,
+    let step = name.clone().zip(run).map(|(name, run)| Step {
+        name,
+        run,
         env: env.unwrap_or_default(),
         shell,
         timeout_seconds,
         continue_on_error: continue_on_error.unwrap_or(false),
-    })
+    });
+    (name, step)
 }
 
 fn script(fields: &mut Fields<'_>, node: &Node) -> Option<String> {
@@ -295,6 +301,7 @@ spec:
                 "8:25 field.type",
                 "10:7 field.missing",
                 "11:7 field.unknown",
+                "12:7 steps.name_twice",
                 "14:24 field.type",
                 "15:7 steps.name_twice",
                 "17:14 field.type",
