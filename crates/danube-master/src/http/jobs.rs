@@ -12,7 +12,9 @@ use danube_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, PAGE_JOBS_DEFAULT, PAGE_JO
 use danube_model::spec::Pipeline;
 use danube_model::{Job, JobId, State as JobState, Trigger};
 use danube_signals::{JobSubmitted, PipelineTriggered};
-use danube_store::{CancelOutcome, Filter, Idempotency, NewJob, Retry, RetryOutcome, Role};
+use danube_store::{
+    CancelOutcome, Filter, Idempotency, NewJob, Retry, RetryOutcome, Role, StoreError,
+};
 use danube_telemetry::TraceContext;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -302,11 +304,8 @@ pub(crate) async fn cancel(
     Id(id): Id,
 ) -> Answer<Response> {
     let id = find_id(&app, &id).await?;
-    let outcome = app
-        .store
-        .cancel(id, &caller.name)
-        .await
-        .map_err(|error| app.problem(&error))?;
+    let outcome = app.store.cancel(id, &caller.name).await;
+    let outcome = outcome.map_err(|error| cancel_unrecorded(&app, id, &error))?;
     let job = match outcome {
         CancelOutcome::Cancelled(job) => {
             tell::moved(&app.signals, &job, None);
@@ -329,6 +328,18 @@ pub(crate) async fn cancel(
         Json(JobView::whole(with_live_log(&app, job))),
     )
         .into_response())
+}
+
+/// A wish that can't be stored is no promise, but what runs can be stopped: a
+/// full disk must not keep a job going that fills it.
+fn cancel_unrecorded(app: &App, id: JobId, error: &StoreError) -> Problem {
+    let mut problem = app.problem(error);
+    if app.worker.cancel(id) {
+        problem.detail.push_str(
+            "; the job is being stopped all the same, and ends once that can be recorded",
+        );
+    }
+    problem
 }
 
 /// Runs an ended job again, as a new job.

@@ -27,6 +27,7 @@ pub(crate) fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> O
             "not within {} s: {what}",
             within.as_secs()
         );
+        // tidy: allow(sleep): nobody announces what is looked for in `/proc`
         thread::sleep(LOOK_EVERY);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use base64::Engine;
@@ -24,11 +24,14 @@ pub(crate) struct Puppet {
     lines: BufReader<TcpStream>,
 }
 
+/// Puppets that may wait for their test.
+const PUPPETS_MAX: usize = 64;
+
 impl Puppets {
     pub(crate) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let port = listener.local_addr().expect("an address").port();
-        let (sender, arrivals) = channel();
+        let (sender, arrivals) = sync_channel(PUPPETS_MAX);
         // Ends with the test's process, or when nobody waits any more.
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {

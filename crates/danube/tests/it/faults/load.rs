@@ -255,6 +255,7 @@ impl Submitter {
             self.shared.changed.notify_all();
         }
         if plan.is_cancelled {
+            // tidy: allow(sleep): nothing is waited for; the random moment is the point
             thread::sleep(Duration::from_millis(self.random.below(100)));
             let (status, job) = self.call(server, "DELETE", &format!("/api/v1/jobs/{id}"), None)?;
             match status {

@@ -59,7 +59,7 @@ fn master_killed_again_and_again() {
         load.history().check_running(&master);
         load.serve(&master, false);
         load.wait_for_answer();
-        // Not to wait for anything: the random moment is the fault itself.
+        // tidy: allow(sleep): nothing is waited for; the random moment is the fault itself
         thread::sleep(Duration::from_millis(random.below(KILL_AFTER_MS_MAX)));
         master.kill();
         check_database(&dir);
@@ -111,7 +111,7 @@ fn kill_while_starting(dir: &Path, after: Duration) {
         .stderr(Stdio::null())
         .spawn()
         .expect("start danube");
-    // As above: the moment is the fault.
+    // tidy: allow(sleep): as above, the moment is the fault
     thread::sleep(after);
     assert!(
         child.try_wait().expect("look at it").is_none(),
