@@ -34,10 +34,10 @@ pub(crate) fn as_text(mistakes: &Mistakes, screen: &Screen) -> String {
                 let name = source.as_ref().filter(|_| mistake.pointer.is_empty());
                 let name = name.map(|it| format!("{}: ", clean(&it.name)));
                 text.push_str(&format!(
-                    "{}\n  × {}{}\n",
-                    mistake.code,
+                    "  × {}{} [{}]\n",
                     name.unwrap_or_default(),
-                    clean(&mistake.to_string())
+                    clean(&mistake.to_string()),
+                    mistake.code
                 ));
                 if let Some(help) = &mistake.help {
                     text.push_str(&format!("  help: {}\n", clean(help)));
@@ -88,7 +88,7 @@ impl<'a> Located<'a> {
             }
         }
         Self {
-            message: clean(&mistake.message),
+            message: format!("{} [{}]", clean(&mistake.message), mistake.code),
             mistake,
             source_code: NamedSource::new(clean(&source.name), text),
         }
@@ -96,10 +96,6 @@ impl<'a> Located<'a> {
 }
 
 impl Diagnostic for Located<'_> {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new(self.mistake.code))
-    }
-
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         let help = self.mistake.help.as_ref()?;
         Some(Box::new(clean(help)))
