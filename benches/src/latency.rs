@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::client::Client;
-use crate::server::Server;
+use crate::server::{Server, settle};
 use crate::{Size, floor, row};
 
 /// Prints the wall clock: the time at which the step really ran.
@@ -12,6 +12,7 @@ const SCRIPT: &str = "date +%s%N";
 
 pub(crate) fn both(program: &Path, size: Size) {
     let floor = floor::shell_millis(SCRIPT, size.latencies);
+    settle();
     let server = Server::start(program, &[], &[]);
     let (mut poster, mut reader) = (Client::new(&server), Client::new(&server));
     let (mut starts, mut bytes) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::client::Client;
-use crate::server::Server;
+use crate::server::{Server, settle};
 use crate::{CLIENTS, Size, floor, row};
 
 /// The step of a no-op job.
@@ -42,6 +42,7 @@ pub(crate) fn jobs(program: &Path, size: Size) {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let floor = floor::spawns(size.jobs, threads);
     for clients in [1, CLIENTS] {
+        settle();
         let server = Server::start(program, &[], &[]);
         let began = Instant::now();
         submit(&server, size.jobs, clients);
@@ -79,6 +80,7 @@ pub(crate) fn fsyncs(program: &Path, size: Size) {
         let path = trace.path().to_str().expect("a plain path").to_owned();
         let wrapper = [
             "strace",
+            "--seccomp-bpf",
             "-f",
             "-y",
             "-qq",

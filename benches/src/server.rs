@@ -8,6 +8,16 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// How long a figure waits after the files of the one before were removed: ext4
+/// reuses no inode within five seconds of its end and looks at each one anew,
+/// which a server that keeps its logs never meets.
+const SETTLE: Duration = Duration::from_secs(6);
+
+/// Lets the file system forget what was removed.
+pub(crate) fn settle() {
+    std::thread::sleep(SETTLE);
+}
+
 /// A running master.
 pub(crate) struct Server {
     child: Child,

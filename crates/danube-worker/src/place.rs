@@ -132,15 +132,14 @@ impl Place {
         let workspace = Workspace::create(parent, name, owner)?;
         let place = Self {
             source: workspace.path().join("source"),
-            home: workspace.path().join("home"),
+            // One directory less for each job: file systems feel it.
+            home: workspace.path().to_owned(),
             workspace: Some(workspace),
             uid,
         };
-        for dir in [&place.source, &place.home] {
-            fs::create_dir(dir)?;
-            if let Some((uid, gid)) = owner {
-                chown(dir, Some(uid), Some(gid))?;
-            }
+        fs::create_dir(&place.source)?;
+        if let Some((uid, gid)) = owner {
+            chown(&place.source, Some(uid), Some(gid))?;
         }
         Ok(place)
     }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use danube_api::{Code, HistoryView, JOBS_PATH, JobList, JobView, Problem, TransitionView};
 use danube_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
 use danube_model::spec::Pipeline;
-use danube_model::{Job, JobId, State as JobState, Trigger};
+use danube_model::{Job, JobId, Mistake, State as JobState, Trigger};
 use danube_signals::{JobSubmitted, PipelineTriggered};
 use danube_store::{
     CancelOutcome, Filter, Idempotency, NewJob, Retry, RetryOutcome, Role, StoreError,
@@ -47,6 +47,7 @@ pub(crate) async fn submit(
     let value = json(&headers, &body)?;
     let ask = Ask {
         body: value,
+        body_bytes: body.len(),
         idempotency,
         trigger: Trigger::Api,
         context,
@@ -55,10 +56,15 @@ pub(crate) async fn submit(
     Ok(accepted(job))
 }
 
+/// Bytes of a body that is checked on the thread of its request.
+const CHECK_INLINE_BYTES_MAX: usize = 16 * 1024;
+
 /// A submit on its way in.
 pub(crate) struct Ask {
     /// The parsed body.
     pub(crate) body: serde_json::Value,
+    /// How many bytes it had.
+    pub(crate) body_bytes: usize,
     /// The client's promise that it is the same request.
     pub(crate) idempotency: Option<Idempotency>,
     /// What made it.
@@ -71,6 +77,7 @@ pub(crate) struct Ask {
 pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Job, Problem> {
     let Ask {
         body,
+        body_bytes,
         idempotency,
         trigger,
         context,
@@ -78,22 +85,7 @@ pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Jo
     if let Some(job) = replayed(app, caller, idempotency.as_ref()).await? {
         return Ok(job);
     }
-    let _turn = app
-        .checks
-        .acquire()
-        .await
-        .map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
-    let (shared, who) = (app.clone(), caller.clone());
-    let checked = blocking(move || {
-        check(
-            &body,
-            &Surroundings {
-                app: &shared,
-                caller: &who,
-            },
-        )
-    })
-    .await?;
+    let checked = checked(app, caller, (body, body_bytes)).await?;
     let Checked {
         order,
         source_type,
@@ -121,6 +113,30 @@ pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Jo
         tell_submitted(app, &submitted.job, source_type);
     }
     Ok(submitted.job)
+}
+
+/// Checks a body in its turn, on a thread that may block.
+async fn checked(
+    app: &Shared,
+    caller: &Caller,
+    (body, body_bytes): (serde_json::Value, usize),
+) -> Result<Result<Checked, Vec<Mistake>>, Problem> {
+    let turn = app.checks.acquire().await;
+    let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
+    // What is small and names no file is checked in less time than another
+    // thread needs to wake up.
+    if body_bytes <= CHECK_INLINE_BYTES_MAX && body.get("spec").is_some() {
+        return Ok(check(&body, &Surroundings { app, caller }));
+    }
+    let (app, caller) = (app.clone(), caller.clone());
+    blocking(move || {
+        let world = Surroundings {
+            app: &app,
+            caller: &caller,
+        };
+        check(&body, &world)
+    })
+    .await
 }
 
 /// The job that the same request made before. Asked first: a repeated submit
