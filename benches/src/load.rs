@@ -64,57 +64,40 @@ pub(crate) fn jobs(program: &Path, size: Size) {
     }
 }
 
-/// Database fsyncs a job, counted by the system calls of the process.
+/// Database fsyncs a job, counted by the kernel. SQLite calls `fsync` and the
+/// job logs `fdatasync`, so the two are told apart.
 pub(crate) fn fsyncs(program: &Path, size: Size) {
-    let has_strace = std::process::Command::new("strace")
-        .arg("-V")
-        .output()
-        .is_ok_and(|it| it.status.success());
-    if !has_strace {
-        println!("database fsyncs a job: not counted, there is no strace");
-        return;
-    }
-    let jobs = size.jobs.min(1_000);
+    let jobs = size.jobs;
     for (clients, worker) in [(1, false), (CLIENTS, false), (1, true), (CLIENTS, true)] {
-        let trace = tempfile::NamedTempFile::new().expect("make a file");
-        let path = trace.path().to_str().expect("a plain path").to_owned();
-        let wrapper = [
-            "strace",
-            "--seccomp-bpf",
-            "-f",
-            "-y",
-            "-qq",
-            "-e",
-            "trace=fsync,fdatasync",
-            "-o",
-            &path,
-        ];
         let arguments: &[&str] = if worker {
             &[]
         } else {
             &["--jobs-at-once", "0"]
         };
-        let server = Server::start(program, arguments, &wrapper);
-        let before = database_syncs(&path);
-        submit(&server, jobs, clients);
-        if worker {
-            drained(&server);
-        }
-        // What the server has answered, the trace has seen: the call came first.
-        let syncs = database_syncs(&path) - before;
-        drop(server);
+        let counts = [0, jobs].map(|jobs| {
+            let load = Load {
+                jobs,
+                clients,
+                worker,
+            };
+            counted_fsyncs(program, arguments, &load)
+        });
+        let [Some(idle), Some(loaded)] = counts else {
+            println!("database fsyncs a job: not counted, `perf stat` can't count here");
+            return;
+        };
         let what = if worker {
-            "job, submit to done"
+            "a job, submit to done"
         } else {
-            "acknowledged submit"
+            "an acknowledged submit"
         };
         #[expect(
             clippy::cast_precision_loss,
             reason = "counts of a benchmark are small"
         )]
-        let value = syncs as f64 / jobs as f64;
+        let value = loaded.saturating_sub(idle) as f64 / jobs as f64;
         row(
-            &format!("database fsyncs an {what}, {clients} clients").replace("an job", "a job"),
+            &format!("database fsyncs {what}, {clients} clients"),
             value,
             "",
             None,
@@ -122,9 +105,43 @@ pub(crate) fn fsyncs(program: &Path, size: Size) {
     }
 }
 
-fn database_syncs(trace: &str) -> usize {
-    let text = fs::read_to_string(trace).unwrap_or_default();
-    text.lines().filter(|it| it.contains("danube.db")).count()
+struct Load {
+    jobs: usize,
+    clients: usize,
+    worker: bool,
+}
+
+/// Every fsync of a master's life under this load, its start and end included.
+fn counted_fsyncs(program: &Path, arguments: &[&str], load: &Load) -> Option<usize> {
+    let counts = tempfile::NamedTempFile::new().expect("make a file");
+    let path = counts.path().to_str().expect("a plain path");
+    let wrapper = [
+        "perf",
+        "stat",
+        "-x",
+        ",",
+        "-o",
+        path,
+        "-e",
+        "syscalls:sys_enter_fsync",
+        "--",
+    ];
+    let can_count = std::process::Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .output();
+    if !can_count.is_ok_and(|it| it.status.success()) {
+        return None;
+    }
+    let server = Server::start(program, arguments, &wrapper);
+    submit(&server, load.jobs, load.clients);
+    if load.worker {
+        drained(&server);
+    }
+    assert!(server.stop(), "the master ended badly");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find(|it| it.contains("sys_enter_fsync"))?;
+    line.split(',').next()?.parse().ok()
 }
 
 /// Submits from so many connections at once.

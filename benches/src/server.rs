@@ -128,7 +128,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The child may be a tracer, which would leave the master behind.
+        // The child may be `perf`, which would leave the master behind.
         let _ = Command::new("kill")
             .args(["-s", "KILL", &self.pid().to_string()])
             .stderr(Stdio::null())
