@@ -1,5 +1,7 @@
 //! Health, metrics, the API's own description, and what isn't there.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -7,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
 use danube_model::Timestamp;
 use danube_telemetry::negotiate;
+use serde::Serialize;
 use serde_json::json;
 
 use super::answer::Refusal;
@@ -26,13 +29,25 @@ pub(crate) async fn health() -> Json<serde_json::Value> {
     responses((status = 200, description = "Ready"), (status = 503, description = "Not ready; `checks` says why")))]
 pub(crate) async fn ready(State(app): State<Shared>) -> Response {
     let report = app.health.report();
-    let (status, word) = if report.is_ready {
+    let (code, status) = if report.is_ready {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
     };
-    let body = json!({"status": word, "checks": report.checks, "timestamp": Timestamp::now()});
-    (status, Json(body)).into_response()
+    let body = Readiness {
+        status,
+        checks: report.checks,
+        timestamp: Timestamp::now(),
+    };
+    (code, Json(body)).into_response()
+}
+
+/// In the order in which the documents show it.
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    checks: BTreeMap<&'static str, &'static str>,
+    timestamp: Timestamp,
 }
 
 /// The metrics, as Prometheus text or OpenMetrics.
