@@ -89,11 +89,7 @@ impl Server {
         // Nobody reads the rest, but the pipe must not fill.
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
         let event: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
-        let address = event["address"]
-            .as_str()
-            .expect("an address")
-            .trim_start_matches("http://")
-            .to_owned();
+        let address = event["address"].as_str().expect("an address").to_owned();
         let key = fs::read_to_string(dir.join("admin.key"))
             .expect("the admin key")
             .trim()

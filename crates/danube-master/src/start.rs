@@ -241,14 +241,16 @@ pub(crate) fn address(settings: &Settings) -> String {
 /// Tells machines (a file, an event) and people (stderr) that it serves.
 fn announce(app: &App, is_first_start: bool) -> Result<(), StartError> {
     let dir = &app.settings.data_dir;
-    let address = address(&app.settings);
-    write_whole(&dir.join("master.addr"), &format!("{address}\n"), 0o644)
+    // The form that `--listen` takes; addresses for people are links.
+    let listens = app.settings.listen.to_string();
+    write_whole(&dir.join("master.addr"), &format!("{listens}\n"), 0o644)
         .map_err(system("write master.addr"))?;
     app.signals.emit(MasterReady {
-        address: &address,
+        address: &listens,
         pid: process::id(),
         version: env!("CARGO_PKG_VERSION"),
     });
+    let address = address(&app.settings);
     say(&format!("serving {address}, data in {}", dir.display()));
     // The link is a secret for a quarter of an hour; it goes to whoever started
     // the server by hand, not into the log of every restart.

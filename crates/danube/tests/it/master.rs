@@ -117,7 +117,12 @@ impl Master {
             .timeout_global(Some(DEADLINE))
             .build()
             .new_agent();
-        let address = ready["address"].as_str().expect("an address").to_owned();
+        let listens = ready["address"].as_str().expect("an address");
+        assert_eq!(
+            fs::read_to_string(dir.join("master.addr")).ok(),
+            Some(format!("{listens}\n"))
+        );
+        let address = format!("http://{listens}");
         let key = fs::read_to_string(dir.join("admin.key"))
             .expect("the admin key")
             .trim()
