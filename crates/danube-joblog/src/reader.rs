@@ -51,6 +51,17 @@ impl LogReader {
         self.index.layout.end
     }
 
+    /// The first offset from `from` on at which bytes are missing or the log ends;
+    /// `from` itself when nothing is there.
+    #[must_use]
+    pub fn whole_until(&self, from: u64) -> u64 {
+        let mut at = from;
+        while let Place::In(extent) = self.index.layout.place(at) {
+            at = extent.end;
+        }
+        at
+    }
+
     /// Whether the log is closed and whole, and what is missing.
     #[must_use]
     pub fn summary(&self) -> Summary {

@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use danube_api::{Code, Problem};
-use danube_joblog::{Chunk, GapReason, LogError};
+use danube_joblog::{Chunk, GapReason, LogError, LogReader};
 use danube_model::Job;
 use futures_util::stream::unfold;
 use serde::Deserialize;
@@ -240,24 +240,34 @@ async fn stored(
 ) -> Result<Response, Problem> {
     let (logs, name) = (app.logs.clone(), job.id.to_string());
     let opened = blocking(move || logs.reader(&name)).await?;
-    let (size, whole) = match opened {
-        Ok(reader) => (reader.end(), reader.summary().missing_bytes == 0),
-        Err(LogError::NotFound) => (0, true),
+    let reader = match opened {
+        Ok(reader) => Some(reader),
+        Err(LogError::NotFound) => None,
         Err(_) => return Err(Problem::new(Code::Internal, "the job's log can't be read")),
     };
-    if !whole {
-        // With gaps in it the text has another length than the offsets say.
-        let part = Part {
-            until: Some(size),
-            ..wanted.part
-        };
-        return streamed(app, job, Wanted { part, ..wanted });
-    }
+    let size = reader.as_ref().map_or(0, LogReader::end);
+    let whole_until = |from| reader.as_ref().map_or(0, |it| it.whole_until(from));
     let (status, from, until) = match range::parse(range, size) {
+        Range::Whole if whole_until(0) < size => {
+            // With gaps in it the text has another length than the offsets say.
+            let part = Part {
+                until: Some(size),
+                ..wanted.part
+            };
+            return streamed(app, job, Wanted { part, ..wanted });
+        }
         Range::Whole => (StatusCode::OK, wanted.part.from.min(size), size),
-        Range::Part(from, until) => (StatusCode::PARTIAL_CONTENT, from, until),
+        // A range ends where bytes are missing, and says so by its own range.
+        Range::Part(from, until) => (
+            StatusCode::PARTIAL_CONTENT,
+            from,
+            until.min(whole_until(from)),
+        ),
         Range::Outside => return Ok(outside(size)),
     };
+    if status == StatusCode::PARTIAL_CONTENT && until <= from {
+        return Ok(outside(size));
+    }
     let part = Part {
         from,
         until: Some(until),

@@ -242,6 +242,21 @@ fn past_the_size_limit_head_and_newest_tail_stay_and_the_rest_is_told() {
         (end.name.as_str(), &end.data["log_complete"]),
         ("end", &json!(false))
     );
+    // A range speaks logical offsets too, and ends where bytes are missing.
+    let key = format!("Bearer {}", master.key);
+    let ranged = |range: &str| {
+        let headers = [("authorization", key.as_str()), ("range", range)];
+        master.request("GET", &format!("/api/v1/jobs/{job}/logs"), &headers, b"")
+    };
+    let answer = ranged("bytes=4000-9000");
+    assert_eq!(answer.status, 206);
+    let range = format!("bytes 4000-4095/{}", written.len());
+    assert_eq!(answer.header("content-range"), Some(range.as_str()));
+    assert_eq!(answer.body, written.as_bytes()[4000..4096]);
+    let behind = ranged(&format!("bytes={}-", 4096 + missing));
+    assert_eq!(behind.status, 206);
+    assert_eq!(behind.body, written.as_bytes()[4096 + missing..]);
+    assert_eq!(ranged("bytes=5000-6000").status, 416);
     // Resumed inside what is gone: told again, and on from there.
     let resumed: Vec<_> = follow(&master, &job, Some(5_000)).collect();
     assert_eq!(resumed[0].name, "truncated");
