@@ -62,8 +62,9 @@ pub(crate) async fn drain(
     for attempt in worker.running() {
         let _ = worker.stop(attempt, Stop::Lost);
         let given = store.hand_back(attempt, "the master was told to stop at once", true);
-        // Refused where the job ended in this very moment.
-        if let Ok(job) = given.await {
+        // Refused where the job ended in this very moment; on a disk that hangs
+        // the next start finds the lease.
+        if let Ok(Ok(job)) = tokio::time::timeout(REPORT_DEADLINE, given).await {
             tell::moved(signals, &job, None);
         }
     }

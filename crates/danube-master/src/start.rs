@@ -127,14 +127,16 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         .map_err(system("prepare the listener"))?;
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(system("prepare the listener"))?;
-    tokio::spawn(watch(Arc::clone(&app.health), looked));
+    write_address(&app)?;
+    // From here on nothing fails any more: the first job may begin.
     let scheduler = scheduler.start().map_err(system("start the scheduler"))?;
+    tokio::spawn(watch(Arc::clone(&app.health), looked));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, http::router(app.clone()), async {
         // Both ends mean the same: stop.
         let _ = close.await;
     }));
-    announce(&app, is_first_start)?;
+    announce(&app, is_first_start);
     if app.settings.demo {
         submit_demo(&app).await;
     }
@@ -153,7 +155,9 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     drop(closed);
     let _ = server.await;
     bell.close();
-    let _ = tokio::task::spawn_blocking(move || scheduler.join()).await;
+    // On a disk that hangs neither this nor the store comes to an end.
+    let joined = tokio::task::spawn_blocking(move || scheduler.join());
+    let _ = tokio::time::timeout(STORE_CLOSE_DEADLINE, joined).await;
     let _ = fs::remove_file(app.settings.data_dir.join("master.addr"));
     app.store.close(STORE_CLOSE_DEADLINE);
     Ok(())
@@ -238,13 +242,21 @@ pub(crate) fn address(settings: &Settings) -> String {
     format!("http://{}", settings.listen)
 }
 
-/// Tells machines (a file, an event) and people (stderr) that it serves.
-fn announce(app: &App, is_first_start: bool) -> Result<(), StartError> {
+/// Writes where it listens, in the form that `--listen` takes. The address is
+/// bound, so whoever connects now is served in a moment.
+fn write_address(app: &App) -> Result<(), StartError> {
+    let text = format!("{}\n", app.settings.listen);
+    match write_whole(&app.settings.data_dir.join("master.addr"), &text, 0o644) {
+        // A full disk is no reason not to serve: jobs can be ended and read.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+        written => written.map_err(system("write master.addr")),
+    }
+}
+
+/// Tells machines (an event) and people (stderr) that it serves.
+fn announce(app: &App, is_first_start: bool) {
     let dir = &app.settings.data_dir;
-    // The form that `--listen` takes; addresses for people are links.
     let listens = app.settings.listen.to_string();
-    write_whole(&dir.join("master.addr"), &format!("{listens}\n"), 0o644)
-        .map_err(system("write master.addr"))?;
     app.signals.emit(MasterReady {
         address: &listens,
         pid: process::id(),
@@ -265,7 +277,6 @@ fn announce(app: &App, is_first_start: bool) -> Result<(), StartError> {
             dir.join("admin.key").display()
         ));
     }
-    Ok(())
 }
 
 async fn submit_demo(app: &Shared) {

@@ -31,8 +31,9 @@ pub(crate) struct Checked {
 pub(crate) trait World {
     /// The pipeline with this name.
     fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline>;
-    /// Whether this caller may clone from a directory of this machine.
-    fn may_clone(&self, path: &Path) -> bool;
+    /// The directory of this machine behind `path`, links followed, when this
+    /// caller may clone from it.
+    fn clonable(&self, path: &Path) -> Option<PathBuf>;
 }
 
 /// Checks the body of a submit.
@@ -88,12 +89,12 @@ fn read(
             None
         }
     };
-    let Some(pipeline) = pipeline else {
+    let Some(mut pipeline) = pipeline else {
         fields.end();
         return None;
     };
     let parameters = with_defaults(&mut fields, &pipeline, parameters);
-    check_repository(&mut fields, &pipeline, source_type, world);
+    check_repository(&mut fields, &mut pipeline, source_type, world);
     let order = Order {
         git_ref: git_ref.or_else(|| pipeline.git_ref.clone()),
         parameters,
@@ -183,32 +184,35 @@ fn with_defaults(
 }
 
 /// `file://` and paths only from where the operator, or the caller's key, allows.
+/// The order gets the path with all links followed: what they lead to later is
+/// another repository.
 fn check_repository(
     fields: &mut Fields<'_>,
-    pipeline: &Pipeline,
+    pipeline: &mut Pipeline,
     source_type: &str,
     world: &dyn World,
 ) {
-    let Some(text) = &pipeline.repository else {
+    let parsed = pipeline.repository.as_deref().map(Repository::parse);
+    let Some(Ok(Repository::Local(path))) = parsed else {
         return;
     };
-    let Ok(Repository::Local(path)) = Repository::parse(text) else {
+    let real = world.clonable(&path);
+    if let Some(real) = real.as_deref().and_then(Path::to_str) {
+        pipeline.repository = Some(format!("file://{real}"));
         return;
-    };
-    if !world.may_clone(&path) {
-        let pointer = if source_type == "spec" {
-            "/spec/repository"
-        } else {
-            "/pipeline"
-        };
-        fields.mistakes().push(Mistake {
-            code: "repository.not_allowed",
-            pointer: pointer.to_owned(),
-            at: None,
-            message: "the repository isn't in a directory that jobs may clone from".to_owned(),
-            help: Some("the operator lists such directories in `sources.allow_paths`".to_owned()),
-        });
     }
+    let pointer = if source_type == "spec" {
+        "/spec/repository"
+    } else {
+        "/pipeline"
+    };
+    fields.mistakes().push(Mistake {
+        code: "repository.not_allowed",
+        pointer: pointer.to_owned(),
+        at: None,
+        message: "the repository isn't in a directory that jobs may clone from".to_owned(),
+        help: Some("the operator lists such directories in `sources.allow_paths`".to_owned()),
+    });
 }
 
 /// Values to mask must be ones that the redactor takes; the value itself is
@@ -288,15 +292,11 @@ fn check_names(fields: &mut Fields<'_>, order: &Order, queue: &str) {
     }
 }
 
-/// Whether `path` lies in one of `allowed`, with links followed on both sides.
-pub(crate) fn is_below(path: &Path, allowed: &[PathBuf]) -> bool {
-    let Ok(real) = path.canonicalize() else {
-        return false;
-    };
-    allowed
-        .iter()
-        .filter_map(|it| it.canonicalize().ok())
-        .any(|dir| real.starts_with(dir))
+/// `path` with links followed, when it lies in one of `allowed`.
+pub(crate) fn real_below(path: &Path, allowed: &[PathBuf]) -> Option<PathBuf> {
+    let real = path.canonicalize().ok()?;
+    let mut dirs = allowed.iter().filter_map(|it| it.canonicalize().ok());
+    dirs.any(|dir| real.starts_with(dir)).then_some(real)
 }
 
 #[cfg(test)]
@@ -322,8 +322,8 @@ mod tests {
             }
         }
 
-        fn may_clone(&self, path: &Path) -> bool {
-            path.starts_with("/srv/open")
+        fn clonable(&self, path: &Path) -> Option<PathBuf> {
+            path.starts_with("/srv/open").then(|| path.to_owned())
         }
     }
 

@@ -146,6 +146,10 @@ impl<'a> Running<'a> {
     fn clone_source(&mut self, place: &Place) -> Option<Verdict> {
         let order = &self.work.order;
         let repository = order.pipeline.repository.as_deref().unwrap_or_default();
+        if source::has_moved(repository) {
+            let why = "the repository's path has become a link since the job was submitted";
+            return Some(broke(FailReason::SourceFailed, why.to_owned()));
+        }
         let sandbox = place.source_sandbox(&self.inner.walls, repository);
         let mut plan = StepPlan::new(source::command(), place.source(), sandbox);
         plan.env = self.environment(place, None);

@@ -50,10 +50,10 @@ pub(crate) fn variables(
     config: &Path,
 ) -> std::io::Result<Vec<(String, String)>> {
     let value = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let mut text = format!(
-        "[include]\n\tpath = {}\n{SETTINGS}",
-        value(&format!("{home}/.gitconfig"))
-    );
+    // Both places where git looks for a user's settings, in its order.
+    let own = [".config/git/config", ".gitconfig"];
+    let own = own.map(|it| format!("[include]\n\tpath = {}\n", value(&format!("{home}/{it}"))));
+    let mut text = own.concat() + SETTINGS;
     // The worker may read this repository although it belongs to another user:
     // that was decided when the job was submitted. The workspace is the job's.
     for directory in [
@@ -89,9 +89,16 @@ pub(crate) fn variables(
 /// The directory of a repository on this machine.
 pub(crate) fn local(repository: &str) -> Option<PathBuf> {
     match Repository::parse(repository) {
-        Ok(Repository::Local(path)) => Some(path.canonicalize().unwrap_or(path)),
+        Ok(Repository::Local(path)) => Some(path),
         _ => None,
     }
+}
+
+/// Whether links stand in the path now that led elsewhere, or nowhere, when the
+/// submit was allowed.
+pub(crate) fn has_moved(repository: &str) -> bool {
+    let path = local(repository);
+    path.is_some_and(|path| path.canonicalize().is_ok_and(|real| real != path))
 }
 
 /// The commit that the clone checked out. Read before any step of the job ran,

@@ -3,20 +3,21 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use danube_executor::{Limits, Stop};
 use danube_joblog::{Chunk, JobLogs, LogReader, StreamKind};
+use danube_model::spec::Repository;
 use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step};
 use danube_redact::{Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
 use danube_worker::{Dispatch, PlaceSettings, ReportError, Settings, Where, Work, Worker};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::commands::run::RunArgs;
@@ -38,6 +39,12 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Runs the job and exits with its own code.
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    // Listening begins before there is anything to stop or to remove.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(failed("start the runtime"))?;
+    let mut stop = runtime.block_on(async { Interrupts::listen() })?;
     let home = Home::make(args.log_dir.clone())?;
     let screen = args.screen.clone();
     let is_pipeline = args.pipeline.steps.len() > 1 || args.pipeline.repository.is_some();
@@ -74,17 +81,13 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             "start the job: the system gives no thread",
         )
     })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(failed("start the runtime"))?;
     let running = Running {
         worker: &worker,
         desk: &desk,
         logs: &logs,
         screen: &screen,
     };
-    let interrupted = runtime.block_on(follow(&running, attempt))?;
+    let interrupted = runtime.block_on(follow(&running, attempt, &mut stop))?;
     let log = home.log_of(attempt.job);
     worker.close();
     // The thread has reported; its last line is ours.
@@ -120,6 +123,12 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         ))
     })?;
     pipeline.env.extend(env);
+    if let Some(Ok(Repository::Local(path))) = pipeline.repository.as_deref().map(Repository::parse)
+        && let Some(real) = path.canonicalize().ok().as_deref().and_then(Path::to_str)
+    {
+        // The worker takes no path in which links stand.
+        pipeline.repository = Some(format!("file://{real}"));
+    }
     Ok(Order {
         git_ref: pipeline.git_ref.clone(),
         pipeline,
@@ -194,6 +203,29 @@ fn settings(home: &Home, order: &Order) -> Result<Settings, Failure> {
     })
 }
 
+/// The signals that ask a run to stop.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(failed("watch for interrupts"));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
 /// The parts of a run that follow each other.
 struct Running<'a> {
     worker: &'a Worker,
@@ -203,15 +235,17 @@ struct Running<'a> {
 }
 
 /// Prints the log as it grows; `true` when somebody interrupted.
-async fn follow(run: &Running<'_>, attempt: Attempt) -> Result<bool, Failure> {
+async fn follow(
+    run: &Running<'_>,
+    attempt: Attempt,
+    stop: &mut Interrupts,
+) -> Result<bool, Failure> {
     let Running {
         worker,
         desk,
         logs,
         screen,
     } = *run;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("watch for interrupts"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed("watch for interrupts"))?;
     let mut printer = Printer::new(screen, logs, attempt.job);
     let mut interrupts = 0;
     loop {
@@ -235,8 +269,7 @@ async fn follow(run: &Running<'_>, attempt: Attempt) -> Result<bool, Failure> {
             () = grown => {}
             // The job's beginning and its end come without progress.
             () = desk.changed.notified() => {}
-            _ = interrupt.recv() => interrupts += 1,
-            _ = terminate.recv() => interrupts += 1,
+            () = stop.next() => interrupts += 1,
         }
         match interrupts {
             0 => {}

@@ -1,5 +1,6 @@
 //! What comes with a request: the id in its path, and its body.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use danube_api::{Code, Problem};
 use futures_util::future::poll_fn;
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::answer::Refusal;
 use crate::app::Shared;
@@ -19,6 +20,9 @@ use crate::app::Shared;
 /// Bytes of a refused request that are still read: more than clients have under
 /// way when the answer leaves.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a body may take to come, below what a handler has for its answer.
+const BODY_DEADLINE: Duration = Duration::from_secs(25);
 
 /// How long a refused request is still read.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -77,16 +81,29 @@ fn announced(request: &Request) -> Option<u64> {
 /// A body that is read a little further when its request was refused before its
 /// end. Otherwise the connection would be reset under a client that still sends,
 /// and the client would hear of a broken pipe and not of what was wrong.
-pub(crate) struct Lingering(Option<Body>);
+pub(crate) struct Lingering {
+    body: Option<Body>,
+    /// When it must have come: a handler runs to its end whoever waits for it,
+    /// and must not wait for a stranger's bytes for ever.
+    deadline: Pin<Box<Sleep>>,
+    /// Who asks first (`Expect`) sends nothing that could be lost, and must not
+    /// be told to go on after the answer.
+    lingers: bool,
+}
 
 impl Lingering {
     pub(crate) fn around(request: Request) -> Request {
-        // Who asks first sends nothing that could be lost, and must not be told
-        // to go on after the answer.
-        if request.headers().contains_key(header::EXPECT) || request.body().is_end_stream() {
+        if request.body().is_end_stream() {
             return request;
         }
-        request.map(|body| Body::new(Self(Some(body))))
+        let lingers = !request.headers().contains_key(header::EXPECT);
+        request.map(|body| {
+            Body::new(Self {
+                body: Some(body),
+                deadline: Box::pin(sleep(BODY_DEADLINE)),
+                lingers,
+            })
+        })
     }
 }
 
@@ -98,22 +115,27 @@ impl hyper::body::Body for Lingering {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let Some(body) = &mut self.0 else {
+        let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
         let polled = Pin::new(body).poll_frame(context);
+        if polled.is_pending() && self.deadline.as_mut().poll(context).is_ready() {
+            self.body = None;
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
+        }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.0 = None;
+            self.body = None;
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Body::is_end_stream)
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0
+        self.body
             .as_ref()
             .map_or_else(SizeHint::default, Body::size_hint)
     }
@@ -121,7 +143,8 @@ impl hyper::body::Body for Lingering {
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        let Some(body) = self.0.take().filter(|it| !it.is_end_stream()) else {
+        let lingers = self.lingers;
+        let Some(body) = self.body.take().filter(|it| lingers && !it.is_end_stream()) else {
             return;
         };
         // What is announced as more than that won't come to its end anyway.

@@ -1,6 +1,6 @@
 //! Submit, list, read, cancel, retry.
 
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -26,7 +26,7 @@ use super::layer::Context;
 use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::pipelines::NoPipeline;
-use crate::submit::{Checked, World, check, is_below};
+use crate::submit::{Checked, World, check, real_below};
 use crate::tell;
 
 /// Submits a job.
@@ -205,9 +205,17 @@ impl World for Surroundings<'_> {
         self.app.pipelines.find(name)
     }
 
-    fn may_clone(&self, path: &FilePath) -> bool {
-        let local_admin = self.caller.role == Role::Admin && is_private(self.app);
-        local_admin || is_below(path, &self.app.settings.allow_paths)
+    fn clonable(&self, path: &FilePath) -> Option<PathBuf> {
+        if self.caller.role == Role::Admin && is_private(self.app) {
+            // One that isn't there is told by the clone.
+            return Some(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+        }
+        let settings = &self.app.settings;
+        let real = real_below(path, &settings.allow_paths)?;
+        // Whatever is allowed, other jobs' workspaces and the keys are not.
+        let own = settings.data_dir.canonicalize().ok()?;
+        let is_own = real.starts_with(&own) && !real.starts_with(own.join("examples"));
+        (!is_own).then_some(real)
     }
 }
 

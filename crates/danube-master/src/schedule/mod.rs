@@ -27,6 +27,9 @@ const STORE_RETRY_EVERY: Duration = Duration::from_millis(250);
 /// descriptors, and each try costs two commits.
 const WORKER_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How often a full disk is looked at again: with the health checks.
+const SPACE_RETRY_EVERY: Duration = Duration::from_secs(2);
+
 /// Jobs that one round gives out at most: a bound on one transaction.
 const ASSIGN_MAX: usize = 256;
 
@@ -61,6 +64,20 @@ impl Bell {
             .unwrap_or_else(PoisonError::into_inner)
             .closed = true;
         self.rung.notify_one();
+    }
+
+    /// Waits for `until`, whoever rings meanwhile; `false` when closed. A ring is
+    /// kept for the next wait.
+    fn rest(&self, until: Instant) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !state.closed {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                break;
+            };
+            let waited = self.rung.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !state.closed
     }
 
     /// Waits for a ring or for `until`; `false` when closed.
@@ -129,18 +146,36 @@ impl Scheduler {
             self.leases.renew(&self.worker.running(), Instant::now());
             let round = self.round();
             let now = Instant::now();
-            until = match round {
-                Ok(Round::MoreToDo) => Some(now),
+            let (next, pause) = match round {
+                Ok(Round::MoreToDo) => (Some(now), None),
                 // With nothing leased there is nothing to watch: an idle master
                 // sleeps until somebody rings.
-                Ok(Round::Done) => next_look(&self.leases.all(), self.lease, heartbeat, now),
-                Ok(Round::Refused) => Some(now + WORKER_RETRY_AFTER),
+                Ok(Round::Done) => (self.next_look(now), None),
+                // Nobody rings when there is room again.
+                Ok(Round::NoSpace) => {
+                    let retry = now + SPACE_RETRY_EVERY;
+                    (
+                        Some(self.next_look(now).map_or(retry, |it| it.min(retry))),
+                        None,
+                    )
+                }
+                // The commits of the way back ring themselves: only a rest that
+                // nobody ends keeps this from going round at full speed.
+                Ok(Round::Refused) => (Some(now), Some(WORKER_RETRY_AFTER)),
                 Err(error) => {
                     self.health.database_failed(&error);
-                    Some(now + STORE_RETRY_EVERY)
+                    (Some(now), Some(STORE_RETRY_EVERY))
                 }
             };
+            if pause.is_some_and(|pause| !self.bell.rest(now + pause)) {
+                return;
+            }
+            until = next.map(|it| pause.map_or(it, |pause| it + pause));
         }
+    }
+
+    fn next_look(&self, now: Instant) -> Option<Instant> {
+        next_look(&self.leases.all(), self.lease, self.lease / 3, now)
     }
 
     /// One look and what follows from it.
@@ -159,7 +194,8 @@ impl Scheduler {
 
     fn apply(&self) -> Result<Round, StoreError> {
         // On a full disk a job couldn't even open its log: better it waits.
-        let free = if self.store.is_out_of_space() {
+        let is_full = self.store.is_out_of_space();
+        let free = if is_full {
             0
         } else {
             self.worker.free().min(ASSIGN_MAX)
@@ -169,6 +205,9 @@ impl Scheduler {
         } else {
             self.store.waiting(free)?
         };
+        // Only now: a read that hung must not make live jobs look silent.
+        let now = Instant::now();
+        self.leases.renew(&self.worker.running(), now);
         let view = QueueView {
             waiting: waiting.into_iter().map(|it| it.job).collect(),
             idle: vec![Idle {
@@ -178,7 +217,7 @@ impl Scheduler {
             leases: self.leases.all(),
         };
         let (mut assignments, mut rescued) = (Vec::new(), false);
-        for action in decide(&view, Instant::now(), self.lease) {
+        for action in decide(&view, now, self.lease) {
             match action {
                 Action::Rescue(attempt) => {
                     self.rescue.silent(attempt)?;
@@ -189,52 +228,74 @@ impl Scheduler {
         }
         if assignments.is_empty() {
             // A rescued job waits now, and was not in the view above.
-            return Ok(if rescued {
-                Round::MoreToDo
-            } else {
-                Round::Done
+            return Ok(match (rescued, is_full) {
+                (true, false) => Round::MoreToDo,
+                (_, true) => Round::NoSpace,
+                (false, false) => Round::Done,
             });
         }
-        for claimed in self.store.claim(assignments).wait()? {
-            if !self.hand_over(claimed)? {
-                return Ok(Round::Refused);
-            }
-        }
-        Ok(if self.worker.free() > 0 {
-            Round::MoreToDo
-        } else {
-            Round::Done
-        })
+        let claimed = self.store.claim(assignments).wait()?;
+        self.hand_over_all(claimed)
     }
 
-    /// Gives a claimed job to the worker; `false` when it took none.
-    fn hand_over(&self, claimed: Claimed) -> Result<bool, StoreError> {
+    /// Gives claimed jobs to the worker. From the first that it doesn't take on,
+    /// the rest goes back: each was claimed, so each must come to somebody.
+    fn hand_over_all(&self, claimed: Vec<Claimed>) -> Result<Round, StoreError> {
+        let (mut refused, mut failed) = (false, None);
+        for claimed in claimed {
+            let attempt = claimed.attempt;
+            self.leases.begin(attempt, &claimed.worker, Instant::now());
+            if !refused && self.hand_over(claimed) {
+                continue;
+            }
+            refused = true;
+            match self
+                .store
+                .hand_back(attempt, "the worker had no room", false)
+                .wait()
+            {
+                Ok(job) => {
+                    self.leases.end(attempt);
+                    tell::moved(&self.signals, &job, None);
+                    self.rescue.phases.touch(attempt.job);
+                }
+                // Its lease is in the list and lapses.
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None if refused => Ok(Round::Refused),
+            None if self.worker.free() > 0 => Ok(Round::MoreToDo),
+            None => Ok(Round::Done),
+        }
+    }
+
+    /// Gives one job to the worker; `false` when it took none.
+    fn hand_over(&self, claimed: Claimed) -> bool {
         let attempt = claimed.attempt;
         let _in_job = tell::span(&claimed.job, &claimed.traceparent).entered();
-        self.leases.begin(attempt, &claimed.worker, Instant::now());
         tell::started(&self.signals, &claimed.job, &claimed.worker);
         let work = Work {
             attempt,
             order: claimed.order,
             traceparent: claimed.traceparent,
         };
+        // No thread, no descriptor, or it drains: nothing was run.
         if self.worker.run(work).is_err() {
-            // No thread, no descriptor, or it drains: nothing was run.
-            self.store
-                .hand_back(attempt, "the worker had no room", false)
-                .wait()?;
-            self.leases.end(attempt);
-            return Ok(false);
+            return false;
         }
         // Asked for after the claim and before the job stood in the worker's
         // list, where the one who asked couldn't find it.
-        if matches!(
-            self.store.check(attempt)?,
-            LeaseState::Held { cancel_asked: true }
-        ) {
-            let _ = self.worker.stop(attempt, Stop::Cancel);
+        match self.store.check(attempt) {
+            Ok(LeaseState::Held { cancel_asked: true }) => {
+                let _ = self.worker.stop(attempt, Stop::Cancel);
+            }
+            Ok(_) => {}
+            // Asked again with all the others.
+            Err(_) => self.is_in_doubt.store(true, Ordering::Relaxed),
         }
-        Ok(true)
+        true
     }
 
     /// Takes over leases of which only the store knows: of a claim whose answer
@@ -275,6 +336,8 @@ enum Round {
     MoreToDo,
     /// The worker took nothing although it had room.
     Refused,
+    /// The disk is full; jobs may wait.
+    NoSpace,
 }
 
 #[cfg(test)]
@@ -291,7 +354,13 @@ mod tests {
             bell.wait(Some(Instant::now())),
             "nothing rang, the time came"
         );
+        // A rest is not ended by a ring, and keeps it.
+        bell.ring();
+        let until = Instant::now() + Duration::from_millis(20);
+        assert!(bell.rest(until) && Instant::now() >= until);
+        assert!(bell.wait(None));
         bell.close();
         assert!(!bell.wait(None));
+        assert!(!bell.rest(Instant::now() + Duration::from_secs(60)));
     }
 }

@@ -428,3 +428,27 @@ fn a_job_whose_keeper_cannot_be_asked_any_more_is_gone_with_the_master() {
         processes::of_job(&job).is_empty().then_some(())
     });
 }
+
+#[test]
+fn a_stop_with_a_busy_queue_costs_no_job_an_attempt() {
+    const JOBS: usize = 60;
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let mut master = Master::start_in(&dir, &["--grace", "30"]);
+    // At most once: an attempt that is lost would be the end of it.
+    let body = json!({
+        "spec": {"name": "short", "steps": [{"name": "only", "run": "echo once"}]},
+        "retry_on_lost": false,
+    });
+    let jobs: Vec<String> = (0..JOBS).map(|_| id(&master.submit(&body))).collect();
+    master.signal("TERM");
+    assert!(master.wait().success());
+    let master = Master::start_in(&dir, &[]);
+    for job in &jobs {
+        let ended = master.ended(job);
+        assert_eq!(ended["status"], "success", "{ended}");
+        assert_eq!(master.log(job), b"once\n");
+        let history = master.get(&format!("/api/v1/jobs/{job}/history")).text();
+        assert!(!history.contains("lease_lost"), "{history}");
+    }
+}
