@@ -70,7 +70,9 @@ impl CgroupParent {
             // A hierarchy that refuses is one that cannot limit.
             if let Ok(Some(branch)) = place.branch(name) {
                 for stale in subdirectories(&branch.directory)? {
-                    remove(&stale)?;
+                    // A process that hangs in the kernel keeps its own, and must
+                    // not take the limits from all that come after it.
+                    let _ = remove(&stale);
                 }
                 branches.push(branch);
             }

@@ -84,8 +84,10 @@ fn volunteer_for_oom() {
 }
 
 fn limit(orders: &Orders) -> Result<(), Fault> {
-    // A core file would hold the step's secrets.
-    let mut limits = vec![(Resource::CoreBytes, 0)];
+    // A core file would hold the step's secrets. Not 0: a `core_pattern` that pipes
+    // to a program heeds no limit but 1, which stops it (core(5)), and no file fits
+    // into one byte.
+    let mut limits = vec![(Resource::CoreBytes, 1)];
     limits.push((
         Resource::OpenFiles,
         orders.open_files.unwrap_or(OPEN_FILES_DEFAULT),
@@ -125,6 +127,7 @@ fn drop_rights(orders: &Orders) -> Result<(), Fault> {
     if let (Some((uid, gid)), false) = (orders.uid_gid, done_before) {
         sys::become_user(uid, gid).map_err(Fault::of("become", format!("uid {uid}")))?;
     }
+    sys::leave_keyrings(orders.uid_gid.is_some());
     sys::clear_capabilities().map_err(Fault::of("drop", "capabilities"))?;
     sys::forbid_new_privileges().map_err(Fault::of("forbid", "new privileges"))
 }

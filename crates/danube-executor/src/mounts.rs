@@ -15,6 +15,10 @@ use crate::wire::{Fault, Orders};
 /// Directories that `private_tmp` stands for.
 const TMP_DIRECTORIES: [&str; 2] = ["/tmp", "/var/tmp"];
 
+/// Other directories that everybody may write to: what a job leaves there would
+/// be found by the next.
+const SHARED_PLACES: [&str; 2] = ["/dev/shm", "/run/lock"];
+
 /// Options of the step's own `/dev/shm`: what test databases and browsers
 /// need, little enough to be harmless without a cgroup.
 const SHM_OPTIONS: &CStr = c"mode=1777,size=64m";
@@ -54,9 +58,15 @@ pub(crate) fn build(orders: &Orders) -> Result<(), Fault> {
         let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | libc::MS_NOEXEC | PLAIN;
         sys::mount(none, path, c"", flags, c"").map_err(Fault::of("make read-only", path))?;
     }
-    if orders.private_tmp.is_some() && Path::new("/dev/shm").is_dir() {
-        sys::mount(none, Path::new("/dev/shm"), c"tmpfs", PLAIN, SHM_OPTIONS)
-            .map_err(Fault::of("mount", "/dev/shm"))?;
+    if orders.private_tmp.is_some() {
+        for place in SHARED_PLACES
+            .map(Path::new)
+            .into_iter()
+            .filter(|it| it.is_dir())
+        {
+            sys::mount(none, place, c"tmpfs", PLAIN, SHM_OPTIONS)
+                .map_err(Fault::of("mount", place))?;
+        }
     }
     if orders.uid_gid.is_none() && !orders.cgroups.is_empty() {
         // The step has its keeper's uid and could lift its own limits. Where

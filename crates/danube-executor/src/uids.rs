@@ -1,6 +1,7 @@
 //! Uids lent to running jobs, so that no two of them share one.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// First uid of the default range: above what distributions, directory
@@ -17,6 +18,8 @@ pub struct UidPool {
     base: u32,
     count: u32,
     taken: Arc<Mutex<BTreeSet<u32>>>,
+    /// Where the next look begins. Changed only under the lock of `taken`.
+    next: Arc<AtomicU32>,
 }
 
 /// One uid (and the gid of the same number), given back on drop. Hold it until
@@ -44,6 +47,7 @@ impl UidPool {
             base,
             count,
             taken: Arc::default(),
+            next: Arc::default(),
         }
     }
 
@@ -53,11 +57,16 @@ impl UidPool {
         self.base
     }
 
-    /// The lowest free uid, or `None` when all are lent.
+    /// A free uid, or `None` when all are lent. They take turns, so that what a
+    /// job left behind somewhere finds its next owner as late as possible.
     #[must_use]
     pub fn lease(&self) -> Option<UidLease> {
         let mut taken = lock(&self.taken);
-        let uid = (self.base..self.base + self.count).find(|uid| !taken.contains(uid))?;
+        let end = self.base + self.count;
+        let next = self.next.load(Ordering::Relaxed).clamp(self.base, end);
+        let mut turns = (next..end).chain(self.base..next);
+        let uid = turns.find(|uid| !taken.contains(uid))?;
+        self.next.store(uid + 1, Ordering::Relaxed);
         taken.insert(uid);
         Some(UidLease {
             uid,
@@ -96,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_free_uid_is_lent_and_none_twice() {
+    fn uids_take_turns_and_none_is_lent_twice() {
         let pool = UidPool::new(1000, 2);
         let first = pool.lease().unwrap();
         let second = pool.clone().lease().unwrap();

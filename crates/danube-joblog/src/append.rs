@@ -26,6 +26,14 @@ use crate::types::{LogError, Progress, StreamKind, Summary};
 /// counts as mixed, so that the index stays small beside the text.
 const RUNS_MAX: usize = 64;
 
+/// Changes that even the smallest batch records.
+const RUNS_MIN: usize = 8;
+
+/// Bytes of text that allow for one more: as many as a record has. A program
+/// that alternates its streams byte by byte must not make an index that is
+/// larger than its log.
+const BYTES_A_RUN: usize = 32;
+
 /// Where bytes came from, in order: so many from here, so many from there.
 pub(crate) type Runs = VecDeque<(StreamKind, usize)>;
 
@@ -225,7 +233,7 @@ impl Appender {
                 break;
             }
         }
-        if records.len() > RUNS_MAX {
+        if records.len() > RUNS_MAX.min(RUNS_MIN + len / BYTES_A_RUN) {
             let stream = StreamKind::Mixed;
             records = vec![Record::Flush {
                 end,

@@ -16,6 +16,11 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Tracked {
     pub(crate) file: File,
     dirty: AtomicBool,
+    /// Held while the file is synced, so that nobody takes a sync that hasn't
+    /// ended for one that has.
+    syncing: Mutex<()>,
+    /// A sync went wrong once; the log can't be called complete any more.
+    failed: AtomicBool,
     errors: Arc<AtomicU64>,
 }
 
@@ -24,17 +29,33 @@ impl Tracked {
         Arc::new(Self {
             file,
             dirty: AtomicBool::new(false),
+            syncing: Mutex::default(),
+            failed: AtomicBool::new(false),
             errors: Arc::clone(errors),
         })
     }
 
     /// Makes the file durable now if it is not.
     pub(crate) fn sync_now(&self, syncer: &Syncer) -> io::Result<()> {
+        self.sync(&syncer.shared.syncs)?;
+        // The kernel tells of lost pages once, and it may have told the thread.
+        if self.failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier sync of this file went wrong"));
+        }
+        Ok(())
+    }
+
+    /// Syncs what is dirty; returns when nobody else is still at it.
+    fn sync(&self, syncs: &AtomicU64) -> io::Result<()> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.dirty.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        syncer.shared.syncs.fetch_add(1, Ordering::Relaxed);
-        self.file.sync_data()
+        syncs.fetch_add(1, Ordering::Relaxed);
+        self.file.sync_data().inspect_err(|_| {
+            self.failed.store(true, Ordering::Release);
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        })
     }
 }
 
@@ -143,13 +164,8 @@ impl Shared {
 
     fn sync(&self, dirty: Vec<Arc<Tracked>>) {
         for it in dirty {
-            // A log that was closed meanwhile has been synced by its closing.
-            if it.dirty.swap(false, Ordering::AcqRel) {
-                self.syncs.fetch_add(1, Ordering::Relaxed);
-                if it.file.sync_data().is_err() {
-                    it.errors.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            // What goes wrong is remembered, and told when the log is closed.
+            let _ = it.sync(&self.syncs);
         }
     }
 }

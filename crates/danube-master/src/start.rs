@@ -152,6 +152,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         &mut stop,
     )
     .await;
+    app.worker.clean_up();
     drop(closed);
     let _ = server.await;
     bell.close();

@@ -51,8 +51,11 @@ pub(crate) fn needles(value: &[u8], line_fits: impl Fn(&[u8]) -> bool) -> BTreeS
     base64_forms(value, &mut forms);
     url_forms(value, &mut forms);
     escaped_forms(value, &mut forms);
-    forms.push(hex(value, false));
-    forms.push(hex(value, true));
+    for upper in [false, true] {
+        let text = hex(value, upper);
+        wrapped(&text, &HEX_COLUMNS, &mut forms);
+        forms.push(text);
+    }
 
     let mut needles = BTreeSet::new();
     for form in forms {
@@ -94,7 +97,28 @@ fn base64_forms(value: &[u8], forms: &mut Vec<Form>) {
         let end = shifted.len() * 8 / 6;
         for alphabet in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
             let text = Zeroizing::new(alphabet.encode(&shifted));
-            forms.push(Zeroizing::new(text.as_bytes()[first..end].to_vec()));
+            let whole = &text.as_bytes()[first..end];
+            forms.push(Zeroizing::new(whole.to_vec()));
+            if shift == 0 {
+                wrapped(whole, &BASE64_COLUMNS, forms);
+            }
+        }
+    }
+}
+
+/// Columns at which `base64`, `openssl base64` and mail programs break lines.
+const BASE64_COLUMNS: [usize; 2] = [76, 64];
+
+/// Columns at which `xxd -p` and others break lines.
+const HEX_COLUMNS: [usize; 2] = [60, 64];
+
+/// The lines of an encoded value that is broken at a column: no longer form
+/// stands in the text then. A last line too short to be told apart stays.
+fn wrapped(text: &[u8], columns: &[usize], forms: &mut Vec<Form>) {
+    for &columns in columns {
+        if text.len() > columns {
+            let lines = text.chunks(columns).filter(|it| it.len() >= LINE_BYTES_MIN);
+            forms.extend(lines.map(|it| Zeroizing::new(it.to_vec())));
         }
     }
 }

@@ -149,7 +149,15 @@ use Atom::{Of, Word};
 const BARE: &[Atom] = &[
     Of(Run::KeyClose, 0, 3),
     Of(Run::Space, 0, 8),
-    Of(Run::Separator, 1, 1),
+    Word(&["="]),
+    Of(Run::Arrow, 0, 1),
+    Of(Run::Space, 0, 8),
+];
+/// Of its own, because `::` is a path in Rust and C++ and no separator.
+const BARE_COLON: &[Atom] = &[
+    Of(Run::KeyClose, 0, 3),
+    Of(Run::Space, 0, 8),
+    Word(&[":"]),
     Of(Run::Arrow, 0, 1),
     Of(Run::Space, 0, 8),
 ];
@@ -241,12 +249,20 @@ const fn token(
 /// The built-in rules.
 pub(crate) static RULES: &[Rule] = &[
     keyed(KEYS, BARE, Run::Bare),
+    Rule {
+        not_first: b":",
+        ..keyed(KEYS, BARE_COLON, Run::Bare)
+    },
     keyed(KEYS, DOUBLE, Run::DoubleQuoted),
     keyed(KEYS, SINGLE, Run::SingleQuoted),
     keyed(KEYS, ESCAPED, Run::EscapedQuoted),
     Rule {
         not_first: b"/",
         ..keyed(PWD, BARE, Run::Bare)
+    },
+    Rule {
+        not_first: b"/:",
+        ..keyed(PWD, BARE_COLON, Run::Bare)
     },
     Rule {
         not_first: b"/",
@@ -298,7 +314,8 @@ pub(crate) static RULES: &[Rule] = &[
         "github_token",
         &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"],
         Before::Anything,
-        Run::Word,
+        // Not `_`: `highs_and_lows_of_the_distribution` is no token.
+        Run::Alnum,
         20,
     ),
     token(
@@ -357,11 +374,13 @@ pub(crate) static RULES: &[Rule] = &[
     ),
     token(
         "stripe_key",
-        &["sk_live_", "rk_live_", "sk_test_", "rk_test_", "whsec_"],
+        &["sk_live_", "rk_live_", "sk_test_", "rk_test_"],
         Before::Anything,
-        Run::Word,
+        // Not `_`: `network_test_connection_timeout` is no key.
+        Run::Alnum,
         16,
     ),
+    token("stripe_key", &["whsec_"], Before::Anything, Run::Word, 16),
     token("google_key", &["AIza"], Before::NoWord, Run::Base64Url, 35),
     token(
         "google_key",

@@ -96,7 +96,10 @@ impl From<rusqlite::Error> for StoreError {
             return match error {
                 rusqlite::Error::FromSqlConversionFailure(..)
                 | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::InvalidColumnType(..) => Self::Corrupt(error.to_string()),
+                | rusqlite::Error::InvalidColumnType(..) => {
+                    // One row, not the whole batch that it came with.
+                    Self::Internal(format!("a row that can't be read: {error}"))
+                }
                 other => Self::Internal(other.to_string()),
             };
         };

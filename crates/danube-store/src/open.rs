@@ -215,6 +215,12 @@ fn connect(
     Ok(connection)
 }
 
+/// Lets the writer's connection wait for locks again, after it was told not to.
+pub(crate) fn be_patient(connection: &mut Connection, shared: &Shared) -> rusqlite::Result<()> {
+    let pulse = Some(Arc::clone(&shared.pulse));
+    connection.busy_handler(Some(patience(&shared.options, pulse)))
+}
+
 /// Sleeps until the lock is free or the deadline is over, and tells how long.
 fn patience(
     options: &Options,

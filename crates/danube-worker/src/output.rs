@@ -48,10 +48,13 @@ impl LogOutput {
     /// Notes a point in the log; what came before is on its way to the disk.
     /// When the disk takes nothing, the point is where the log ends now.
     pub(crate) fn mark(&mut self, mark: Mark) -> u64 {
+        let since = Instant::now();
         let offset = loop {
             match self.writer.mark(mark) {
                 Ok(offset) => break offset,
-                Err(error) if self.disk_is_well_again(&error) => {}
+                // A disk may take the text and yet refuse the mark, again and again.
+                Err(error)
+                    if since.elapsed() < DISK_WAIT_MAX && self.disk_is_well_again(&error) => {}
                 Err(_) => break self.writer.end(),
             }
         };

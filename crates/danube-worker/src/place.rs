@@ -62,6 +62,11 @@ impl Walls {
         }
     }
 
+    /// The cgroup below which every step has its own.
+    pub(crate) fn cgroup(&self) -> Option<CgroupParent> {
+        self.cgroup.clone()
+    }
+
     /// What is missing for jobs that must not trust each other, for people.
     pub(crate) fn missing(&self) -> Option<String> {
         if self.capabilities.isolation == Isolation::ProcessGroup {

@@ -231,6 +231,15 @@ impl Worker {
         true
     }
 
+    /// Removes what the worker made for itself outside its directories. Call it
+    /// when it is closed and idle.
+    pub fn clean_up(&self) {
+        if let Some(cgroup) = self.inner.walls.cgroup() {
+            // With a step still in it, it stays for the next start to clear.
+            let _ = cgroup.remove();
+        }
+    }
+
     /// Tells every running job to stop and go back to the queue.
     pub fn hand_back_all(&self) {
         for (_, control) in self.inner.lock().jobs.values() {

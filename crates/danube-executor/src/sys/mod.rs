@@ -22,8 +22,8 @@ pub(crate) use process::{
 };
 pub(crate) use rights::{
     Resource, become_subreaper, become_user, clear_capabilities, die_with_parent,
-    drop_capability_bounds, forbid_new_privileges, hide_memory, set_limit, set_umask, show_memory,
-    user_and_group,
+    drop_capability_bounds, forbid_new_privileges, hide_memory, leave_keyrings, set_limit,
+    set_umask, show_memory, user_and_group,
 };
 pub(crate) use signals::{drain_signals, ignore_polite_signals, reset_signals, watch_children};
 

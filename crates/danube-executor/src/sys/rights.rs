@@ -122,3 +122,24 @@ pub(crate) fn set_umask(mask: libc::mode_t) {
     // SAFETY: takes a number and cannot fail.
     unsafe { libc::umask(mask) };
 }
+
+/// Leaves the caller's session keyring for an empty one, and empties those that
+/// the kernel keeps for this user: a key must not pass from one job to the next
+/// under the same uid. `own_uid`: the uid is lent to this job alone.
+pub(crate) fn leave_keyrings(own_uid: bool) {
+    // From keyctl(2) and `linux/keyctl.h`, which libc doesn't have.
+    const JOIN_SESSION_KEYRING: libc::c_ulong = 1;
+    const CLEAR: libc::c_ulong = 7;
+    const USER_KEYRING: libc::c_long = -4;
+    const USER_SESSION_KEYRING: libc::c_long = -5;
+    let none: libc::c_ulong = 0;
+    // A kernel without keyrings, or a filter that forbids them, has none to leave.
+    // SAFETY: a null name asks for an anonymous keyring; no memory is passed.
+    let _ = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, none) };
+    if own_uid {
+        for keyring in [USER_KEYRING, USER_SESSION_KEYRING] {
+            // SAFETY: numbers only.
+            let _ = unsafe { libc::syscall(libc::SYS_keyctl, CLEAR, keyring) };
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use danube_model::Timestamp;
 use rusqlite::Connection;
@@ -13,7 +13,7 @@ use super::queue::Queue;
 use super::{Request, Tx, Urgency};
 use crate::counts::Change;
 use crate::open::Shared;
-use crate::{StoreError, read};
+use crate::{StoreError, open, read};
 
 /// Pages of SQLite's log (4 KiB each) after which it is written back into the
 /// database once nothing waits.
@@ -152,7 +152,7 @@ impl Writing {
         if pages < due || !self.shared.reserve.may_grow(pages * PAGE_BYTES) {
             return;
         }
-        let Some(connection) = &self.connection else {
+        let Some(connection) = &mut self.connection else {
             return;
         };
         let mode = if pages >= CHECKPOINT_PAGES_MAX {
@@ -160,9 +160,23 @@ impl Writing {
         } else {
             "PASSIVE"
         };
-        // When it can't be done, the next one is tried after as many pages more.
-        let done = checkpoint(connection, mode).unwrap_or(false);
-        self.checkpoint_at = if done { 0 } else { pages } + CHECKPOINT_PAGES;
+        // Readers are not waited for: every claim and every end would wait too.
+        let done = connection
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| checkpoint(connection, mode))
+            .unwrap_or(false);
+        let patient = open::be_patient(connection, &self.shared);
+        // When it can't be done, the next one is tried after more pages.
+        let step = if pages >= CHECKPOINT_PAGES_MAX {
+            CHECKPOINT_PAGES_MAX / 4
+        } else {
+            CHECKPOINT_PAGES
+        };
+        self.checkpoint_at = if done { CHECKPOINT_PAGES } else { pages + step };
+        if patient.is_err() {
+            // Opened anew with the next batch, and patient again.
+            self.connection = None;
+        }
         if done {
             self.shared.wal_pages.store(0, Ordering::Relaxed);
         }
@@ -230,7 +244,10 @@ fn run(
         let answer = request.task.run(&tx);
         let changed = connection.total_changes() != changes;
         match (answer, apart) {
-            (Err(error), _) if error.spoils_batch() => return Err(error),
+            // SQLite may have rolled back by itself: what follows would commit alone.
+            (Err(error), _) if error.spoils_batch() || connection.is_autocommit() => {
+                return Err(error);
+            }
             (Ok(()), _) if !tx.undo.get() => {
                 total = total.plus(tx.change.take());
                 kept |= changed;
