@@ -425,3 +425,37 @@ fn rule_ids_are_a_closed_sorted_set() {
     assert!(ids.contains(&"key_value") && ids.contains(&"value") && ids.contains(&"email"));
     assert_eq!(Rules::none().ids(), ["value"]);
 }
+
+#[test]
+fn ordinary_test_output_is_left_alone() {
+    let secrets = Secrets::new(Rules::builtin());
+    for line in [
+        "test secrets::tests::a_value_is_masked ... ok",
+        "  3: proc_macro2::token::Group::new",
+        "test network_test_connection_timeout_is_told ... ok",
+        "disk_test_full_disk_recovers_by_itself",
+        "highs_and_lows_of_the_distribution",
+    ] {
+        assert_eq!(secrets.redact(line), line);
+    }
+}
+
+#[test]
+fn a_value_whose_encoding_is_broken_into_lines_is_masked() {
+    let value: Vec<u8> = (0..120_u8).map(|it| it.wrapping_mul(37) ^ 0x5a).collect();
+    let secrets = Secrets::new(Rules::none());
+    secrets.register(&value).unwrap();
+    let base64 = base64::engine::Engine::encode(&base64::engine::general_purpose::STANDARD, &value);
+    let hex: String = value.iter().map(|it| format!("{it:02x}")).collect();
+    for (text, columns) in [(&base64, 76), (&base64, 64), (&hex, 60), (&hex, 64)] {
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(columns)
+            .map(|it| std::str::from_utf8(it).unwrap())
+            .collect();
+        let seen = secrets.redact(&lines.join("\n"));
+        for line in lines.iter().filter(|it| it.len() >= 8) {
+            assert!(!seen.contains(line), "{columns} columns: {seen}");
+        }
+    }
+}
