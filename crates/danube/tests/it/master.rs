@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body, SendBody};
@@ -345,6 +347,40 @@ impl Drop for Master {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // In a directory of somebody else's the next master may run already.
+        if self._own.is_some() {
+            remove_cgroups(&self.dir);
+        }
+    }
+}
+
+/// A killed master leaves its cgroups for its next start; this one has none.
+fn remove_cgroups(dir: &Path) {
+    let Ok(real) = dir.canonicalize() else { return };
+    let hash = Sha256::digest(real.as_os_str().as_bytes());
+    let name = format!(
+        "danube-{:02x}{:02x}{:02x}{:02x}",
+        hash[0], hash[1], hash[2], hash[3]
+    );
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for line in own.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let path = path.trim_start_matches('/');
+        for root in controllers.split(',').chain([""]) {
+            let group = Path::new("/sys/fs/cgroup")
+                .join(root)
+                .join(path)
+                .join(&name);
+            let steps = fs::read_dir(&group).into_iter().flatten().flatten();
+            for step in steps.filter(|it| it.path().is_dir()) {
+                let _ = fs::remove_dir(step.path());
+            }
+            // Not there, or still in use by a step that is just being killed.
+            let _ = fs::remove_dir(&group);
+        }
     }
 }
 
