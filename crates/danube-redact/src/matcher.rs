@@ -212,9 +212,12 @@ fn plain(
 /// Whether the whole `body` is one of those that hide nothing.
 fn is_no_secret(rule: &Rule, body: &[u8]) -> bool {
     let word = &body[..body.len() - closers(body)];
-    let is_word = |it: &&str| word.eq_ignore_ascii_case(it.as_bytes());
+    let is_word = |it: &&str| {
+        let it = it.as_bytes();
+        word.eq_ignore_ascii_case(it) || body.eq_ignore_ascii_case(it)
+    };
     let is_placeholder = !rule.not_body.is_empty() && placeholder(word) == Some(true);
-    is_placeholder || rule.not_body.iter().any(|it| is_word(it))
+    is_placeholder || rule.not_body.iter().any(is_word)
 }
 
 /// Whether `body` may still grow into one of those.

@@ -147,8 +147,8 @@ const KEYS: &[&str] = &[
 const PWD: &[&str] = &["pwd"];
 
 /// What stands where a secret could: no value at all, the name of a type, what a
-/// help text calls the argument, and the masks of others. Nobody who chose one of
-/// these has a secret to lose. Lower case.
+/// help text calls the argument or says of the option, and the masks of others.
+/// Nobody who chose one of these has a secret to lose. Lower case.
 const NO_SECRETS: &[&str] = &[
     "true",
     "false",
@@ -174,6 +174,15 @@ const NO_SECRETS: &[&str] = &[
     "password",
     "token",
     "secret",
+    "key",
+    "via",
+    "and",
+    "or",
+    "is",
+    "for",
+    "to",
+    "...",
+    "…",
     "***",
     "****",
     "*****",
