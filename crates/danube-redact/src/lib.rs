@@ -42,8 +42,10 @@ mod rules;
 mod secrets;
 mod visible;
 
-#[cfg(test)]
-mod oracle;
+/// For tests and `fuzz/` alone.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod oracle;
 
 use std::collections::BTreeMap;
 

@@ -17,20 +17,32 @@ pub(crate) const QUOTE_ESCAPES_MAX: usize = 7;
 
 /// Longest JWT header whose end is waited for. A longer run after `eyJ` is taken
 /// for a token: it could hide one, and waiting longer would hold the line back.
-pub(crate) const JWT_HEADER_BYTES_MAX: usize = if cfg!(test) { 40 } else { 8 * 1024 };
+pub(crate) const JWT_HEADER_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) {
+    40
+} else {
+    8 * 1024
+};
 pub(crate) const JWT_HEADER_BYTES_MIN: usize = 8;
 pub(crate) const JWT_PAYLOAD_BYTES_MIN: usize = 8;
 
 /// Longest `user:password@host` whose `@` is waited for. A longer one with a
 /// colon in it is taken for a password.
-pub(crate) const AUTHORITY_BYTES_MAX: usize = if cfg!(test) { 48 } else { 4 * 1024 };
+pub(crate) const AUTHORITY_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) {
+    48
+} else {
+    4 * 1024
+};
 
 /// A user name of this length in a URL is a token (`https://TOKEN@host`).
 pub(crate) const URL_TOKEN_BYTES_MIN: usize = 20;
 
 /// Most of a private key block that is masked when its `END` never comes.
 /// A 16,384-bit RSA key takes 13 KiB.
-pub(crate) const PEM_BYTES_MAX: usize = if cfg!(test) { 160 } else { 64 * 1024 };
+pub(crate) const PEM_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) {
+    160
+} else {
+    64 * 1024
+};
 /// Longest label between `BEGIN` and `PRIVATE KEY`; the longest in use has 9.
 pub(crate) const PEM_LABEL_BYTES_MAX: usize = 40;
 

@@ -22,7 +22,7 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Escape sequences between two masked characters are masked with them up to
 /// this many bytes; more of them pass, or their end would have to be awaited.
-pub(crate) const SEQUENCES_BYTES_MAX: usize = if cfg!(test) { 12 } else { 1024 };
+pub(crate) const SEQUENCES_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) { 12 } else { 1024 };
 
 /// A run in the visible text that goes on in the next block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

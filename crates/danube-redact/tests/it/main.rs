@@ -6,8 +6,11 @@ mod boundaries;
 mod encodings;
 mod ordinary;
 mod peers;
+mod property;
 mod registration;
 mod rules;
+mod seeds;
+mod split;
 mod stream;
 mod values;
 
