@@ -1,6 +1,7 @@
 //! What must hold when something breaks.
 
 mod disk;
+mod followers;
 mod history;
 mod load;
 
@@ -30,7 +31,8 @@ const KILL_AFTER_MS_MAX: u64 = 600;
 /// Longest time that a master is left alone before it is killed while it starts.
 const KILL_START_AFTER_MS_MAX: u64 = 200;
 
-fn setting(name: &str) -> Option<u64> {
+/// A number from the environment.
+pub(crate) fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()
