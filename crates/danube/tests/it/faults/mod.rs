@@ -1,9 +1,12 @@
 //! What must hold when something breaks.
 
 mod disk;
+mod flush;
 mod followers;
 mod history;
+mod large;
 mod load;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::fs;
