@@ -9,6 +9,10 @@ use crate::format::{RECORD_BYTES, Record, is_header};
 use crate::layout::{Layout, TextFile};
 use crate::types::StreamKind;
 
+/// No log ends behind this offset: four exabytes. A record or a file's name that
+/// says so is damaged, and believing it would overflow the sums made with it.
+const OFFSET_MAX: u64 = 1 << 62;
+
 /// Records read at once: one page.
 const BLOCK_RECORDS: usize = 128;
 const BLOCK_BYTES: usize = BLOCK_RECORDS * RECORD_BYTES;
@@ -64,7 +68,8 @@ impl Index {
             let at = (self.records + 1) * RECORD_BYTES as u64;
             let bytes = read_at(file, at, BLOCK_BYTES)?;
             for bytes in bytes.chunks(RECORD_BYTES) {
-                let record = Record::decode(bytes).filter(|it| self.layout.apply(it));
+                let record = Record::decode(bytes)
+                    .filter(|it| it.offset() <= OFFSET_MAX && self.layout.apply(it));
                 let Some(record) = record else {
                     self.torn = true;
                     return Ok(());
@@ -127,7 +132,7 @@ impl Index {
     }
 
     fn add(&mut self, record: Record) {
-        if self.layout.apply(&record) {
+        if record.offset() <= OFFSET_MAX && self.layout.apply(&record) {
             self.added.push(record);
         }
     }
