@@ -5,11 +5,12 @@
 use std::ops::Range;
 
 use crate::RULE_VALUE;
+use crate::ansi::ESC;
 use crate::class::{Run, RunMemo};
 use crate::keywords::KEYWORDS;
 use crate::matcher::{self, Block, EMAIL_LOCAL_BYTES_MAX, Outcome};
 use crate::needles::NeedleSet;
-use crate::prefilter::Simd;
+use crate::prefilter::{self, Simd};
 use crate::rules::{EMAIL, Rules};
 
 /// A masked run that reaches the end of a block and goes on in the next.
@@ -126,6 +127,11 @@ impl Engine {
         self.rules == Rules::none() && self.needles.is_empty()
     }
 
+    /// Adds to `out` where an `ESC` stands from `start` on, in order.
+    pub(crate) fn escapes(&self, bytes: &[u8], start: usize, out: &mut Vec<usize>) {
+        prefilter::positions(self.simd, ESC, bytes, start, out);
+    }
+
     /// Tries every position from `start` on; what stands before is context.
     /// `open` are the runs that came in from the block before: what they mask
     /// comes first among the ranges. Adds to `scan`.
@@ -202,8 +208,10 @@ impl Engine {
                 scan.take(EMAIL, at, outcome);
             }
         }
-        for at in inside {
-            self.needles.find_at(block, at, scan);
+        if !self.needles.is_empty() {
+            for at in inside {
+                self.needles.find_at(block, at, scan);
+            }
         }
     }
 

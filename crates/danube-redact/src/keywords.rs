@@ -26,6 +26,8 @@ pub(crate) struct Keywords {
     len_max: usize,
     /// Words that begin with this byte in either case.
     by_first: [Vec<u16>; 256],
+    /// Those bytes, in either case.
+    firsts: ByteSet,
 }
 
 /// One keyword; keywords that differ by case only share one.
@@ -77,6 +79,10 @@ impl Keywords {
             prefilter: Prefilter::new(&grams),
             grams: GramTable::new(&windows),
             len_max: words.iter().map(|it| it.text.len()).max().unwrap_or(0),
+            firsts: words.iter().fold(ByteSet::EMPTY, |set, it| {
+                let first = it.text[0];
+                set.union(ByteSet::of(&[first, first.to_ascii_uppercase()]))
+            }),
             words,
             by_first,
         }
@@ -121,7 +127,8 @@ impl Keywords {
         memo: &mut RunMemo,
         scan: &mut Scan,
     ) {
-        for at in positions {
+        let firsts = &self.firsts;
+        for at in positions.filter(|at| firsts.has(block.bytes[*at])) {
             let first = block.bytes[at].to_ascii_lowercase();
             for word in &self.by_first[usize::from(first)] {
                 let word = &self.words[usize::from(*word)];

@@ -1,9 +1,8 @@
 //! The text of a block without its escape sequences, and the way back.
 
-use memchr::memchr;
 use zeroize::Zeroizing;
 
-use crate::ansi::{self, ESC, Sequence};
+use crate::ansi::{self, Sequence};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES};
 use crate::redactor::SEQUENCES_BYTES_MAX;
 use crate::wiped::reserve_wiped;
@@ -28,25 +27,32 @@ pub(crate) struct Visible {
 
 impl Visible {
     /// Takes `block` apart from `start` on, where no sequence is under way.
-    /// `before` is what is visible before.
-    pub(crate) fn fill(&mut self, block: Block<'_>, start: usize, before: &[u8]) {
+    /// `before` is what is visible before, `escapes` where an `ESC` stands.
+    pub(crate) fn fill(
+        &mut self,
+        block: Block<'_>,
+        start: usize,
+        before: &[u8],
+        escapes: &[usize],
+    ) {
         self.bytes.clear();
         self.stretches.clear();
         self.sequences.clear();
         reserve_wiped(&mut self.bytes, before.len() + block.bytes.len() - start);
         self.bytes.extend_from_slice(before);
         (self.before, self.start, self.parsed) = (before.len(), start, start);
-        let mut text = start;
-        while let Some(found) = memchr(ESC, &block.bytes[text..]) {
-            let at = text + found;
+        for &at in escapes.iter().filter(|it| **it >= start) {
+            if at < self.parsed {
+                // Inside the sequence before.
+                continue;
+            }
             match ansi::sequence_at(&block.bytes[at..], block.eof) {
                 Sequence::Whole(len) => {
                     self.show(block.bytes, at);
                     self.sequences.push((at, at + len));
                     self.parsed = at + len;
-                    text = self.parsed;
                 }
-                Sequence::Not => text = at + 1,
+                Sequence::Not => {}
                 Sequence::Incomplete => {
                     self.show(block.bytes, at);
                     return;

@@ -166,6 +166,30 @@ impl Tables {
     }
 }
 
+/// Adds to `out` where `byte` stands from `start` on, as long as there are whole
+/// vectors; returns where the first byte is that was not looked at.
+pub(super) fn positions(byte: u8, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
+    // SAFETY: asked for only by engines that have more than AVX2.
+    unsafe { positions_narrow(byte, bytes, start, out) }
+}
+
+#[target_feature(enable = "avx2")]
+fn positions_narrow(byte: u8, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
+    let wanted = _mm256_set1_epi8(byte.cast_signed());
+    let mut at = start;
+    while let Some(window) = window::<{ 2 * NARROW }>(bytes, at) {
+        let half = |from: usize| {
+            // SAFETY: 32 of the window's 64 bytes are read; no alignment is asked for.
+            let bytes = unsafe { _mm256_loadu_si256(window[from..].as_ptr().cast()) };
+            let equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
+            u64::from(equal.cast_unsigned())
+        };
+        report(half(0) | half(NARROW) << NARROW, at, out);
+        at += 2 * NARROW;
+    }
+    at
+}
+
 fn window<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
     bytes.get(at..)?.first_chunk()
 }
