@@ -31,11 +31,16 @@ const PYTHON_BYTES: usize = 4 << 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, rest @ ..] = &arguments[..]
-        && first == callgrind::BODY
-    {
-        callgrind::body(rest);
-        return ExitCode::SUCCESS;
+    match &arguments[..] {
+        [first, rest @ ..] if first == callgrind::BODY => {
+            callgrind::body(rest);
+            return ExitCode::SUCCESS;
+        }
+        [first, rest @ ..] if first == whole::MEMORY_BODY => {
+            whole::memory_body(rest);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     if arguments.iter().any(|it| it == "--help") {
         println!("{}", options::USAGE);
@@ -89,7 +94,7 @@ fn path(options: &Options) {
             whole::run(&corpus, total, options.rounds, &options.dir);
         }
         if wanted[1] {
-            whole::memory(&corpus, options.whole_bytes, &options.dir);
+            whole::memory(options.bytes, options.whole_bytes, &options.dir);
         }
         if wanted[2] {
             options.unpin();
