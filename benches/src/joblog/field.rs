@@ -208,3 +208,59 @@ pub(crate) fn digits(it: f64) -> String {
         it => format!("{it:.4}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::{self, Kind};
+
+    /// Puts out what it is told to.
+    struct Fake(fn(&[u8]) -> Vec<u8>);
+
+    impl Contender for Fake {
+        fn pass(&mut self, _: &[u8]) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn output(&mut self, input: &[u8]) -> Option<Vec<u8>> {
+            Some(self.0(input))
+        }
+    }
+
+    fn checked(claim: Claim, output: fn(&[u8]) -> Vec<u8>) {
+        let entry = Entry {
+            name: "fake".to_owned(),
+            contender: Box::new(Fake(output)),
+            bytes_max: usize::MAX,
+            claim,
+            values: 0,
+            group: None,
+            goals: Vec::new(),
+            naive: false,
+        };
+        check(&corpus::make(Kind::Sparse, 1 << 20), &mut [entry]);
+    }
+
+    #[test]
+    #[should_panic(expected = "left a secret")]
+    fn a_contender_that_changes_nothing_is_found_out() {
+        checked(Claim::Patterns, <[u8]>::to_vec);
+    }
+
+    #[test]
+    #[should_panic(expected = "lost lines")]
+    fn a_contender_that_puts_out_nothing_is_found_out() {
+        checked(Claim::Forms, |_| Vec::new());
+    }
+
+    #[test]
+    fn a_contender_that_claims_nothing_may_change_nothing() {
+        checked(Claim::Nothing, <[u8]>::to_vec);
+    }
+
+    #[test]
+    fn a_median_is_the_middle_and_ignores_the_order() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]).to_bits(), 2.0_f64.to_bits());
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]).to_bits(), 2.5_f64.to_bits());
+    }
+}
