@@ -24,6 +24,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// of its own.
 const SCANS_A_LINE: usize = 4;
 
+/// Where held bytes go on in a new piece, so much of it is scanned with them.
+const JOINT_BYTES: usize = if cfg!(test) { 24 } else { 2 * 1024 };
+
 /// Escape sequences between two masked characters are masked with them up to
 /// this many bytes; more of them pass, or their end would have to be awaited.
 pub(crate) const SEQUENCES_BYTES_MAX: usize = if cfg!(test) { 12 } else { 1024 };
@@ -108,15 +111,56 @@ impl Redactor {
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
         self.take_new_values();
         for part in input.chunks(self.line_bytes_max) {
-            reserve_wiped(&mut self.bytes, part.len());
-            self.bytes.extend_from_slice(part);
-            let fresh = self.bytes.len() - self.scanned;
+            let fresh = self.bytes.len() - self.scanned + part.len();
             // What is held was scanned before; scanning it again for each byte
             // that arrives would be quadratic.
-            if fresh >= (self.line_bytes_max / SCANS_A_LINE).max((self.scanned - self.start) / 4) {
-                self.process(false, out);
+            if fresh < (self.line_bytes_max / SCANS_A_LINE).max((self.scanned - self.start) / 4) {
+                self.keep(part);
+            } else {
+                self.process_with(part, out);
             }
         }
+    }
+
+    /// Scans what is held and `part`; most of `part` where it lies, so that it
+    /// isn't copied twice.
+    fn process_with(&mut self, part: &[u8], out: &mut Vec<u8>) {
+        let mut before = 0;
+        if !self.bytes.is_empty() {
+            let (first, rest) = part.split_at(part.len().min(JOINT_BYTES));
+            self.keep(first);
+            self.process_kept(false, out);
+            if rest.is_empty() {
+                return;
+            }
+            // What is still held stands in `part` too, unless it is longer.
+            match first.len().checked_sub(self.bytes.len()) {
+                Some(it) => before = it,
+                None => {
+                    self.keep(rest);
+                    self.process_kept(false, out);
+                    return;
+                }
+            }
+        }
+        let whole = &part[before..];
+        let cut = self.process(whole, false, out);
+        self.bytes.clear();
+        self.keep(&whole[cut..]);
+        self.scanned = self.bytes.len();
+    }
+
+    fn process_kept(&mut self, eof: bool, out: &mut Vec<u8>) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let cut = self.process(&bytes, eof, out);
+        bytes.drain(..cut);
+        self.scanned = bytes.len();
+        self.bytes = bytes;
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        reserve_wiped(&mut self.bytes, bytes.len());
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Appends all that can no longer become part of a secret, whether its line is
@@ -124,14 +168,14 @@ impl Redactor {
     /// it when somebody waits for the output, not after each push.
     pub fn flush_partial(&mut self, out: &mut Vec<u8>) {
         self.take_new_values();
-        self.process(false, out);
+        self.process_kept(false, out);
     }
 
     /// Appends the rest: nothing more comes. The redactor is then as new, and
     /// may be used for another stream.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.take_new_values();
-        self.process(true, out);
+        self.process_kept(true, out);
         let end = self.bytes.len() as u64;
         self.bytes.clear();
         (self.start, self.released, self.scanned) = (0, 0, 0);
@@ -162,19 +206,20 @@ impl Redactor {
         }
     }
 
-    fn process(&mut self, eof: bool, out: &mut Vec<u8>) {
-        let end = self.bytes.len();
+    /// Scans `bytes` from `start` on and puts out what is decided. Returns how many
+    /// of them nobody will look at again; positions are without them then.
+    fn process(&mut self, bytes: &[u8], eof: bool, out: &mut Vec<u8>) -> usize {
+        let end = bytes.len();
         if self.engine.is_empty() && self.ranges.is_empty() {
-            self.pass(out);
-            return;
+            return self.pass(bytes, out);
         }
         let mut scan = std::mem::take(&mut self.scan);
         scan.clear();
-        let sequences = self.sees_sequences();
+        let sequences = self.sees_sequences(bytes);
         if sequences {
-            self.scan_apart(eof, &mut scan);
+            self.scan_apart(Block { bytes, eof }, &mut scan);
         } else {
-            self.scan_plain(eof, &mut scan);
+            self.scan_plain(Block { bytes, eof }, &mut scan);
         }
 
         let hold = scan.hold.unwrap_or(end).min(end);
@@ -185,36 +230,30 @@ impl Redactor {
         self.count(&mut scan.strikes, retry);
         self.ranges.append(&mut scan.ranges);
         self.scan = scan;
-        self.put_out(hold, out);
-        self.forget(retry, sequences);
-        self.scanned = self.bytes.len();
+        self.put_out(bytes, hold, out);
+        self.forget(bytes, retry, sequences)
     }
 
     /// Without anything to look for.
-    fn pass(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes[self.released..]);
-        self.in_mask &= self.released == self.bytes.len();
-        self.base += self.bytes.len() as u64;
-        self.bytes.clear();
-        (self.start, self.released, self.scanned) = (0, 0, 0);
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> usize {
+        out.extend_from_slice(&bytes[self.released..]);
+        self.in_mask &= self.released == bytes.len();
+        self.base += bytes.len() as u64;
+        (self.start, self.released) = (0, 0);
+        bytes.len()
     }
 
     /// Whether the visible text may differ from the text as it came.
-    fn sees_sequences(&mut self) -> bool {
+    fn sees_sequences(&mut self, bytes: &[u8]) -> bool {
         self.escapes.clear();
-        self.engine
-            .escapes(&self.bytes, self.start, &mut self.escapes);
+        self.engine.escapes(bytes, self.start, &mut self.escapes);
         !self.escapes.is_empty()
             || self.visible_before.is_some()
             || self.open.iter().any(|it| !it.bridge)
     }
 
     /// Scans a text that is all visible.
-    fn scan_plain(&mut self, eof: bool, scan: &mut Scan) {
-        let block = Block {
-            bytes: &self.bytes,
-            eof,
-        };
+    fn scan_plain(&mut self, block: Block<'_>, scan: &mut Scan) {
         let open: Vec<OpenRun> = self.open.iter().map(|it| it.run).collect();
         self.engine.scan(block, self.start, &open, scan);
         let bridge = true;
@@ -231,28 +270,24 @@ impl Redactor {
     }
 
     /// Scans the text as it came where sequences stand, and the visible text.
-    fn scan_apart(&mut self, eof: bool, scan: &mut Scan) {
-        let block = Block {
-            bytes: &self.bytes,
-            eof,
-        };
+    fn scan_apart(&mut self, block: Block<'_>, scan: &mut Scan) {
         let mut visible = std::mem::take(&mut self.visible);
         let context = self.start.saturating_sub(LOOK_BEHIND_BYTES)..self.start;
         let before = self.visible_before.as_deref();
-        let before = before.unwrap_or(&self.bytes[context]);
+        let before = before.unwrap_or(&block.bytes[context]);
         visible.fill(block, self.start, before, &self.escapes);
         let open = std::mem::take(&mut self.open_raw);
         self.engine
             .scan_sequences(block, self.start, &visible.sequences, &open, scan);
         self.open_raw.append(&mut scan.open);
-        self.scan_visible(&visible, eof, scan);
+        self.scan_visible(&visible, block, scan);
         self.visible = visible;
     }
 
-    fn scan_visible(&mut self, visible: &Visible, eof: bool, scan: &mut Scan) {
+    fn scan_visible(&mut self, visible: &Visible, raw: Block<'_>, scan: &mut Scan) {
         let block = Block {
             bytes: &visible.bytes,
-            eof,
+            eof: raw.eof,
         };
         let came_in = std::mem::take(&mut self.open);
         let open: Vec<OpenRun> = came_in
@@ -280,7 +315,7 @@ impl Redactor {
                 end: visible.raw_end(it.end),
                 ..it
             }));
-        let pending = (visible.parsed < self.bytes.len()).then_some(visible.parsed);
+        let pending = (visible.parsed < raw.bytes.len()).then_some(visible.parsed);
         let holds = found.hold.map(|it| visible.raw(it));
         let retries = found.retry.map(|it| visible.raw(it));
         scan.hold = [scan.hold, holds, pending].into_iter().flatten().min();
@@ -326,7 +361,7 @@ impl Redactor {
     }
 
     /// Puts out what lies before `hold`, with masks for the ranges.
-    fn put_out(&mut self, hold: usize, out: &mut Vec<u8>) {
+    fn put_out(&mut self, bytes: &[u8], hold: usize, out: &mut Vec<u8>) {
         self.ranges.sort_unstable();
         let mut at = self.released;
         for &(from, to) in &self.ranges {
@@ -337,7 +372,7 @@ impl Redactor {
                 continue;
             }
             if from > at {
-                out.extend_from_slice(&self.bytes[at..from]);
+                out.extend_from_slice(&bytes[at..from]);
                 self.in_mask = false;
             }
             if !self.in_mask && at.max(from) < hold {
@@ -347,7 +382,7 @@ impl Redactor {
             at = to.min(hold).max(at);
         }
         if at < hold {
-            out.extend_from_slice(&self.bytes[at..hold]);
+            out.extend_from_slice(&bytes[at..hold]);
             self.in_mask = false;
         }
         self.released = hold.max(self.released);
@@ -357,15 +392,14 @@ impl Redactor {
 
     /// Drops what nobody will look at again: all before `retry` except a little
     /// to look back at. `apart`: the visible text was another.
-    fn forget(&mut self, retry: usize, apart: bool) {
+    fn forget(&mut self, bytes: &[u8], retry: usize, apart: bool) -> usize {
         let cut = retry.saturating_sub(LOOK_BEHIND_BYTES);
         self.visible_before = if apart {
             let visible = self.visible.before_raw(retry);
-            (visible != &self.bytes[cut..retry]).then(|| visible.to_vec())
+            (visible != &bytes[cut..retry]).then(|| visible.to_vec())
         } else {
             None
         };
-        self.bytes.drain(..cut);
         self.base += cut as u64;
         self.start = retry - cut;
         self.released -= cut;
@@ -378,5 +412,6 @@ impl Redactor {
         for it in &mut self.open_raw {
             it.at -= cut;
         }
+        cut
     }
 }

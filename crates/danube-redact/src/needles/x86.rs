@@ -5,7 +5,7 @@
 )]
 
 use std::arch::x86_64::{
-    __mmask16, _mm_cvtsi32_si128, _mm512_and_si512, _mm512_i32gather_epi32, _mm512_loadu_si512,
+    _mm_cvtsi32_si128, _mm512_and_si512, _mm512_i32gather_epi32, _mm512_loadu_si512,
     _mm512_mullo_epi32, _mm512_permutex2var_epi8, _mm512_set1_epi32, _mm512_sllv_epi32,
     _mm512_srl_epi32, _mm512_srli_epi32, _mm512_test_epi32_mask,
 };
@@ -14,24 +14,51 @@ use super::tails::{HASH_FACTOR, PROBE_BYTES, Tails};
 
 const TOGETHER: usize = 16;
 
+/// Groups between two times of adding positions: a vector that grows in between
+/// would cost the probes their registers.
+const ROUND: usize = 32;
+
 /// Bytes in which the probes of a group lie.
 const WINDOW: usize = 128;
 
 /// As [`Tails::probe`], while there are whole windows; returns where the next
 /// probe would be.
 pub(super) fn probe(tails: &Tails, bytes: &[u8], start: usize, hits: &mut Vec<usize>) -> usize {
-    // SAFETY: `Simd::or_scalar` let the engine through that comes here, so the
-    // processor has AVX-512 F, BW and VBMI.
-    unsafe { sixteen(tails, bytes, start, hits) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-fn sixteen(tails: &Tails, bytes: &[u8], start: usize, hits: &mut Vec<usize>) -> usize {
     let probes = TOGETHER.min((WINDOW - PROBE_BYTES) / tails.stride + 1);
-    let those = (1u32 << probes) - 1;
-    let those = __mmask16::try_from(those).expect("sixteen at most");
     let step = probes * tails.stride;
     let picks = picks(tails.stride);
+    let mut at = start;
+    let mut left = (bytes.len().saturating_sub(start) + step).saturating_sub(WINDOW) / step;
+    let mut masks = [0; ROUND];
+    while left > 0 {
+        let round = left.min(ROUND);
+        let masks = &mut masks[..round];
+        // SAFETY: `Simd::or_scalar` let the engine through that comes here, so the
+        // processor has AVX-512 F, BW and VBMI.
+        unsafe { look(tails, &picks, step, &bytes[at..], masks) };
+        for (index, mask) in masks.iter().enumerate() {
+            let mut mask = mask & (u16::MAX >> (TOGETHER - probes));
+            while mask != 0 {
+                let probe = index * probes + mask.trailing_zeros() as usize;
+                hits.push(at + probe * tails.stride);
+                mask &= mask - 1;
+            }
+        }
+        at += round * step;
+        left -= round;
+    }
+    at
+}
+
+/// For each window of `bytes`, `step` bytes apart: which of its probes hit.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn look(
+    tails: &Tails,
+    picks: &[u8; TOGETHER * PROBE_BYTES],
+    step: usize,
+    bytes: &[u8],
+    masks: &mut [u16],
+) {
     // SAFETY: the array has the 64 bytes that are read; no alignment is asked for.
     let picks = unsafe { _mm512_loadu_si512(picks.as_ptr().cast()) };
     let factor = _mm512_set1_epi32(HASH_FACTOR.cast_signed());
@@ -41,8 +68,8 @@ fn sixteen(tails: &Tails, bytes: &[u8], start: usize, hits: &mut Vec<usize>) -> 
     // A hash that is shifted so far has no more bits than the filter's slots.
     assert!(tails.filter.len() * 64 == 1 << (32 - tails.shift));
     let words = tails.filter.as_ptr().cast::<i32>();
-    let mut at = start;
-    while let Some(window) = bytes.get(at..at + WINDOW) {
+    for (index, mask) in masks.iter_mut().enumerate() {
+        let window: &[u8; WINDOW] = bytes[index * step..].first_chunk().expect("a window each");
         // SAFETY: the window has the 128 bytes that the two read.
         let (first, second) = unsafe {
             let first = window.as_ptr();
@@ -57,14 +84,8 @@ fn sixteen(tails: &Tails, bytes: &[u8], start: usize, hits: &mut Vec<usize>) -> 
         // words of 32 bits a slot's bit is the same: x86 is little-endian.
         let filter = unsafe { _mm512_i32gather_epi32::<4>(_mm512_srli_epi32::<5>(slots), words) };
         let bits = _mm512_sllv_epi32(one, _mm512_and_si512(slots, in_word));
-        let mut found = _mm512_test_epi32_mask(filter, bits) & those;
-        while found != 0 {
-            hits.push(at + found.trailing_zeros() as usize * tails.stride);
-            found &= found - 1;
-        }
-        at += step;
+        *mask = _mm512_test_epi32_mask(filter, bits);
     }
-    at
 }
 
 /// Which bytes of a window the probes look at: four each, `stride` apart. Those

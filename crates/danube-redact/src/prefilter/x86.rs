@@ -97,17 +97,22 @@ impl Tables {
         out: &mut Vec<usize>,
     ) -> usize {
         if simd == Simd::Avx512 {
-            // SAFETY: `Simd::or_scalar` let this engine through, so the processor
-            // has AVX-512 F, BW and VBMI.
-            unsafe { self.wide(bytes, start, out) }
+            in_rounds::<WIDE>(bytes, start, BEHIND, out, |bytes, masks| {
+                // SAFETY: `Simd::or_scalar` let this engine through, so the
+                // processor has AVX-512 F, BW and VBMI.
+                unsafe { self.wide(bytes, masks) }
+            })
         } else {
-            // SAFETY: as above, with AVX2.
-            unsafe { self.narrow(bytes, start, out) }
+            in_rounds::<NARROW>(bytes, start, BEHIND, out, |bytes, masks| {
+                // SAFETY: as above, with AVX2.
+                unsafe { self.narrow(bytes, masks) }
+            })
         }
     }
 
+    /// For each whole vector of `bytes`: at which of its bytes a gram may begin.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-    fn wide(&self, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
+    fn wide(&self, bytes: &[u8], masks: &mut [u64]) {
         let load = |bytes: &[u8; WIDE]| -> __m512i {
             // SAFETY: the array has the 64 bytes that are read; no alignment is
             // asked for.
@@ -118,87 +123,108 @@ impl Tables {
         };
         let tables: [(__m512i, __m512i); GRAM_BYTES] =
             std::array::from_fn(|it| (half(it, 0), half(it, WIDE)));
-        let mut at = start;
-        while let Some(window) = window::<{ WIDE + BEHIND }>(bytes, at) {
-            let mut all = None;
-            for (place, (first, second)) in tables.iter().enumerate() {
-                let shifted = window[place..].first_chunk().expect("64 and 3 behind");
-                let allowed = _mm512_permutex2var_epi8(*first, load(shifted), *second);
-                all = Some(all.map_or(allowed, |it| _mm512_and_si512(it, allowed)));
-            }
-            if let Some(all) = all {
-                report(_mm512_test_epi8_mask(all, all), at, out);
-            }
-            at += WIDE;
+        for (index, mask) in masks.iter_mut().enumerate() {
+            let window: &[u8; WIDE + BEHIND] = window(bytes, index * WIDE);
+            let allowed = |place: usize| {
+                let shifted = load(window[place..].first_chunk().expect("64 and 3 behind"));
+                _mm512_permutex2var_epi8(tables[place].0, shifted, tables[place].1)
+            };
+            let front = _mm512_and_si512(allowed(0), allowed(1));
+            *mask = _mm512_test_epi8_mask(front, _mm512_and_si512(allowed(2), allowed(3)));
         }
-        at
     }
 
+    /// As `wide`.
     #[target_feature(enable = "avx2")]
-    fn narrow(&self, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
+    fn narrow(&self, bytes: &[u8], masks: &mut [u64]) {
         let twice = |table: &[u8; 16]| -> __m256i {
             // SAFETY: the array has the 16 bytes that are read; no alignment is
             // asked for.
             _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.as_ptr().cast()) })
         };
-        let load = |bytes: &[u8; NARROW]| -> __m256i {
-            // SAFETY: as above, with 32 bytes.
-            unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-        };
         let low: [__m256i; GRAM_BYTES] = std::array::from_fn(|it| twice(&self.low[it]));
         let high: [__m256i; GRAM_BYTES] = std::array::from_fn(|it| twice(&self.high[it]));
         let half = _mm256_set1_epi8(0xf);
-        let mut at = start;
-        while let Some(window) = window::<{ NARROW + BEHIND }>(bytes, at) {
+        for (index, mask) in masks.iter_mut().enumerate() {
+            let window: &[u8; NARROW + BEHIND] = window(bytes, index * NARROW);
             let mut all = _mm256_set1_epi8(-1);
             for place in 0..GRAM_BYTES {
-                let shifted = load(window[place..].first_chunk().expect("32 and 3 behind"));
+                let shifted: &[u8; NARROW] = window[place..].first_chunk().expect("32 and 3");
+                // SAFETY: as above, with 32 bytes.
+                let shifted = unsafe { _mm256_loadu_si256(shifted.as_ptr().cast()) };
                 let by_low = _mm256_shuffle_epi8(low[place], _mm256_and_si256(shifted, half));
                 let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(shifted), half);
                 let by_high = _mm256_shuffle_epi8(high[place], upper);
                 all = _mm256_and_si256(all, _mm256_and_si256(by_low, by_high));
             }
             let none = _mm256_movemask_epi8(_mm256_cmpeq_epi8(all, _mm256_setzero_si256()));
-            report(u64::from(!none.cast_unsigned()), at, out);
-            at += NARROW;
+            *mask = u64::from(!none.cast_unsigned());
         }
-        at
     }
 }
 
 /// Adds to `out` where `byte` stands from `start` on, as long as there are whole
 /// vectors; returns where the first byte is that was not looked at.
 pub(super) fn positions(byte: u8, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
-    // SAFETY: asked for only by engines that have more than AVX2.
-    unsafe { positions_narrow(byte, bytes, start, out) }
+    in_rounds::<{ 2 * NARROW }>(bytes, start, 0, out, |bytes, masks| {
+        // SAFETY: asked for only by engines that have more than AVX2.
+        unsafe { equal(byte, bytes, masks) }
+    })
 }
 
+/// For each whole 64 bytes: which are `byte`.
 #[target_feature(enable = "avx2")]
-fn positions_narrow(byte: u8, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
+fn equal(byte: u8, bytes: &[u8], masks: &mut [u64]) {
     let wanted = _mm256_set1_epi8(byte.cast_signed());
-    let mut at = start;
-    while let Some(window) = window::<{ 2 * NARROW }>(bytes, at) {
+    for (index, mask) in masks.iter_mut().enumerate() {
+        let window: &[u8; 2 * NARROW] = window(bytes, index * 2 * NARROW);
         let half = |from: usize| {
-            // SAFETY: 32 of the window's 64 bytes are read; no alignment is asked for.
-            let bytes = unsafe { _mm256_loadu_si256(window[from..].as_ptr().cast()) };
+            let half: &[u8; NARROW] = window[from..].first_chunk().expect("twice 32");
+            // SAFETY: the array has the 32 bytes that are read; no alignment is
+            // asked for.
+            let bytes = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
             let equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
             u64::from(equal.cast_unsigned())
         };
-        report(half(0) | half(NARROW) << NARROW, at, out);
-        at += 2 * NARROW;
+        *mask = half(0) | half(NARROW) << NARROW;
+    }
+}
+
+fn window<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
+    bytes[at..].first_chunk().expect("as many as there are masks")
+}
+
+/// Has `fill` make a mask for each vector of `N` bytes from `start` on (with
+/// `behind` more bytes at least), some vectors at a time, and adds the positions of
+/// the bits that are set to `out`; returns where the first byte is that was not
+/// looked at.
+fn in_rounds<const N: usize>(
+    bytes: &[u8],
+    start: usize,
+    behind: usize,
+    out: &mut Vec<usize>,
+    fill: impl Fn(&[u8], &mut [u64]),
+) -> usize {
+    let mut left = bytes.len().saturating_sub(start + behind) / N;
+    let mut at = start;
+    let mut masks = [0; ROUND];
+    while left > 0 {
+        let round = left.min(ROUND);
+        let masks = &mut masks[..round];
+        fill(&bytes[at..at + round * N + behind], masks);
+        for (index, mask) in masks.iter().enumerate() {
+            let mut mask = *mask;
+            while mask != 0 {
+                out.push(at + index * N + mask.trailing_zeros() as usize);
+                mask &= mask - 1;
+            }
+        }
+        at += round * N;
+        left -= round;
     }
     at
 }
 
-fn window<const N: usize>(bytes: &[u8], at: usize) -> Option<&[u8; N]> {
-    bytes.get(at..)?.first_chunk()
-}
-
-/// Adds the positions of the bits that are set.
-#[inline]
-fn report(mut mask: u64, at: usize, out: &mut Vec<usize>) {
-    while mask != 0 {
-        out.push(at + mask.trailing_zeros() as usize);
-        mask &= mask - 1;
-    }
-}
+/// Vectors between two times of adding positions: a list that grows in between
+/// would cost the engines their registers.
+const ROUND: usize = 32;
