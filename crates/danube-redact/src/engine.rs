@@ -47,7 +47,7 @@ pub(crate) struct Strike {
 }
 
 impl Scan {
-    fn take(&mut self, rule: &'static str, anchor: usize, outcome: Outcome) {
+    pub(crate) fn take(&mut self, rule: &'static str, anchor: usize, outcome: Outcome) {
         match outcome {
             Outcome::No => {}
             Outcome::Undecided { hold } => {
@@ -110,9 +110,15 @@ impl Engine {
         }
     }
 
+    /// The rules of which overlapping matches count as one.
+    pub(crate) fn merged(&self) -> Vec<(&'static str, u64)> {
+        let user = self.rules.user.iter().flat_map(|it| it.ids());
+        user.chain([RULE_VALUE]).map(|it| (it, 0)).collect()
+    }
+
     /// Nothing to look for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rules == Rules::none() && self.needles.len() == 0
+        self.rules.is_none() && self.needles.len() == 0
     }
 
     /// Tries every position from `start` on; what stands before is context.
@@ -128,6 +134,9 @@ impl Engine {
         }
         if self.rules.email {
             emails(block, start, &mut memo, &mut scan);
+        }
+        if let Some(user) = &self.rules.user {
+            user.find(block, start, &mut scan);
         }
         self.needles.find(block.bytes, start, |from, to| {
             scan.ranges.push((from, to));

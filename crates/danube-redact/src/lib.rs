@@ -40,6 +40,7 @@ mod needles;
 mod redactor;
 mod rules;
 mod secrets;
+mod user;
 mod visible;
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ use std::collections::BTreeMap;
 pub use redactor::Redactor;
 pub use rules::Rules;
 pub use secrets::{Refused, Secrets};
+pub use user::{RuleError, RuleField, UserRule};
 
 /// What stands in the output where a secret stood. Fixed, so that it says
 /// nothing of the secret's length.

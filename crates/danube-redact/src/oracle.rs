@@ -12,19 +12,22 @@ use crate::encode::{self, Needle};
 use crate::matcher::{self, Block, Outcome};
 use crate::redactor::SEQUENCES_BYTES_MAX;
 use crate::rules::RULES;
+use crate::user::oracle::Slow;
 use crate::{MASK, Redactor, Rules, Secrets};
 
 /// Values and rules, for both redactors.
-struct Case {
+pub(crate) struct Case {
     rules: Rules,
+    user: Vec<Slow>,
     /// By first byte.
     needles: Vec<Vec<Needle>>,
-    secrets: Secrets,
+    pub(crate) secrets: Secrets,
 }
 
 impl Case {
-    fn new(rules: Rules, values: &[&[u8]]) -> Self {
-        let secrets = Secrets::new(rules);
+    pub(crate) fn new(rules: Rules, values: &[&[u8]]) -> Self {
+        let secrets = Secrets::new(rules.clone());
+        let user = rules.user().iter().map(Slow::new).collect();
         let mut needles = vec![Vec::new(); 256];
         for value in values {
             secrets.register_short(value).unwrap();
@@ -34,6 +37,7 @@ impl Case {
         }
         Self {
             rules,
+            user,
             needles,
             secrets,
         }
@@ -98,6 +102,7 @@ impl Case {
                 ranges.extend(hit(matcher::email_at(block, at, &mut RunMemo::new())));
             }
         }
+        ranges.extend(self.user.iter().flat_map(|it| it.ranges(bytes)));
         ranges
     }
 }
@@ -313,7 +318,7 @@ fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], line_limit: usize) -> Ve
     out
 }
 
-fn check(case: &Case, input: &[u8], cuts: &[u8], line_limit: usize) {
+pub(crate) fn check(case: &Case, input: &[u8], cuts: &[u8], line_limit: usize) {
     let expected = case.oracle(input);
     let found = redact(&case.secrets, input, cuts, line_limit);
     assert!(

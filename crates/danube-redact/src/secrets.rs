@@ -213,7 +213,7 @@ impl Secrets {
         } = &mut *state;
         let engine = engine.get_or_insert_with(|| {
             let needles = needles.iter().cloned().collect();
-            Arc::new(Engine::new(self.shared.rules, needles))
+            Arc::new(Engine::new(self.shared.rules.clone(), needles))
         });
         (Arc::clone(engine), version)
     }

@@ -1,0 +1,198 @@
+//! Rules that users add: what one is, and the scan for all of them.
+//!
+//! A rule is tried at every *start*: every byte of which its keyword begins at
+//! most [`KEYWORD_NEAR_BYTES`] before, on the same line. What is found at a start
+//! depends on the bytes from there to the line's end, on at most
+//! [`MATCH_BYTES_MAX`] of them and one more, and on nothing before but the
+//! keyword and one byte for `\b`. All starts count, and the union is masked.
+
+mod compile;
+#[cfg(test)]
+pub(crate) mod oracle;
+mod walk;
+
+use std::fmt;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, Input};
+use memchr::memchr2;
+
+use crate::MASK;
+use crate::engine::Scan;
+use crate::matcher::{Block, LOOK_BEHIND_BYTES, Outcome};
+
+use compile::Compiled;
+pub use compile::{RuleError, RuleField};
+use walk::{Found, Walker};
+
+/// How far behind the first byte of its keyword a match may begin. As far as
+/// the redactor lets rules look back, less one byte for `\b`.
+pub(crate) const KEYWORD_NEAR_BYTES: usize = if cfg!(test) { 20 } else { 64 };
+
+/// Longest match of a user's rule: how much of a line without an end is held back
+/// while a match is not decided, and what one start can cost at most.
+pub(crate) const MATCH_BYTES_MAX: usize = if cfg!(test) { 48 } else { 4 * 1024 };
+
+const _: () = assert!(KEYWORD_NEAR_BYTES < LOOK_BEHIND_BYTES);
+
+/// A rule that a user adds, as it was written. [`Rules::with_user`] checks it.
+///
+/// [`Rules::with_user`]: crate::Rules::with_user
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRule {
+    /// Names the rule in counts and metrics: lower-case letters, digits and `_`.
+    pub id: String,
+    /// What must stand near, literally: a match begins at its first byte or at
+    /// most 64 bytes behind that, on the same line.
+    pub keyword: String,
+    /// A regular expression over bytes. All that it matches is masked, or only
+    /// the group `(?<secret>…)` when it has one. A match is at most 4 KiB long and
+    /// never holds an end of line.
+    pub pattern: String,
+    /// The keyword stands in this case only.
+    pub case_sensitive: bool,
+}
+
+/// Compiled rules, and how to find their keywords.
+pub(crate) struct UserRules {
+    written: Vec<UserRule>,
+    compiled: Vec<Compiled>,
+    keywords: AhoCorasick,
+}
+
+impl UserRules {
+    /// Checks and compiles `written`; tells all mistakes at once.
+    pub(crate) fn new(written: &[UserRule]) -> Result<Arc<Self>, Vec<RuleError>> {
+        let compiled = compile::all(written)?;
+        let keywords = compile::keywords(&compiled);
+        Ok(Arc::new(Self {
+            written: written.to_vec(),
+            compiled,
+            keywords,
+        }))
+    }
+
+    /// As they were written.
+    pub(crate) fn written(&self) -> &[UserRule] {
+        &self.written
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &'static str> {
+        self.compiled.iter().map(|it| it.id)
+    }
+
+    /// Tries every start from `start` on.
+    pub(crate) fn find(&self, block: Block<'_>, start: usize, scan: &mut Scan) {
+        let bytes = block.bytes;
+        // A keyword that is out already may stand near a start that is not.
+        let from = start.saturating_sub(KEYWORD_NEAR_BYTES);
+        let mut tries: Vec<Option<Tries<'_>>> = Vec::new();
+        for hit in self
+            .keywords
+            .find_overlapping_iter(Input::new(bytes).span(from..bytes.len()))
+        {
+            let rule = &self.compiled[hit.pattern().as_usize()];
+            if rule.case_sensitive && bytes[hit.range()] != *rule.keyword {
+                continue;
+            }
+            tries.resize_with(self.compiled.len(), || None);
+            let tries = &mut tries[hit.pattern().as_usize()];
+            let tries = tries.get_or_insert_with(|| Tries::new(rule, block, start));
+            tries.near(hit.start(), scan);
+        }
+        if block.eof {
+            return;
+        }
+        for (index, rule) in self.compiled.iter().enumerate() {
+            if let Some(keyword) = rule.unfinished(&bytes[from..]) {
+                let tries = tries.get_mut(index).and_then(Option::take);
+                let tries = tries.unwrap_or_else(|| Tries::new(rule, block, start));
+                tries.perhaps_near(from + keyword, scan);
+            }
+        }
+    }
+}
+
+impl PartialEq for UserRules {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl Eq for UserRules {}
+
+impl fmt::Debug for UserRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.ids()).finish()
+    }
+}
+
+/// One rule in one block. Each start is tried once, however many keywords
+/// stand near it.
+struct Tries<'a> {
+    rule: &'a Compiled,
+    block: Block<'a>,
+    walker: Walker<'a>,
+    /// The first start that was not tried yet.
+    next: usize,
+}
+
+impl<'a> Tries<'a> {
+    fn new(rule: &'a Compiled, block: Block<'a>, start: usize) -> Self {
+        Self {
+            rule,
+            block,
+            walker: Walker::new(rule, block),
+            next: start,
+        }
+    }
+
+    /// Tries the starts near the keyword that stands at `keyword`.
+    fn near(&mut self, keyword: usize, scan: &mut Scan) {
+        let last = self.last(keyword);
+        for at in self.next.max(keyword)..=last {
+            let outcome = self.outcome(at);
+            scan.take(self.rule.id, at, outcome);
+        }
+        self.next = self.next.max(last + 1);
+    }
+
+    /// The same for a keyword of which only the beginning stands there.
+    fn perhaps_near(mut self, keyword: usize, scan: &mut Scan) {
+        for at in self.next.max(keyword)..=self.last(keyword) {
+            let outcome = match self.outcome(at) {
+                Outcome::Hit { from, .. } => Outcome::Undecided { hold: Some(from) },
+                other => other,
+            };
+            scan.take(self.rule.id, at, outcome);
+        }
+    }
+
+    /// The last start near a keyword.
+    fn last(&self, keyword: usize) -> usize {
+        let bytes = self.block.bytes;
+        let end = bytes.len().min(keyword + KEYWORD_NEAR_BYTES + 1);
+        let line = memchr2(b'\n', b'\r', &bytes[keyword..end]);
+        // A keyword holds no end of line, so at least its first byte is a start.
+        line.map_or(end, |it| keyword + it) - 1
+    }
+
+    fn outcome(&mut self, at: usize) -> Outcome {
+        let (from, to) = match self.walker.find(at) {
+            Found::No => return Outcome::No,
+            Found::Undecided => {
+                let hold = at + self.rule.kept_bytes_min();
+                let hold = Some(hold).filter(|it| *it < self.block.bytes.len());
+                return Outcome::Undecided { hold };
+            }
+            Found::Match { from, to } => (from, to),
+        };
+        if from == to || self.block.bytes[from..to] == *MASK.as_bytes() {
+            return Outcome::No;
+        }
+        Outcome::Hit { from, to }
+    }
+}
+
+#[cfg(test)]
+mod tests;
