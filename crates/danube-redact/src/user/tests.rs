@@ -245,6 +245,26 @@ fn overlapping_matches_of_a_rule_count_once_and_a_mask_does_not_count() {
 }
 
 #[test]
+fn a_match_goes_on_to_its_limit_from_every_start() {
+    let group = rule("group", "long", r"\w*=(?<secret>[0-9]+)");
+    let whole = rule("whole", "long", "[a-z0-9=]+");
+    for rule in [group, whole] {
+        let rules = Rules::none().with_user(&[rule]).unwrap();
+        let case = Case::new(rules, &[]);
+        for before in 0..KEYWORD_NEAR_BYTES {
+            let text = format!(
+                "long{}={}",
+                "x".repeat(before),
+                "7".repeat(4 * MATCH_BYTES_MAX)
+            );
+            for cuts in [&[1, 0][..], &[7], &[200]] {
+                check(&case, text.as_bytes(), cuts, 40);
+            }
+        }
+    }
+}
+
+#[test]
 fn ids_of_users_rules_are_told_with_the_others() {
     let rules = Rules::builtin().with_user(&rules()).unwrap();
     let ids = rules.ids();
