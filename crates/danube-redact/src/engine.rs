@@ -80,7 +80,7 @@ impl Scan {
     }
 
     /// Runs of one kind that reach the end do so together; the longest counts.
-    fn open_run(&mut self, open: OpenRun) {
+    pub(crate) fn open_run(&mut self, open: OpenRun) {
         match self.open.iter_mut().find(|it| it.run == open.run) {
             Some(known) => known.remaining = known.remaining.max(open.remaining),
             None => self.open.push(open),
@@ -136,7 +136,7 @@ impl Engine {
             emails(block, start, &mut memo, &mut scan);
         }
         if let Some(user) = &self.rules.user {
-            user.find(block, start, &mut scan);
+            user.find(block, start, &mut memo, &mut scan);
         }
         self.needles.find(block.bytes, start, |from, to| {
             scan.ranges.push((from, to));

@@ -18,7 +18,8 @@ use aho_corasick::{AhoCorasick, Input};
 use memchr::memchr2;
 
 use crate::MASK;
-use crate::engine::Scan;
+use crate::class::{Run, RunEnd, RunMemo};
+use crate::engine::{OpenRun, Scan};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES, Outcome};
 
 use compile::Compiled;
@@ -30,7 +31,9 @@ use walk::{Found, Walker};
 pub(crate) const KEYWORD_NEAR_BYTES: usize = if cfg!(test) { 20 } else { 64 };
 
 /// Longest match of a user's rule: how much of a line without an end is held back
-/// while a match is not decided, and what one start can cost at most.
+/// while a match is not decided, and what one start can cost at most. A match of
+/// this length is taken for the beginning of a longer one, which is masked to the
+/// next white space or quote.
 pub(crate) const MATCH_BYTES_MAX: usize = if cfg!(test) { 48 } else { 4 * 1024 };
 
 const _: () = assert!(KEYWORD_NEAR_BYTES < LOOK_BEHIND_BYTES);
@@ -46,8 +49,9 @@ pub struct UserRule {
     /// most 64 bytes behind that, on the same line.
     pub keyword: String,
     /// A regular expression over bytes. All that it matches is masked, or only
-    /// the group `(?<secret>…)` when it has one. A match is at most 4 KiB long and
-    /// never holds an end of line.
+    /// the group `(?<secret>…)` when it has one. A match never holds an end of line.
+    /// What is 4 KiB long is masked to the next white space or quote, and but for
+    /// what must stand before the group.
     pub pattern: String,
     /// The keyword stands in this case only.
     pub case_sensitive: bool,
@@ -82,7 +86,7 @@ impl UserRules {
     }
 
     /// Tries every start from `start` on.
-    pub(crate) fn find(&self, block: Block<'_>, start: usize, scan: &mut Scan) {
+    pub(crate) fn find(&self, block: Block<'_>, start: usize, memo: &mut RunMemo, scan: &mut Scan) {
         let bytes = block.bytes;
         // A keyword that is out already may stand near a start that is not.
         let from = start.saturating_sub(KEYWORD_NEAR_BYTES);
@@ -98,7 +102,7 @@ impl UserRules {
             tries.resize_with(self.compiled.len(), || None);
             let tries = &mut tries[hit.pattern().as_usize()];
             let tries = tries.get_or_insert_with(|| Tries::new(rule, block, start));
-            tries.near(hit.start(), scan);
+            tries.near(hit.start(), memo, scan);
         }
         if block.eof {
             return;
@@ -148,19 +152,40 @@ impl<'a> Tries<'a> {
     }
 
     /// Tries the starts near the keyword that stands at `keyword`.
-    fn near(&mut self, keyword: usize, scan: &mut Scan) {
+    fn near(&mut self, keyword: usize, memo: &mut RunMemo, scan: &mut Scan) {
         let last = self.last(keyword);
         for at in self.next.max(keyword)..=last {
-            let outcome = self.outcome(at);
-            scan.take(self.rule.id, at, outcome);
+            let found = self.walker.find(at);
+            scan.take(self.rule.id, at, self.outcome(at, found));
+            if let Found::Long { from, to } = found {
+                self.go_on((from, to), memo, scan);
+            }
         }
         self.next = self.next.max(last + 1);
     }
 
-    /// The same for a keyword of which only the beginning stands there.
+    /// Masks the range and what follows, as one: sequences between the two are
+    /// masked too.
+    fn go_on(&self, (from, to): (usize, usize), memo: &mut RunMemo, scan: &mut Scan) {
+        let Block { bytes, eof } = self.block;
+        let RunEnd { end, sure } = memo.run_end(Run::Bare, bytes, to, eof);
+        if end < bytes.len() || eof {
+            scan.ranges.push((from, end));
+            return;
+        }
+        scan.ranges.push((from, sure));
+        scan.open_run(OpenRun {
+            run: Run::Bare,
+            at: sure,
+            remaining: None,
+        });
+    }
+
+    /// As [`Tries::near`], for a keyword of which only the beginning stands there.
     fn perhaps_near(mut self, keyword: usize, scan: &mut Scan) {
         for at in self.next.max(keyword)..=self.last(keyword) {
-            let outcome = match self.outcome(at) {
+            let found = self.walker.find(at);
+            let outcome = match self.outcome(at, found) {
                 Outcome::Hit { from, .. } => Outcome::Undecided { hold: Some(from) },
                 other => other,
             };
@@ -177,15 +202,15 @@ impl<'a> Tries<'a> {
         line.map_or(end, |it| keyword + it) - 1
     }
 
-    fn outcome(&mut self, at: usize) -> Outcome {
-        let (from, to) = match self.walker.find(at) {
+    fn outcome(&self, at: usize, found: Found) -> Outcome {
+        let (from, to) = match found {
             Found::No => return Outcome::No,
             Found::Undecided => {
                 let hold = at + self.rule.kept_bytes_min();
                 let hold = Some(hold).filter(|it| *it < self.block.bytes.len());
                 return Outcome::Undecided { hold };
             }
-            Found::Match { from, to } => (from, to),
+            Found::Match { from, to } | Found::Long { from, to } => (from, to),
         };
         if from == to || self.block.bytes[from..to] == *MASK.as_bytes() {
             return Outcome::No;

@@ -5,13 +5,16 @@ use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
-use super::{KEYWORD_NEAR_BYTES, MATCH_BYTES_MAX, UserRule};
+use super::{KEYWORD_NEAR_BYTES, MATCH_BYTES_MAX, UserRule, compile};
 use crate::MASK;
+use crate::class::{self, Run};
 
 /// One rule.
 pub(crate) struct Slow {
     rule: UserRule,
     regex: PikeVM,
+    /// What stands before the group at least.
+    kept: usize,
 }
 
 impl Slow {
@@ -27,6 +30,7 @@ impl Slow {
             .build(&rule.pattern)
             .unwrap();
         Self {
+            kept: compile::all(std::slice::from_ref(rule)).unwrap()[0].kept_bytes_min(),
             rule: rule.clone(),
             regex,
         }
@@ -60,6 +64,10 @@ impl Slow {
         self.regex
             .captures(&mut self.regex.create_cache(), input, &mut groups);
         let whole = groups.get_match()?;
+        if whole.len() == MATCH_BYTES_MAX {
+            let end = class::run_end(Run::Bare, bytes, whole.end(), true).end;
+            return Some((at + self.kept, end));
+        }
         let masked = groups.get_group_by_name("secret").unwrap_or(whole.span());
         let text = &bytes[masked.range()];
         (!text.is_empty() && text != MASK.as_bytes()).then_some((masked.start, masked.end))

@@ -22,6 +22,9 @@ pub(super) enum Found {
     Undecided,
     /// A match; these bytes of it are to be masked.
     Match { from: usize, to: usize },
+    /// A match as long as any may be, taken for a longer one: these bytes are to
+    /// be masked, and what follows.
+    Long { from: usize, to: usize },
 }
 
 /// Why a walk ended.
@@ -209,6 +212,10 @@ impl<'a> Walker<'a> {
         let Some(to) = matched else {
             return Found::No;
         };
+        if to == start + MATCH_BYTES_MAX {
+            let from = start + self.rule.kept_bytes_min();
+            return Found::Long { from, to };
+        }
         let masked = known.or_else(|| self.rule.secret_in(self.block.bytes, start..to));
         let (from, to) = masked.unwrap_or((start, to));
         Found::Match { from, to }
