@@ -1,3 +1,5 @@
+//! Tests of users' rules: against the oracle, and what is said of wrong ones.
+
 use proptest::prelude::*;
 use std::sync::LazyLock;
 

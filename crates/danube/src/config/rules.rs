@@ -60,13 +60,16 @@ pub(super) fn read(list: &[Spanned<DeValue<'_>>]) -> Result<Value, Vec<Misfit>> 
     let compiled = Rules::builtin().with_user(&rules);
     for error in compiled.as_ref().err().into_iter().flatten() {
         let place = &places[error.index];
+        let id = match place.has_id {
+            true => format!(" (`{}`)", error.id.escape_debug()),
+            false => String::new(),
+        };
         misfits.push(Misfit {
             code: "setting.value",
             why: format!(
-                "the {} of rule {} (`{}`) {}",
+                "the {} of rule {}{id} {}",
                 error.field,
                 place.index + 1,
-                error.id.escape_debug(),
                 error.why
             ),
             help: Some(error.help.clone()),
@@ -85,6 +88,7 @@ pub(super) fn read(list: &[Spanned<DeValue<'_>>]) -> Result<Value, Vec<Misfit>> 
 /// Where a rule and its fields stand.
 struct Place {
     index: usize,
+    has_id: bool,
     fields: [Range<usize>; 3],
 }
 
@@ -113,7 +117,7 @@ impl Reader<'_> {
                 "rule {number} must be a table, found {}",
                 value_kind(node.get_ref())
             );
-            self.note("setting.type", "", why, WHOLE, node.span());
+            self.note("setting.type", ("", node.span()), why, WHOLE);
             return None;
         };
         for name in table.keys() {
@@ -124,25 +128,33 @@ impl Reader<'_> {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => WHOLE.to_owned(),
                 };
-                self.note("setting.unknown", name, why, &help, at);
+                self.note("setting.unknown", (name, at), why, &help);
             }
         }
         let texts = [0, 1, 2].map(|field| self.text(node, table, FIELDS[field]));
         let case_sensitive = match table.get(FIELDS[3]) {
-            None => Some(false),
+            None => false,
             Some(value) => self.bool(value),
         };
-        let [Some(id), Some(keyword), Some(pattern)] = texts else {
-            return None;
+        let [id, keyword, pattern] = texts;
+        let has_id = id.is_some();
+        // What is missing or no text was told above. In its place stands what is
+        // right, so that the rest of the rule is checked too.
+        let or = |field: Option<(String, Range<usize>)>, stand_in: &str| {
+            field.unwrap_or_else(|| (stand_in.to_owned(), node.span()))
         };
+        let id = or(id, &format!("stand_in_{number}"));
+        let keyword = or(keyword, "stand-in");
+        let pattern = or(pattern, "stand-in");
         let rule = UserRule {
             id: id.0,
             keyword: keyword.0,
             pattern: pattern.0,
-            case_sensitive: case_sensitive?,
+            case_sensitive,
         };
         let place = Place {
             index: self.index,
+            has_id,
             fields: [id.1, keyword.1, pattern.1],
         };
         Some((rule, place))
@@ -157,7 +169,7 @@ impl Reader<'_> {
         let number = self.index + 1;
         let Some(value) = table.get(field) else {
             let why = format!("rule {number} has no `{field}`");
-            self.note("setting.missing", field, why, WHOLE, node.span());
+            self.note("setting.missing", (field, node.span()), why, WHOLE);
             return None;
         };
         if let DeValue::String(text) = value.get_ref() {
@@ -165,28 +177,23 @@ impl Reader<'_> {
         }
         let found = value_kind(value.get_ref());
         let why = format!("the {field} of rule {number} must be text, found {found}");
-        self.note("setting.type", field, why, WHOLE, value.span());
+        self.note("setting.type", (field, value.span()), why, WHOLE);
         None
     }
 
-    fn bool(&mut self, value: &Spanned<DeValue<'_>>) -> Option<bool> {
+    fn bool(&mut self, value: &Spanned<DeValue<'_>>) -> bool {
         if let DeValue::Boolean(it) = value.get_ref() {
-            return Some(*it);
+            return *it;
         }
         let (number, found) = (self.index + 1, value_kind(value.get_ref()));
         let why = format!("`case_sensitive` of rule {number} must be true or false, found {found}");
-        self.note("setting.type", FIELDS[3], why, WHOLE, value.span());
-        None
+        self.note("setting.type", (FIELDS[3], value.span()), why, WHOLE);
+        false
     }
 
-    fn note(
-        &mut self,
-        code: &'static str,
-        field: &str,
-        why: String,
-        help: &str,
-        span: Range<usize>,
-    ) {
+    /// `place` is the field's name, empty for the rule itself, and where it stands.
+    fn note(&mut self, code: &'static str, place: (&str, Range<usize>), why: String, help: &str) {
+        let (field, span) = place;
         let below = if field.is_empty() { "" } else { "/" };
         self.misfits.push(Misfit {
             code,
