@@ -20,8 +20,10 @@ mod index;
 mod layout;
 mod lines;
 mod logs;
+mod numbers;
 mod reader;
 mod sync;
+mod text;
 mod types;
 mod writer;
 
@@ -29,6 +31,7 @@ pub use ansi::AnsiStripper;
 pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
 pub use lines::{LineItem, Lines, TimedLine};
 pub use logs::JobLogs;
+pub use numbers::LineStart;
 pub use reader::LogReader;
 pub use types::{
     AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Progress, StepRange, Stream,
