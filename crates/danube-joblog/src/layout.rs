@@ -248,6 +248,35 @@ impl Layout {
         at
     }
 
+    /// The first offset from `from` on at which bytes are there or the log ends.
+    pub(crate) fn gap_end(&self, from: u64) -> u64 {
+        let mut at = from;
+        while let Place::Gap { to, .. } = self.place(at) {
+            at = to;
+        }
+        at
+    }
+
+    /// The lowest offset from which all bytes are there up to `at`.
+    pub(crate) fn whole_since(&self, at: u64) -> u64 {
+        let mut start = at;
+        for it in self.extents.iter().rev() {
+            if it.start < start && start <= it.end {
+                start = it.start;
+            }
+        }
+        start
+    }
+
+    /// Where the extent or the gap at `at` ends.
+    pub(crate) fn piece_end(&self, at: u64) -> u64 {
+        match self.place(at) {
+            Place::In(extent) => extent.end,
+            Place::Gap { to, .. } => to,
+            Place::End => self.end.max(at),
+        }
+    }
+
     pub(crate) fn missing_bytes(&self) -> u64 {
         self.end - self.extents.iter().map(|it| it.end - it.start).sum::<u64>()
     }

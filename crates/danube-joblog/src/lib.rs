@@ -21,7 +21,9 @@ mod layout;
 mod lines;
 mod logs;
 mod numbers;
+mod query;
 mod reader;
+mod search;
 mod sync;
 mod text;
 mod types;
@@ -32,7 +34,9 @@ pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
 pub use lines::{LineItem, Lines, TimedLine};
 pub use logs::JobLogs;
 pub use numbers::LineStart;
+pub use query::{QueryError, SearchOptions, SearchQuery};
 pub use reader::LogReader;
+pub use search::{SearchBudget, SearchEnd, SearchHit, SearchOutcome};
 pub use types::{
     AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Progress, StepRange, Stream,
     StreamKind, Summary,

@@ -138,11 +138,12 @@ impl LogReader {
     }
 
     /// The first offset from `offset` on at which a byte is there.
-    fn first_there(&self, mut offset: u64, mut in_gap: bool) -> LineStart {
-        while let Place::Gap { to, .. } = self.index.layout.place(offset) {
-            (offset, in_gap) = (to, true);
+    fn first_there(&self, offset: u64, in_gap: bool) -> LineStart {
+        let there = self.index.layout.gap_end(offset);
+        LineStart {
+            offset: there,
+            in_gap: in_gap || there > offset,
         }
-        LineStart { offset, in_gap }
     }
 
     /// The offset behind the end of line number `wanted` of a stretch, and

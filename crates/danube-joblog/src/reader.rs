@@ -131,7 +131,7 @@ impl LogReader {
             .map_err(LogError::io("read job log"))?;
         Ok(read.unwrap_or(Chunk::Gap {
             from,
-            to: self.piece_end(from),
+            to: self.index.layout.piece_end(from),
             reason: GapReason::Lost,
         }))
     }
@@ -169,14 +169,6 @@ impl LogReader {
             stream,
             time_us,
         }))
-    }
-
-    fn piece_end(&self, from: u64) -> u64 {
-        match self.index.layout.place(from) {
-            Place::In(extent) => extent.end,
-            Place::Gap { to, .. } => to,
-            Place::End => self.end().max(from),
-        }
     }
 
     /// Where each step's output lies, in the order in which they began.
