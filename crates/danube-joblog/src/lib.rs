@@ -14,24 +14,38 @@
 
 mod ansi;
 mod append;
+mod blank;
 mod files;
 mod format;
 mod index;
+mod journal;
+mod late;
 mod layout;
 mod lines;
 mod logs;
+mod numbers;
+mod query;
 mod reader;
+mod retain;
+mod search;
+mod state;
 mod sync;
+mod text;
 mod types;
 mod writer;
 
 pub use ansi::AnsiStripper;
 pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
+pub use late::MaskError;
 pub use lines::{LineItem, Lines, TimedLine};
 pub use logs::JobLogs;
+pub use numbers::LineStart;
+pub use query::{QueryError, SearchOptions, SearchQuery};
 pub use reader::LogReader;
+pub use retain::{Expired, ExpiredReason, Retention, StoredLog, expired};
+pub use search::{SearchBudget, SearchEnd, SearchHit, SearchOutcome};
 pub use types::{
-    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Progress, StepRange, Stream,
-    StreamKind, Summary,
+    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Masked, Progress, StepRange,
+    Stream, StreamKind, Summary,
 };
 pub use writer::LogWriter;

@@ -57,6 +57,7 @@ mod locked;
 mod matcher;
 mod needles;
 mod prefilter;
+mod ranges;
 mod redactor;
 mod rules;
 mod secrets;
