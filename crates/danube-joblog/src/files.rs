@@ -34,6 +34,11 @@ impl Paths {
         self.dir.join(format!("{}.idx", self.job))
     }
 
+    /// Where an index is made that takes the place of the old one.
+    pub(crate) fn new_index(&self) -> PathBuf {
+        self.dir.join(format!("{}.idx.new", self.job))
+    }
+
     pub(crate) fn text(&self, file: TextFile) -> PathBuf {
         match file {
             TextFile::Head => self.dir.join(format!("{}.log", self.job)),
@@ -71,17 +76,24 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
 /// Reads up to `len` bytes from `at`; fewer only at the end of the file.
 pub(crate) fn read_at(file: &File, at: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; len];
+    let have = read_into(file, at, &mut bytes)?;
+    bytes.truncate(have);
+    Ok(bytes)
+}
+
+/// Fills `buf` from `at` and says how much that was; less only at the end of the
+/// file.
+pub(crate) fn read_into(file: &File, at: u64, buf: &mut [u8]) -> io::Result<usize> {
     let mut have = 0;
-    while have < len {
-        match file.read_at(&mut bytes[have..], at + have as u64) {
+    while have < buf.len() {
+        match file.read_at(&mut buf[have..], at + have as u64) {
             Ok(0) => break,
             Ok(n) => have += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(have);
-    Ok(bytes)
+    Ok(have)
 }
 
 /// `None` when the file is not there.

@@ -20,8 +20,12 @@ mod index;
 mod layout;
 mod lines;
 mod logs;
+mod numbers;
+mod query;
 mod reader;
+mod search;
 mod sync;
+mod text;
 mod types;
 mod writer;
 
@@ -29,7 +33,10 @@ pub use ansi::AnsiStripper;
 pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
 pub use lines::{LineItem, Lines, TimedLine};
 pub use logs::JobLogs;
+pub use numbers::LineStart;
+pub use query::{QueryError, SearchOptions, SearchQuery};
 pub use reader::LogReader;
+pub use search::{SearchBudget, SearchEnd, SearchHit, SearchOutcome};
 pub use types::{
     AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Progress, StepRange, Stream,
     StreamKind, Summary,

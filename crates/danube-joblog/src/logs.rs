@@ -109,7 +109,7 @@ impl JobLogs {
         }
         files.extend(tails.into_iter().map(|it| paths.text(TextFile::Tail(it))));
         // The index goes last: while it is there, the log can be found again.
-        files.push(paths.index());
+        files.extend([paths.new_index(), paths.index()]);
         let mut freed = 0;
         for file in files {
             match std::fs::metadata(&file)

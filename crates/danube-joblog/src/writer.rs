@@ -145,7 +145,7 @@ impl LogWriter {
         self.waiting_since = None;
         let at = self.files.layout().end;
         let time_us = Some(now_us());
-        self.files.append(&[Record::Mark { mark, at, time_us }])?;
+        self.files.append(Record::Mark { mark, at, time_us })?;
         Ok(at)
     }
 
@@ -260,7 +260,7 @@ impl LogWriter {
         if self.given_up > 0 {
             let (from, len) = (self.files.layout().end, self.given_up);
             let end = from + len;
-            self.files.append(&[Record::Gap { from, len, end }])?;
+            self.files.append(Record::Gap { from, len, end })?;
             self.given_up = 0;
         }
         Ok(())

@@ -37,6 +37,7 @@ mod encode;
 mod engine;
 mod matcher;
 mod needles;
+mod ranges;
 mod redactor;
 mod rules;
 mod secrets;

@@ -218,6 +218,12 @@ impl Secrets {
         (Arc::clone(engine), version)
     }
 
+    /// The longest form of a value that is looked for.
+    pub(crate) fn longest_needle_bytes(&self) -> usize {
+        let state = self.state();
+        state.needles.iter().map(|it| it.len()).max().unwrap_or(0)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change leaves the state whole, so a panic elsewhere harms nothing.
         self.shared
