@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use danube_redact::Secrets;
 use tokio::sync::watch;
 
+use crate::blank::blank;
 use crate::files::{Paths, open_private};
 use crate::format::{Entry, RECORD_BYTES, Record, Version, header};
 use crate::index::Index;
@@ -21,7 +22,7 @@ use crate::layout::{Layout, TextFile};
 use crate::logs::Folder;
 use crate::sync::Tracked;
 use crate::text::{Text, line_ends};
-use crate::types::{LogError, Progress, StreamKind, Summary};
+use crate::types::{LogError, Masked, Progress, StreamKind, Summary};
 
 /// Most changes between stdout and stderr that one batch records; with more it
 /// counts as mixed, so that the index stays small beside the text.
@@ -51,6 +52,8 @@ pub(crate) struct Appender {
     progress: watch::Sender<Progress>,
     sync_errors: Arc<AtomicU64>,
     blocked_nanos: u64,
+    /// The last byte of the log is an end of line, or there is none.
+    ends_line: bool,
     /// Reused from batch to batch.
     entries: Vec<Entry>,
     encoded: Vec<u8>,
@@ -70,6 +73,9 @@ impl Appender {
 
         let sync_errors = Arc::new(AtomicU64::new(0));
         let open = |path: PathBuf| open_private(&path).map(|it| Tracked::new(it, &sync_errors));
+        if !existed {
+            folder.made_file();
+        }
         // The head is made first: it is what says that there is a log.
         let head = open(paths.text(TextFile::Head))?;
         let text = match known.layout.file {
@@ -91,6 +97,7 @@ impl Appender {
             progress,
             sync_errors,
             blocked_nanos: 0,
+            ends_line: true,
             entries: Vec::new(),
             encoded: Vec::new(),
         };
@@ -121,6 +128,9 @@ impl Appender {
         })?;
         self.layout.counted_to = self.layout.end;
         let end = self.layout.end;
+        if let Some(last) = end.checked_sub(1) {
+            self.ends_line = text.byte(&self.layout, last)? == Some(b'\n');
+        }
         let time_us = Some(now_us());
         let crack = Record::Gap {
             from: end,
@@ -140,13 +150,28 @@ impl Appender {
             debug_assert!(fits, "{record:?}");
             records += 1;
         }
-        self.write_all_at(&self.index, &bytes, place)?;
+        self.folder.write_all_at(&self.index.file, &bytes, place)?;
         self.records = records;
         Ok(())
     }
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    pub(crate) fn ends_line(&self) -> bool {
+        self.ends_line
+    }
+
+    /// Takes text out of the current file that the index doesn't know: the rest
+    /// of a write that went wrong.
+    pub(crate) fn cut_unindexed(&self) -> io::Result<()> {
+        self.text.file.set_len(self.layout.file_at)
+    }
+
+    /// Blanks what is stored of the values of `secrets`.
+    pub(crate) fn blank(&mut self, secrets: &Secrets) -> io::Result<Masked> {
+        blank(&self.folder, &self.paths, &self.layout, secrets)
     }
 
     /// Nanoseconds spent waiting for the disk.
@@ -173,6 +198,7 @@ impl Appender {
             .map_err(LogError::io("write job log"))?;
         self.enter_flushes(bytes, runs);
         self.append_entered()?;
+        self.ends_line = bytes.last() == Some(&b'\n');
         take_runs(bytes.len(), runs);
         Ok(bytes.len())
     }
@@ -216,6 +242,8 @@ impl Appender {
         let time_us = Some(now_us());
         self.append(Record::Close { end, time_us })?;
         self.index.sync_now(&self.folder.syncer).map_err(&error)?;
+        // Without its name in the folder a file is lost with all that is in it.
+        self.folder.sync_dir().map_err(&error)?;
         Ok(self.layout.summary())
     }
 
@@ -232,6 +260,7 @@ impl Appender {
     fn next_file(&mut self) -> io::Result<()> {
         let base = self.layout.end;
         let file = open_private(&self.paths.text(TextFile::Tail(base)))?;
+        self.folder.made_file();
         let oldest = match self.layout.tails[..] {
             [oldest, _] => Some(oldest),
             _ => None,
@@ -291,7 +320,7 @@ impl Appender {
     /// Writes at a place; after an error the file is as before.
     fn disk(&mut self, file: &Arc<Tracked>, bytes: &[u8], at: u64) -> io::Result<()> {
         let began = Instant::now();
-        let written = self.write_all_at(file, bytes, at);
+        let written = self.folder.write_all_at(&file.file, bytes, at);
         let nanos = began.elapsed().as_nanos();
         self.blocked_nanos += u64::try_from(nanos).unwrap_or(u64::MAX);
         match written {
@@ -299,24 +328,6 @@ impl Appender {
             Err(_) => self.cut_back(file, at),
         }
         written
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests make the disk full here")]
-    fn write_all_at(&self, file: &Tracked, bytes: &[u8], at: u64) -> io::Result<()> {
-        file.file.write_all_at(bytes, at)
-    }
-
-    #[cfg(test)]
-    fn write_all_at(&self, file: &Tracked, bytes: &[u8], at: u64) -> io::Result<()> {
-        let mut room = self.folder.room.lock().unwrap();
-        let fits = room.unwrap_or(usize::MAX).min(bytes.len());
-        *room = room.map(|it| it - fits);
-        file.file.write_all_at(&bytes[..fits], at)?;
-        if fits < bytes.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(())
     }
 
     /// Takes a torn write out of a file. A courtesy to those who read the plain

@@ -11,6 +11,9 @@ use crate::types::LogError;
 /// Longest job id: a UUID takes 36.
 const JOB_BYTES_MAX: usize = 64;
 
+/// How the name of a log's blanking journal ends.
+const JOURNAL_SUFFIX: &str = ".blank";
+
 /// The files of one job's log.
 #[derive(Clone, Debug)]
 pub(crate) struct Paths {
@@ -39,6 +42,11 @@ impl Paths {
         self.dir.join(format!("{}.idx.new", self.job))
     }
 
+    /// What is being blanked.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.dir.join(format!("{}{JOURNAL_SUFFIX}", self.job))
+    }
+
     pub(crate) fn text(&self, file: TextFile) -> PathBuf {
         match file {
             TextFile::Head => self.dir.join(format!("{}.log", self.job)),
@@ -60,6 +68,17 @@ impl Paths {
         tails.sort_unstable();
         Ok(tails)
     }
+}
+
+/// The jobs in `dir` whose logs were being blanked when the process died.
+pub(crate) fn journals(dir: &Path) -> io::Result<Vec<String>> {
+    let mut jobs = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let job = name.to_str().and_then(|it| it.strip_suffix(JOURNAL_SUFFIX));
+        jobs.extend(job.map(str::to_owned));
+    }
+    Ok(jobs)
 }
 
 /// Opens for reading and writing, for the owner only; makes it if need be.

@@ -14,9 +14,12 @@
 
 mod ansi;
 mod append;
+mod blank;
 mod files;
 mod format;
 mod index;
+mod journal;
+mod late;
 mod layout;
 mod lines;
 mod logs;
@@ -24,6 +27,7 @@ mod numbers;
 mod query;
 mod reader;
 mod search;
+mod state;
 mod sync;
 mod text;
 mod types;
@@ -31,6 +35,7 @@ mod writer;
 
 pub use ansi::AnsiStripper;
 pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
+pub use late::MaskError;
 pub use lines::{LineItem, Lines, TimedLine};
 pub use logs::JobLogs;
 pub use numbers::LineStart;
@@ -38,7 +43,7 @@ pub use query::{QueryError, SearchOptions, SearchQuery};
 pub use reader::LogReader;
 pub use search::{SearchBudget, SearchEnd, SearchHit, SearchOutcome};
 pub use types::{
-    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Progress, StepRange, Stream,
-    StreamKind, Summary,
+    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Masked, Progress, StepRange,
+    Stream, StreamKind, Summary,
 };
 pub use writer::LogWriter;
