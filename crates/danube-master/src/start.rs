@@ -296,7 +296,7 @@ async fn submit_demo(app: &Shared) {
         context: TraceContext::random(),
     };
     match accept(app, &caller, ask).await {
-        Ok(job) => say(&format!(
+        Ok((job, _)) => say(&format!(
             "the demo runs as job {}; follow it with: danube logs -f {}",
             job.id.short(),
             job.id.short()

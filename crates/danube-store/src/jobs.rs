@@ -195,11 +195,7 @@ pub(crate) fn full(tx: &Tx<'_>, mut record: Record) -> Result<Job, StoreError> {
     Ok(record.job)
 }
 
-pub(crate) fn seal_order(
-    sealer: &Sealer,
-    id: JobId,
-    order: &Order,
-) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Vec<u8>, StoreError> {
     let plain = serde_json::to_vec(order)
         .map_err(|error| StoreError::Internal(format!("write an order: {error}")))?;
     sealer.seal(ORDER, id.as_bytes(), &plain)

@@ -41,7 +41,8 @@ pub use meter::{Meter, NoMeter, Operation};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
     Assignment, CancelOutcome, Claimed, Counts, Filter, Idempotency, KeyId, KeyRecord, LeaseState,
-    Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome, Role, Submitted, Waiting,
+    Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome, Role, Submitted,
+    Waiting,
 };
 pub use writer::pending::Pending;
 

@@ -111,10 +111,10 @@ pub enum RetryOutcome {
 }
 
 /// The answer to a value to mask.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaskOutcome {
-    /// It is kept. The job as it is now.
-    Kept(Job),
+    /// It is kept.
+    Kept,
     /// The job has as many values already as one may have.
     Full,
     /// There is no such job.
