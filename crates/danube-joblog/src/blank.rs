@@ -107,8 +107,10 @@ impl Blanker<'_> {
             at += next as u64;
             self.join();
             if self.dirty.len() >= RANGES_MAX {
-                // What the next block looks at again stays as it is for now.
-                let ready = self.dirty.partition_point(|it| it.end <= at);
+                // What the next block looks at again stays as it is for now, and
+                // so do lines that belong to one that goes on.
+                let to = self.open.map_or(at, |it| it.min(at));
+                let ready = self.dirty.partition_point(|it| it.end <= to);
                 self.commit(ready)?;
             }
         }

@@ -23,8 +23,7 @@ pub(crate) struct Paths {
 
 impl Paths {
     pub(crate) fn new(dir: &Path, job: &str) -> Result<Self, LogError> {
-        let fits = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'-';
-        if job.is_empty() || job.len() > JOB_BYTES_MAX || !job.bytes().all(fits) {
+        if !is_job(job) {
             return Err(LogError::BadName);
         }
         Ok(Self {
@@ -68,6 +67,23 @@ impl Paths {
         tails.sort_unstable();
         Ok(tails)
     }
+}
+
+/// Whose log a file with this name belongs to; `None` for a name that is not ours.
+pub(crate) fn job_of(name: &str) -> Option<&str> {
+    let stem = [".idx.new", ".idx", JOURNAL_SUFFIX, ".log"]
+        .iter()
+        .find_map(|it| name.strip_suffix(it))?;
+    let (job, tail) = match stem.split_once(".tail.") {
+        Some((job, base)) => (job, base.parse::<u64>().is_ok() && name.ends_with(".log")),
+        None => (stem, true),
+    };
+    (tail && is_job(job)).then_some(job)
+}
+
+fn is_job(job: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'-';
+    !job.is_empty() && job.len() <= JOB_BYTES_MAX && job.bytes().all(fits)
 }
 
 /// The jobs in `dir` whose logs were being blanked when the process died.

@@ -26,6 +26,7 @@ mod logs;
 mod numbers;
 mod query;
 mod reader;
+mod retain;
 mod search;
 mod state;
 mod sync;
@@ -41,6 +42,7 @@ pub use logs::JobLogs;
 pub use numbers::LineStart;
 pub use query::{QueryError, SearchOptions, SearchQuery};
 pub use reader::LogReader;
+pub use retain::{Expired, ExpiredReason, Retention, StoredLog, expired};
 pub use search::{SearchBudget, SearchEnd, SearchHit, SearchOutcome};
 pub use types::{
     AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Masked, Progress, StepRange,

@@ -526,11 +526,33 @@ fn an_idle_folder_syncs_nothing_and_a_closed_log_is_synced_once() {
     assert_eq!(logs.syncs(), 0);
     writer.write(Stream::Stdout, b"line\n").unwrap();
     writer.close().unwrap();
-    // Text and index, once each, unless the second fell in between.
-    assert!((2..=4).contains(&logs.syncs()));
+    // Text, index and folder, once each, unless the second fell in between.
+    assert!((3..=6).contains(&logs.syncs()));
     let after = logs.syncs();
     logs.reader(JOB).unwrap();
     assert_eq!(logs.syncs(), after);
+}
+
+#[test]
+fn the_folder_tells_whose_log_takes_how_much_and_which_is_live() {
+    let (dir, logs) = logs(Limits::new(4, 12).unwrap());
+    let mut writer = logs.writer(JOB, &none()).unwrap();
+    writer.write(Stream::Stdout, b"head and a tail\n").unwrap();
+    writer.tick().unwrap();
+    logs.writer("job-2", &none()).unwrap().close().unwrap();
+    fs::write(dir.path().join("logs/not.ours"), "x").unwrap();
+    fs::write(dir.path().join("logs/job-1.tail.x.log"), "x").unwrap();
+    let mut stored = logs.stored().unwrap();
+    stored.sort_by(|a, b| a.job.cmp(&b.job));
+    let seen: Vec<_> = stored.iter().map(|it| (&it.job[..], it.live)).collect();
+    assert_eq!(seen, [(JOB, true), ("job-2", false)]);
+    let all: u64 = stored.iter().map(|it| it.bytes).sum();
+    assert_eq!(all + 2, logs.usage_bytes().unwrap());
+    writer.close().unwrap();
+    let bytes = stored[0].bytes;
+    assert!(logs.delete(JOB).unwrap() > bytes, "with its closing record");
+    let left = logs.stored().unwrap();
+    assert_eq!((left.len(), &left[0].job[..]), (1, "job-2"));
 }
 
 #[test]
