@@ -1,4 +1,6 @@
-//! Logs that are deleted.
+//! Logs that are deleted: by hand, by age, by size.
+
+use std::process::Command;
 
 use serde_json::json;
 
@@ -34,6 +36,21 @@ fn is_gone(master: &Master, job: &str) {
     assert_eq!(left, [""; 0]);
 }
 
+/// Ends the job and makes its log look this old to the next look.
+fn aged(master: &Master, job: &str, days: u32) {
+    for entry in std::fs::read_dir(master.dir.join("logs")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with(job) {
+            let touched = Command::new("touch")
+                .args(["-d", &format!("{days} days ago")])
+                .arg(&path)
+                .status();
+            assert!(touched.unwrap().success());
+        }
+    }
+}
+
 #[test]
 fn the_log_of_one_ended_job_is_deleted_by_hand() {
     let master = Master::start();
@@ -63,4 +80,56 @@ fn the_log_of_one_ended_job_is_deleted_by_hand() {
     let said = master.danube(&["logs", &running]);
     assert_eq!(said.status.code(), Some(5), "{said:?}");
     assert_eq!(delete(&master, "00000000").status, 404);
+}
+
+#[test]
+fn logs_go_when_they_are_old() {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let master = Master::start_in(&dir, &[]);
+    let [old, young] = [(); 2].map(|()| {
+        let job = master.run("echo hello");
+        master.ended(&job);
+        job
+    });
+    aged(&master, &old, 8);
+    aged(&master, &young, 6);
+    drop(master);
+    let master = Master::start_in(&dir, &["--logs-days", "7"]);
+    let told = master.event(|it| it["event"] == "reaper_completed");
+    assert_eq!(told["logger"], "danube.reaper");
+    assert_eq!(
+        (&told["logs_deleted"], &told["level"]),
+        (&json!(1), &json!("info"))
+    );
+    assert!(told["bytes_freed"].as_u64().unwrap() > 6, "{told}");
+    is_gone(&master, &old);
+    assert_eq!(master.log(&young), b"hello\n");
+    drop(master);
+    // Kept for ever.
+    let master = Master::start_in(&dir, &["--logs-days", "0"]);
+    assert_eq!(master.log(&young), b"hello\n");
+    is_gone(&master, &old);
+}
+
+#[test]
+fn the_oldest_logs_go_when_all_of_them_are_too_large() {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let master = Master::start_in(&dir, &[]);
+    let jobs: Vec<String> = (0..3)
+        .map(|age| {
+            let job = master.run("head -c 20000 /dev/zero | tr '\\0' x");
+            master.ended(&job);
+            aged(&master, &job, 3 - age);
+            job
+        })
+        .collect();
+    drop(master);
+    let master = Master::start_in(&dir, &["--logs-max-bytes", "50000"]);
+    master.event(|it| it["event"] == "reaper_completed");
+    is_gone(&master, &jobs[0]);
+    for job in &jobs[1..] {
+        assert_eq!(master.log(job).len(), 20_000);
+    }
 }
