@@ -242,8 +242,6 @@ impl Appender {
         let time_us = Some(now_us());
         self.append(Record::Close { end, time_us })?;
         self.index.sync_now(&self.folder.syncer).map_err(&error)?;
-        // Without its name in the folder a file is lost with all that is in it.
-        self.folder.sync_dir().map_err(&error)?;
         Ok(self.layout.summary())
     }
 

@@ -18,6 +18,10 @@ use crate::types::{LogCounts, LogError, Mark, Masked, Progress, Stream, StreamKi
 /// A batch is written at this size: the knee of the cost of `write(2)`.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// Memory for what waits that is kept from batch to batch. A batch takes less than
+/// two of them; one huge batch must not keep its memory for the rest of the job.
+const PENDING_BYTES_KEPT: usize = 4 * BATCH_BYTES;
+
 /// Output does not wait longer than this, complete line or not.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 
@@ -273,8 +277,7 @@ impl LogState {
         }
         self.pending.clear();
         self.done = 0;
-        // One huge batch must not keep its memory for the rest of the job.
-        self.pending.shrink_to(2 * BATCH_BYTES);
+        self.pending.shrink_to(PENDING_BYTES_KEPT);
         self.counts.flushes += 1;
         self.last_flush = Some(Instant::now());
         self.waiting_since = None;
