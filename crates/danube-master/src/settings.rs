@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_joblog::Retention;
 use danube_redact::Rules;
 
 /// Everything that the master is told from outside. `danube`'s configuration
@@ -35,6 +36,8 @@ pub struct Settings {
     pub log_head_bytes: u64,
     /// Bytes of a log in all.
     pub log_total_bytes: u64,
+    /// Which logs of ended jobs are kept.
+    pub retention: Retention,
     /// Directories from which `file://` repositories may be cloned. On loopback
     /// the admin key may use any.
     pub allow_paths: Vec<PathBuf>,

@@ -12,7 +12,7 @@ use danube_executor::{Limits, Stop};
 use danube_joblog::{Chunk, JobLogs, LogReader, StreamKind};
 use danube_model::spec::Repository;
 use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step};
-use danube_redact::{Rules, Secrets};
+use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
 use danube_worker::{Dispatch, PlaceSettings, ReportError, Settings, Where, Work, Worker};
@@ -109,15 +109,12 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         mut pipeline,
         env,
         masks,
+        allow_short_masks,
         parameters,
+        screen,
         ..
     } = args;
-    let trial = Secrets::new(Rules::none());
-    for mask in &masks {
-        trial.register(mask.as_bytes()).map_err(|refused| {
-            Failure::usage(format!("a value of --mask-env can't be masked: {refused}"))
-        })?;
-    }
+    check_masks(&masks, allow_short_masks, &screen)?;
     let parameters = pipeline.with_parameters(parameters).map_err(|unknown| {
         Failure::usage(format!(
             "the pipeline has no parameter `{}`",
@@ -137,6 +134,23 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         parameters,
         masks,
     })
+}
+
+fn check_masks(masks: &[String], allow_short: bool, screen: &Screen) -> Result<(), Failure> {
+    let trial = Secrets::new(Rules::none());
+    for mask in masks.iter().map(String::as_bytes) {
+        match trial.register(mask) {
+            Err(Refused::TooShort { .. }) if allow_short && trial.register_short(mask).is_ok() => {
+                screen.note(
+                    "warning: a value of --mask-env is shorter than 8 characters: it will hide other text, too",
+                );
+            }
+            taken => taken.map_err(|refused| {
+                Failure::usage(format!("a value of --mask-env can't be masked: {refused}"))
+            })?,
+        }
+    }
+    Ok(())
 }
 
 /// Where this run keeps its things; removed at the end, but for a log that was

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_joblog::Retention;
 use danube_master::{Settings, StepSettings};
 use danube_model::Mistake;
 use danube_redact::Rules;
@@ -53,6 +54,7 @@ pub(crate) fn check(
         },
         log_head_bytes: it.number("log.head_bytes")?,
         log_total_bytes: it.number("log.total_bytes")?,
+        retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         rules: job_rules(&rules, it.bool("redaction.email")?),
         demo,
@@ -85,6 +87,16 @@ pub(super) fn redaction(resolved: &Resolved) -> Rules {
         &it.rules("redaction.rules"),
         it.bool("redaction.email").unwrap_or_default(),
     )
+}
+
+/// What 0 means is said in the table.
+fn retention(it: &Values<'_>) -> Option<Retention> {
+    let days = it.number("retention.logs_days")?;
+    let bytes = it.number("retention.logs_max_bytes")?;
+    Some(Retention {
+        days: Some(u32::try_from(days).expect("the table bounds it")).filter(|it| *it > 0),
+        total_bytes: Some(bytes).filter(|it| *it > 0),
+    })
 }
 
 /// Keys travel in clear over plain HTTP: on an address that others reach, the

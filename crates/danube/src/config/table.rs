@@ -53,6 +53,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("queue", "How jobs are handed out"),
     ("steps", "What every step gets, and what it may use"),
     ("log", "How much of a job's log is kept"),
+    ("retention", "How long things are kept"),
     ("redaction", "What is taken out of job logs beside secrets"),
     ("sources", "Where jobs may get their sources from"),
     ("observability", "The server's own log"),
@@ -276,6 +277,30 @@ pub(crate) const ROWS: &[Row] = &[
         short_variable: None,
         help: "Bytes of a job's log in all: its beginning and its newest part",
         example: "\"128MiB\"",
+    },
+    Row {
+        key: "retention.logs_days",
+        kind: Kind::Count {
+            min: 0,
+            max: 36_500,
+        },
+        preset: Preset::Fixed("30"),
+        flag: "logs-days",
+        short_variable: None,
+        help: "Days after which the log of an ended job is deleted; 0 keeps logs for ever",
+        example: "90",
+    },
+    Row {
+        key: "retention.logs_max_bytes",
+        kind: Kind::Bytes {
+            min: 0,
+            max: 1_024 * TIB,
+        },
+        preset: Preset::Fixed("0"),
+        flag: "logs-max-bytes",
+        short_variable: None,
+        help: "Bytes of all logs together, above which those that ended first are deleted; 0 sets no limit",
+        example: "\"50GiB\"",
     },
     Row {
         key: "redaction.email",

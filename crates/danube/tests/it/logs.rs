@@ -6,6 +6,9 @@
 )]
 
 mod follow;
+mod gone;
+mod late;
+mod lines;
 mod ranges;
 mod rules;
 mod secrets;
