@@ -2,12 +2,11 @@
 
 CARGO ?= cargo
 FAULT_ROUNDS ?= 200
-PROPTEST_CASES ?= 50000
-# Crates with property tests.
-FUZZ_CRATES ?= danube-redact
+FUZZ_CASES ?= 10000000
+FUZZ_RUNS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-build faults fuzz deps
+.PHONY: help run test lint bench bench-joblog bench-build faults fuzz miri deps
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,8 +37,13 @@ faults: deps ## Kill, starve and corrupt a server for long (FAULT_ROUNDS=200)
 	@$(CARGO) test -p danube --test it -- faults --include-ignored --list | grep -q ': test$$' || { echo "faults: no such tests in -p danube --test it"; exit 1; }
 	DANUBE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test -p danube --test it -- faults --include-ignored --nocapture --test-threads=1
 
-fuzz: deps ## Run the property tests for long (PROPTEST_CASES=50000)
-	PROPTEST_CASES=$(PROPTEST_CASES) $(CARGO) test --release $(addprefix -p ,$(FUZZ_CRATES))
+fuzz: deps ## Search for inputs that break the redactor or the log (FUZZ_CASES=10000000 FUZZ_RUNS=200000)
+	@FUZZ_CASES=$(FUZZ_CASES) FUZZ_RUNS=$(FUZZ_RUNS) sh ci/fuzz.sh
+
+# Property tests of thousands of cases would take days there.
+miri: ## Run the redactor's unit tests under Miri, which sees undefined behaviour
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo "miri: not installed; rustup toolchain install nightly --component miri"; exit 1; }
+	MIRIFLAGS=-Zmiri-disable-isolation DANUBE_FUZZ_CASES=50 $(CARGO) +nightly miri test -p danube-redact --lib -- --skip any_split --skip single_bytes --skip random_bytes
 
 deps: ## Install what the tests need, where it is missing
 	@sh ci/deps.sh

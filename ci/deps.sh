@@ -13,13 +13,14 @@ have() { command -v "$1" >/dev/null 2>&1; }
 #   bash           steps may ask for `shell: bash`; CI's entry is bash
 #   cc             SQLite is C, and rustc links with it
 #   mount, unshare, setsid   the tests make small disks and namespaces (Linux)
+#   strace         the tests slow down a disk with it (Linux)
 tools='git bash cc'
-[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid"
+[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace"
 
 # The package that holds a tool, by package manager.
 package_of() {
     case "$1:$2" in
-        *:git | *:bash) echo "$2" ;;
+        *:git | *:bash | *:strace) echo "$2" ;;
         apt-get:cc) echo gcc libc6-dev ;;
         dnf:cc) echo gcc glibc-devel ;;
         apk:cc) echo gcc musl-dev ;;

@@ -5,11 +5,11 @@ pub(crate) const ESC: u8 = 0x1b;
 
 /// Longest control sequence (`ESC [ … m`) that is taken as one. Real ones stay
 /// under 40 bytes; the bound keeps the hold-back small.
-const CSI_BYTES_MAX: usize = if cfg!(test) { 16 } else { 64 };
+const CSI_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) { 16 } else { 64 };
 
 /// Longest command string (`ESC ] … BEL`: titles, links) that is taken as one.
 /// Links carry a URL; 2 KiB is what terminals accept.
-const OSC_BYTES_MAX: usize = if cfg!(test) { 24 } else { 2048 };
+const OSC_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) { 24 } else { 2048 };
 
 /// What stands at an `ESC`.
 #[derive(Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub(crate) const LINE_BYTES_MIN: usize = 8;
 
 /// Longest needle. A longer value is looked for in pieces of this length, each
 /// masked on its own; touching masks become one. It bounds how much is held back.
-pub(crate) const NEEDLE_BYTES_MAX: usize = if cfg!(test) { 64 } else { 1024 };
+pub(crate) const NEEDLE_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) { 64 } else { 1024 };
 
 /// Bytes to look for. Wiped when dropped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]

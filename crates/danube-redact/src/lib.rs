@@ -66,8 +66,10 @@ mod visible;
 mod wiped;
 mod words;
 
-#[cfg(test)]
-mod oracle;
+/// For tests and `fuzz/` alone.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod oracle;
 
 use std::collections::BTreeMap;
 

@@ -17,20 +17,32 @@ pub(crate) const QUOTE_ESCAPES_MAX: usize = 7;
 
 /// Longest JWT header whose end is waited for. A longer run after `eyJ` is taken
 /// for a token: it could hide one, and waiting longer would hold the line back.
-pub(crate) const JWT_HEADER_BYTES_MAX: usize = if cfg!(test) { 40 } else { 8 * 1024 };
+pub(crate) const JWT_HEADER_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) {
+    40
+} else {
+    8 * 1024
+};
 pub(crate) const JWT_HEADER_BYTES_MIN: usize = 8;
 pub(crate) const JWT_PAYLOAD_BYTES_MIN: usize = 8;
 
 /// Longest `user:password@host` whose `@` is waited for. A longer one with a
 /// colon in it is taken for a password.
-pub(crate) const AUTHORITY_BYTES_MAX: usize = if cfg!(test) { 48 } else { 4 * 1024 };
+pub(crate) const AUTHORITY_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) {
+    48
+} else {
+    4 * 1024
+};
 
 /// A user name of this length in a URL is a token (`https://TOKEN@host`).
 pub(crate) const URL_TOKEN_BYTES_MIN: usize = 20;
 
 /// Most of a private key block that is masked when its `END` never comes.
 /// A 16,384-bit RSA key takes 13 KiB.
-pub(crate) const PEM_BYTES_MAX: usize = if cfg!(test) { 160 } else { 64 * 1024 };
+pub(crate) const PEM_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) {
+    160
+} else {
+    64 * 1024
+};
 /// Longest label between `BEGIN` and `PRIVATE KEY`; the longest in use has 9.
 pub(crate) const PEM_LABEL_BYTES_MAX: usize = 40;
 
@@ -39,6 +51,12 @@ pub(crate) const EMAIL_LOCAL_BYTES_MAX: usize = 64;
 
 /// Longest domain of an e-mail address (RFC 5321, 4.5.3.1.2).
 pub(crate) const EMAIL_DOMAIN_BYTES_MAX: usize = 255;
+
+/// Longest name in a `<placeholder>`: what is longer may be a secret in brackets.
+const PLACEHOLDER_BYTES_MAX: usize = 20;
+
+/// Most brackets and commas behind a word that still belong to what it stands in.
+const CLOSERS_MAX: usize = 3;
 
 const _: () = assert!(OPTION_BYTES_MAX < LOOK_BEHIND_BYTES);
 const _: () = assert!(EMAIL_LOCAL_BYTES_MAX < LOOK_BEHIND_BYTES);
@@ -184,13 +202,15 @@ fn plain(
     let body = &block.bytes[here..end];
     if end < len || block.eof {
         let masked_already = rule.keep_head && body == MASK.as_bytes();
-        if body.len() < min || masked_already {
+        if body.len() < min || masked_already || is_no_secret(rule, body) {
             return Outcome::No;
         }
         return Outcome::Hit { from, to: end };
     }
+    // What is not sure yet may belong to the end: `\"`.
+    let body = &block.bytes[here..sure.max(here)];
     let may_be_mask = rule.keep_head && MASK.as_bytes().starts_with(body);
-    if sure - here < min || may_be_mask {
+    if body.len() < min || may_be_mask || may_be_no_secret(rule, body) {
         return Outcome::Undecided { hold: Some(from) };
     }
     Outcome::Open {
@@ -199,6 +219,41 @@ fn plain(
         run,
         remaining: None,
     }
+}
+
+/// Whether the whole `body` is one of those that hide nothing.
+fn is_no_secret(rule: &Rule, body: &[u8]) -> bool {
+    let word = &body[..body.len() - closers(body)];
+    let is_word = |it: &&str| {
+        let it = it.as_bytes();
+        word.eq_ignore_ascii_case(it) || body.eq_ignore_ascii_case(it)
+    };
+    let is_placeholder = !rule.not_body.is_empty() && placeholder(word) == Some(true);
+    is_placeholder || rule.not_body.iter().any(is_word)
+}
+
+/// Whether `body` may still grow into one of those.
+fn may_be_no_secret(rule: &Rule, body: &[u8]) -> bool {
+    let begins = |it: &&str| {
+        it.len() >= body.len() && body.eq_ignore_ascii_case(&it.as_bytes()[..body.len()])
+    };
+    let may_be_placeholder = !rule.not_body.is_empty() && placeholder(body).is_some();
+    may_be_placeholder || rule.not_body.iter().any(begins) || is_no_secret(rule, body)
+}
+
+/// Bytes at the end of `body` that close what it stands in: `{token: null},`.
+fn closers(body: &[u8]) -> usize {
+    let end = body.iter().rev().take(CLOSERS_MAX);
+    end.take_while(|b| b",;.!)]}".contains(b)).count()
+}
+
+/// Whether `body` is a `<placeholder>`; `None` if it neither is nor may become one.
+fn placeholder(body: &[u8]) -> Option<bool> {
+    let name = body.strip_prefix(b"<")?;
+    let whole = name.strip_suffix(b">");
+    let name = whole.unwrap_or(name);
+    let fits = name.len() <= PLACEHOLDER_BYTES_MAX && name.iter().all(|b| Run::Dotted.holds(*b));
+    fits.then_some(whole.is_some_and(|it| !it.is_empty()))
 }
 
 fn jwt(block: Block<'_>, at: usize, here: usize, memo: &mut RunMemo) -> Outcome {

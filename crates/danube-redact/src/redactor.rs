@@ -29,7 +29,7 @@ const JOINT_BYTES: usize = if cfg!(test) { 24 } else { 2 * 1024 };
 
 /// Escape sequences between two masked characters are masked with them up to
 /// this many bytes; more of them pass, or their end would have to be awaited.
-pub(crate) const SEQUENCES_BYTES_MAX: usize = if cfg!(test) { 12 } else { 1024 };
+pub(crate) const SEQUENCES_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) { 12 } else { 1024 };
 
 /// A run in the visible text that goes on in the next block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

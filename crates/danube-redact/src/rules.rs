@@ -105,6 +105,8 @@ pub(crate) struct Rule {
     pub(crate) body: Body,
     /// The body does not begin with one of these.
     pub(crate) not_first: &'static [u8],
+    /// Bodies that are no secret: these words in any case, and `<placeholders>`.
+    pub(crate) not_body: &'static [&'static str],
 }
 
 /// What must stand before the keyword.
@@ -174,6 +176,50 @@ const KEYS: &[&str] = &[
 
 /// `pwd` names a secret, but `PWD=/work` does not.
 const PWD: &[&str] = &["pwd"];
+
+/// What stands where a secret could: no value at all, the name of a type, what a
+/// help text calls the argument or says of the option, and the masks of others.
+/// Nobody who chose one of these has a secret to lose. Lower case.
+const NO_SECRETS: &[&str] = &[
+    "true",
+    "false",
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "yes",
+    "no",
+    "string",
+    "strings",
+    "stringarray",
+    "str",
+    "bool",
+    "required",
+    "optional",
+    "missing",
+    "expired",
+    "invalid",
+    "flag",
+    "option",
+    "value",
+    "password",
+    "token",
+    "secret",
+    "key",
+    "via",
+    "and",
+    "or",
+    "is",
+    "for",
+    "to",
+    "...",
+    "…",
+    "***",
+    "****",
+    "*****",
+    "******",
+    "********",
+];
 
 use Atom::{Of, Word};
 
@@ -246,6 +292,7 @@ const fn keyed(keywords: &'static [&'static str], head: &'static [Atom], run: Ru
         keep_head: true,
         body: Body::Run(run, 1),
         not_first: b"",
+        not_body: NO_SECRETS,
     }
 }
 
@@ -274,6 +321,7 @@ const fn token(
         keep_head: false,
         body: Body::Run(run, min),
         not_first: b"",
+        not_body: &[],
     }
 }
 

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod damaged;
 mod numbers;
+mod robust;
+#[path = "../../../danube-redact/tests/it/seeds.rs"]
+mod seeds;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

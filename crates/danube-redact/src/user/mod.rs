@@ -7,7 +7,7 @@
 //! keyword and one byte for `\b`. All starts count, and the union is masked.
 
 mod compile;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
 mod walk;
 

@@ -84,3 +84,18 @@ pub(crate) fn root_or_skip(what: &str) -> bool {
     }
     is_root
 }
+
+/// A size from `/proc/PID/status` (`VmRSS`, `VmHWM`), in bytes.
+#[track_caller]
+pub(crate) fn memory(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|it| it.strip_prefix(name));
+    let size = line.and_then(|it| it.trim_start_matches(':').trim().strip_suffix(" kB"));
+    size.and_then(|it| it.parse::<u64>().ok()).expect("a size") * 1024
+}
+
+/// Forgets the highest memory so far: `VmHWM` begins again at what is used now.
+pub(crate) fn forget_highest_memory(pid: u32) -> u64 {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("a process of our own");
+    memory(pid, "VmHWM")
+}

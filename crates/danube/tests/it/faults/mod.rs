@@ -1,8 +1,12 @@
 //! What must hold when something breaks.
 
 mod disk;
+mod flush;
+mod followers;
 mod history;
+mod large;
 mod load;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +34,8 @@ const KILL_AFTER_MS_MAX: u64 = 600;
 /// Longest time that a master is left alone before it is killed while it starts.
 const KILL_START_AFTER_MS_MAX: u64 = 200;
 
-fn setting(name: &str) -> Option<u64> {
+/// A number from the environment.
+pub(crate) fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
         text.parse()

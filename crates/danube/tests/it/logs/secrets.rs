@@ -1,7 +1,7 @@
 //! A job prints its secrets in every way; nobody ever sees one.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::thread;
 
@@ -16,6 +16,9 @@ use crate::wire::{Puppet, Puppets, follow, joined};
 const ODD: &str = "tr0ub4dor&3/x+\"q'$ z%\\e";
 const PLAIN: &str = "kanarienvogel-0815";
 const LINES: &str = "first-line-of-a-key-5y\nsecond-line-of-a-key-8w\n}\nlast-line-of-a-key-3k";
+
+/// So long that its encodings are broken into lines.
+const LONG: &str = "a-value-of-more-than-a-line/4f1c2b3a5d6e7f8091a2b3c4d5e6f708/9b2e3f0a6c414d8e9a571c0b7f6e2d34/end";
 
 /// What a job may print, and what of it must never be seen.
 struct Leak {
@@ -48,6 +51,35 @@ fn hex(value: &str) -> String {
     value.bytes().map(|it| format!("{it:02x}")).collect()
 }
 
+/// With these signs written as something else.
+fn escaped(value: &str, as_what: impl Fn(char) -> Option<String>) -> String {
+    let one = |it: char| as_what(it).unwrap_or_else(|| it.to_string());
+    value.chars().map(one).collect()
+}
+
+/// The value with a backslash before these signs.
+fn backslashed(value: &str, signs: &str) -> String {
+    escaped(value, |it| signs.contains(it).then(|| format!("\\{it}")))
+}
+
+/// What JSON makes of the value, without the quotes around it.
+fn json_inside(value: &str) -> String {
+    let quoted = json!(value).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// An encoding in lines of so many columns, each to be hidden.
+fn wrapped(text: &str, columns: usize) -> Vec<Leak> {
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(columns)
+        .map(|it| std::str::from_utf8(it).unwrap())
+        .collect();
+    let printed = lines.join("\n") + "\n";
+    let long = lines.iter().filter(|it| it.len() >= 8);
+    long.map(|it| leak(printed.clone(), it)).collect()
+}
+
 /// The value in base64 with `before` bytes in front of it and something behind:
 /// the whole text, and the part of it that only the value decides.
 fn base64(engine: &impl Engine, value: &str, before: usize) -> Leak {
@@ -55,6 +87,26 @@ fn base64(engine: &impl Engine, value: &str, before: usize) -> Leak {
     let (from, to) = ((before * 8).div_ceil(6), (before + value.len()) * 8 / 6);
     let core = whole[from..to].to_owned();
     leak(format!("data: {whole}\n"), &core)
+}
+
+/// What JSON, shells, forms and HTML make of a value.
+fn escapes(value: &str) -> [String; 8] {
+    let inside = json_inside(value);
+    [
+        backslashed(value, "\"\\$`"),
+        backslashed(value, " !\"#$&'()*;<>?[\\]^`{|}~"),
+        value.replace('\'', "'\"'\"'"),
+        inside.replace('/', "\\/"),
+        json_inside(&inside),
+        inside,
+        percent(value, true).replace("%20", "+"),
+        escaped(value, |it| match it {
+            '&' => Some("&amp;".to_owned()),
+            '"' => Some("&quot;".to_owned()),
+            '\'' => Some("&#39;".to_owned()),
+            _ => None,
+        }),
+    ]
 }
 
 /// Every way to print the registered values.
@@ -77,8 +129,9 @@ fn registered() -> Vec<Leak> {
         ] {
             leaks.push(leak(format!("?x={form}&y\n"), &form));
         }
-        let quoted = json!(value).to_string();
-        leaks.push(leak(format!("{quoted}\n"), &quoted[1..quoted.len() - 1]));
+        for form in escapes(value) {
+            leaks.push(leak(format!("<{form}>\n"), &form));
+        }
         let shell = value.replace('\'', "'\\''");
         leaks.push(leak(format!("'{shell}'\n"), &shell));
         let (left, right) = value.split_at(7);
@@ -86,7 +139,13 @@ fn registered() -> Vec<Leak> {
         let each: String = value.chars().map(|it| format!("{it}\u{1b}[0m")).collect();
         leaks.push(leak(format!("{each}\n"), value));
     }
-    leaks.push(leak(format!("{LINES}\n"), LINES));
+    leaks.extend(of_many_lines());
+    leaks
+}
+
+/// Every way to print the values of more than a line, and of a long one.
+fn of_many_lines() -> Vec<Leak> {
+    let mut leaks = vec![leak(format!("{LINES}\n"), LINES)];
     leaks.push(leak(
         format!("{}\n", LINES.replace('\n', "\r\n")),
         "second-line-of-a-key-8w",
@@ -95,6 +154,20 @@ fn registered() -> Vec<Leak> {
         format!("{}\n", json!(LINES)),
         "first-line-of-a-key-5y\\nsecond",
     ));
+    leaks.push(leak(
+        format!("+ {}\n", LINES.replace('\n', " ")),
+        "key-8w } last",
+    ));
+    for form in [hex(LINES), percent(LINES, true)] {
+        leaks.push(leak(format!("{form}\n"), &form));
+    }
+    leaks.push(leak(format!("{LONG}\n"), LONG));
+    for columns in [64, 76] {
+        leaks.extend(wrapped(&STANDARD.encode(LONG), columns));
+    }
+    for columns in [60, 64] {
+        leaks.extend(wrapped(&hex(LONG), columns));
+    }
     for line in LINES.lines().filter(|it| it.len() >= 8) {
         leaks.push(leak(format!("  {line} alone\n"), line));
     }
@@ -115,6 +188,10 @@ fn patterns() -> Vec<Leak> {
         leak(
             "curl -H 'Authorization: Bearer mF_9.B5f-4.1JqM'\n",
             "mF_9.B5f-4.1JqM",
+        ),
+        leak(
+            "Authorization: Basic cm9ib3Q6Z251c3RvLWNsZWVzaA==\n",
+            "cm9ib3Q6Z251c3RvLWNsZWVzaA",
         ),
         leak(format!("got {jwt} back\n"), jwt),
         leak(
@@ -186,6 +263,8 @@ pub(super) fn clean_everywhere(canaries: &[String], master: &Master, job: &str) 
         format!("/api/v1/jobs/{job}/logs"),
         format!("/api/v1/jobs/{job}/logs?timestamps=1"),
         format!("/api/v1/jobs/{job}/logs?ansi=strip"),
+        format!("/api/v1/jobs/{job}/logs?step=only"),
+        "/health/ready".to_owned(),
         "/api/v1/jobs".to_owned(),
         "/metrics".to_owned(),
         "/".to_owned(),
@@ -194,6 +273,12 @@ pub(super) fn clean_everywhere(canaries: &[String], master: &Master, job: &str) 
         let answer = master.get(&path);
         assert_eq!(answer.status, 200, "{path}");
         clean(canaries, &path, &answer.body);
+    }
+    for words in [["job", job], ["jobs", "--all"]] {
+        let shown = master.danube(&words);
+        assert!(shown.status.success(), "{shown:?}");
+        clean(canaries, "danube job", &shown.stdout);
+        clean(canaries, "danube job's errors", &shown.stderr);
     }
     clean(
         canaries,
@@ -207,11 +292,17 @@ pub(super) fn clean_everywhere(canaries: &[String], master: &Master, job: &str) 
     );
 }
 
+/// A follower of raw bytes, and all that it saw.
+struct Live<R> {
+    stream: R,
+    seen: Vec<u8>,
+}
+
 /// Prints bytes in pieces of this size. After each, a line on the other stream
 /// has to arrive at the follower: so each piece was put out on its own.
 fn print_in_pieces(
     puppet: &mut Puppet,
-    follower: &mut impl BufRead,
+    follower: &mut Live<impl BufRead>,
     bytes: &[u8],
     size: usize,
     count: &mut usize,
@@ -222,12 +313,10 @@ fn print_in_pieces(
         puppet.complain(format!("#{count}#\n"));
         let mark = format!("#{count}#");
         loop {
-            let mut line = Vec::new();
-            assert!(
-                follower.read_until(b'\n', &mut line).unwrap() > 0,
-                "the log goes on"
-            );
-            if String::from_utf8_lossy(&line).contains(&mark) {
+            let from = follower.seen.len();
+            let count = follower.stream.read_until(b'\n', &mut follower.seen);
+            assert!(count.unwrap() > 0, "the log goes on");
+            if String::from_utf8_lossy(&follower.seen[from..]).contains(&mark) {
                 break;
             }
         }
@@ -245,9 +334,9 @@ fn a_job_that_prints_its_secrets_in_pieces_leaks_none() {
     let canaries: Vec<String> = leaks.iter().map(|it| it.canary.clone()).collect();
     let order = json!({
         "spec": {"name": "leaky", "shell": "bash", "steps": [{
-            "name": "only", "run": format!("env\n{}exit 9\n", puppets.script()), "env": {"ONE": ODD, "TWO": PLAIN, "THREE": LINES},
+            "name": "only", "run": format!("env\n{}exit 9\n", puppets.script()), "env": {"ONE": ODD, "TWO": PLAIN, "THREE": LINES, "FOUR": LONG},
         }]},
-        "parameters": {"KEY": PLAIN}, "mask": [ODD, PLAIN, LINES],
+        "parameters": {"KEY": PLAIN}, "mask": [ODD, PLAIN, LINES, LONG],
     });
     let job = id(&master.submit(&order));
     let mut puppet = puppets.arrival();
@@ -258,7 +347,10 @@ fn a_job_that_prints_its_secrets_in_pieces_leaks_none() {
         &[("authorization", &key)],
         b"",
     );
-    let mut live = BufReader::new(live.into_body().into_reader());
+    let mut live = Live {
+        stream: BufReader::new(live.into_body().into_reader()),
+        seen: Vec::new(),
+    };
     let events = follow(&master, &job, None);
     let events = thread::spawn(move || {
         let mut events = events;
@@ -297,6 +389,12 @@ fn a_job_that_prints_its_secrets_in_pieces_leaks_none() {
         (&ended["status"], &ended["exit_code"]),
         (&json!("failure"), &json!(9))
     );
+    live.stream.read_to_end(&mut live.seen).unwrap();
+    clean(&canaries, "the raw bytes", &live.seen);
+    assert_eq!(live.seen, master.log(&job));
+    let printed = master.danube(&["logs", &job]);
+    clean(&canaries, "danube logs", &printed.stdout);
+    assert!(!printed.stdout.is_empty());
     let (events, raw) = events.join().unwrap();
     clean(&canaries, "the events' bytes", &raw);
     let log = master.log(&job);
