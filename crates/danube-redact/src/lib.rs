@@ -32,22 +32,28 @@
 //! block, `redactor` keeps what is undecided and merges the ranges.
 
 mod ansi;
+mod byteset;
 mod class;
 mod encode;
 mod engine;
+mod keywords;
+mod locked;
 mod matcher;
 mod needles;
+mod prefilter;
 mod ranges;
 mod redactor;
 mod rules;
 mod secrets;
 mod visible;
+mod wiped;
 
 #[cfg(test)]
 mod oracle;
 
 use std::collections::BTreeMap;
 
+pub use prefilter::Simd;
 pub use redactor::Redactor;
 pub use rules::Rules;
 pub use secrets::{Refused, Secrets};

@@ -3,17 +3,15 @@
 
 use std::ops::Range;
 
-use memchr::memchr;
-
 use crate::Secrets;
-use crate::ansi::ESC;
+use crate::engine::Scan;
 use crate::matcher::Block;
 use crate::visible::Visible;
 
 impl Secrets {
     /// Every stretch of `whole` that the rules and values so far would mask, in
-    /// order and without overlap: in the text as it came, and in what a terminal
-    /// would show of it (escape sequences inside a match belong to the stretch).
+    /// order and without overlap: what a redactor that gets `whole` and nothing
+    /// more would replace, escape sequences inside a match included.
     #[must_use]
     pub fn ranges(&self, whole: &[u8]) -> Vec<Range<usize>> {
         let (engine, _) = self.engine();
@@ -24,25 +22,32 @@ impl Secrets {
             bytes: whole,
             eof: true,
         };
-        let mut found = engine.scan(block, 0, &[]).ranges;
-        if memchr(ESC, whole).is_some() {
-            let visible = Visible::new(block, 0, &[]);
-            let shown = Block {
-                bytes: &visible.bytes,
-                eof: true,
-            };
-            for range in engine.scan(shown, visible.before, &[]).ranges {
-                visible.raw_ranges(range, None, &mut found);
-            }
+        let (mut scan, mut escapes) = (Scan::default(), Vec::new());
+        engine.escapes(whole, 0, &mut escapes);
+        if escapes.is_empty() {
+            engine.scan(block, 0, &[], &mut scan);
+            return merged(scan.ranges);
         }
-        merged(found)
+        let mut visible = Visible::default();
+        visible.fill(block, 0, &[], &escapes);
+        engine.scan_sequences(block, 0, &visible.sequences, &[], &mut scan);
+        let shown = Block {
+            bytes: &visible.bytes,
+            eof: true,
+        };
+        let mut found = Scan::default();
+        engine.scan(shown, visible.before, &[], &mut found);
+        for range in found.ranges {
+            visible.raw_ranges(range, None, &mut scan.ranges);
+        }
+        merged(scan.ranges)
     }
 
     /// The longest form of a value that is looked for: whoever looks at a text
     /// in blocks lets them overlap by this much. 0 without values.
     #[must_use]
     pub fn longest_value_bytes(&self) -> usize {
-        self.longest_needle_bytes()
+        self.engine().0.needle_bytes_max()
     }
 }
 
