@@ -220,7 +220,7 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
             .public_url
             .clone()
             .unwrap_or_else(|| address(settings)),
-        redact_email: settings.redact_email,
+        rules: settings.rules.clone(),
         allow_unisolated: steps.allow_unisolated,
     })
 }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_redact::Rules;
+
 /// Everything that the master is told from outside. `danube`'s configuration
 /// table makes it from flags, environment and file; the defaults stand there.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +38,8 @@ pub struct Settings {
     /// Directories from which `file://` repositories may be cloned. On loopback
     /// the admin key may use any.
     pub allow_paths: Vec<PathBuf>,
-    /// Take e-mail addresses out of job logs.
-    pub redact_email: bool,
+    /// What is taken out of job logs beside the jobs' own values.
+    pub rules: Rules,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
 }

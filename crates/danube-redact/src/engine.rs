@@ -90,7 +90,7 @@ impl Scan {
     }
 
     /// Runs of one kind that reach the end do so together; the longest counts.
-    fn open_run(&mut self, open: OpenRun) {
+    pub(crate) fn open_run(&mut self, open: OpenRun) {
         match self.open.iter_mut().find(|it| it.run == open.run) {
             Some(known) => known.remaining = known.remaining.max(open.remaining),
             None => self.open.push(open),
@@ -122,9 +122,15 @@ impl Engine {
         }
     }
 
+    /// The rules of which overlapping matches count as one.
+    pub(crate) fn merged(&self) -> Vec<(&'static str, u64)> {
+        let user = self.rules.user.iter().flat_map(|it| it.ids());
+        user.chain([RULE_VALUE]).map(|it| (it, 0)).collect()
+    }
+
     /// Nothing to look for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rules == Rules::none() && self.needles.is_empty()
+        self.rules.is_none() && self.needles.is_empty()
     }
 
     /// Adds to `out` where an `ESC` stands from `start` on, in order.
@@ -135,7 +141,13 @@ impl Engine {
     /// Tries every position from `start` on; what stands before is context.
     /// `open` are the runs that came in from the block before: what they mask
     /// comes first among the ranges. Adds to `scan`.
-    pub(crate) fn scan(&self, block: Block<'_>, start: usize, open: &[OpenRun], scan: &mut Scan) {
+    pub(crate) fn scan(
+        &self,
+        block: Block<'_>,
+        start: usize,
+        open: &[OpenRun],
+        scan: &mut Scan,
+    ) {
         let mut memo = RunMemo::new();
         for it in open {
             resume(*it, block, &mut memo, scan);
@@ -145,6 +157,9 @@ impl Engine {
         }
         if self.rules.email {
             emails(block, start, &mut memo, scan);
+        }
+        if let Some(user) = &self.rules.user {
+            user.find(self.simd, (block, start), &mut memo, scan);
         }
         self.needles.find(self.simd, block.bytes, start, scan);
         if !block.eof

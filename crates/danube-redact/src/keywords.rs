@@ -1,8 +1,5 @@
-//! Finds the keywords of the rules in a block, and tries their rules there.
-//!
-//! Of each keyword four bytes that are seldom in logs are looked for
-//! (`prefilter`); where they stand, the keyword is compared, and of its rules
-//! only those are tried that allow the byte behind it.
+//! Finds the keywords of the built-in rules in a block, and tries their rules
+//! there: of a keyword's rules those that allow the byte behind it.
 
 use std::sync::LazyLock;
 
@@ -12,26 +9,26 @@ use crate::byteset::ByteSet;
 use crate::class::{Run, RunMemo};
 use crate::engine::Scan;
 use crate::matcher::{self, Block};
-use crate::prefilter::{GRAM_BYTES, Gram, Prefilter, Simd, frequency};
+use crate::prefilter::Simd;
 use crate::rules::{Atom, Body, RULES, Rule};
+use crate::words::{Word, Words};
 
 /// The keywords of the built-in rules.
 pub(crate) static KEYWORDS: LazyLock<Keywords> = LazyLock::new(|| Keywords::new(RULES));
 
 /// All keywords of some rules.
 pub(crate) struct Keywords {
-    words: Vec<Word>,
-    prefilter: Prefilter,
-    grams: GramTable,
+    keywords: Vec<Keyword>,
+    words: Words,
     len_max: usize,
-    /// Words that begin with this byte in either case.
+    /// Keywords that begin with this byte in either case.
     by_first: [Vec<u16>; 256],
     /// Those bytes, in either case.
     firsts: ByteSet,
 }
 
 /// One keyword; keywords that differ by case only share one.
-struct Word {
+struct Keyword {
     /// In lower case.
     text: Vec<u8>,
     /// What may stand behind it, for any of its rules.
@@ -48,42 +45,38 @@ struct Use {
 
 impl Keywords {
     fn new(rules: &'static [Rule]) -> Self {
-        let mut words: Vec<Word> = Vec::new();
+        let mut keywords: Vec<Keyword> = Vec::new();
         for rule in rules {
             let follow = follow(rule);
             for text in rule.keywords.iter().map(|it| it.as_bytes()) {
                 let lower = text.to_ascii_lowercase();
-                let index = words.iter().position(|it| it.text == lower);
+                let index = keywords.iter().position(|it| it.text == lower);
                 let index = index.unwrap_or_else(|| {
-                    words.push(Word {
+                    keywords.push(Keyword {
                         text: lower,
                         follow: ByteSet::EMPTY,
                         uses: Vec::new(),
                     });
-                    words.len() - 1
+                    keywords.len() - 1
                 });
-                let word = &mut words[index];
-                word.follow = word.follow.union(follow);
-                word.uses.push(Use { rule, text, follow });
+                let keyword = &mut keywords[index];
+                keyword.follow = keyword.follow.union(follow);
+                keyword.uses.push(Use { rule, text, follow });
             }
         }
-        let windows: Vec<Window> = words.iter().map(Word::rarest_window).collect();
-        let mut grams: Vec<Gram> = windows.iter().map(|it| it.gram).collect();
-        grams.sort_unstable_by_key(|it| it.map(|set| set.iter().collect::<Vec<u8>>()));
-        grams.dedup();
         let mut by_first = [const { Vec::new() }; 256];
-        for (index, word) in words.iter().enumerate() {
-            by_first[usize::from(word.text[0])].push(number(index));
+        for (index, keyword) in keywords.iter().enumerate() {
+            let index = u16::try_from(index).expect("the built-in rules have few keywords");
+            by_first[usize::from(keyword.text[0])].push(index);
         }
         Self {
-            prefilter: Prefilter::new(&grams),
-            grams: GramTable::new(&windows),
-            len_max: words.iter().map(|it| it.text.len()).max().unwrap_or(0),
-            firsts: words.iter().fold(ByteSet::EMPTY, |set, it| {
+            words: Words::new(keywords.iter().map(Keyword::word).collect()),
+            len_max: keywords.iter().map(|it| it.text.len()).max().unwrap_or(0),
+            firsts: keywords.iter().fold(ByteSet::EMPTY, |set, it| {
                 let first = it.text[0];
                 set.union(ByteSet::of(&[first, first.to_ascii_uppercase()]))
             }),
-            words,
+            keywords,
             by_first,
         }
     }
@@ -97,22 +90,12 @@ impl Keywords {
         memo: &mut RunMemo,
         scan: &mut Scan,
     ) {
-        let mut candidates = std::mem::take(&mut scan.candidates);
-        candidates.clear();
-        self.prefilter
-            .find(simd, block.bytes, start, &mut candidates);
-        for &at in &candidates {
-            let gram = block.bytes[at..].first_chunk().expect("found in full");
-            for entry in self.grams.at(*gram) {
-                let word = &self.words[usize::from(entry.word)];
-                if let Some(at) = at.checked_sub(usize::from(entry.offset))
-                    && at >= start
-                {
-                    word.try_at(block, at, memo, scan);
-                }
-            }
-        }
-        scan.candidates = candidates;
+        let mut room = std::mem::take(&mut scan.candidates);
+        self.words
+            .find(simd, (block.bytes, start), &mut room, |word, at| {
+                self.keywords[word].try_at(block, at, memo, scan);
+            });
+        scan.candidates = room;
         if !block.eof {
             self.unfinished(block, start, memo, scan);
         }
@@ -130,11 +113,15 @@ impl Keywords {
         let firsts = &self.firsts;
         for at in positions.filter(|at| firsts.has(block.bytes[*at])) {
             let first = block.bytes[at].to_ascii_lowercase();
-            for word in &self.by_first[usize::from(first)] {
-                let word = &self.words[usize::from(*word)];
-                word.try_at(block, at, memo, scan);
+            for index in &self.by_first[usize::from(first)] {
+                let keyword = &self.keywords[usize::from(*index)];
+                let rest = &block.bytes[at..];
+                let len = keyword.text.len().min(rest.len());
+                if rest[..len].eq_ignore_ascii_case(&keyword.text) {
+                    keyword.try_at(block, at, memo, scan);
+                }
                 if !block.eof {
-                    word.try_unfinished(block, at, memo, scan);
+                    keyword.try_unfinished(block, at, memo, scan);
                 }
             }
         }
@@ -147,24 +134,22 @@ impl Keywords {
         let first = start.max(bytes.len().saturating_sub(self.len_max));
         let line = memrchr2(b'\n', b'\r', &bytes[first..]).map_or(first, |it| first + it + 1);
         for at in line..bytes.len() {
-            for word in &self.by_first[usize::from(bytes[at].to_ascii_lowercase())] {
-                self.words[usize::from(*word)].try_unfinished(block, at, memo, scan);
+            for index in &self.by_first[usize::from(bytes[at].to_ascii_lowercase())] {
+                self.keywords[usize::from(*index)].try_unfinished(block, at, memo, scan);
             }
         }
     }
 }
 
-impl Word {
-    /// Tries the rules at `at`, if the whole keyword stands there with something
-    /// behind it that may follow.
-    #[inline]
+impl Keyword {
+    /// Tries the rules at `at`, where the keyword stands in some case, if something
+    /// is behind it that may follow.
     fn try_at(&self, block: Block<'_>, at: usize, memo: &mut RunMemo, scan: &mut Scan) {
-        let rest = &block.bytes[at..];
         let len = self.text.len();
-        let Some((head, &[next, ..])) = rest.split_at_checked(len) else {
+        let Some((head, &[next, ..])) = block.bytes[at..].split_at_checked(len) else {
             return;
         };
-        if !self.follow.has(next) || !head.eq_ignore_ascii_case(&self.text) {
+        if !self.follow.has(next) {
             return;
         }
         for Use { rule, text, follow } in &self.uses {
@@ -197,125 +182,20 @@ impl Word {
         }
     }
 
-    /// The four bytes of the keyword (with what follows, if it is short) that
-    /// are the rarest in logs.
-    fn rarest_window(&self) -> Window {
+    /// What to look for.
+    fn word(&self) -> Word {
         let exact = self.uses.iter().all(|it| it.rule.exact_case);
-        let mut places: Vec<ByteSet> = Vec::new();
-        for (at, lower) in self.text.iter().enumerate() {
-            let exactly: Vec<u8> = self.uses.iter().map(|it| it.text[at]).collect();
-            places.push(if exact {
-                ByteSet::of(&exactly)
+        let place = |(at, lower): (usize, &u8)| {
+            if exact {
+                ByteSet::of(&self.uses.iter().map(|it| it.text[at]).collect::<Vec<u8>>())
             } else {
                 ByteSet::of(&[*lower, lower.to_ascii_uppercase()])
-            });
-        }
-        if places.len() < GRAM_BYTES {
-            places.push(self.follow);
-        }
-        let rarity = |gram: &&[ByteSet]| -> f32 {
-            gram.iter()
-                .map(|set| set.iter().map(frequency).sum::<f32>())
-                .product()
+            }
         };
-        let (offset, gram) = places
-            .windows(GRAM_BYTES)
-            .enumerate()
-            .min_by(|(_, a), (_, b)| rarity(a).total_cmp(&rarity(b)))
-            .expect("a keyword has at least three bytes");
-        let mut key = [0; GRAM_BYTES];
-        for (place, byte) in key.iter_mut().zip(&self.text[offset..]) {
-            *place = *byte;
-        }
-        Window {
-            gram: std::array::from_fn(|it| gram[it]),
-            key: u32::from_le_bytes(key),
-            offset: number(offset),
-        }
-    }
-}
-
-/// The bytes of one keyword that are looked for.
-struct Window {
-    gram: Gram,
-    /// Those bytes in lower case; a fourth byte that isn't the keyword's is 0.
-    key: u32,
-    /// Where in the keyword they stand.
-    offset: u16,
-}
-
-/// A keyword that has some four bytes at an offset.
-#[derive(Clone, Copy)]
-struct GramEntry {
-    key: u32,
-    word: u16,
-    offset: u16,
-}
-
-/// From four bytes to the keywords that have them.
-struct GramTable {
-    /// By key.
-    entries: Vec<GramEntry>,
-    /// By hash: 1 + the first entry with a key, 0 for none. Collisions go to the
-    /// next free slot.
-    slots: Vec<u16>,
-}
-
-impl GramTable {
-    /// Slots for each entry: collisions stay short.
-    const SLOTS_EACH: usize = 8;
-
-    fn new(windows: &[Window]) -> Self {
-        let mut entries: Vec<GramEntry> = windows
-            .iter()
-            .enumerate()
-            .map(|(word, it)| GramEntry {
-                key: it.key,
-                word: number(word),
-                offset: it.offset,
-            })
-            .collect();
-        entries.sort_by_key(|it| it.key);
-        let len = (entries.len() * Self::SLOTS_EACH).next_power_of_two();
-        let mut slots = vec![0; len];
-        for (index, entry) in entries.iter().enumerate() {
-            if index > 0 && entries[index - 1].key == entry.key {
-                continue;
-            }
-            let mut slot = Self::slot(entry.key, len);
-            while slots[slot] != 0 {
-                slot = (slot + 1) % len;
-            }
-            slots[slot] = number(index + 1);
-        }
-        Self { entries, slots }
-    }
-
-    fn slot(key: u32, len: usize) -> usize {
-        (key.wrapping_mul(0x9e37_79b1) >> 16) as usize & (len - 1)
-    }
-
-    /// The keywords that have `gram` in any case, or its first three bytes and
-    /// end there.
-    fn at(&self, gram: [u8; GRAM_BYTES]) -> impl Iterator<Item = &GramEntry> {
-        let lower = gram.map(|it| it.to_ascii_lowercase());
-        let four = u32::from_le_bytes(lower);
-        let three = four & 0x00ff_ffff;
-        self.with_key(four).iter().chain(self.with_key(three))
-    }
-
-    fn with_key(&self, key: u32) -> &[GramEntry] {
-        let mut slot = Self::slot(key, self.slots.len());
-        loop {
-            let Some(first) = usize::from(self.slots[slot]).checked_sub(1) else {
-                return &[];
-            };
-            let entries = &self.entries[first..];
-            if entries[0].key == key {
-                let len = entries.iter().take_while(|it| it.key == key).count();
-                return &entries[..len];
-            }
-            slot = (slot + 1) % self.slots.len();
+        Word {
+            text: self.text.clone(),
+            places: self.text.iter().enumerate().map(place).collect(),
+            follow: self.follow,
         }
     }
 }
@@ -344,36 +224,10 @@ fn follow(rule: &Rule) -> ByteSet {
         Body::Userinfo => ByteSet::of_run(Run::Authority),
         Body::Pem => ByteSet::of_run(Run::PemLabel).union(ByteSet::of_run(Run::Dash)),
     };
-    set.union(body).without(if rule.head.is_empty() {
-        ByteSet::of(rule.not_first)
-    } else {
-        ByteSet::EMPTY
-    })
-}
-
-fn number(it: usize) -> u16 {
-    u16::try_from(it).expect("the built-in rules have few keywords")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_keyword_is_found_by_its_gram() {
-        for word in &KEYWORDS.words {
-            for next in word.follow.iter() {
-                let mut bytes = word.text.clone();
-                bytes.extend([next, b'.', b'.', b'.']);
-                let window = word.rarest_window();
-                let at = usize::from(window.offset);
-                let gram = *bytes[at..].first_chunk().unwrap();
-                let known = KEYWORDS
-                    .grams
-                    .at(gram)
-                    .any(|it| KEYWORDS.words[usize::from(it.word)].text == word.text);
-                assert!(known, "{:?}", String::from_utf8_lossy(&word.text));
-            }
-        }
-    }
+    set.union(body)
+        .without(if rule.head.is_empty() {
+            ByteSet::of(rule.not_first)
+        } else {
+            ByteSet::EMPTY
+        })
 }

@@ -13,21 +13,26 @@ use crate::encode::{self, Needle};
 use crate::matcher::{self, Block, Outcome};
 use crate::redactor::SEQUENCES_BYTES_MAX;
 use crate::rules::RULES;
+use crate::user::oracle::Slow;
 use crate::{MASK, Redactor, Rules, Secrets, Simd};
 
 /// Values and rules, for both redactors.
-struct Case {
+pub(crate) struct Case {
     rules: Rules,
+    user: Vec<Slow>,
     /// By first byte.
     needles: Vec<Vec<Needle>>,
     /// One for each engine.
-    secrets: Vec<Secrets>,
+    pub(crate) secrets: Vec<Secrets>,
 }
 
 impl Case {
-    fn new(rules: Rules, values: &[&[u8]]) -> Self {
+    pub(crate) fn new(rules: Rules, values: &[&[u8]]) -> Self {
         let engines = Simd::available().into_iter();
-        let secrets: Vec<Secrets> = engines.map(|it| Secrets::with_simd(rules, it)).collect();
+        let secrets: Vec<Secrets> = engines
+            .map(|it| Secrets::with_simd(rules.clone(), it))
+            .collect();
+        let user = rules.user().iter().map(Slow::new).collect();
         let mut needles = vec![Vec::new(); 256];
         for value in values {
             for secrets in &secrets {
@@ -39,6 +44,7 @@ impl Case {
         }
         Self {
             rules,
+            user,
             needles,
             secrets,
         }
@@ -60,7 +66,9 @@ impl Case {
                 }
             }
         }
-        for (from, to) in (0..shown.len()).flat_map(|at| self.ranges_at(&shown, at, true)) {
+        let user = self.user.iter().flat_map(|it| it.ranges(&shown));
+        let all = (0..shown.len()).flat_map(|at| self.ranges_at(&shown, at, true));
+        for (from, to) in all.chain(user) {
             masked[raw[from]] |= from < to;
             for at in from + 1..to {
                 let (last, this) = (raw[at - 1], raw[at]);
@@ -323,7 +331,7 @@ fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], line_limit: usize) -> Ve
     out
 }
 
-fn check(case: &Case, input: &[u8], cuts: &[u8], line_limit: usize) {
+pub(crate) fn check(case: &Case, input: &[u8], cuts: &[u8], line_limit: usize) {
     let expected = case.oracle(input);
     // Every engine has its turn; which one is as random as the input.
     let engine = (input.len() + line_limit) % case.secrets.len();

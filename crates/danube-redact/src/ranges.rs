@@ -10,8 +10,8 @@ use crate::visible::Visible;
 
 impl Secrets {
     /// Every stretch of `whole` that the rules and values so far would mask, in
-    /// order and without overlap: what a redactor that gets `whole` and nothing
-    /// more would replace, escape sequences inside a match included.
+    /// order and without overlap: in the text as it came, and in what a terminal
+    /// would show of it (escape sequences inside a match belong to the stretch).
     #[must_use]
     pub fn ranges(&self, whole: &[u8]) -> Vec<Range<usize>> {
         let (engine, _) = self.engine();
@@ -22,7 +22,8 @@ impl Secrets {
             bytes: whole,
             eof: true,
         };
-        let (mut scan, mut escapes) = (Scan::default(), Vec::new());
+        let mut scan = Scan::default();
+        let mut escapes = Vec::new();
         engine.escapes(whole, 0, &mut escapes);
         if escapes.is_empty() {
             engine.scan(block, 0, &[], &mut scan);
@@ -35,9 +36,9 @@ impl Secrets {
             bytes: &visible.bytes,
             eof: true,
         };
-        let mut found = Scan::default();
-        engine.scan(shown, visible.before, &[], &mut found);
-        for range in found.ranges {
+        let mut in_shown = Scan::default();
+        engine.scan(shown, visible.before, &[], &mut in_shown);
+        for range in in_shown.ranges {
             visible.raw_ranges(range, None, &mut scan.ranges);
         }
         merged(scan.ranges)

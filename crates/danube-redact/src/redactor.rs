@@ -13,7 +13,7 @@ use crate::engine::{Engine, OpenRun, Scan, Strike};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES};
 use crate::visible::Visible;
 use crate::wiped::reserve_wiped;
-use crate::{Counts, MASK, RULE_VALUE, Secrets};
+use crate::{Counts, MASK, Secrets};
 
 /// A line longer than this is scanned in parts. It bounds the memory of a
 /// stream; the output does not depend on it.
@@ -68,9 +68,11 @@ pub struct Redactor {
     scan: Scan,
     scan_visible: Scan,
     counts: Counts,
-    /// Offset of `bytes[0]` in the stream, and where the last counted value ends.
+    /// Offset of `bytes[0]` in the stream.
     base: u64,
-    value_end: u64,
+    /// Rules of which overlapping matches count as one, and where the last
+    /// counted match ends.
+    ends: Vec<(&'static str, u64)>,
 }
 
 impl Redactor {
@@ -82,6 +84,7 @@ impl Redactor {
 
     pub(crate) fn with_line_limit(secrets: &Secrets, line_bytes_max: usize) -> Self {
         let (engine, version) = secrets.engine();
+        let ends = engine.merged();
         Self {
             secrets: secrets.clone(),
             engine,
@@ -102,7 +105,7 @@ impl Redactor {
             scan_visible: Scan::default(),
             counts: Counts::new(),
             base: 0,
-            value_end: 0,
+            ends,
         }
     }
 
@@ -185,7 +188,6 @@ impl Redactor {
         self.open_raw.clear();
         self.visible_before = None;
         self.base += end;
-        self.value_end = self.base;
     }
 
     /// Bytes taken that are not out yet.
@@ -259,7 +261,8 @@ impl Redactor {
         let bridge = true;
         self.open.clear();
         let runs = scan.open.drain(..);
-        self.open.extend(runs.map(|run| VisibleRun { run, bridge }));
+        self.open
+            .extend(runs.map(|run| VisibleRun { run, bridge }));
         if !self.open_raw.is_empty() {
             let open = std::mem::take(&mut self.open_raw);
             self.engine
@@ -347,10 +350,10 @@ impl Redactor {
         strikes.sort_unstable();
         strikes.dedup_by_key(|it| (it.anchor, it.end, it.rule));
         for it in strikes {
-            if it.rule == RULE_VALUE {
+            if let Some((_, end)) = self.ends.iter_mut().find(|(rule, _)| *rule == it.rule) {
                 let (from, to) = (self.base + it.anchor as u64, self.base + it.end as u64);
-                let overlaps = from < self.value_end;
-                self.value_end = self.value_end.max(to);
+                let overlaps = from < *end;
+                *end = to.max(*end);
                 if overlaps {
                     continue;
                 }

@@ -1,13 +1,17 @@
 //! The rules as data: what to look for, near which keyword, and what stays.
 
+use std::sync::Arc;
+
 use crate::class::Run;
 use crate::matcher::QUOTE_ESCAPES_MAX;
+use crate::user::{RuleError, UserRule, UserRules};
 
-/// Which patterns are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which patterns are looked for. Clones share what was compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     pub(crate) builtin: bool,
     pub(crate) email: bool,
+    pub(crate) user: Option<Arc<UserRules>>,
 }
 
 impl Rules {
@@ -17,6 +21,7 @@ impl Rules {
         Self {
             builtin: true,
             email: false,
+            user: None,
         }
     }
 
@@ -26,6 +31,7 @@ impl Rules {
         Self {
             builtin: false,
             email: false,
+            user: None,
         }
     }
 
@@ -36,6 +42,30 @@ impl Rules {
             email: true,
             ..self
         }
+    }
+
+    /// These rules, and those that a user wrote, in place of any that were added
+    /// before. Compile once, at the start: it takes milliseconds, and ids are
+    /// kept until the process ends.
+    ///
+    /// # Errors
+    /// Every mistake in every rule. Nothing was added then.
+    pub fn with_user(self, rules: &[UserRule]) -> Result<Self, Vec<RuleError>> {
+        let user = match rules {
+            [] => None,
+            _ => Some(UserRules::new(rules)?),
+        };
+        Ok(Self { user, ..self })
+    }
+
+    /// The rules that a user wrote.
+    #[must_use]
+    pub fn user(&self) -> &[UserRule] {
+        self.user.as_deref().map_or(&[], UserRules::written)
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        !self.builtin && !self.email && self.user.is_none()
     }
 
     /// The ids that can appear in the counts of a redactor with these rules, in
@@ -49,6 +79,7 @@ impl Rules {
         if self.email {
             ids.push(EMAIL);
         }
+        ids.extend(self.user.iter().flat_map(|it| it.ids()));
         ids.sort_unstable();
         ids.dedup();
         ids

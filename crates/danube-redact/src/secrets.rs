@@ -235,7 +235,7 @@ impl Secrets {
                 fresh.clear();
             }
             let set = NeedleSet::new(Arc::clone(needles));
-            Arc::new(Engine::new(self.shared.simd, self.shared.rules, set))
+            Arc::new(Engine::new(self.shared.simd, self.shared.rules.clone(), set))
         });
         (Arc::clone(engine), version)
     }

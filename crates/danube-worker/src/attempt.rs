@@ -27,11 +27,7 @@ const BROKEN_REPORTS_MAX: u32 = 3;
 pub(crate) fn run(inner: &Inner, work: &Work, control: &Control) {
     let context = TraceContext::parse(&work.traceparent).unwrap_or_else(TraceContext::random);
     let _in_job = job_span(&work.attempt.job.to_string(), &context).entered();
-    let secrets = Secrets::new(if inner.settings.redact_email {
-        Rules::builtin().with_email()
-    } else {
-        Rules::builtin()
-    });
+    let secrets = Secrets::new(inner.settings.rules.clone());
     for mask in &work.order.masks {
         // The submit was refused if the redactor wouldn't take it.
         let _ = secrets.register(mask.as_bytes());

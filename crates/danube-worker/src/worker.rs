@@ -34,8 +34,8 @@ pub struct Settings {
     pub grace: Duration,
     /// The server's address for the jobs' own calls; empty for none.
     pub server: String,
-    /// Take e-mail addresses out of the logs.
-    pub redact_email: bool,
+    /// What is taken out of the logs beside the jobs' own values.
+    pub rules: Rules,
     /// Run jobs even where the kernel allows no isolation.
     pub allow_unisolated: bool,
 }
@@ -99,7 +99,7 @@ impl Worker {
         }
         // The rules are known, so each is shown from the start: a rate sees the
         // first strike.
-        for rule in Rules::builtin().with_email().ids() {
+        for rule in settings.rules.clone().with_email().ids() {
             signals.log_redactions_total.with([rule]);
         }
         let inner = Inner {

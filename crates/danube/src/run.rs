@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::commands::run::RunArgs;
+use crate::config::{self, Sources};
 use crate::exit::{Exit, of_job};
 use crate::failure::Failure;
 use crate::terminal::{Sanitizer, Screen};
@@ -49,10 +50,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let screen = args.screen.clone();
     let is_pipeline = args.pipeline.steps.len() > 1 || args.pipeline.repository.is_some();
     let order = order(args)?;
+    let rules = config::redaction(&Sources::here())?;
     let logs = JobLogs::open(&home.logs, danube_joblog::Limits::default())
         .map_err(failed("open the log directory"))?;
     let desk = Arc::new(Desk::default());
-    let settings = settings(&home, &order)?;
+    let settings = settings(&home, &order, rules)?;
     let worker = Worker::new(
         settings,
         Arc::clone(&desk) as Arc<dyn Dispatch>,
@@ -173,7 +175,7 @@ impl Drop for Home {
     }
 }
 
-fn settings(home: &Home, order: &Order) -> Result<Settings, Failure> {
+fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failure> {
     let place = if order.pipeline.repository.is_some() {
         let work = home.dir.join("work");
         std::fs::create_dir(&work).map_err(failed("make the workspace"))?;
@@ -196,7 +198,7 @@ fn settings(home: &Home, order: &Order) -> Result<Settings, Failure> {
         path: env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned()),
         grace: GRACE,
         server: String::new(),
-        redact_email: false,
+        rules,
         // The caller runs their own command; a kernel without namespaces is no
         // reason not to.
         allow_unisolated: true,

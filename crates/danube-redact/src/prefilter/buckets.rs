@@ -11,38 +11,66 @@ pub(super) const BUCKETS: usize = 8;
 /// for the high one.
 type Halves = [(u16, u16); GRAM_BYTES];
 
+/// Some grams together.
+struct Group {
+    halves: Halves,
+    likelihood: f32,
+    members: Vec<usize>,
+    /// How many more positions its union with each group before it lets through.
+    with: Vec<f32>,
+}
+
 /// The bucket of each gram.
 pub(super) fn assign(grams: &[Gram]) -> Vec<usize> {
-    let mut groups: Vec<(Halves, Vec<usize>)> = grams
-        .iter()
-        .enumerate()
-        .map(|(index, gram)| (gram.map(halves), vec![index]))
-        .collect();
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, gram) in grams.iter().enumerate() {
+        add(&mut groups, gram.map(halves), vec![index]);
+    }
     while groups.len() > BUCKETS {
         let (a, b) = cheapest_pair(&groups);
-        let (halves, members) = groups.swap_remove(b);
-        groups[a].0 = join(groups[a].0, halves);
-        groups[a].1.extend(members);
+        let second = take(&mut groups, b);
+        let mut first = take(&mut groups, a);
+        first.members.extend(second.members);
+        let halves = join(first.halves, second.halves);
+        add(&mut groups, halves, first.members);
     }
     let mut buckets = vec![0; grams.len()];
-    for (bucket, (_, members)) in groups.iter().enumerate() {
-        for member in members {
+    for (bucket, group) in groups.iter().enumerate() {
+        for member in &group.members {
             buckets[*member] = bucket;
         }
     }
     buckets
 }
 
+fn add(groups: &mut Vec<Group>, halves: Halves, members: Vec<usize>) {
+    let likelihood = likelihood(halves);
+    let with = groups
+        .iter()
+        .map(|it| self::likelihood(join(it.halves, halves)) - it.likelihood - likelihood)
+        .collect();
+    groups.push(Group {
+        halves,
+        likelihood,
+        members,
+        with,
+    });
+}
+
+fn take(groups: &mut Vec<Group>, index: usize) -> Group {
+    for later in &mut groups[index + 1..] {
+        later.with.remove(index);
+    }
+    groups.remove(index)
+}
+
 /// The two groups (`a < b`) whose union lets the fewest more positions through.
-fn cheapest_pair(groups: &[(Halves, Vec<usize>)]) -> (usize, usize) {
-    let alone: Vec<f32> = groups.iter().map(|it| likelihood(it.0)).collect();
+fn cheapest_pair(groups: &[Group]) -> (usize, usize) {
     let mut best = (f32::INFINITY, (0, 1));
-    for b in 1..groups.len() {
-        for a in 0..b {
-            let together = likelihood(join(groups[a].0, groups[b].0));
-            let more = together - alone[a] - alone[b];
-            if more < best.0 {
-                best = (more, (a, b));
+    for (b, group) in groups.iter().enumerate() {
+        for (a, more) in group.with.iter().enumerate() {
+            if *more < best.0 {
+                best = (*more, (a, b));
             }
         }
     }

@@ -287,6 +287,16 @@ pub(crate) const ROWS: &[Row] = &[
         example: "true",
     },
     Row {
+        key: "redaction.rules",
+        kind: Kind::Rules,
+        preset: Preset::Unset,
+        flag: "redact-rules",
+        short_variable: None,
+        help: "Rules of your own for what else is taken out of job logs and the server's log; docs/redaction.md \
+               tells how to write one",
+        example: "[{ id = \"acme_key\", keyword = \"ACME-\", pattern = 'ACME-[A-Z0-9]{12}' }]",
+    },
+    Row {
         key: "sources.allow_paths",
         kind: Kind::Paths,
         preset: Preset::Unset,

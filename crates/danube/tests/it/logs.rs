@@ -7,6 +7,7 @@
 
 mod follow;
 mod ranges;
+mod rules;
 mod secrets;
 
 use crate::master::{Answer, Master};
