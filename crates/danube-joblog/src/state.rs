@@ -22,11 +22,12 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// two of them; one huge batch must not keep its memory for the rest of the job.
 const PENDING_BYTES_KEPT: usize = 4 * BATCH_BYTES;
 
-/// Output does not wait longer than this, complete line or not.
-const WAIT_MAX: Duration = Duration::from_millis(100);
+/// How long to wait before a disk that said no is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
 
-/// Batches are at least this far apart, unless they are full. The first output
-/// after a pause is written at once.
+/// Batches are at least this far apart, unless they are full, and output does not
+/// wait longer, complete line or not. The first output after a pause is written at
+/// once.
 const BATCH_EVERY: Duration = Duration::from_millis(5);
 
 pub(crate) struct LogState {
@@ -42,8 +43,13 @@ pub(crate) struct LogState {
     given_up: u64,
     /// The last write went wrong; its bytes are pending.
     stuck: Option<io::ErrorKind>,
-    waiting_since: Option<Instant>,
-    last_flush: Option<Instant>,
+    /// When that was.
+    stuck_since: Option<Instant>,
+    /// Output came since the redactors were last asked for all they can give.
+    fresh: bool,
+    /// Where output came from last.
+    last: Stream,
+    last_batch: Option<Instant>,
     counts: LogCounts,
     /// Nothing more comes.
     closed: bool,
@@ -66,8 +72,10 @@ impl LogState {
             runs: Runs::new(),
             given_up: 0,
             stuck: None,
-            waiting_since: None,
-            last_flush: None,
+            stuck_since: None,
+            fresh: false,
+            last: Stream::Stdout,
+            last_batch: None,
             counts: LogCounts::default(),
             closed: false,
         })
@@ -78,6 +86,11 @@ impl LogState {
             return Err(LogError::RetryFirst { kind });
         }
         self.counts.ingested_bytes += raw.len() as u64;
+        let other = std::mem::replace(&mut self.last, stream);
+        if other != stream && self.fresh {
+            // What came first on the other stream comes first in the log.
+            self.redact(other, Redactor::flush_partial);
+        }
         let mut written = Ok(());
         for part in raw.chunks(BATCH_BYTES) {
             self.redact(stream, |redactor, out| redactor.push(part, out));
@@ -86,15 +99,10 @@ impl LogState {
                 written = self.note(Self::flush);
             }
         }
+        self.fresh |= !raw.is_empty();
         written?;
-        if self.waiting() > 0 && self.last_flush.is_none_or(|it| it.elapsed() >= BATCH_EVERY) {
-            self.note(Self::flush)?;
-        }
-        let held = self.stdout.held_bytes() + self.stderr.held_bytes();
-        if self.waiting() + held == 0 {
-            self.waiting_since = None;
-        } else if self.waiting_since.is_none() {
-            self.waiting_since = Some(Instant::now());
+        if self.fresh && self.last_batch.is_none_or(|it| it.elapsed() >= BATCH_EVERY) {
+            self.tick()?;
         }
         Ok(())
     }
@@ -103,25 +111,26 @@ impl LogState {
         for stream in [Stream::Stdout, Stream::Stderr] {
             self.redact(stream, Redactor::flush_partial);
         }
-        self.note(Self::flush)?;
         // What the redactors still hold can only move on with more output.
-        self.waiting_since = None;
-        Ok(())
+        self.fresh = false;
+        self.last_batch = Some(Instant::now());
+        self.note(Self::flush)
     }
 
     pub(crate) fn tick_due(&self) -> Option<Instant> {
-        let latest = self.waiting_since? + WAIT_MAX;
-        let batch = self.last_flush.map(|it| it + BATCH_EVERY);
-        match batch {
-            Some(batch) if self.waiting() > 0 && self.stuck.is_none() => Some(batch.min(latest)),
-            _ => Some(latest),
+        if let Some(since) = self.stuck_since {
+            return Some(since + RETRY_EVERY);
         }
+        let last = self
+            .last_batch
+            .filter(|_| self.fresh || self.waiting() > 0)?;
+        Some(last + BATCH_EVERY)
     }
 
     pub(crate) fn mark(&mut self, mark: Mark) -> Result<u64, LogError> {
         self.finish_redactors();
+        self.fresh = false;
         self.note(Self::flush)?;
-        self.waiting_since = None;
         let at = self.files.layout().end;
         let time_us = Some(now_us());
         self.files.append(Record::Mark { mark, at, time_us })?;
@@ -138,8 +147,7 @@ impl LogState {
         self.pending.clear();
         self.done = 0;
         self.runs.clear();
-        self.stuck = None;
-        self.waiting_since = None;
+        (self.stuck, self.stuck_since) = (None, None);
         skipped
     }
 
@@ -257,9 +265,7 @@ impl LogState {
             Err(error) if self.waiting() > 0 => error.io_kind(),
             _ => None,
         };
-        if self.stuck.is_some() {
-            self.waiting_since = Some(Instant::now());
-        }
+        self.stuck_since = self.stuck.map(|_| Instant::now());
         written
     }
 
@@ -279,8 +285,7 @@ impl LogState {
         self.done = 0;
         self.pending.shrink_to(PENDING_BYTES_KEPT);
         self.counts.flushes += 1;
-        self.last_flush = Some(Instant::now());
-        self.waiting_since = None;
+        self.last_batch = Some(Instant::now());
         Ok(())
     }
 

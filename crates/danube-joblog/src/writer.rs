@@ -68,8 +68,8 @@ impl LogWriter {
         self.state().tick()
     }
 
-    /// When to call [`LogWriter::tick`]: at most 100 ms after output came, `None`
-    /// when nothing waits.
+    /// When to call [`LogWriter::tick`]: a few milliseconds after output came, 100
+    /// after an error; `None` when nothing waits.
     #[must_use]
     pub fn tick_due(&self) -> Option<Instant> {
         self.state().tick_due()

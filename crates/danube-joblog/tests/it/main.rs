@@ -427,18 +427,18 @@ fn no_piece_of_a_torn_secret_reaches_a_file() {
 }
 
 #[test]
-fn a_prompt_is_due_within_100_ms_and_then_nothing_is() {
+fn a_prompt_shows_at_once_and_what_follows_is_due_within_100_ms() {
     let (_dir, logs) = logs(Limits::default());
     let mut writer = logs.writer(JOB, &Secrets::new(Rules::builtin())).unwrap();
     assert_eq!(writer.tick_due(), None);
     writer.write(Stream::Stdout, b"Continue? tok").unwrap();
-    let due = writer.tick_due().unwrap();
-    assert!(due <= Instant::now() + Duration::from_millis(100));
-    writer.tick().unwrap();
     assert_eq!(text(&mut logs.reader(JOB).unwrap()), "Continue? tok");
-    assert_eq!(writer.tick_due(), None);
+    assert_eq!(writer.tick_due(), None, "nothing waits");
     writer.write(Stream::Stdout, b" ghp").unwrap();
-    writer.tick().unwrap();
+    if let Some(due) = writer.tick_due() {
+        assert!(due <= Instant::now() + Duration::from_millis(100));
+        writer.tick().unwrap();
+    }
     assert_eq!(text(&mut logs.reader(JOB).unwrap()), "Continue? tok ");
     assert_eq!(writer.tick_due(), None, "a held end wakes nobody");
     writer.close().unwrap();

@@ -74,7 +74,7 @@ fn check(reader: &mut LogReader, bytes: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn numbers_stay_while_the_log_is_written_and_its_middle_goes(
