@@ -490,4 +490,47 @@ mod tests {
         writer.close().unwrap();
         no_file_holds(&dir, &only(b"redacted"));
     }
+
+    /// What is blanked of a log with this text, and how it looks then.
+    fn blanked_log(text: &[u8], value: &[u8]) -> (Masked, Vec<u8>) {
+        let dir = dir();
+        let logs = JobLogs::open(dir.path(), Limits::default()).unwrap();
+        let mut writer = logs.writer(JOB, &Secrets::new(Rules::none())).unwrap();
+        writer.write(Stream::Stdout, text).unwrap();
+        writer.close().unwrap();
+        let masked = logs.blank(JOB, &only(value)).unwrap();
+        let seen = stretches(&mut logs.reader(JOB).unwrap()).remove(0).1;
+        (masked, seen)
+    }
+
+    #[test]
+    fn a_value_is_found_wherever_a_line_longer_than_a_block_is_cut() {
+        for before in BLOCK_BYTES - VALUE.len()..=BLOCK_BYTES {
+            let text = [
+                &vec![b'-'; before],
+                VALUE,
+                &vec![b'-'; BLOCK_BYTES],
+                b"\nend",
+            ]
+            .concat();
+            let (masked, seen) = blanked_log(&text, VALUE);
+            let expected = blanked(&text, &only(VALUE));
+            assert_eq!((seen, masked), expected, "{before}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_two_values_share_counts_once_wherever_a_block_ends() {
+        // The last line is longer than the overlap.
+        let shared = b"first-half-of\nsecond-half! and first-half-of\nsecond-half!";
+        let shared = [&shared[..], &[b'-'; 2 * OVERLAP_BYTES]].concat();
+        // Enough that are apart for a block to be blanked before the next is seen.
+        let apart = [TWO_LINES, b"\nplain\n"].concat().repeat(RANGES_MAX + 1);
+        for before in 0..BLOCK_BYTES {
+            let dots = vec![b'.'; before];
+            let text = [&apart, &dots[..], b"\n", &shared].concat();
+            let (masked, seen) = blanked_log(&text, TWO_LINES);
+            assert_eq!((seen, masked), blanked(&text, &only(TWO_LINES)), "{before}");
+        }
+    }
 }

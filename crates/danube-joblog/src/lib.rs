@@ -9,6 +9,11 @@
 //! again. Past the size limit the head stays, the newest tail stays, and what lay
 //! between is an explicit [`Chunk::Gap`].
 //!
+//! [`LogReader`] also finds lines by number and places by time without reading
+//! what lies between, and searches a whole log. A value that turns out to be secret
+//! when some of it is stored already is blanked where it stands
+//! ([`JobLogs::mask`]); nothing moves by that.
+//!
 //! All calls block for the disk only. Whoever follows a log reads the file at an
 //! offset of his own and waits on [`JobLogs::progress`]; a slow one costs nothing.
 

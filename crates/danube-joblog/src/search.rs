@@ -598,4 +598,17 @@ mod tests {
         assert_eq!(end.outcome, SearchOutcome::Budget { resume });
         assert_eq!((end.bytes, end.lines), (resume, resume));
     }
+
+    #[test]
+    fn the_end_of_a_piece_is_no_end_of_a_line_or_word() {
+        for before in BLOCK_BYTES - 4..BLOCK_BYTES + 4 {
+            let text = [&vec![b'-'; before], &b"xxxy"[..], &[b'-'; BLOCK_BYTES]].concat();
+            let (_dir, logs) = logs(Limits::default(), &[text]);
+            let mut reader = logs.reader(JOB).unwrap();
+            for (pattern, hits) in [("x$", 0), (r"x\b", 0), ("^x", 0), (r"x{3}y\b", 1)] {
+                let query = SearchQuery::new(pattern, SearchOptions::default()).unwrap();
+                assert_eq!(search(&mut reader, &query, ALL).len(), hits, "{pattern}");
+            }
+        }
+    }
 }
