@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use danube_redact::Rules;
+use danube_redact::{Rules, Simd};
 
 use crate::contender::{self, Contender, READ_BYTES};
 use crate::corpus::{self, Corpus, Kind};
@@ -103,7 +103,7 @@ pub(crate) fn body(arguments: &[String]) {
     }
 }
 
-/// The contender of a case; none when the library can't do it.
+/// The contender of a case; none when there is no such case.
 fn contender(case: &str) -> Option<Box<dyn Contender>> {
     let (name, values) = case.split_once(' ').unwrap_or((case, "0"));
     let values = values.parse().expect("a number of values");
@@ -112,7 +112,7 @@ fn contender(case: &str) -> Option<Box<dyn Contender>> {
         "memcpy" => Box::new(contender::Memcpy::default()),
         "newlines" => Box::new(contender::Newlines),
         "redactor" => Box::new(redaction()),
-        "scalar" if contender::without_simd(false) => Box::new(contender::Scalar(redaction())),
+        "scalar" => Box::new(contender::Redaction::on(Simd::Scalar, values)),
         "naive" => Box::new(Naive::new(values)),
         _ => return None,
     })

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use danube_redact::{Redactor, Rules, Secrets};
+use danube_redact::{Redactor, Rules, Secrets, Simd};
 
 use crate::corpus::Class;
 use crate::values;
@@ -89,8 +89,17 @@ pub(crate) struct Redaction {
 impl Redaction {
     /// With the first so many values registered.
     pub(crate) fn new(values: usize, chunk: usize, rules: Rules) -> Self {
+        Self::with(secrets(values, rules, Simd::best()), chunk)
+    }
+
+    /// With the built-in rules and an engine of one's choice.
+    pub(crate) fn on(simd: Simd, values: usize) -> Self {
+        Self::with(secrets(values, Rules::builtin(), simd), READ_BYTES)
+    }
+
+    fn with(secrets: Secrets, chunk: usize) -> Self {
         Self {
-            secrets: secrets(values, rules),
+            secrets,
             chunk,
             out: Vec::with_capacity(4 * READ_BYTES),
         }
@@ -98,8 +107,8 @@ impl Redaction {
 }
 
 /// The first so many values, registered.
-pub(crate) fn secrets(values: usize, rules: Rules) -> Secrets {
-    let secrets = Secrets::new(rules);
+pub(crate) fn secrets(values: usize, rules: Rules, simd: Simd) -> Secrets {
+    let secrets = Secrets::with_simd(rules, simd);
     for value in values::values().iter().take(values) {
         secrets
             .register(value)
@@ -131,31 +140,6 @@ impl Contender for Redaction {
         }
         redactor.finish(&mut out);
         Some(out)
-    }
-}
-
-/// The redactor without SIMD.
-pub(crate) struct Scalar(pub(crate) Redaction);
-
-/// Has redactors work without SIMD, or as they like. `false` when the library
-/// offers no choice.
-pub(crate) fn without_simd(_without: bool) -> bool {
-    false
-}
-
-impl Contender for Scalar {
-    fn pass(&mut self, input: &[u8]) -> Duration {
-        without_simd(true);
-        let time = self.0.pass(input);
-        without_simd(false);
-        time
-    }
-
-    fn output(&mut self, input: &[u8]) -> Option<Vec<u8>> {
-        without_simd(true);
-        let out = self.0.output(input);
-        without_simd(false);
-        out
     }
 }
 

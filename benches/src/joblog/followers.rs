@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use danube_bench::client::Client;
 use danube_bench::server::Server;
 use danube_joblog::{Chunk, JobLogs, Stream};
-use danube_redact::Rules;
+use danube_redact::{Rules, Simd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::contender::{READ_BYTES, secrets};
@@ -89,7 +89,7 @@ struct Watched {
 fn watched(corpus: &Corpus, followers: usize, dir: &Path) -> Watched {
     let logs = whole::open(dir);
     let mut writer = logs
-        .writer(JOB, &secrets(20, Rules::builtin()))
+        .writer(JOB, &secrets(20, Rules::builtin(), Simd::best()))
         .expect("open the log");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_time()

@@ -10,7 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use danube_joblog::{Chunk, JobLogs, Limits, LogWriter, Stream};
-use danube_redact::{Rules, Secrets};
+use danube_redact::{Rules, Secrets, Simd};
 use memchr::memmem;
 
 use crate::contender::{Claim, READ_BYTES, secrets};
@@ -56,7 +56,7 @@ struct Known {
 impl Known {
     fn new(values: usize) -> Self {
         Self {
-            secrets: secrets(values, Rules::builtin()),
+            secrets: secrets(values, Rules::builtin(), Simd::best()),
             claim: if values == 0 {
                 Claim::Patterns
             } else {
@@ -240,7 +240,7 @@ pub(crate) fn memory_body(arguments: &[String]) {
     let total = total.parse().expect("a size");
     let fresh = tempfile::tempdir_in(dir).expect("make a directory");
     let logs = open(fresh.path());
-    let secrets = secrets(500, Rules::builtin());
+    let secrets = secrets(500, Rules::builtin(), Simd::best());
     let before = proc::status_bytes("self", "VmRSS");
     let mut writer = logs.writer(JOB, &secrets).expect("open the log");
     // Its buffers have their size after this much.

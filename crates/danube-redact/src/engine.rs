@@ -141,19 +141,13 @@ impl Engine {
     /// Tries every position from `start` on; what stands before is context.
     /// `open` are the runs that came in from the block before: what they mask
     /// comes first among the ranges. Adds to `scan`.
-    pub(crate) fn scan(
-        &self,
-        block: Block<'_>,
-        start: usize,
-        open: &[OpenRun],
-        scan: &mut Scan,
-    ) {
+    pub(crate) fn scan(&self, block: Block<'_>, start: usize, open: &[OpenRun], scan: &mut Scan) {
         let mut memo = RunMemo::new();
         for it in open {
             resume(*it, block, &mut memo, scan);
         }
         if self.rules.builtin {
-            KEYWORDS.find(self.simd, block, start, &mut memo, scan);
+            KEYWORDS.find(self.simd, (block, start), &mut memo, scan);
         }
         if self.rules.email {
             emails(block, start, &mut memo, scan);
@@ -176,8 +170,7 @@ impl Engine {
     /// text. Values that hold an `ESC` are not either. Adds to `scan`.
     pub(crate) fn scan_sequences(
         &self,
-        block: Block<'_>,
-        start: usize,
+        (block, start): (Block<'_>, usize),
         sequences: &[(usize, usize)],
         open: &[OpenRun],
         scan: &mut Scan,

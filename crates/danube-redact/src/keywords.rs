@@ -85,8 +85,7 @@ impl Keywords {
     pub(crate) fn find(
         &self,
         simd: Simd,
-        block: Block<'_>,
-        start: usize,
+        (block, start): (Block<'_>, usize),
         memo: &mut RunMemo,
         scan: &mut Scan,
     ) {
@@ -133,8 +132,8 @@ impl Keywords {
         let bytes = block.bytes;
         let first = start.max(bytes.len().saturating_sub(self.len_max));
         let line = memrchr2(b'\n', b'\r', &bytes[first..]).map_or(first, |it| first + it + 1);
-        for at in line..bytes.len() {
-            for index in &self.by_first[usize::from(bytes[at].to_ascii_lowercase())] {
+        for (at, first) in bytes.iter().enumerate().skip(line) {
+            for index in &self.by_first[usize::from(first.to_ascii_lowercase())] {
                 self.keywords[usize::from(*index)].try_unfinished(block, at, memo, scan);
             }
         }
@@ -224,10 +223,9 @@ fn follow(rule: &Rule) -> ByteSet {
         Body::Userinfo => ByteSet::of_run(Run::Authority),
         Body::Pem => ByteSet::of_run(Run::PemLabel).union(ByteSet::of_run(Run::Dash)),
     };
-    set.union(body)
-        .without(if rule.head.is_empty() {
-            ByteSet::of(rule.not_first)
-        } else {
-            ByteSet::EMPTY
-        })
+    set.union(body).without(if rule.head.is_empty() {
+        ByteSet::of(rule.not_first)
+    } else {
+        ByteSet::EMPTY
+    })
 }

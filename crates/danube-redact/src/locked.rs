@@ -65,8 +65,7 @@ mod mapped {
             }
             let access = ProtFlags::READ | ProtFlags::WRITE;
             // SAFETY: asks for new pages anywhere; none that exist are touched.
-            let mapped =
-                unsafe { mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) };
+            let mapped = unsafe { mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE) };
             let Some(at) = mapped.ok().and_then(|it| NonNull::new(it.cast::<u8>())) else {
                 return heap();
             };

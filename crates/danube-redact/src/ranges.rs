@@ -31,7 +31,7 @@ impl Secrets {
         }
         let mut visible = Visible::default();
         visible.fill(block, 0, &[], &escapes);
-        engine.scan_sequences(block, 0, &visible.sequences, &[], &mut scan);
+        engine.scan_sequences((block, 0), &visible.sequences, &[], &mut scan);
         let shown = Block {
             bytes: &visible.bytes,
             eof: true,

@@ -261,12 +261,11 @@ impl Redactor {
         let bridge = true;
         self.open.clear();
         let runs = scan.open.drain(..);
-        self.open
-            .extend(runs.map(|run| VisibleRun { run, bridge }));
+        self.open.extend(runs.map(|run| VisibleRun { run, bridge }));
         if !self.open_raw.is_empty() {
             let open = std::mem::take(&mut self.open_raw);
             self.engine
-                .scan_sequences(block, self.start, &[], &open, scan);
+                .scan_sequences((block, self.start), &[], &open, scan);
             self.open_raw.append(&mut scan.open);
         }
     }
@@ -280,7 +279,7 @@ impl Redactor {
         visible.fill(block, self.start, before, &self.escapes);
         let open = std::mem::take(&mut self.open_raw);
         self.engine
-            .scan_sequences(block, self.start, &visible.sequences, &open, scan);
+            .scan_sequences((block, self.start), &visible.sequences, &open, scan);
         self.open_raw.append(&mut scan.open);
         self.scan_visible(&visible, block, scan);
         self.visible = visible;

@@ -234,8 +234,12 @@ impl Secrets {
                 *needles = Arc::new(needles.with(fresh));
                 fresh.clear();
             }
-            let set = NeedleSet::new(Arc::clone(needles));
-            Arc::new(Engine::new(self.shared.simd, self.shared.rules.clone(), set))
+            let set = NeedleSet::new(needles);
+            Arc::new(Engine::new(
+                self.shared.simd,
+                self.shared.rules.clone(),
+                set,
+            ))
         });
         (Arc::clone(engine), version)
     }

@@ -91,7 +91,7 @@ pub(crate) struct NeedleSet {
 
 impl NeedleSet {
     /// `needles` are at least six bytes long each.
-    pub(crate) fn new(needles: Arc<Needles>) -> Self {
+    pub(crate) fn new(needles: &Arc<Needles>) -> Self {
         let longest = |of: &dyn Fn(&[u8]) -> bool| {
             let some = needles.iter().filter(|it| of(it));
             some.map(<[u8]>::len).max().unwrap_or(0)
@@ -105,13 +105,13 @@ impl NeedleSet {
             set_bit(&mut begins, (hash(needle, 0) >> begins_shift) as usize);
         }
         Self {
-            tails: tails(&needles),
+            tails: tails(needles),
             begins,
             begins_shift,
             len_max: longest(&|_| true),
             multi_line_len_max: longest(&|it| it.iter().any(|b| matches!(b, b'\n' | b'\r'))),
             any_with_escape: needles.iter().any(|it| it.contains(&ESC)),
-            needles: Arc::clone(&needles),
+            needles: Arc::clone(needles),
         }
     }
 
@@ -161,7 +161,11 @@ impl NeedleSet {
         }
         // Needles that begin alike stand together: a prefix of `rest` is the
         // last one not behind it, or a prefix of that.
-        let mut behind = if rest.len() < PROBE_BYTES { 0 } else { self.behind(rest) };
+        let mut behind = if rest.len() < PROBE_BYTES {
+            0
+        } else {
+            self.behind(rest)
+        };
         while let Some(index) = behind.checked_sub(1) {
             let needle = self.needles.get(index);
             if rest.starts_with(needle) {
@@ -201,8 +205,7 @@ impl NeedleSet {
 
     /// Whether a needle may begin as `rest` does.
     fn may_begin(&self, rest: &[u8]) -> bool {
-        rest.len() < PROBE_BYTES
-            || bit(&self.begins, (hash(rest, 0) >> self.begins_shift) as usize)
+        rest.len() < PROBE_BYTES || bit(&self.begins, (hash(rest, 0) >> self.begins_shift) as usize)
     }
 
     /// The number of the first needle that is greater than `rest`.
@@ -244,7 +247,9 @@ mod tests {
     fn set(needles: &[&str]) -> NeedleSet {
         let mut needles = needles.to_vec();
         needles.sort_unstable();
-        NeedleSet::new(Arc::new(Needles::new(needles.iter().map(|it| it.as_bytes()))))
+        NeedleSet::new(&Arc::new(Needles::new(
+            needles.iter().map(|it| it.as_bytes()),
+        )))
     }
 
     #[test]
@@ -255,8 +260,11 @@ mod tests {
             let bytes = format!("{}{text}", ".".repeat(pad)).into_bytes();
             let mut scan = Scan::default();
             set.find(Simd::best(), &bytes, 0, &mut scan);
-            let mut ranges: Vec<(usize, usize)> =
-                scan.ranges.iter().map(|it| (it.0 - pad, it.1 - pad)).collect();
+            let mut ranges: Vec<(usize, usize)> = scan
+                .ranges
+                .iter()
+                .map(|it| (it.0 - pad, it.1 - pad))
+                .collect();
             ranges.sort_unstable();
             ranges.dedup();
             assert_eq!(

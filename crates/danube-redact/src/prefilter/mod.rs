@@ -67,13 +67,7 @@ impl Simd {
 }
 
 /// Adds to `out` where `byte` stands from `start` on, in order.
-pub(crate) fn positions(
-    simd: Simd,
-    byte: u8,
-    bytes: &[u8],
-    start: usize,
-    out: &mut Vec<usize>,
-) {
+pub(crate) fn positions(simd: Simd, byte: u8, bytes: &[u8], start: usize, out: &mut Vec<usize>) {
     let rest = match simd {
         #[cfg(target_arch = "x86_64")]
         Simd::Avx2 | Simd::Avx512 => x86::positions(byte, bytes, start, out),
@@ -132,9 +126,11 @@ mod tests {
 
     #[test]
     fn every_engine_finds_every_gram_at_every_place() {
-        let mut grams: Vec<Gram> = ["sswo", "ecre", "oken", "_liv", "AKIA", "npm_", "glpa", "dckr"]
-            .map(gram)
-            .to_vec();
+        let mut grams: Vec<Gram> = [
+            "sswo", "ecre", "oken", "_liv", "AKIA", "npm_", "glpa", "dckr",
+        ]
+        .map(gram)
+        .to_vec();
         let mut any_last = gram("://x");
         any_last[3] = ByteSet::of(&(0..=255).collect::<Vec<u8>>());
         grams.push(any_last);

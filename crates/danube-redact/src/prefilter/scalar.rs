@@ -25,9 +25,11 @@ pub(super) fn find(places: &[u32; 256], bytes: &[u8], start: usize, out: &mut Ve
         }
     }
     let lanes: [&[u8]; LANES] = std::array::from_fn(|it| &bytes[begins[it]..][..lane]);
-    for at in 0..lane {
-        for it in 0..LANES {
-            states[it] = step(places, states[it], lanes[it][at]);
+    let [first, others @ ..] = lanes;
+    for (at, byte) in first.iter().enumerate() {
+        states[0] = step(places, states[0], *byte);
+        for (it, lane) in others.iter().enumerate() {
+            states[it + 1] = step(places, states[it + 1], lane[at]);
         }
         if states.iter().any(|it| *it >> 24 != 0) {
             for it in 0..LANES {

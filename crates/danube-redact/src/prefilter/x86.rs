@@ -5,10 +5,10 @@
 )]
 
 use std::arch::x86_64::{
-    __m256i, __m512i, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setzero_si256,
-    _mm256_shuffle_epi8, _mm256_srli_epi16, _mm512_and_si512, _mm512_loadu_si512,
-    _mm512_permutex2var_epi8, _mm512_test_epi8_mask, _mm_loadu_si128,
+    __m256i, __m512i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256,
+    _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm512_and_si512,
+    _mm512_loadu_si512, _mm512_permutex2var_epi8, _mm512_test_epi8_mask,
 };
 
 use super::{GRAM_BYTES, Simd};
@@ -89,13 +89,7 @@ impl Tables {
 
     /// Looks at whole vectors from `start` on; returns where the first position
     /// is that was not looked at.
-    fn whole_vectors(
-        &self,
-        simd: Simd,
-        bytes: &[u8],
-        start: usize,
-        out: &mut Vec<usize>,
-    ) -> usize {
+    fn whole_vectors(&self, simd: Simd, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
         if simd == Simd::Avx512 {
             in_rounds::<WIDE>(bytes, start, BEHIND, out, |bytes, masks| {
                 // SAFETY: `Simd::or_scalar` let this engine through, so the
@@ -191,7 +185,9 @@ fn equal(byte: u8, bytes: &[u8], masks: &mut [u64]) {
 }
 
 fn window<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
-    bytes[at..].first_chunk().expect("as many as there are masks")
+    bytes[at..]
+        .first_chunk()
+        .expect("as many as there are masks")
 }
 
 /// Has `fill` make a mask for each vector of `N` bytes from `start` on (with

@@ -28,9 +28,10 @@ impl Slow {
             .syntax(syntax)
             .thompson(regex_automata::nfa::thompson::Config::new().utf8(false))
             .build(&rule.pattern)
-            .unwrap();
+            .expect("a good pattern");
         Self {
-            kept: compile::all(std::slice::from_ref(rule)).unwrap()[0].kept_bytes_min(),
+            kept: compile::all(std::slice::from_ref(rule)).expect("a good rule")[0]
+                .kept_bytes_min(),
             rule: rule.clone(),
             regex,
         }
