@@ -12,6 +12,7 @@ use crate::matcher::{self, Block, EMAIL_LOCAL_BYTES_MAX, Outcome};
 use crate::needles::NeedleSet;
 use crate::prefilter::{self, Simd};
 use crate::rules::{EMAIL, Rules};
+use crate::visible::At;
 
 /// A masked run that reaches the end of a block and goes on in the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +172,7 @@ impl Engine {
     pub(crate) fn scan_sequences(
         &self,
         (block, start): (Block<'_>, usize),
-        sequences: &[(usize, usize)],
+        sequences: &[At],
         open: &[OpenRun],
         scan: &mut Scan,
     ) {
@@ -179,8 +180,15 @@ impl Engine {
         for it in open {
             resume(*it, block, &mut memo, scan);
         }
-        for &(from, to) in sequences {
-            self.scan_sequence(block, from + 1..to, &mut memo, scan);
+        let skip_colours =
+            !(self.rules.builtin && KEYWORDS.any_in_colour()) && !self.needles.any_in_colour();
+        for &At { from, to, colour } in sequences {
+            if !(colour && skip_colours) {
+                self.scan_sequence(block, from + 1..to, &mut memo, scan);
+            } else if !self.needles.is_empty() {
+                // What is left is a value that begins with the `m`.
+                self.needles.find_at(block, to - 1, scan);
+            }
         }
         if self.needles.any_with_escape() {
             self.needles.find(self.simd, block.bytes, start, scan);

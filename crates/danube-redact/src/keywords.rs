@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use memchr::memrchr2;
 
+use crate::ansi::in_colour;
 use crate::byteset::ByteSet;
 use crate::class::{Run, RunMemo};
 use crate::engine::Scan;
@@ -98,6 +99,13 @@ impl Keywords {
         if !block.eof {
             self.unfinished(block, start, memo, scan);
         }
+    }
+
+    /// Whether a keyword may begin inside a colour sequence.
+    pub(crate) fn any_in_colour(&self) -> bool {
+        self.firsts
+            .iter()
+            .any(|it| in_colour(it) || matches!(it, b'[' | b'm'))
     }
 
     /// Tries the rules at the keywords that begin at one of `positions`, without

@@ -312,10 +312,10 @@ static PIECES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     pieces
 });
 
-/// One way to feed an input: sizes of the writes (0: flush instead), and a line
-/// limit.
-fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], line_limit: usize) -> Vec<u8> {
-    let mut redactor = Redactor::with_line_limit(secrets, line_limit);
+/// One way to feed an input: sizes of the writes (0: flush instead), and the size
+/// of a block.
+fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], block_bytes: usize) -> Vec<u8> {
+    let mut redactor = Redactor::with_block(secrets, block_bytes);
     let mut out = Vec::new();
     let mut rest = input;
     for cut in cuts.iter().cycle().take(input.len() * 2) {
@@ -333,22 +333,22 @@ fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], line_limit: usize) -> Ve
     out
 }
 
-pub(crate) fn check(case: &Case, input: &[u8], cuts: &[u8], line_limit: usize) {
+pub(crate) fn check(case: &Case, input: &[u8], cuts: &[u8], block_bytes: usize) {
     let expected = case.oracle(input);
     // Every engine has its turn; which one is as random as the input.
-    let engine = (input.len() + line_limit) % case.secrets.len();
-    let found = redact(&case.secrets[engine], input, cuts, line_limit);
+    let engine = (input.len() + block_bytes) % case.secrets.len();
+    let found = redact(&case.secrets[engine], input, cuts, block_bytes);
     assert!(
         found == expected,
-        "engine {engine} input {:?}\ncuts {cuts:?} limit {line_limit}\nexpected {:?}\nfound    {:?}",
+        "engine {engine} input {:?}\ncuts {cuts:?} block {block_bytes}\nexpected {:?}\nfound    {:?}",
         String::from_utf8_lossy(input),
         String::from_utf8_lossy(&expected),
         String::from_utf8_lossy(&found),
     );
 }
 
-/// Line limits to try: all the time, now and then, never reached.
-const LINE_LIMITS: [usize; 3] = [8, 40, 64 * 1024];
+/// Sizes of blocks to try: all the time, now and then, never reached.
+const BLOCKS: [usize; 3] = [8, 40, 64 * 1024];
 
 /// Most pieces in one input made of bytes.
 const PIECES_MAX: usize = 64;
@@ -362,7 +362,7 @@ pub fn check_bytes(data: &[u8]) {
     let mut data = data.iter().copied();
     let mut next = || data.next().unwrap_or(0);
     let case = &CASES[usize::from(next()) % CASES.len()];
-    let limit = LINE_LIMITS[usize::from(next()) % LINE_LIMITS.len()];
+    let block = BLOCKS[usize::from(next()) % BLOCKS.len()];
     let cuts: Vec<u8> = (0..=next() % 8).map(|_| next() % 24).collect();
     let mut input = Vec::new();
     for _ in 0..PIECES_MAX {
@@ -376,5 +376,5 @@ pub fn check_bytes(data: &[u8]) {
             _ => break,
         }
     }
-    check(case, &input, &cuts, limit);
+    check(case, &input, &cuts, block);
 }

@@ -15,17 +15,20 @@ use crate::visible::Visible;
 use crate::wiped::reserve_wiped;
 use crate::{Counts, MASK, Secrets};
 
-/// A line longer than this is scanned in parts. It bounds the memory of a
-/// stream; the output does not depend on it.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are scanned together: few enough for the first cache of a core with
+/// what is made of them. The output does not depend on it.
+const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Bytes that arrive in small pieces are scanned together once this part of
-/// [`LINE_BYTES_MAX`] has come (or when they are asked for): a scan has a price
-/// of its own.
-const SCANS_A_LINE: usize = 4;
+/// Bytes that arrive in small pieces are scanned once this part of a block has
+/// come (or when they are asked for): a scan has a price of its own.
+const SCANS_A_BLOCK: usize = 2;
 
 /// Where held bytes go on in a new piece, so much of it is scanned with them.
-const JOINT_BYTES: usize = if cfg!(test) { 24 } else { 2 * 1024 };
+const JOINT_BYTES: usize = if cfg!(any(test, fuzzing)) {
+    24
+} else {
+    2 * 1024
+};
 
 /// Escape sequences between two masked characters are masked with them up to
 /// this many bytes; more of them pass, or their end would have to be awaited.
@@ -45,7 +48,7 @@ pub struct Redactor {
     secrets: Secrets,
     engine: Arc<Engine>,
     version: u64,
-    line_bytes_max: usize,
+    block_bytes: usize,
     bytes: Zeroizing<Vec<u8>>,
     start: usize,
     released: usize,
@@ -79,17 +82,17 @@ impl Redactor {
     /// A new stream under `secrets`.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
-        Self::with_line_limit(secrets, LINE_BYTES_MAX)
+        Self::with_block(secrets, BLOCK_BYTES)
     }
 
-    pub(crate) fn with_line_limit(secrets: &Secrets, line_bytes_max: usize) -> Self {
+    pub(crate) fn with_block(secrets: &Secrets, block_bytes: usize) -> Self {
         let (engine, version) = secrets.engine();
         let ends = engine.merged();
         Self {
             secrets: secrets.clone(),
             engine,
             version,
-            line_bytes_max,
+            block_bytes,
             bytes: Zeroizing::new(Vec::new()),
             start: 0,
             released: 0,
@@ -113,43 +116,43 @@ impl Redactor {
     /// for more of them, up to 16 KiB; [`Redactor::flush_partial`] puts them out.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
         self.take_new_values();
-        for part in input.chunks(self.line_bytes_max) {
-            let fresh = self.bytes.len() - self.scanned + part.len();
-            // What is held was scanned before; scanning it again for each byte
-            // that arrives would be quadratic.
-            if fresh < (self.line_bytes_max / SCANS_A_LINE).max((self.scanned - self.start) / 4) {
-                self.keep(part);
-            } else {
-                self.process_with(part, out);
-            }
+        let fresh = self.bytes.len() - self.scanned + input.len();
+        // What is held was scanned before; scanning it again for each byte that
+        // arrives would be quadratic.
+        if fresh < (self.block_bytes / SCANS_A_BLOCK).max((self.scanned - self.start) / 4) {
+            self.keep(input);
+        } else {
+            self.process_with(input, out);
         }
     }
 
-    /// Scans what is held and `part`; most of `part` where it lies, so that it
+    /// Scans what is held and `input`; most of `input` where it lies, so that it
     /// isn't copied twice.
-    fn process_with(&mut self, part: &[u8], out: &mut Vec<u8>) {
-        let mut before = 0;
-        if !self.bytes.is_empty() {
-            let (first, rest) = part.split_at(part.len().min(JOINT_BYTES));
-            self.keep(first);
+    fn process_with(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        // What is still held is the end of what was scanned, from here on.
+        let mut held = 0;
+        let mut scanned = 0;
+        while !self.bytes.is_empty() {
+            let joint = (input.len() - scanned).min(JOINT_BYTES.max(self.bytes.len() / 4));
+            self.keep(&input[scanned..scanned + joint]);
+            scanned += joint;
             self.process_kept(false, out);
-            if rest.is_empty() {
+            if scanned == input.len() {
                 return;
             }
-            // What is still held stands in `part` too, unless it is longer.
-            match first.len().checked_sub(self.bytes.len()) {
-                Some(it) => before = it,
-                None => {
-                    self.keep(rest);
-                    self.process_kept(false, out);
-                    return;
-                }
+            // All that is held stands in `input` too, unless it is longer.
+            if let Some(begin) = scanned.checked_sub(self.bytes.len()) {
+                held = begin;
+                break;
             }
         }
-        let whole = &part[before..];
-        let cut = self.process(whole, false, out);
+        while scanned < input.len() {
+            let fresh = self.block_bytes.max((scanned - held) / 4);
+            scanned = input.len().min(scanned + fresh);
+            held += self.process(&input[held..scanned], false, out);
+        }
         self.bytes.clear();
-        self.keep(&whole[cut..]);
+        self.keep(&input[held..]);
         self.scanned = self.bytes.len();
     }
 

@@ -21,8 +21,17 @@ pub(crate) struct Visible {
     /// Stretches of visible bytes that stand together in the raw block too: where
     /// each begins here and there.
     stretches: Vec<(usize, usize)>,
-    /// Raw ranges of the sequences.
-    pub(crate) sequences: Vec<(usize, usize)>,
+    /// The sequences.
+    pub(crate) sequences: Vec<At>,
+}
+
+/// Where a sequence stands in the raw block.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// Nothing but `ESC [`, digits, semicolons and an `m`.
+    pub(crate) colour: bool,
 }
 
 impl Visible {
@@ -46,10 +55,20 @@ impl Visible {
                 // Inside the sequence before.
                 continue;
             }
-            match ansi::sequence_at(&block.bytes[at..], block.eof) {
+            let rest = &block.bytes[at..];
+            let colour = ansi::colour_at(rest);
+            let found = match colour {
+                Some(len) => Sequence::Whole(len),
+                None => ansi::sequence_at(rest, block.eof),
+            };
+            match found {
                 Sequence::Whole(len) => {
                     self.show(block.bytes, at);
-                    self.sequences.push((at, at + len));
+                    self.sequences.push(At {
+                        from: at,
+                        to: at + len,
+                        colour: colour.is_some(),
+                    });
                     self.parsed = at + len;
                 }
                 Sequence::Not => {}
@@ -122,11 +141,11 @@ impl Visible {
         }
         let last = self.raw(to - 1);
         let mut at = first;
-        let gap_after = self.sequences.partition_point(|(_, end)| *end <= first);
+        let gap_after = self.sequences.partition_point(|it| it.to <= first);
         let mut gap: Option<(usize, usize)> = None;
-        for &(from, to) in self.sequences[gap_after..]
+        for &At { from, to, .. } in self.sequences[gap_after..]
             .iter()
-            .take_while(|(it, _)| *it < last)
+            .take_while(|it| it.from < last)
         {
             let (gap_from, gap_to) = match gap {
                 Some((gap_from, gap_to)) if gap_to == from => (gap_from, to),
@@ -145,9 +164,9 @@ impl Visible {
 
     /// `raw`, or the beginning of the sequence that it lies in.
     pub(crate) fn not_inside_a_sequence(&self, raw: usize) -> usize {
-        let at = self.sequences.partition_point(|(_, end)| *end <= raw);
+        let at = self.sequences.partition_point(|it| it.to <= raw);
         match self.sequences.get(at) {
-            Some((from, _)) if *from < raw => *from,
+            Some(it) if it.from < raw => it.from,
             _ => raw,
         }
     }

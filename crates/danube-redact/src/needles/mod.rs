@@ -10,7 +10,7 @@ mod x86;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::ansi::ESC;
+use crate::ansi::{COLOUR_BYTES_MAX, ESC, in_colour};
 use crate::encode::Needle;
 use crate::engine::Scan;
 use crate::locked::Locked;
@@ -87,6 +87,7 @@ pub(crate) struct NeedleSet {
     len_max: usize,
     multi_line_len_max: usize,
     any_with_escape: bool,
+    any_in_colour: bool,
 }
 
 impl NeedleSet {
@@ -111,6 +112,7 @@ impl NeedleSet {
             len_max: longest(&|_| true),
             multi_line_len_max: longest(&|it| it.iter().any(|b| matches!(b, b'\n' | b'\r'))),
             any_with_escape: needles.iter().any(|it| it.contains(&ESC)),
+            any_in_colour: needles.iter().any(begins_in_colour),
             needles: Arc::clone(needles),
         }
     }
@@ -127,6 +129,11 @@ impl NeedleSet {
     /// sequences.
     pub(crate) fn any_with_escape(&self) -> bool {
         self.any_with_escape
+    }
+
+    /// Whether a needle may begin inside a colour sequence, before its `m`.
+    pub(crate) fn any_in_colour(&self) -> bool {
+        self.any_in_colour
     }
 
     /// Finds every needle that begins at `start` or later, in no particular
@@ -221,6 +228,15 @@ impl NeedleSet {
         }
         low
     }
+}
+
+/// Whether a colour sequence may hold the beginning of `needle`, or all of it,
+/// and not only in its `m`.
+fn begins_in_colour(needle: &[u8]) -> bool {
+    let rest = needle.strip_prefix(b"[").unwrap_or(needle);
+    let digits = rest.iter().take_while(|it| in_colour(**it)).count();
+    let begun = digits > 0 || rest.len() < needle.len();
+    begun && digits <= COLOUR_BYTES_MAX && matches!(rest.get(digits), None | Some(b'm'))
 }
 
 /// All needles in one table while that is small; else those with a long stride

@@ -29,13 +29,17 @@ use walk::{Found, Walker};
 
 /// How far behind the first byte of its keyword a match may begin. As far as
 /// the redactor lets rules look back, less one byte for `\b`.
-pub(crate) const KEYWORD_NEAR_BYTES: usize = if cfg!(test) { 20 } else { 64 };
+pub(crate) const KEYWORD_NEAR_BYTES: usize = if cfg!(any(test, fuzzing)) { 20 } else { 64 };
 
 /// Longest match of a user's rule: how much of a line without an end is held back
 /// while a match is not decided, and what one start can cost at most. A match of
 /// this length is taken for the beginning of a longer one, which is masked to the
 /// next white space or quote.
-pub(crate) const MATCH_BYTES_MAX: usize = if cfg!(test) { 48 } else { 4 * 1024 };
+pub(crate) const MATCH_BYTES_MAX: usize = if cfg!(any(test, fuzzing)) {
+    48
+} else {
+    4 * 1024
+};
 
 const _: () = assert!(KEYWORD_NEAR_BYTES < LOOK_BEHIND_BYTES);
 
