@@ -6,13 +6,14 @@ use std::net::TcpStream;
 use crate::server::Server;
 
 /// One open connection.
-pub(crate) struct Client {
+pub struct Client {
     stream: BufReader<TcpStream>,
     head: String,
 }
 
 impl Client {
-    pub(crate) fn new(server: &Server) -> Self {
+    /// Connects.
+    pub fn new(server: &Server) -> Self {
         let stream = TcpStream::connect(&server.address).expect("connect");
         stream.set_nodelay(true).expect("set an option");
         let head = format!("host: danube\r\nauthorization: Bearer {}\r\n", server.key);
@@ -23,7 +24,7 @@ impl Client {
     }
 
     /// Submits a job of one step; returns its id.
-    pub(crate) fn submit(&mut self, script: &str) -> String {
+    pub fn submit(&mut self, script: &str) -> String {
         let body = format!(
             "{{\"spec\":{{\"name\":\"bench\",\"steps\":[{{\"name\":\"only\",\"run\":\"{script}\"}}]}}}}"
         );
@@ -40,14 +41,14 @@ impl Client {
     }
 
     /// GET; the body.
-    pub(crate) fn get(&mut self, path: &str) -> String {
+    pub fn get(&mut self, path: &str) -> String {
         let head = format!("GET {path} HTTP/1.1\r\n{}\r\n", self.head);
         self.send(&head);
         self.answer().1
     }
 
     /// Follows a job's log to its first byte, and then to its end.
-    pub(crate) fn follow(&mut self, id: &str, mut first_byte: impl FnMut()) -> Vec<u8> {
+    pub fn follow(&mut self, id: &str, mut first_byte: impl FnMut()) -> Vec<u8> {
         let head = format!(
             "GET /api/v1/jobs/{id}/logs?follow=1 HTTP/1.1\r\n{}\r\n",
             self.head

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::client::Client;
-use crate::server::{Server, settle};
 use crate::{Size, floor, row};
+use danube_bench::client::Client;
+use danube_bench::server::{Server, settle};
 
 /// Prints the wall clock: the time at which the step really ran.
 const SCRIPT: &str = "date +%s%N";

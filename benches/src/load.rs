@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::client::Client;
-use crate::server::{Server, settle};
 use crate::{CLIENTS, Size, floor, row};
+use danube_bench::client::Client;
+use danube_bench::server::{Server, settle};
 
 /// The step of a no-op job.
 const NO_OP: &str = "true";

@@ -2,12 +2,10 @@
 //!
 //! `cargo run --release -p danube-bench -- PATH-TO-DANUBE [--quick]`
 
-mod client;
 mod floor;
 mod latency;
 mod load;
 mod rest;
-mod server;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

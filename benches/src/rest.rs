@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::client::Client;
-use crate::server::Server;
 use crate::{Size, row};
+use danube_bench::client::Client;
+use danube_bench::server::Server;
 
 /// Clock ticks a second of `/proc/PID/stat` (`USER_HZ`, the same on every Linux).
 const TICKS_A_SECOND: f64 = 100.0;

@@ -14,26 +14,27 @@ use tempfile::TempDir;
 const SETTLE: Duration = Duration::from_secs(6);
 
 /// Lets the file system forget what was removed.
-pub(crate) fn settle() {
+pub fn settle() {
     std::thread::sleep(SETTLE);
 }
 
 /// A running master.
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     /// `127.0.0.1:PORT`
-    pub(crate) address: String,
+    pub address: String,
     /// The admin key.
-    pub(crate) key: String,
+    pub key: String,
     /// From spawn to ready.
-    pub(crate) started_in: Duration,
-    pub(crate) dir: PathBuf,
+    pub started_in: Duration,
+    /// Its data directory.
+    pub dir: PathBuf,
     _own: Option<TempDir>,
 }
 
 impl Server {
     /// A master in a fresh directory. `wrapper` is put before the program.
-    pub(crate) fn start(program: &Path, arguments: &[&str], wrapper: &[&str]) -> Self {
+    pub fn start(program: &Path, arguments: &[&str], wrapper: &[&str]) -> Self {
         // Not in `/tmp`: each step has one of its own, and a server below it costs
         // directories that no real server pays for.
         let own = tempfile::tempdir_in("target").expect("run this where `target` is");
@@ -44,12 +45,7 @@ impl Server {
     }
 
     /// A master in this directory.
-    pub(crate) fn start_in(
-        program: &Path,
-        dir: &Path,
-        arguments: &[&str],
-        wrapper: &[&str],
-    ) -> Self {
+    pub fn start_in(program: &Path, dir: &Path, arguments: &[&str], wrapper: &[&str]) -> Self {
         let began = Instant::now();
         let mut command = match wrapper {
             [] => Command::new(program),
@@ -105,7 +101,7 @@ impl Server {
     }
 
     /// The server's process: the child, or what a wrapper started.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         let text = fs::read_to_string(self.dir.join("master.lock")).unwrap_or_default();
         text.split_whitespace()
             .nth(1)
@@ -114,7 +110,7 @@ impl Server {
     }
 
     /// Stops it and waits; `true` when it ended well.
-    pub(crate) fn stop(mut self) -> bool {
+    pub fn stop(mut self) -> bool {
         let _ = Command::new("kill")
             .args(["-s", "TERM", &self.pid().to_string()])
             .status();

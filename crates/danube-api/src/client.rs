@@ -10,7 +10,7 @@ use ureq::{Agent, Body, SendBody};
 
 use crate::{
     Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList, KeyView, LOG_OFFSET_HEADER,
-    NewKey, NewKeyView, Problem, Submit,
+    LogDeleted, MaskValue, Masked, NewKey, NewKeyView, Problem, Submit,
 };
 
 /// How long to wait for a connection: a server on the same continent answers
@@ -186,6 +186,41 @@ impl Client {
             Some(Vec::new()),
             None,
         )
+    }
+
+    /// Masks a value in a job's log from now on, and where it stands already.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `invalid` when the value can't be masked.
+    pub fn mask(&self, id: &str, value: &MaskValue) -> Result<Masked, ClientError> {
+        let body =
+            serde_json::to_vec(value).map_err(|error| ClientError::Answer(error.to_string()))?;
+        self.json(Method::POST, &job_path(id, "/mask"), Some(body), None)
+    }
+
+    /// Searches a log: a stream of [`SearchLine`](crate::SearchLine)s. `query`
+    /// holds `q`, `literal=1`, `ignore_case=1`, `from`, …
+    ///
+    /// # Errors
+    /// [`ClientError`]; `invalid` when the expression is wrong.
+    pub fn search(
+        &self,
+        id: &str,
+        query: &[(&str, Option<&str>)],
+    ) -> Result<impl Read + use<>, ClientError> {
+        let path = with_query(&job_path(id, "/logs/search"), query);
+        let request = self.request(Method::GET, &path).body(SendBody::none());
+        let request = request.map_err(|error| self.away(&error.into()))?;
+        let answer = self.send(self.bounded(request))?;
+        Ok(answer.into_body().into_reader())
+    }
+
+    /// Deletes the log of a job that has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `wrong_state` when it hasn't ended.
+    pub fn delete_log(&self, id: &str) -> Result<LogDeleted, ClientError> {
+        self.json(Method::DELETE, &job_path(id, "/logs"), None, None)
     }
 
     /// The log as a stream of bytes; with `follow` it goes on until the job

@@ -71,6 +71,9 @@ codes! {
     /// The name is taken.
     NameTaken "name_taken" 409 "this name is taken"
         "Choose another name, or revoke the key that has it.";
+    /// The log was there once.
+    LogGone "log_gone" 410 "the log has been deleted"
+        "Read the job itself: only its log is gone. `retention` decides how long logs are kept.";
     /// The body is larger than the server takes.
     TooLarge "too_large" 413 "the body is too large"
         "Send less, or raise `server.body_bytes_max`.";

@@ -26,6 +26,9 @@ pub struct Submit {
     /// Values to keep out of the log, each at least 8 characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mask: Vec<String>,
+    /// Take values of 6 and 7 characters too, although they will hide other text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_short_masks: Option<bool>,
     /// The queue to wait in; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
@@ -86,6 +89,13 @@ pub struct JobView {
     /// Bytes that the log is known to miss.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_missing_bytes: u64,
+    /// When its log was deleted; absent while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub log_deleted_at: Option<Timestamp>,
+    /// What whoever submitted it should know; only in the answer to the submit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The steps of the latest attempt; absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<StepView>>,
@@ -173,6 +183,8 @@ impl JobView {
             log_bytes: job.log_bytes,
             log_complete: job.log_complete,
             log_missing_bytes: job.log_missing_bytes,
+            log_deleted_at: job.log_deleted_at,
+            warnings: Vec::new(),
             steps: Some(job.steps.into_iter().map(StepView::from).collect()),
         }
     }

@@ -7,7 +7,9 @@ mod code;
 mod job;
 mod key;
 mod log;
+mod mask;
 mod problem;
+mod search;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -15,14 +17,20 @@ pub mod client;
 pub use code::Code;
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
-pub use log::{EndEvent, GapEvent, LogEvent};
+pub use log::{EndEvent, GapEvent, LogDeleted, LogEvent};
+pub use mask::{MaskValue, Masked};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
+pub use search::{Hit, SearchEnd, SearchLine};
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
 
 /// The header that says at which logical offset a log's text begins.
 pub const LOG_OFFSET_HEADER: &str = "danube-log-offset";
+
+/// The header that says with which line a text begins that was asked for by line
+/// or by time.
+pub const FIRST_LINE_HEADER: &str = "danube-first-line";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";

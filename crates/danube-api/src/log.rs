@@ -49,3 +49,10 @@ pub struct EndEvent {
     /// Whether the log holds everything that the job wrote.
     pub log_complete: Option<bool>,
 }
+
+/// The answer to a log's deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogDeleted {
+    /// Bytes that are free again.
+    pub bytes_freed: u64,
+}

@@ -1,6 +1,6 @@
 //! Strips terminal escape sequences from a stream.
 
-const ESC: u8 = 0x1b;
+pub(crate) const ESC: u8 = 0x1b;
 const BELL: u8 = 0x07;
 
 /// Takes colours, cursor moves, titles and links out of a stream. Any split of
@@ -32,6 +32,11 @@ impl AnsiStripper {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whether the next byte belongs to a sequence.
+    pub(crate) fn in_sequence(&self) -> bool {
+        !matches!(self.state, State::Text)
     }
 
     /// Appends to `out` what is text in `input`.

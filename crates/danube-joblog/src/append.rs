@@ -5,22 +5,24 @@
 //! again over itself, and readers never look behind the last record.
 
 use std::collections::VecDeque;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufWriter, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use danube_redact::Secrets;
 use tokio::sync::watch;
 
+use crate::blank::blank;
 use crate::files::{Paths, open_private};
-use crate::format::{RECORD_BYTES, Record, header};
+use crate::format::{Entry, RECORD_BYTES, Record, Version, header};
 use crate::index::Index;
 use crate::layout::{Layout, TextFile};
 use crate::logs::Folder;
 use crate::sync::Tracked;
-use crate::types::{LogError, Progress, StreamKind, Summary};
+use crate::text::{Text, line_ends};
+use crate::types::{LogError, Masked, Progress, StreamKind, Summary};
 
 /// Most changes between stdout and stderr that one batch records; with more it
 /// counts as mixed, so that the index stays small beside the text.
@@ -32,7 +34,7 @@ const RUNS_MIN: usize = 8;
 /// Bytes of text that allow for one more: as many as a record has. A program
 /// that alternates its streams byte by byte must not make an index that is
 /// larger than its log.
-const BYTES_A_RUN: usize = 32;
+const BYTES_A_RUN: usize = RECORD_BYTES;
 
 /// Where bytes came from, in order: so many from here, so many from there.
 pub(crate) type Runs = VecDeque<(StreamKind, usize)>;
@@ -50,6 +52,11 @@ pub(crate) struct Appender {
     progress: watch::Sender<Progress>,
     sync_errors: Arc<AtomicU64>,
     blocked_nanos: u64,
+    /// The last byte of the log is an end of line, or there is none.
+    ends_line: bool,
+    /// Reused from batch to batch.
+    entries: Vec<Entry>,
+    encoded: Vec<u8>,
 }
 
 impl Appender {
@@ -63,16 +70,21 @@ impl Appender {
         let existed = paths.text(TextFile::Head).exists();
         let mut known = Index::load(&paths)?;
         known.recover(&paths)?;
-        let layout = known.layout.clone();
 
         let sync_errors = Arc::new(AtomicU64::new(0));
         let open = |path: PathBuf| open_private(&path).map(|it| Tracked::new(it, &sync_errors));
+        if !existed {
+            folder.made_file();
+        }
         // The head is made first: it is what says that there is a log.
         let head = open(paths.text(TextFile::Head))?;
-        let text = match layout.file {
+        let text = match known.layout.file {
             TextFile::Head => head,
             tail @ TextFile::Tail(_) => open(paths.text(tail))?,
         };
+        if known.version == Version::V1 {
+            rewrite(&mut known, &paths)?;
+        }
         let index = open(paths.index())?;
         let mut appender = Self {
             folder: Arc::clone(folder),
@@ -81,45 +93,85 @@ impl Appender {
             full: Vec::new(),
             index,
             records: known.records,
-            layout,
+            layout: known.layout.clone(),
             progress,
             sync_errors,
             blocked_nanos: 0,
+            ends_line: true,
+            entries: Vec::new(),
+            encoded: Vec::new(),
         };
-        appender.repair_index(&known, existed)?;
+        appender.repair_index(&mut known, existed)?;
         appender.show_progress();
         Ok(appender)
     }
 
     /// Brings the index file to what recovery found.
-    fn repair_index(&mut self, known: &Index, existed: bool) -> io::Result<()> {
-        let place = index_place(known.records);
+    fn repair_index(&mut self, known: &mut Index, existed: bool) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let mut place = index_place(known.records);
         if known.records == 0 {
-            self.index.file.write_all_at(&header(now_us()), 0)?;
+            bytes.extend_from_slice(&header(now_us()));
+            place = 0;
         }
-        // What is torn goes before anything is appended in its place.
-        self.index.file.set_len(place)?;
+        if known.torn {
+            // What is torn goes before anything is appended in its place.
+            self.index.file.set_len(place)?;
+        }
+        let mut records = known.records;
+        let mut text = Text::new(self.paths.clone());
+        let first = known.records;
+        self.layout.totals = known.recount(&mut text, first, |record, totals| {
+            bytes.extend_from_slice(&record.encode(totals));
+            records += 1;
+            Ok(())
+        })?;
+        self.layout.counted_to = self.layout.end;
         let end = self.layout.end;
-        let mut opening = Vec::new();
-        if existed && !self.layout.closed {
-            // The writer before died with output that nobody will see.
-            let (from, len) = (end, 0);
-            opening.push(Record::Gap { from, len, end });
+        if let Some(last) = end.checked_sub(1) {
+            self.ends_line = text.byte(&self.layout, last)? == Some(b'\n');
         }
         let time_us = Some(now_us());
-        opening.push(Record::Open { at: end, time_us });
-        for record in &opening {
-            self.layout.apply(record);
+        let crack = Record::Gap {
+            from: end,
+            len: 0,
+            end,
+        };
+        let opening = Record::Open { at: end, time_us };
+        // The writer before died with output that nobody will see.
+        let cracked = existed && !self.layout.closed;
+        for record in cracked.then_some(crack).into_iter().chain([opening]) {
+            let totals = self.layout.totals_with(&record, 0);
+            bytes.extend_from_slice(&record.encode(totals));
+            let fits = self.layout.apply_entry(&Entry {
+                record,
+                totals: Some(totals),
+            });
+            debug_assert!(fits, "{record:?}");
+            records += 1;
         }
-        let records = [&known.added[..], &opening].concat();
-        let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
-        self.index.file.write_all_at(&bytes, place)?;
-        self.records += records.len() as u64;
+        self.folder.write_all_at(&self.index.file, &bytes, place)?;
+        self.records = records;
         Ok(())
     }
 
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    pub(crate) fn ends_line(&self) -> bool {
+        self.ends_line
+    }
+
+    /// Takes text out of the current file that the index doesn't know: the rest
+    /// of a write that went wrong.
+    pub(crate) fn cut_unindexed(&self) -> io::Result<()> {
+        self.text.file.set_len(self.layout.file_at)
+    }
+
+    /// Blanks what is stored of the values of `secrets`.
+    pub(crate) fn blank(&mut self, secrets: &Secrets) -> io::Result<Masked> {
+        blank(&self.folder, &self.paths, &self.layout, secrets)
     }
 
     /// Nanoseconds spent waiting for the disk.
@@ -144,22 +196,37 @@ impl Appender {
         let text = Arc::clone(&self.text);
         self.disk(&text, bytes, self.layout.file_at)
             .map_err(LogError::io("write job log"))?;
-        let records = self.records_for(bytes.len(), runs);
-        self.append(&records)?;
+        self.enter_flushes(bytes, runs);
+        self.append_entered()?;
+        self.ends_line = bytes.last() == Some(&b'\n');
         take_runs(bytes.len(), runs);
         Ok(bytes.len())
     }
 
-    /// Appends records to the index and shows readers the new end.
-    pub(crate) fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
-        let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
+    /// Appends a record that brings no text to the index.
+    pub(crate) fn append(&mut self, record: Record) -> Result<(), LogError> {
+        self.entries.clear();
+        let totals = Some(self.layout.totals_with(&record, 0));
+        self.entries.push(Entry { record, totals });
+        self.append_entered()
+    }
+
+    /// Appends `entries` to the index and shows readers the new end.
+    fn append_entered(&mut self) -> Result<(), LogError> {
+        self.encoded.clear();
+        for Entry { record, totals } in &self.entries {
+            let totals = totals.unwrap_or_default();
+            self.encoded.extend_from_slice(&record.encode(totals));
+        }
         let index = Arc::clone(&self.index);
-        self.disk(&index, &bytes, index_place(self.records))
-            .map_err(LogError::io("write job log index"))?;
-        self.records += records.len() as u64;
-        for record in records {
-            let fits = self.layout.apply(record);
-            debug_assert!(fits, "{record:?}");
+        let encoded = std::mem::take(&mut self.encoded);
+        let written = self.disk(&index, &encoded, index_place(self.records));
+        self.encoded = encoded;
+        written.map_err(LogError::io("write job log index"))?;
+        self.records += self.entries.len() as u64;
+        for entry in &self.entries {
+            let fits = self.layout.apply_entry(entry);
+            debug_assert!(fits, "{entry:?}");
         }
         self.show_progress();
         Ok(())
@@ -173,7 +240,7 @@ impl Appender {
         }
         let end = self.layout.end;
         let time_us = Some(now_us());
-        self.append(&[Record::Close { end, time_us }])?;
+        self.append(Record::Close { end, time_us })?;
         self.index.sync_now(&self.folder.syncer).map_err(&error)?;
         Ok(self.layout.summary())
     }
@@ -191,11 +258,12 @@ impl Appender {
     fn next_file(&mut self) -> io::Result<()> {
         let base = self.layout.end;
         let file = open_private(&self.paths.text(TextFile::Tail(base)))?;
+        self.folder.made_file();
         let oldest = match self.layout.tails[..] {
             [oldest, _] => Some(oldest),
             _ => None,
         };
-        self.append(&[Record::Segment { base }])
+        self.append(Record::Segment { base })
             .map_err(|error| match error {
                 LogError::Io { source, .. } => source,
                 other => io::Error::other(other),
@@ -214,40 +282,43 @@ impl Appender {
         Ok(())
     }
 
-    /// The index records for the next `len` bytes.
-    fn records_for(&self, len: usize, runs: &Runs) -> Vec<Record> {
+    /// Fills `entries` with what the index says of the next bytes.
+    fn enter_flushes(&mut self, bytes: &[u8], runs: &Runs) {
         let time_us = Some(now_us());
-        let mut end = self.layout.end;
-        let mut left = len;
-        let mut records = Vec::new();
-        for &(stream, run) in runs {
-            let run = left.min(run);
-            left -= run;
-            end += run as u64;
-            records.push(Record::Flush {
-                end,
+        self.entries.clear();
+        let (mut at, mut lines) = (0, 0);
+        let start = self.layout.end;
+        let mut enter = |stream: StreamKind, len: usize| {
+            lines += line_ends(&bytes[at..at + len]);
+            at += len;
+            let record = Record::Flush {
+                end: start + at as u64,
                 time_us,
                 stream,
-            });
+            };
+            let totals = Some(self.layout.totals_with(&record, lines));
+            self.entries.push(Entry { record, totals });
+        };
+        let runs_max = RUNS_MAX.min(RUNS_MIN + bytes.len() / BYTES_A_RUN);
+        if runs_within(bytes.len(), runs) > runs_max {
+            enter(StreamKind::Mixed, bytes.len());
+            return;
+        }
+        let mut left = bytes.len();
+        for &(stream, run) in runs {
+            let run = left.min(run);
+            enter(stream, run);
+            left -= run;
             if left == 0 {
                 break;
             }
         }
-        if records.len() > RUNS_MAX.min(RUNS_MIN + len / BYTES_A_RUN) {
-            let stream = StreamKind::Mixed;
-            records = vec![Record::Flush {
-                end,
-                time_us,
-                stream,
-            }];
-        }
-        records
     }
 
     /// Writes at a place; after an error the file is as before.
     fn disk(&mut self, file: &Arc<Tracked>, bytes: &[u8], at: u64) -> io::Result<()> {
         let began = Instant::now();
-        let written = self.write_all_at(file, bytes, at);
+        let written = self.folder.write_all_at(&file.file, bytes, at);
         let nanos = began.elapsed().as_nanos();
         self.blocked_nanos += u64::try_from(nanos).unwrap_or(u64::MAX);
         match written {
@@ -255,24 +326,6 @@ impl Appender {
             Err(_) => self.cut_back(file, at),
         }
         written
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "tests make the disk full here")]
-    fn write_all_at(&self, file: &Tracked, bytes: &[u8], at: u64) -> io::Result<()> {
-        file.file.write_all_at(bytes, at)
-    }
-
-    #[cfg(test)]
-    fn write_all_at(&self, file: &Tracked, bytes: &[u8], at: u64) -> io::Result<()> {
-        let mut room = self.folder.room.lock().unwrap();
-        let fits = room.unwrap_or(usize::MAX).min(bytes.len());
-        *room = room.map(|it| it - fits);
-        file.file.write_all_at(&bytes[..fits], at)?;
-        if fits < bytes.len() {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(())
     }
 
     /// Takes a torn write out of a file. A courtesy to those who read the plain
@@ -294,6 +347,44 @@ impl Appender {
             moved
         });
     }
+}
+
+/// How many runs the next `len` bytes take part in.
+fn runs_within(len: usize, runs: &Runs) -> usize {
+    let mut before = 0;
+    let within = runs.iter().take_while(|(_, run)| {
+        let begins = before < len;
+        before += run;
+        begins
+    });
+    within.count()
+}
+
+/// Makes an index of this version from one of an earlier version. A crash leaves
+/// the one or the other.
+fn rewrite(known: &mut Index, paths: &Paths) -> io::Result<()> {
+    let path = paths.new_index();
+    let file = open_private(&path)?;
+    file.set_len(0)?;
+    let mut out = BufWriter::new(&file);
+    out.write_all(&header(now_us()))?;
+    let mut records = 0;
+    let mut text = Text::new(paths.clone());
+    let totals = known.recount(&mut text, 0, |record, totals| {
+        records += 1;
+        out.write_all(&record.encode(totals))
+    })?;
+    out.flush()?;
+    drop(out);
+    file.sync_data()?;
+    std::fs::rename(&path, paths.index())?;
+    known.records = records;
+    known.added.clear();
+    known.torn = false;
+    known.version = Version::V2;
+    known.layout.totals = totals;
+    known.layout.counted_to = known.layout.end;
+    Ok(())
 }
 
 fn take_runs(len: usize, runs: &mut Runs) {

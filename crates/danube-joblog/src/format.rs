@@ -3,14 +3,33 @@
 use crate::types::{Mark, StreamKind};
 
 /// Bytes of the header and of each record.
-pub(crate) const RECORD_BYTES: usize = 32;
+pub(crate) const RECORD_BYTES: usize = 48;
+
+/// The same in version 1.
+const V1_RECORD_BYTES: usize = 32;
 
 const MAGIC: &[u8; 8] = b"DANUBEIX";
-const VERSION: u16 = 1;
 
 /// [`RECORD_BYTES`] as the header says it.
-const RECORD_BYTES_WORD: u16 = 32;
+const RECORD_BYTES_WORD: u16 = 48;
 const _: () = assert!(RECORD_BYTES_WORD as usize == RECORD_BYTES);
+
+/// How an index is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// Without totals. Read, and rewritten by the next writer.
+    V1,
+    V2,
+}
+
+impl Version {
+    pub(crate) fn record_bytes(self) -> usize {
+        match self {
+            Self::V1 => V1_RECORD_BYTES,
+            Self::V2 => RECORD_BYTES,
+        }
+    }
+}
 
 /// One record of the index, in the order in which things happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +57,24 @@ pub(crate) enum Record {
     Close { end: u64, time_us: Option<u64> },
 }
 
+/// What the records so far add up to. Every record carries both numbers, and
+/// neither ever falls, so that any record will do to search by them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Ends of line up to the record's offset, also those that are gone by now.
+    pub(crate) lines: u64,
+    /// The latest time of any record so far, whatever the clock did since.
+    pub(crate) peak_us: u64,
+}
+
+/// A record as the file has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// `None` in version 1.
+    pub(crate) totals: Option<Totals>,
+}
+
 impl Record {
     /// The logical offset up to which the log reaches with this record. Never
     /// falls from one record to the next.
@@ -49,89 +86,157 @@ impl Record {
         }
     }
 
-    pub(crate) fn encode(&self) -> [u8; RECORD_BYTES] {
-        let mut number = [0; 4];
-        let mut high = [0; 4];
-        let (kind, stream, word) = match *self {
+    /// When it happened, if that is known.
+    pub(crate) fn time_us(&self) -> Option<u64> {
+        match *self {
+            Self::Flush { time_us, .. }
+            | Self::Mark { time_us, .. }
+            | Self::Open { time_us, .. }
+            | Self::Close { time_us, .. } => time_us,
+            Self::Gap { .. } | Self::Segment { .. } => None,
+        }
+    }
+
+    pub(crate) fn encode(&self, totals: Totals) -> [u8; RECORD_BYTES] {
+        let Fields {
+            kind,
+            stream,
+            number,
+            word,
+        } = self.fields();
+        let mut bytes = [0; RECORD_BYTES];
+        bytes[0] = kind;
+        bytes[1] = stream;
+        bytes[4..8].copy_from_slice(&number[..4]);
+        bytes[8..16].copy_from_slice(&self.offset().to_le_bytes());
+        bytes[16..24].copy_from_slice(&word.to_le_bytes());
+        bytes[24..32].copy_from_slice(&totals.lines.to_le_bytes());
+        bytes[32..40].copy_from_slice(&totals.peak_us.to_le_bytes());
+        bytes[40..44].copy_from_slice(&number[4..]);
+        seal(&mut bytes);
+        bytes
+    }
+
+    /// As version 1 had it.
+    #[cfg(test)]
+    pub(crate) fn encode_v1(&self) -> [u8; V1_RECORD_BYTES] {
+        let whole = self.encode(Totals::default());
+        let mut bytes = [0; V1_RECORD_BYTES];
+        bytes[..24].copy_from_slice(&whole[..24]);
+        bytes[24..28].copy_from_slice(&whole[40..44]);
+        seal(&mut bytes);
+        bytes
+    }
+
+    fn fields(&self) -> Fields {
+        let (mut stream, mut number) = (0, 0);
+        let time = |time_us: Option<u64>| time_us.unwrap_or(0);
+        let (kind, word) = match *self {
             Self::Flush {
-                time_us, stream, ..
-            } => (1, stream_code(stream), time_us.unwrap_or(0)),
+                time_us,
+                stream: kind,
+                ..
+            } => {
+                stream = stream_code(kind);
+                (1, time(time_us))
+            }
             Self::Mark { mark, time_us, .. } => {
                 let (kind, n) = match mark {
                     Mark::Attempt(n) => (2, n),
                     Mark::StepStart(n) => (3, n),
                     Mark::StepEnd(n) => (4, n),
                 };
-                number = n.to_le_bytes();
-                (kind, 0, time_us.unwrap_or(0))
+                number = u64::from(n);
+                (kind, time(time_us))
             }
             Self::Gap { from, len, .. } => {
-                let len = len.to_le_bytes();
-                number.copy_from_slice(&len[..4]);
-                high.copy_from_slice(&len[4..]);
-                (5, 0, from)
+                number = len;
+                (5, from)
             }
-            Self::Segment { .. } => (6, 0, 0),
-            Self::Close { time_us, .. } => (7, 0, time_us.unwrap_or(0)),
-            Self::Open { time_us, .. } => (8, 0, time_us.unwrap_or(0)),
+            Self::Segment { .. } => (6, 0),
+            Self::Close { time_us, .. } => (7, time(time_us)),
+            Self::Open { time_us, .. } => (8, time(time_us)),
         };
-        let mut bytes = [0; RECORD_BYTES];
-        bytes[0] = kind;
-        bytes[1] = stream;
-        bytes[4..8].copy_from_slice(&number);
-        bytes[8..16].copy_from_slice(&self.offset().to_le_bytes());
-        bytes[16..24].copy_from_slice(&word.to_le_bytes());
-        bytes[24..28].copy_from_slice(&high);
-        seal(&mut bytes);
-        bytes
+        Fields {
+            kind,
+            stream,
+            number: number.to_le_bytes(),
+            word,
+        }
     }
 
-    /// `None` for a record that is torn, damaged or of a kind not known.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; RECORD_BYTES] = bytes.try_into().ok()?;
-        if !is_sealed(bytes) || bytes[2..4] != [0, 0] {
-            return None;
-        }
-        let number: [u8; 4] = bytes[4..8].try_into().ok()?;
-        let offset = u64::from_le_bytes(bytes[8..16].try_into().ok()?);
-        let word = u64::from_le_bytes(bytes[16..24].try_into().ok()?);
-        let time_us = (word != 0).then_some(word);
-        let mark = |mark| Self::Mark {
-            mark,
-            at: offset,
-            time_us,
-        };
-        let n = u32::from_le_bytes(number);
-        Some(match bytes[0] {
-            1 => Self::Flush {
-                end: offset,
-                time_us,
-                stream: stream_of(bytes[1])?,
-            },
-            2 => mark(Mark::Attempt(n)),
-            3 => mark(Mark::StepStart(n)),
-            4 => mark(Mark::StepEnd(n)),
-            5 => {
-                let mut len = [0; 8];
-                len[..4].copy_from_slice(&number);
-                len[4..].copy_from_slice(&bytes[24..28]);
-                Self::Gap {
-                    from: word,
-                    len: u64::from_le_bytes(len),
-                    end: offset,
-                }
-            }
-            6 => Self::Segment { base: offset },
-            7 => Self::Close {
-                end: offset,
-                time_us,
-            },
-            8 => Self::Open {
+    fn from_fields(fields: &Fields, offset: u64) -> Option<Self> {
+        let number = u64::from_le_bytes(fields.number);
+        let time_us = (fields.word != 0).then_some(fields.word);
+        let mark = |mark: fn(u32) -> Mark| {
+            Some(Self::Mark {
+                mark: mark(u32::try_from(number).ok()?),
                 at: offset,
                 time_us,
-            },
-            _ => return None,
-        })
+            })
+        };
+        match fields.kind {
+            1 => Some(Self::Flush {
+                end: offset,
+                time_us,
+                stream: stream_of(fields.stream)?,
+            }),
+            2 => mark(Mark::Attempt),
+            3 => mark(Mark::StepStart),
+            4 => mark(Mark::StepEnd),
+            5 => Some(Self::Gap {
+                from: fields.word,
+                len: number,
+                end: offset,
+            }),
+            6 => Some(Self::Segment { base: offset }),
+            7 => Some(Self::Close {
+                end: offset,
+                time_us,
+            }),
+            8 => Some(Self::Open {
+                at: offset,
+                time_us,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// What the kinds of record use differently.
+struct Fields {
+    kind: u8,
+    stream: u8,
+    /// Its halves stand apart in the file.
+    number: [u8; 8],
+    word: u64,
+}
+
+impl Entry {
+    /// `None` for a record that is torn, damaged or of a kind not known.
+    pub(crate) fn decode(version: Version, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != version.record_bytes() || !is_sealed(bytes) || bytes[2..4] != [0, 0] {
+            return None;
+        }
+        let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let (high, totals) = match version {
+            Version::V1 => (24, None),
+            Version::V2 => {
+                let (lines, peak_us) = (word(24)?, word(32)?);
+                (40, Some(Totals { lines, peak_us }))
+            }
+        };
+        let mut number = [0; 8];
+        number[..4].copy_from_slice(&bytes[4..8]);
+        number[4..].copy_from_slice(&bytes[high..high + 4]);
+        let fields = Fields {
+            kind: bytes[0],
+            stream: bytes[1],
+            number,
+            word: word(16)?,
+        };
+        let record = Record::from_fields(&fields, word(8)?)?;
+        Some(Self { record, totals })
     }
 }
 
@@ -139,28 +244,46 @@ impl Record {
 pub(crate) fn header(created_us: u64) -> [u8; RECORD_BYTES] {
     let mut bytes = [0; RECORD_BYTES];
     bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[8..10].copy_from_slice(&2_u16.to_le_bytes());
     bytes[10..12].copy_from_slice(&RECORD_BYTES_WORD.to_le_bytes());
     bytes[12..20].copy_from_slice(&created_us.to_le_bytes());
     seal(&mut bytes);
     bytes
 }
 
-/// Whether these are the first bytes of an index that we can read.
-pub(crate) fn is_header(bytes: &[u8]) -> bool {
-    let Ok(bytes) = <&[u8; RECORD_BYTES]>::try_from(bytes) else {
-        return false;
-    };
-    is_sealed(bytes) && bytes[..8] == *MAGIC && bytes[8..10] == VERSION.to_le_bytes()
+/// The file's first bytes in version 1.
+#[cfg(test)]
+pub(crate) fn header_v1() -> [u8; V1_RECORD_BYTES] {
+    let mut bytes = [0; V1_RECORD_BYTES];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8] = 1;
+    bytes[10] = 32;
+    seal(&mut bytes);
+    bytes
 }
 
-fn seal(bytes: &mut [u8; RECORD_BYTES]) {
-    let sum = crc32fast::hash(&bytes[..28]);
-    bytes[28..].copy_from_slice(&sum.to_le_bytes());
+/// What index these are the first bytes of; `None` if not of one that we can
+/// read. Looks at [`RECORD_BYTES`] at most.
+pub(crate) fn version_of(bytes: &[u8]) -> Option<Version> {
+    [(Version::V1, 1_u16), (Version::V2, 2)]
+        .into_iter()
+        .find_map(|(version, word)| {
+            let bytes = bytes.get(..version.record_bytes())?;
+            let fits = is_sealed(bytes) && bytes[..8] == *MAGIC;
+            (fits && bytes[8..10] == word.to_le_bytes()).then_some(version)
+        })
 }
 
-fn is_sealed(bytes: &[u8; RECORD_BYTES]) -> bool {
-    bytes[28..] == crc32fast::hash(&bytes[..28]).to_le_bytes()
+/// The last four bytes are the checksum of those before.
+fn seal(bytes: &mut [u8]) {
+    let at = bytes.len() - 4;
+    let sum = crc32fast::hash(&bytes[..at]);
+    bytes[at..].copy_from_slice(&sum.to_le_bytes());
+}
+
+fn is_sealed(bytes: &[u8]) -> bool {
+    let at = bytes.len() - 4;
+    bytes[at..] == crc32fast::hash(&bytes[..at]).to_le_bytes()
 }
 
 fn stream_code(stream: StreamKind) -> u8 {
@@ -227,16 +350,28 @@ mod tests {
                 time_us: Some(3),
             },
         ];
+        let totals = Totals {
+            lines: u64::MAX - 2,
+            peak_us: 5,
+        };
         for record in records {
-            let bytes = record.encode();
-            assert_eq!(Record::decode(&bytes), Some(record));
-            for bit in 0..RECORD_BYTES * 8 {
-                let mut bad = bytes;
-                bad[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(Record::decode(&bad), None, "{record:?} bit {bit}");
-            }
+            let bytes = record.encode(totals);
+            survives(Version::V2, record, Some(totals), &bytes);
+            survives(Version::V1, record, None, &record.encode_v1());
         }
-        assert!(is_header(&header(5)));
-        assert_eq!(Record::decode(&[0; RECORD_BYTES]), None);
+        assert_eq!(version_of(&header(5)), Some(Version::V2));
+        assert_eq!(version_of(&header_v1()), Some(Version::V1));
+        assert_eq!(version_of(&[0; RECORD_BYTES]), None);
+        assert_eq!(Entry::decode(Version::V2, &[0; RECORD_BYTES]), None);
+    }
+
+    fn survives(version: Version, record: Record, totals: Option<Totals>, bytes: &[u8]) {
+        let entry = Entry { record, totals };
+        assert_eq!(Entry::decode(version, bytes), Some(entry));
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Entry::decode(version, &bad), None, "{record:?} bit {bit}");
+        }
     }
 }

@@ -5,21 +5,29 @@ use std::fs::File;
 use std::io;
 
 use crate::files::{Paths, open_existing, read_at};
-use crate::format::{RECORD_BYTES, Record, is_header};
-use crate::layout::{Layout, TextFile};
+use crate::format::{Entry, RECORD_BYTES, Record, Totals, Version, version_of};
+use crate::layout::{Layout, Place, TextFile};
+use crate::text::Text;
 use crate::types::StreamKind;
 
 /// No log ends behind this offset: four exabytes. A record or a file's name that
 /// says so is damaged, and believing it would overflow the sums made with it.
 const OFFSET_MAX: u64 = 1 << 62;
 
-/// Records read at once: one page.
+/// Records read at once to find one: little more than a page.
 const BLOCK_RECORDS: usize = 128;
-const BLOCK_BYTES: usize = BLOCK_RECORDS * RECORD_BYTES;
+
+/// Records read at once where all are read.
+const READ_RECORDS: usize = 2048;
+
+/// Text counted between two points where nobody has counted it before. It bounds
+/// what is read again to find one line.
+const POINT_BYTES: u64 = 256 * 1024;
 
 /// An index as far as it has been read.
 pub(crate) struct Index {
     file: Option<File>,
+    pub(crate) version: Version,
     /// Valid records in the file, all in `layout`.
     pub(crate) records: u64,
     /// Bytes follow that are no records.
@@ -36,6 +44,7 @@ impl Index {
     pub(crate) fn load(paths: &Paths) -> io::Result<Self> {
         let mut index = Self {
             file: None,
+            version: Version::V2,
             records: 0,
             torn: false,
             added: Vec::new(),
@@ -43,16 +52,12 @@ impl Index {
             block: Vec::new(),
             block_first: 0,
         };
-        index.read_on(paths, |_| {})?;
+        index.read_on(paths)?;
         Ok(index)
     }
 
-    /// Reads what was appended since, and shows each new record to `seen`.
-    pub(crate) fn read_on(
-        &mut self,
-        paths: &Paths,
-        mut seen: impl FnMut(&Record),
-    ) -> io::Result<()> {
+    /// Reads what was appended since.
+    pub(crate) fn read_on(&mut self, paths: &Paths) -> io::Result<()> {
         if self.file.is_none() {
             self.file = open_existing(&paths.index())?;
         }
@@ -60,24 +65,27 @@ impl Index {
             return Ok(());
         };
         self.torn = false;
-        if self.records == 0 && !is_header(&read_at(file, 0, RECORD_BYTES)?) {
-            self.torn = true;
-            return Ok(());
+        if self.records == 0 {
+            let Some(version) = version_of(&read_at(file, 0, RECORD_BYTES)?) else {
+                self.torn = true;
+                return Ok(());
+            };
+            self.version = version;
         }
+        let size = self.version.record_bytes();
         loop {
-            let at = (self.records + 1) * RECORD_BYTES as u64;
-            let bytes = read_at(file, at, BLOCK_BYTES)?;
-            for bytes in bytes.chunks(RECORD_BYTES) {
-                let record = Record::decode(bytes)
-                    .filter(|it| it.offset() <= OFFSET_MAX && self.layout.apply(it));
-                let Some(record) = record else {
+            let at = (self.records + 1) * size as u64;
+            let bytes = read_at(file, at, READ_RECORDS * size)?;
+            for bytes in bytes.chunks(size) {
+                let entry = Entry::decode(self.version, bytes)
+                    .filter(|it| it.record.offset() <= OFFSET_MAX);
+                if !entry.is_some_and(|it| self.layout.apply_entry(&it)) {
                     self.torn = true;
                     return Ok(());
-                };
-                seen(&record);
+                }
                 self.records += 1;
             }
-            if bytes.len() < BLOCK_BYTES {
+            if bytes.len() < READ_RECORDS * size {
                 return Ok(());
             }
         }
@@ -147,24 +155,28 @@ impl Index {
             let added = usize::try_from(added).ok();
             return Ok(added.and_then(|it| self.added.get(it)).copied());
         }
+        Ok(self.entry(number)?.map(|it| it.record))
+    }
+
+    /// The record of the file with this number, counted from 0.
+    fn entry(&mut self, number: u64) -> io::Result<Option<Entry>> {
         let Some(file) = &self.file else {
             return Ok(None);
         };
-        let within = |it: &Self| {
-            let after = usize::try_from(number.checked_sub(it.block_first)?).ok()?;
-            let at = after.checked_mul(RECORD_BYTES)?;
-            it.block
-                .get(at..at.checked_add(RECORD_BYTES)?)
-                .map(Record::decode)
-        };
-        if let Some(record) = within(self) {
-            return Ok(record);
+        if number >= self.records {
+            return Ok(None);
         }
-        self.block_first = number - number % BLOCK_RECORDS as u64;
-        let at = (self.block_first + 1) * RECORD_BYTES as u64;
-        let left = usize::try_from(self.records - self.block_first).unwrap_or(usize::MAX);
-        self.block = read_at(file, at, left.min(BLOCK_RECORDS) * RECORD_BYTES)?;
-        Ok(within(self).flatten())
+        let size = self.version.record_bytes();
+        let first = number - number % BLOCK_RECORDS as u64;
+        let at = usize::try_from(number - first).unwrap_or(0) * size;
+        if self.block_first != first || self.block.len() < at + size {
+            let left = usize::try_from(self.records - first).unwrap_or(usize::MAX);
+            let len = left.min(BLOCK_RECORDS) * size;
+            self.block = read_at(file, (first + 1) * size as u64, len)?;
+            self.block_first = first;
+        }
+        let bytes = self.block.get(at..at + size);
+        Ok(bytes.and_then(|it| Entry::decode(self.version, it)))
     }
 
     /// The number of the first record that reaches behind `offset`. `near` is a
@@ -175,10 +187,25 @@ impl Index {
                 return Ok(guess);
             }
         }
-        let (mut low, mut high) = (0, self.len());
+        let all = self.len();
+        self.search(all, |it, number| it.reaches(number, offset))
+    }
+
+    fn reaches(&mut self, number: u64, offset: u64) -> io::Result<bool> {
+        Ok(self.record(number)?.is_some_and(|it| it.offset() > offset))
+    }
+
+    /// The first of `count` records for which `holds` is true, which it stays
+    /// for all behind.
+    fn search(
+        &mut self,
+        count: u64,
+        mut holds: impl FnMut(&mut Self, u64) -> io::Result<bool>,
+    ) -> io::Result<u64> {
+        let (mut low, mut high) = (0, count);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.reaches(middle, offset)? {
+            if holds(self, middle)? {
                 high = middle;
             } else {
                 low = middle + 1;
@@ -187,9 +214,129 @@ impl Index {
         Ok(low)
     }
 
-    fn reaches(&mut self, number: u64, offset: u64) -> io::Result<bool> {
-        Ok(self.record(number)?.is_some_and(|it| it.offset() > offset))
+    /// The bytes of the file's first record whose totals fit, which those of all
+    /// behind do too. `None` when none does.
+    pub(crate) fn stretch(
+        &mut self,
+        fits: impl Fn(u64, Totals) -> bool,
+    ) -> io::Result<Option<Stretch>> {
+        let number = self.search(self.records, |it, number| {
+            Ok(it
+                .totals(number)?
+                .is_some_and(|(offset, totals)| fits(offset, totals)))
+        })?;
+        let Some((to, totals)) = self.totals(number)? else {
+            return Ok(None);
+        };
+        let before = match number.checked_sub(1) {
+            Some(before) => self.totals(before)?,
+            None => None,
+        };
+        let (from, before) = before.map_or((0, 0), |(offset, it)| (offset, it.lines));
+        Ok(Some(Stretch {
+            from,
+            to,
+            before,
+            lines: totals.lines - before,
+        }))
     }
+
+    /// Where a record of the file ends, and its totals.
+    fn totals(&mut self, number: u64) -> io::Result<Option<(u64, Totals)>> {
+        let entry = self.entry(number)?;
+        Ok(entry.and_then(|it| Some((it.record.offset(), it.totals?))))
+    }
+
+    /// The offset at which the first record with a time of `time_us` or later
+    /// begins. Without totals all records are looked at.
+    pub(crate) fn offset_at_time(&mut self, time_us: u64) -> io::Result<Option<u64>> {
+        if self.version == Version::V2 {
+            let stretch = self.stretch(|_, totals| totals.peak_us >= time_us)?;
+            return Ok(stretch.map(|it| it.from));
+        }
+        let mut before = 0;
+        for number in 0..self.records {
+            let Some(record) = self.record(number)? else {
+                break;
+            };
+            if record.time_us().is_some_and(|it| it >= time_us) {
+                return Ok(Some(before));
+            }
+            before = record.offset();
+        }
+        Ok(None)
+    }
+
+    /// Counts the text behind the last totals: points at most [`POINT_BYTES`]
+    /// apart, each with the ends of line up to there.
+    pub(crate) fn points(&self, text: &mut Text) -> io::Result<Vec<(u64, u64)>> {
+        let layout = &self.layout;
+        let (mut at, mut lines) = (layout.counted_to, layout.totals.lines);
+        let mut points = vec![(at, lines)];
+        while at < layout.end {
+            let to = match layout.place(at) {
+                Place::In(it) => it.end.min(at + POINT_BYTES),
+                Place::Gap { to, .. } => to,
+                Place::End => break,
+            };
+            lines += text.count_lines(layout, at..to)?;
+            at = to;
+            points.push((at, lines));
+        }
+        Ok(points)
+    }
+
+    /// Shows the records from `first` on with their totals, counted from the
+    /// text. Bytes of unknown time come in pieces, so that a line in them is
+    /// found as fast as elsewhere.
+    pub(crate) fn recount(
+        &mut self,
+        text: &mut Text,
+        first: u64,
+        mut put: impl FnMut(&Record, Totals) -> io::Result<()>,
+    ) -> io::Result<Totals> {
+        let mut totals = self.layout.totals;
+        let mut at = self.layout.counted_to;
+        for number in first..self.len() {
+            let Some(record) = self.record(number)? else {
+                break;
+            };
+            if let Record::Flush {
+                end,
+                time_us,
+                stream,
+            } = record
+            {
+                let step = time_us.map_or(POINT_BYTES, |_| u64::MAX);
+                while at < end {
+                    let to = end.min(at.saturating_add(step));
+                    totals.lines += text.count_lines(&self.layout, at..to)?;
+                    totals.peak_us = totals.peak_us.max(time_us.unwrap_or(0));
+                    at = to;
+                    let piece = Record::Flush {
+                        end: at,
+                        time_us,
+                        stream,
+                    };
+                    put(&piece, totals)?;
+                }
+            } else {
+                totals.peak_us = totals.peak_us.max(record.time_us().unwrap_or(0));
+                at = record.offset();
+                put(&record, totals)?;
+            }
+        }
+        Ok(totals)
+    }
+}
+
+/// Bytes `from..to` of the log, and the ends of line before and in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) before: u64,
+    pub(crate) lines: u64,
 }
 
 fn text_len(paths: &Paths, file: TextFile) -> io::Result<u64> {

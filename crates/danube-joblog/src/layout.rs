@@ -1,6 +1,6 @@
 //! What the records of an index add up to: which logical bytes lie where.
 
-use crate::format::Record;
+use crate::format::{Entry, Record, Totals};
 use crate::types::{AttemptStart, GapReason, Mark, StepRange, Summary};
 
 /// One of a log's text files.
@@ -39,6 +39,9 @@ pub(crate) struct Layout {
     pub(crate) closed: bool,
     pub(crate) steps: Vec<StepRange>,
     pub(crate) attempts: Vec<AttemptStart>,
+    /// Of the last record that carries totals, and the offset it reaches to.
+    pub(crate) totals: Totals,
+    pub(crate) counted_to: u64,
 }
 
 /// What is at a logical offset.
@@ -62,6 +65,35 @@ impl Layout {
             closed: false,
             steps: Vec::new(),
             attempts: Vec::new(),
+            totals: Totals::default(),
+            counted_to: 0,
+        }
+    }
+
+    /// Adds a record of the file. `false`, and nothing changed, when it or its
+    /// totals contradict the ones before.
+    pub(crate) fn apply_entry(&mut self, entry: &Entry) -> bool {
+        let Some(totals) = entry.totals else {
+            return self.apply(&entry.record);
+        };
+        let more = totals.lines.checked_sub(self.totals.lines);
+        let bytes = entry.record.offset().saturating_sub(self.end);
+        if more.is_none_or(|it| it > bytes) || totals.peak_us < self.totals.peak_us {
+            return false;
+        }
+        if !self.apply(&entry.record) {
+            return false;
+        }
+        self.totals = totals;
+        self.counted_to = self.end;
+        true
+    }
+
+    /// The totals with `record`, which brings this many ends of line.
+    pub(crate) fn totals_with(&self, record: &Record, lines: u64) -> Totals {
+        Totals {
+            lines: self.totals.lines + lines,
+            peak_us: self.totals.peak_us.max(record.time_us().unwrap_or(0)),
         }
     }
 
@@ -204,6 +236,44 @@ impl Layout {
         Place::Gap {
             to: to.min(lost.unwrap_or(to)),
             reason: GapReason::Truncated,
+        }
+    }
+
+    /// The first offset from `from` on at which bytes are missing or the log ends.
+    pub(crate) fn whole_until(&self, from: u64) -> u64 {
+        let mut at = from;
+        while let Place::In(extent) = self.place(at) {
+            at = extent.end;
+        }
+        at
+    }
+
+    /// The first offset from `from` on at which bytes are there or the log ends.
+    pub(crate) fn gap_end(&self, from: u64) -> u64 {
+        let mut at = from;
+        while let Place::Gap { to, .. } = self.place(at) {
+            at = to;
+        }
+        at
+    }
+
+    /// The lowest offset from which all bytes are there up to `at`.
+    pub(crate) fn whole_since(&self, at: u64) -> u64 {
+        let mut start = at;
+        for it in self.extents.iter().rev() {
+            if it.start < start && start <= it.end {
+                start = it.start;
+            }
+        }
+        start
+    }
+
+    /// Where the extent or the gap at `at` ends.
+    pub(crate) fn piece_end(&self, at: u64) -> u64 {
+        match self.place(at) {
+            Place::In(extent) => extent.end,
+            Place::Gap { to, .. } => to,
+            Place::End => self.end.max(at),
         }
     }
 

@@ -9,29 +9,48 @@
 //! again. Past the size limit the head stays, the newest tail stays, and what lay
 //! between is an explicit [`Chunk::Gap`].
 //!
+//! [`LogReader`] also finds lines by number and places by time without reading
+//! what lies between, and searches a whole log. A value that turns out to be secret
+//! when some of it is stored already is blanked where it stands
+//! ([`JobLogs::mask`]); nothing moves by that.
+//!
 //! All calls block for the disk only. Whoever follows a log reads the file at an
 //! offset of his own and waits on [`JobLogs::progress`]; a slow one costs nothing.
 
 mod ansi;
 mod append;
+mod blank;
 mod files;
 mod format;
 mod index;
+mod journal;
+mod late;
 mod layout;
 mod lines;
 mod logs;
+mod numbers;
+mod query;
 mod reader;
+mod retain;
+mod search;
+mod state;
 mod sync;
+mod text;
 mod types;
 mod writer;
 
 pub use ansi::AnsiStripper;
 pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
+pub use late::MaskError;
 pub use lines::{LineItem, Lines, TimedLine};
 pub use logs::JobLogs;
+pub use numbers::LineStart;
+pub use query::{QueryError, SearchOptions, SearchQuery};
 pub use reader::LogReader;
+pub use retain::{Expired, ExpiredReason, Retention, StoredLog, expired};
+pub use search::{SearchBudget, SearchEnd, SearchHit, SearchOutcome};
 pub use types::{
-    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Progress, StepRange, Stream,
-    StreamKind, Summary,
+    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Masked, Progress, StepRange,
+    Stream, StreamKind, Summary,
 };
 pub use writer::LogWriter;

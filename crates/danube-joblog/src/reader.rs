@@ -1,15 +1,16 @@
 //! Reads one job's log at any logical offset, while it is written and after.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use crate::files::{Paths, open_existing, read_at};
-use crate::format::Record;
+use crate::files::Paths;
+use crate::format::{Record, Version};
 use crate::index::Index;
-use crate::layout::{Extent, Place, TextFile};
+use crate::layout::Place;
 use crate::lines::Lines;
 use crate::logs::Folder;
+use crate::numbers::Points;
+use crate::text::{Piece, Text};
 use crate::types::{AttemptStart, Chunk, GapReason, LogError, StepRange, StreamKind, Summary};
 
 /// Reads one job's log. Blocks for the disk only; never waits for the job.
@@ -20,9 +21,9 @@ pub struct LogReader {
     folder: Arc<Folder>,
     job: String,
     paths: Paths,
-    index: Index,
-    head: File,
-    tail: Option<(u64, File)>,
+    pub(crate) index: Index,
+    pub(crate) text: Text,
+    pub(crate) points: Option<Points>,
     /// The record found last; the next is often the one behind.
     near: u64,
 }
@@ -31,16 +32,18 @@ impl LogReader {
     pub(crate) fn open(folder: &Arc<Folder>, job: &str) -> Result<Self, LogError> {
         let error = LogError::io("open job log");
         let paths = Paths::new(&folder.dir, job)?;
-        let head = open_existing(&paths.text(TextFile::Head)).map_err(&error)?;
-        let head = head.ok_or(LogError::NotFound)?;
+        let mut text = Text::new(paths.clone());
+        if !text.open_head().map_err(&error)? {
+            return Err(LogError::NotFound);
+        }
         let index = load(folder, job, &paths).map_err(&error)?;
         Ok(Self {
             folder: Arc::clone(folder),
             job: job.to_owned(),
             paths,
             index,
-            head,
-            tail: None,
+            text,
+            points: None,
             near: 0,
         })
     }
@@ -55,11 +58,7 @@ impl LogReader {
     /// `from` itself when nothing is there.
     #[must_use]
     pub fn whole_until(&self, from: u64) -> u64 {
-        let mut at = from;
-        while let Place::In(extent) = self.index.layout.place(at) {
-            at = extent.end;
-        }
-        at
+        self.index.layout.whole_until(from)
     }
 
     /// Whether the log is closed and whole, and what is missing.
@@ -79,12 +78,13 @@ impl LogReader {
 
     fn learn(&mut self) -> io::Result<()> {
         let live = self.folder.is_live(&self.job);
+        // A writer makes a new file of an index of version 1.
         let recovered = !self.index.added.is_empty();
-        if live && !recovered {
-            return self.index.read_on(&self.paths, |_| {});
+        if live && !recovered && self.index.version == Version::V2 {
+            return self.index.read_on(&self.paths);
         }
-        if !recovered {
-            self.index.read_on(&self.paths, |_| {})?;
+        if !live && !recovered {
+            self.index.read_on(&self.paths)?;
             if self.index.layout.closed && !self.index.torn {
                 return Ok(());
             }
@@ -131,7 +131,7 @@ impl LogReader {
             .map_err(LogError::io("read job log"))?;
         Ok(read.unwrap_or(Chunk::Gap {
             from,
-            to: self.piece_end(from),
+            to: self.index.layout.piece_end(from),
             reason: GapReason::Lost,
         }))
     }
@@ -158,12 +158,10 @@ impl LogReader {
         let len = usize::try_from(to - from)
             .unwrap_or(usize::MAX)
             .min(max.max(1));
-        let bytes = match self.file(extent)? {
-            Some(file) => read_at(file, extent.at + (from - extent.start), len)?,
-            None => Vec::new(),
-        };
-        if bytes.is_empty() {
-            return Ok(None);
+        let mut bytes = vec![0; len];
+        match self.text.read_in(extent, from, &mut bytes)? {
+            Piece::Bytes(have) => bytes.truncate(have),
+            _ => return Ok(None),
         }
         Ok(Some(Chunk::Data {
             offset: from,
@@ -171,25 +169,6 @@ impl LogReader {
             stream,
             time_us,
         }))
-    }
-
-    fn piece_end(&self, from: u64) -> u64 {
-        match self.index.layout.place(from) {
-            Place::In(extent) => extent.end,
-            Place::Gap { to, .. } => to,
-            Place::End => self.end().max(from),
-        }
-    }
-
-    fn file(&mut self, extent: Extent) -> io::Result<Option<&File>> {
-        let TextFile::Tail(base) = extent.file else {
-            return Ok(Some(&self.head));
-        };
-        if self.tail.as_ref().is_none_or(|it| it.0 != base) {
-            let file = open_existing(&self.paths.text(extent.file))?;
-            self.tail = file.map(|it| (base, it));
-        }
-        Ok(self.tail.as_ref().map(|it| &it.1))
     }
 
     /// Where each step's output lies, in the order in which they began.
@@ -218,7 +197,7 @@ fn load(folder: &Folder, job: &str, paths: &Paths) -> io::Result<Index> {
         return Ok(index);
     }
     // A writer may have closed it between.
-    index.read_on(paths, |_| {})?;
+    index.read_on(paths)?;
     index.recover(paths)?;
     if folder.is_live(job) {
         // A writer came meanwhile and brings the index in order itself.

@@ -22,17 +22,29 @@ pub(crate) struct Tracked {
     /// A sync went wrong once; the log can't be called complete any more.
     failed: AtomicBool,
     errors: Arc<AtomicU64>,
+    /// The folder, which all logs share.
+    folder: bool,
 }
 
 impl Tracked {
     pub(crate) fn new(file: File, errors: &Arc<AtomicU64>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::of(file, Arc::clone(errors), false))
+    }
+
+    /// The folder itself: what is durable with it are the names of its files.
+    pub(crate) fn folder(dir: File) -> Arc<Self> {
+        Arc::new(Self::of(dir, Arc::default(), true))
+    }
+
+    fn of(file: File, errors: Arc<AtomicU64>, folder: bool) -> Self {
+        Self {
             file,
             dirty: AtomicBool::new(false),
             syncing: Mutex::default(),
             failed: AtomicBool::new(false),
-            errors: Arc::clone(errors),
-        })
+            errors,
+            folder,
+        }
     }
 
     /// Makes the file durable now if it is not.
@@ -52,6 +64,12 @@ impl Tracked {
             return Ok(());
         }
         syncs.fetch_add(1, Ordering::Relaxed);
+        if self.folder {
+            // `fdatasync` may leave names out. No page is lost when it goes wrong:
+            // the next one to ask tries again.
+            let synced = self.file.sync_all();
+            return synced.inspect_err(|_| self.dirty.store(true, Ordering::Release));
+        }
         self.file.sync_data().inspect_err(|_| {
             self.failed.store(true, Ordering::Release);
             self.errors.fetch_add(1, Ordering::Relaxed);
@@ -109,6 +127,12 @@ impl Syncer {
             state.since = Some(Instant::now());
             self.shared.wake.notify_one();
         }
+    }
+
+    /// Makes a file durable that nobody else changes.
+    pub(crate) fn sync_file(&self, file: &File) -> io::Result<()> {
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        file.sync_data()
     }
 
     /// Syncs made so far.

@@ -116,6 +116,15 @@ pub struct Summary {
     pub missing_bytes: u64,
 }
 
+/// What was blanked in the files of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Masked {
+    /// Lines that held a value.
+    pub lines: u64,
+    /// Bytes in them, without their ends of line.
+    pub bytes: u64,
+}
+
 /// What a writer has done so far. Totals that only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogCounts {

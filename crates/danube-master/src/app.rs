@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::auth::{Keys, Sessions};
 use crate::health::Health;
 use crate::pipelines::Pipelines;
+use crate::readers::{READER_FILES, Readers};
 use crate::settings::Settings;
 
 /// The parts of the master, shared by all requests.
@@ -32,6 +33,15 @@ pub(crate) struct App {
     /// Turns at checking a submit: it takes processor and memory, and a caller
     /// with many large ones must not take all of both.
     pub(crate) checks: Semaphore,
+    /// Turns at blanking stored lines: each reads a whole log.
+    pub(crate) blankings: Semaphore,
+    /// Turns at searching a log. Shared with the threads that search.
+    pub(crate) searches: Arc<Semaphore>,
+    /// Turns at reading a log for a follower: a flush wakes all of them at once,
+    /// and each on a thread of its own would be more threads than processors help.
+    pub(crate) log_reads: Semaphore,
+    /// Open readers of logs that are followed.
+    pub(crate) readers: Arc<Readers>,
     /// Open followers, to bound them.
     pub(crate) followers: AtomicUsize,
     /// As many as there may be.
@@ -44,19 +54,48 @@ const FOLLOWERS_MAX: usize = 10_000;
 /// Descriptors that followers leave to everything else: jobs, database, clients.
 const OTHER_FILES: u64 = 512;
 
-/// Descriptors of a follower: its connection, and up to three files of the log.
-const FOLLOWER_FILES: u64 = 4;
+/// Readers of logs that are kept open for their followers: one for each of a
+/// thousand logs, where there are descriptors enough.
+const READERS_MAX: u64 = 1_024;
 
-/// How many followers there may be with so many open files.
-pub(crate) fn followers_max(open_files: Option<u64>) -> usize {
-    let room = open_files.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES) / FOLLOWER_FILES;
-    usize::try_from(room)
-        .unwrap_or(usize::MAX)
-        .clamp(1, FOLLOWERS_MAX)
+/// What may be open for followers at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Followers: each has a connection.
+    pub(crate) followers: usize,
+    /// Readers of logs, kept for their next read.
+    pub(crate) readers: usize,
+}
+
+impl Room {
+    /// The room with so many open files; at most half of it is for readers.
+    pub(crate) fn of(open_files: Option<u64>) -> Self {
+        let room = open_files.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES);
+        let reading = LOG_READS_MAX as u64;
+        let readers = (room / 2 / READER_FILES)
+            .saturating_sub(reading)
+            .min(READERS_MAX);
+        let followers = room.saturating_sub((readers + reading) * READER_FILES);
+        let number = |it: u64| usize::try_from(it).unwrap_or(usize::MAX);
+        Self {
+            followers: number(followers).clamp(1, FOLLOWERS_MAX),
+            readers: number(readers),
+        }
+    }
 }
 
 /// Submits that are checked at once.
 pub(crate) const CHECKS_MAX: usize = 4;
+
+/// Logs that are blanked at once.
+pub(crate) const BLANKINGS_MAX: usize = 2;
+
+/// Logs that are searched at once: each takes a processor.
+pub(crate) const SEARCHES_MAX: usize = 4;
+
+/// Reads for followers at once: enough to keep a disk busy that has to be read,
+/// where most reads find their bytes in memory.
+pub(crate) const LOG_READS_MAX: usize = 32;
 
 /// How handlers are given the app.
 pub(crate) type Shared = Arc<App>;
@@ -176,6 +215,18 @@ impl Drop for PhaseWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ten_thousand_followers_fit_into_twenty_thousand_files_and_a_few_into_a_thousand() {
+        let room = |open_files| {
+            let Room { followers, readers } = Room::of(open_files);
+            (followers, readers)
+        };
+        assert_eq!(room(None), (10_000, 1_024));
+        assert_eq!(room(Some(20_000)), (10_000, 1_024));
+        assert_eq!(room(Some(1_024)), (257, 53));
+        assert_eq!(room(Some(64)), (1, 0));
+    }
 
     #[test]
     fn an_entry_lives_as_long_as_somebody_waits() {

@@ -16,6 +16,8 @@ mod lock;
 mod meter;
 mod parts;
 mod pipelines;
+mod readers;
+mod reaper;
 mod schedule;
 mod settings;
 mod start;

@@ -1,7 +1,7 @@
 //! Opens the parts of a master and puts them together, in the order in which
 //! each needs the one before.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process;
@@ -17,7 +17,9 @@ use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::app::{App, CHECKS_MAX, Phases, Shared, followers_max};
+use crate::app::{
+    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, Phases, Room, SEARCHES_MAX, Shared,
+};
 use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
@@ -25,6 +27,7 @@ use crate::health::{Beat, Health, Looked, round};
 use crate::lock::DirectoryLock;
 use crate::meter::StoreMeter;
 use crate::pipelines::Pipelines;
+use crate::readers::Readers;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
@@ -92,6 +95,7 @@ impl Parts {
             beat: Arc::clone(&links.beat),
         });
         let is_first_start = kept.is_first_start;
+        let room = Room::of(getrlimit(Resource::Nofile).current);
         let app = Arc::new(App {
             store: kept.store,
             keys: Arc::new(kept.keys),
@@ -103,8 +107,12 @@ impl Parts {
             health,
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),
+            blankings: Semaphore::new(BLANKINGS_MAX),
+            log_reads: Semaphore::new(LOG_READS_MAX),
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             followers: 0.into(),
-            followers_max: followers_max(getrlimit(Resource::Nofile).current),
+            followers_max: room.followers,
+            readers: Arc::new(Readers::new(room.readers)),
             settings,
         });
         // The first probe must find results.
@@ -219,10 +227,22 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
         server: settings
             .public_url
             .clone()
-            .unwrap_or_else(|| address(settings)),
-        redact_email: settings.redact_email,
+            .unwrap_or_else(|| own_address(settings.listen)),
+        rules: settings.rules.clone(),
         allow_unisolated: steps.allow_unisolated,
     })
+}
+
+/// The address under which a job on this machine reaches the server: to listen
+/// on any is not an address to go to.
+fn own_address(mut listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{listen}")
 }
 
 /// The home of the user that the steps run as, too, when the master isn't root:
@@ -259,5 +279,22 @@ fn scheduler(
         beat: Arc::clone(&links.beat),
         lease: settings.lease,
         is_in_doubt: true.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_told_an_address_that_it_can_go_to() {
+        for (listen, address) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+            ("[::]:8080", "http://[::1]:8080"),
+            ("192.0.2.1:80", "http://192.0.2.1:80"),
+        ] {
+            assert_eq!(own_address(listen.parse().unwrap()), address);
+        }
     }
 }

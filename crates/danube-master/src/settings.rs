@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_joblog::Retention;
+use danube_redact::Rules;
+
 /// Everything that the master is told from outside. `danube`'s configuration
 /// table makes it from flags, environment and file; the defaults stand there.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,11 +36,13 @@ pub struct Settings {
     pub log_head_bytes: u64,
     /// Bytes of a log in all.
     pub log_total_bytes: u64,
+    /// Which logs of ended jobs are kept.
+    pub retention: Retention,
     /// Directories from which `file://` repositories may be cloned. On loopback
     /// the admin key may use any.
     pub allow_paths: Vec<PathBuf>,
-    /// Take e-mail addresses out of job logs.
-    pub redact_email: bool,
+    /// What is taken out of job logs beside the jobs' own values.
+    pub rules: Rules,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
 }

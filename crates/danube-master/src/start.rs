@@ -25,6 +25,7 @@ use crate::health::watch;
 use crate::http::{self, Ask, accept};
 use crate::lock::{DirectoryLock, LockError, write_whole};
 use crate::parts::Parts;
+use crate::reaper;
 use crate::settings::Settings;
 
 /// How long the store may take to finish what it was given.
@@ -131,6 +132,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     // From here on nothing fails any more: the first job may begin.
     let scheduler = scheduler.start().map_err(system("start the scheduler"))?;
     tokio::spawn(watch(Arc::clone(&app.health), looked));
+    tokio::spawn(reaper::run(Arc::clone(&app)));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, http::router(app.clone()), async {
         // Both ends mean the same: stop.
@@ -296,7 +298,7 @@ async fn submit_demo(app: &Shared) {
         context: TraceContext::random(),
     };
     match accept(app, &caller, ask).await {
-        Ok(job) => say(&format!(
+        Ok((job, _)) => say(&format!(
             "the demo runs as job {}; follow it with: danube logs -f {}",
             job.id.short(),
             job.id.short()

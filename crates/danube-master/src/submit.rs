@@ -25,6 +25,8 @@ pub(crate) struct Checked {
     pub(crate) queue: String,
     /// Run again when the worker is lost.
     pub(crate) retry_on_lost: bool,
+    /// What the caller should know.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What a submit may refer to.
@@ -60,7 +62,7 @@ fn read(
     let source_type = if spec.is_some() { "spec" } else { "pipeline" };
     let git_ref = fields.take_ref("ref");
     let parameters = fields.take_variables("parameters").unwrap_or_default();
-    let masks = read_masks(&mut fields);
+    let (masks, warnings) = read_masks(&mut fields);
     let queue = fields.take_checked("queue", |text| {
         (!is_name(text)).then_some("can't be the name of a queue")
     });
@@ -110,6 +112,7 @@ fn read(
         source_type,
         queue,
         retry_on_lost,
+        warnings,
     })
 }
 
@@ -216,12 +219,13 @@ fn check_repository(
 }
 
 /// Values to mask must be ones that the redactor takes; the value itself is
-/// never repeated in an error.
-fn read_masks(fields: &mut Fields<'_>) -> Vec<String> {
+/// never repeated in an error. With a warning for each that is short.
+fn read_masks(fields: &mut Fields<'_>) -> (Vec<String>, Vec<String>) {
     let list = fields.take_list("mask").unwrap_or_default();
+    let allow_short = fields.take_bool("allow_short_masks").unwrap_or(false);
     if list.len() > MASKS_MAX {
         fields.refuse("mask", None, &format!("has more than {MASKS_MAX} values"));
-        return Vec::new();
+        return Default::default();
     }
     let texts = list.iter().map(|it| match &it.value {
         Value::Text(text) => text.len(),
@@ -232,18 +236,17 @@ fn read_masks(fields: &mut Fields<'_>) -> Vec<String> {
             "has a value above {MASK_BYTES_MAX} bytes, or more than {MASKS_BYTES_MAX} bytes in all"
         );
         fields.refuse("mask", None, &why);
-        return Vec::new();
+        return Default::default();
     }
-    let trial = Secrets::new(Rules::none());
     let mut masks = Vec::with_capacity(list.len());
     for (index, node) in list.into_iter().enumerate() {
         let why = match node.value {
-            Value::Text(text) => match trial.register(text.as_bytes()) {
+            Value::Text(text) => match check_mask(&text, allow_short) {
                 Ok(()) => {
                     masks.push(text);
                     continue;
                 }
-                Err(refused) => refused.to_string(),
+                Err(why) => why,
             },
             _ => format!("must be text, found {}", node.kind()),
         };
@@ -256,7 +259,40 @@ fn read_masks(fields: &mut Fields<'_>) -> Vec<String> {
             help: None,
         });
     }
-    masks
+    let warnings = if allow_short {
+        warnings(&masks)
+    } else {
+        Vec::new()
+    };
+    (masks, warnings)
+}
+
+/// Whether the redactor takes a value; why not, without the value.
+pub(crate) fn check_mask(text: &str, allow_short: bool) -> Result<(), String> {
+    if text.len() > MASK_BYTES_MAX {
+        return Err(format!("is longer than {MASK_BYTES_MAX} bytes"));
+    }
+    let trial = Secrets::new(Rules::none());
+    let taken = if allow_short {
+        trial.register_short(text.as_bytes())
+    } else {
+        trial.register(text.as_bytes())
+    };
+    taken.map_err(|refused| refused.to_string())
+}
+
+/// What is said of each value that was taken only because the caller insisted.
+fn warnings(masks: &[String]) -> Vec<String> {
+    let short = masks.iter().zip(0..);
+    let short = short.filter(|(it, _)| check_mask(it, false).is_err());
+    short
+        .map(|(_, index)| short_warning(&format!("mask/{index}")))
+        .collect()
+}
+
+/// The warning of a short value; `which` names it.
+pub(crate) fn short_warning(which: &str) -> String {
+    format!("`{which}` is shorter than 8 characters: it will hide other text, too")
 }
 
 /// Names are shown everywhere, so none may hold a value to be masked.
@@ -264,7 +300,7 @@ fn check_names(fields: &mut Fields<'_>, order: &Order, queue: &str) {
     let secrets = Secrets::new(Rules::none());
     for mask in &order.masks {
         // Each was taken by a trial above.
-        let _ = secrets.register(mask.as_bytes());
+        let _ = secrets.register_short(mask.as_bytes());
     }
     let mut refuse = |pointer: String| {
         fields.mistakes().push(Mistake {
@@ -367,6 +403,22 @@ mod tests {
         check_body(
             json!({"pipeline": "build", "parameters": {"COLOUR": "red"}, "whatever": 1}),
             &["/parameters/COLOUR", "/whatever"],
+        );
+    }
+
+    #[test]
+    fn a_short_value_is_masked_on_request_and_warned_of() {
+        let spec = json!({"name": "x", "steps": [{"name": "a", "run": "true"}]});
+        let body = |mask: &str| json!({"spec": spec, "mask": ["long-enough-1", mask], "allow_short_masks": true});
+        check_body(body("x1y2z"), &["/mask/1"]);
+        let checked = check(&body("x1y2z3"), &One).unwrap();
+        assert_eq!(checked.order.masks, ["long-enough-1", "x1y2z3"]);
+        assert_eq!(checked.warnings, [short_warning("mask/1")]);
+        assert!(
+            check(&body("long-enough-2"), &One)
+                .unwrap()
+                .warnings
+                .is_empty()
         );
     }
 

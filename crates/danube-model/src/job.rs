@@ -103,6 +103,8 @@ pub struct Job {
     pub log_complete: Option<bool>,
     /// Bytes that the log is known to miss.
     pub log_missing_bytes: u64,
+    /// When its log was deleted.
+    pub log_deleted_at: Option<Timestamp>,
     /// Its steps of the latest attempt, in order; empty in lists.
     pub steps: Vec<Step>,
 }

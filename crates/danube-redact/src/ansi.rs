@@ -22,6 +22,26 @@ pub(crate) enum Sequence {
     Incomplete,
 }
 
+/// Longest colour sequence that [`colour_at`] knows.
+pub(crate) const COLOUR_BYTES_MAX: usize = 16;
+
+/// Whether `byte` may stand in a colour sequence before its `m`.
+pub(crate) fn in_colour(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte == b';'
+}
+
+/// The length of the colour sequence (`ESC [ 1 ; 31 m`) at the beginning of
+/// `bytes`: by far the most frequent kind, and known at a glance.
+#[inline]
+pub(crate) fn colour_at(bytes: &[u8]) -> Option<usize> {
+    let rest = bytes.strip_prefix(&[ESC, b'['])?;
+    let end = rest
+        .iter()
+        .take(COLOUR_BYTES_MAX - 2)
+        .position(|it| !in_colour(*it))?;
+    (rest[end] == b'm').then_some(end + 3)
+}
+
 /// Looks at `bytes`, which begin with `ESC`. With `eof` no more will come.
 pub(crate) fn sequence_at(bytes: &[u8], eof: bool) -> Sequence {
     let found = match bytes.get(1) {
@@ -109,5 +129,17 @@ mod tests {
         check(b"\x1b", Sequence::Incomplete);
         check(b"\x1b\x01", Sequence::Not);
         assert_eq!(sequence_at(b"\x1b[3", true), Sequence::Not);
+        for (bytes, len) in [
+            (&b"\x1b[31mred"[..], Some(5)),
+            (b"\x1b[m", Some(3)),
+            (b"\x1b[1;2K", None),
+            (b"\x1b[1;2", None),
+            (b"\x1bm", None),
+        ] {
+            assert_eq!(colour_at(bytes), len, "{bytes:?}");
+            if let Some(len) = len {
+                assert_eq!(sequence_at(bytes, false), Sequence::Whole(len));
+            }
+        }
     }
 }

@@ -76,7 +76,11 @@ fn plain_forms(value: &[u8], line_fits: impl Fn(&[u8]) -> bool, forms: &mut Vec<
         return;
     }
     for joint in [&b"\n"[..], b"\r\n", b" "] {
-        forms.push(Zeroizing::new(lines.join(joint)));
+        let joined = Zeroizing::new(lines.join(joint));
+        // `a\r\n\r\nb` with spaces is `a  b`, which stands in every log.
+        if joined.len() >= LINE_BYTES_MIN {
+            forms.push(joined);
+        }
     }
     for line in lines {
         let line = line.trim_ascii();

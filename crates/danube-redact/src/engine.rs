@@ -1,17 +1,18 @@
 //! Scans one block for every rule and every value. Knows nothing of streams:
-//! what it returns depends on the block alone. This is the part to exchange for
-//! a faster one; `oracle` says what it has to find.
+//! what it returns depends on the block alone. `oracle` says what it has to
+//! find.
 
-use std::sync::LazyLock;
-
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Anchored, Input, MatchKind};
+use std::ops::Range;
 
 use crate::RULE_VALUE;
+use crate::ansi::ESC;
 use crate::class::{Run, RunMemo};
-use crate::encode::Needle;
+use crate::keywords::KEYWORDS;
 use crate::matcher::{self, Block, EMAIL_LOCAL_BYTES_MAX, Outcome};
 use crate::needles::NeedleSet;
-use crate::rules::{EMAIL, RULES, Rules};
+use crate::prefilter::{self, Simd};
+use crate::rules::{EMAIL, Rules};
+use crate::visible::At;
 
 /// A masked run that reaches the end of a block and goes on in the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) struct Scan {
     pub(crate) retry: Option<usize>,
     /// Who struck where, and to where.
     pub(crate) strikes: Vec<Strike>,
+    /// Room for positions to look at more closely.
+    pub(crate) candidates: Vec<usize>,
 }
 
 /// One rule that struck.
@@ -47,7 +50,15 @@ pub(crate) struct Strike {
 }
 
 impl Scan {
-    fn take(&mut self, rule: &'static str, anchor: usize, outcome: Outcome) {
+    /// Empty again, with the room it has.
+    pub(crate) fn clear(&mut self) {
+        self.ranges.clear();
+        self.open.clear();
+        self.strikes.clear();
+        (self.hold, self.retry) = (None, None);
+    }
+
+    pub(crate) fn take(&mut self, rule: &'static str, anchor: usize, outcome: Outcome) {
         match outcome {
             Outcome::No => {}
             Outcome::Undecided { hold } => {
@@ -80,73 +91,157 @@ impl Scan {
     }
 
     /// Runs of one kind that reach the end do so together; the longest counts.
-    fn open_run(&mut self, open: OpenRun) {
+    pub(crate) fn open_run(&mut self, open: OpenRun) {
         match self.open.iter_mut().find(|it| it.run == open.run) {
             Some(known) => known.remaining = known.remaining.max(open.remaining),
             None => self.open.push(open),
         }
     }
 
-    fn hold_from(&mut self, at: Option<usize>) {
+    pub(crate) fn hold_from(&mut self, at: Option<usize>) {
         self.hold = [self.hold, at].into_iter().flatten().min();
     }
 
-    fn retry_from(&mut self, at: usize) {
+    pub(crate) fn retry_from(&mut self, at: usize) {
         self.retry = Some(self.retry.map_or(at, |it| it.min(at)));
     }
 }
 
 /// The rules and values of one moment, ready to scan.
 pub(crate) struct Engine {
+    simd: Simd,
     rules: Rules,
     needles: NeedleSet,
 }
 
 impl Engine {
-    pub(crate) fn new(rules: Rules, needles: Vec<Needle>) -> Self {
+    pub(crate) fn new(simd: Simd, rules: Rules, needles: NeedleSet) -> Self {
         Self {
+            simd: simd.or_scalar(),
             rules,
-            needles: NeedleSet::new(needles),
+            needles,
         }
+    }
+
+    /// The rules of which overlapping matches count as one.
+    pub(crate) fn merged(&self) -> Vec<(&'static str, u64)> {
+        let user = self.rules.user.iter().flat_map(|it| it.ids());
+        user.chain([RULE_VALUE]).map(|it| (it, 0)).collect()
     }
 
     /// Nothing to look for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rules == Rules::none() && self.needles.len() == 0
+        self.rules.is_none() && self.needles.is_empty()
+    }
+
+    /// Adds to `out` where an `ESC` stands from `start` on, in order.
+    pub(crate) fn escapes(&self, bytes: &[u8], start: usize, out: &mut Vec<usize>) {
+        prefilter::positions(self.simd, ESC, bytes, start, out);
     }
 
     /// Tries every position from `start` on; what stands before is context.
-    /// `open` are the runs that came in from the block before.
-    pub(crate) fn scan(&self, block: Block<'_>, start: usize, open: &[OpenRun]) -> Scan {
-        let mut scan = Scan::default();
+    /// `open` are the runs that came in from the block before: what they mask
+    /// comes first among the ranges. Adds to `scan`.
+    pub(crate) fn scan(&self, block: Block<'_>, start: usize, open: &[OpenRun], scan: &mut Scan) {
         let mut memo = RunMemo::new();
         for it in open {
-            resume(*it, block, &mut memo, &mut scan);
+            resume(*it, block, &mut memo, scan);
         }
         if self.rules.builtin {
-            keywords(block, start, &mut memo, &mut scan);
+            KEYWORDS.find(self.simd, (block, start), &mut memo, scan);
         }
         if self.rules.email {
-            emails(block, start, &mut memo, &mut scan);
+            emails(block, start, &mut memo, scan);
         }
-        self.needles.find(block.bytes, start, |from, to| {
-            scan.ranges.push((from, to));
-            scan.strikes.push(Strike {
-                anchor: from,
-                end: to,
-                rule: RULE_VALUE,
-            });
-        });
+        if let Some(user) = &self.rules.user {
+            user.find(self.simd, (block, start), &mut memo, scan);
+        }
+        self.needles.find(self.simd, block.bytes, start, scan);
         if !block.eof
             && let Some(at) = self.needles.first_unfinished(block.bytes, start)
         {
             scan.hold_from(Some(at));
             scan.retry_from(at);
         }
-        // What is not sure yet must come again.
-        let unsure = scan.open.iter().map(|it| it.at).min();
-        scan.hold_from(unsure.filter(|it| *it < block.bytes.len()));
-        scan
+        hold_unsure(block, scan);
+    }
+
+    /// Tries the positions inside `sequences` (escape sequences of the text as it
+    /// came) but for the `ESC` itself: what begins there is not in the visible
+    /// text. Values that hold an `ESC` are not either. Adds to `scan`.
+    pub(crate) fn scan_sequences(
+        &self,
+        (block, start): (Block<'_>, usize),
+        sequences: &[At],
+        open: &[OpenRun],
+        scan: &mut Scan,
+    ) {
+        let mut memo = RunMemo::new();
+        for it in open {
+            resume(*it, block, &mut memo, scan);
+        }
+        let skip_colours =
+            !(self.rules.builtin && KEYWORDS.any_in_colour()) && !self.needles.any_in_colour();
+        for &At { from, to, colour } in sequences {
+            if !(colour && skip_colours) {
+                self.scan_sequence(block, from + 1..to, &mut memo, scan);
+            } else if !self.needles.is_empty() {
+                // What is left is a value that begins with the `m`.
+                self.needles.find_at(block, to - 1, scan);
+            }
+        }
+        if self.needles.any_with_escape() {
+            self.needles.find(self.simd, block.bytes, start, scan);
+            if !block.eof
+                && let Some(at) = self.needles.first_unfinished(block.bytes, start)
+            {
+                scan.hold_from(Some(at));
+                scan.retry_from(at);
+            }
+        }
+        hold_unsure(block, scan);
+    }
+
+    fn scan_sequence(
+        &self,
+        block: Block<'_>,
+        inside: Range<usize>,
+        memo: &mut RunMemo,
+        scan: &mut Scan,
+    ) {
+        if self.rules.builtin {
+            KEYWORDS.find_among(inside.clone(), block, memo, scan);
+        }
+        if self.rules.email {
+            for at in inside.clone().filter(|at| block.bytes[*at] == b'@') {
+                let outcome = matcher::email_at(block, at, memo);
+                scan.take(EMAIL, at, outcome);
+            }
+        }
+        if !self.needles.is_empty() {
+            for at in inside {
+                self.needles.find_at(block, at, scan);
+            }
+        }
+    }
+
+    /// The longest form of a value.
+    pub(crate) fn needle_bytes_max(&self) -> usize {
+        self.needles.len_max()
+    }
+}
+
+/// What is not sure yet must come again.
+fn hold_unsure(block: Block<'_>, scan: &mut Scan) {
+    let unsure = scan.open.iter().map(|it| it.at).min();
+    scan.hold_from(unsure.filter(|it| *it < block.bytes.len()));
+}
+
+impl Scan {
+    /// Takes a value that stands at a range.
+    pub(crate) fn value(&mut self, from: usize, to: usize) {
+        self.ranges.push((from, to));
+        self.strike(RULE_VALUE, from, to);
     }
 }
 
@@ -165,108 +260,6 @@ fn resume(open: OpenRun, block: Block<'_>, memo: &mut RunMemo, scan: &mut Scan) 
             remaining: open.remaining.map(|it| it - (found.sure - open.at)),
             ..open
         });
-    }
-}
-
-/// One keyword of one rule.
-struct Keyword {
-    rule: usize,
-    text: &'static [u8],
-}
-
-/// All keywords, and the automaton that finds them.
-struct KeywordIndex {
-    /// By pattern of the automaton: keywords that differ by case only share one.
-    patterns: Vec<Vec<Keyword>>,
-    automaton: AhoCorasick,
-    len_max: usize,
-    /// Patterns that begin with this byte in either case.
-    by_first: [Vec<usize>; 256],
-}
-
-static KEYWORDS: LazyLock<KeywordIndex> = LazyLock::new(|| {
-    let mut texts: Vec<Vec<u8>> = Vec::new();
-    let mut patterns: Vec<Vec<Keyword>> = Vec::new();
-    for (index, rule) in RULES.iter().enumerate() {
-        for text in rule.keywords {
-            let keyword = Keyword {
-                rule: index,
-                text: text.as_bytes(),
-            };
-            let lower = text.to_ascii_lowercase().into_bytes();
-            match texts.iter().position(|it| *it == lower) {
-                Some(at) => patterns[at].push(keyword),
-                None => {
-                    texts.push(lower);
-                    patterns.push(vec![keyword]);
-                }
-            }
-        }
-    }
-    let automaton = AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::Standard)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(&texts)
-        .expect("the built-in keywords make a small automaton");
-    let mut by_first = [const { Vec::new() }; 256];
-    for (pattern, text) in texts.iter().enumerate() {
-        by_first[text[0] as usize].push(pattern);
-    }
-    KeywordIndex {
-        patterns,
-        automaton,
-        len_max: texts.iter().map(Vec::len).max().unwrap_or(0),
-        by_first,
-    }
-});
-
-fn keywords(block: Block<'_>, start: usize, memo: &mut RunMemo, scan: &mut Scan) {
-    let index = &*KEYWORDS;
-    let bytes = block.bytes;
-    let input = Input::new(bytes)
-        .span(start..bytes.len())
-        .anchored(Anchored::No);
-    for hit in index.automaton.find_overlapping_iter(input) {
-        for Keyword { rule, text } in &index.patterns[hit.pattern().as_usize()] {
-            let rule = &RULES[*rule];
-            if rule.exact_case && bytes[hit.range()] != **text {
-                continue;
-            }
-            let outcome = matcher::match_at(rule, text.len(), block, hit.start(), memo);
-            scan.take(rule.id, hit.start(), outcome);
-        }
-    }
-    if !block.eof {
-        unfinished_keywords(block, start, scan);
-    }
-}
-
-/// A keyword that begins at the end of the block may be whole in the next.
-fn unfinished_keywords(block: Block<'_>, start: usize, scan: &mut Scan) {
-    let index = &*KEYWORDS;
-    let bytes = block.bytes;
-    let first = start.max((bytes.len() + 1).saturating_sub(index.len_max));
-    let line = memchr::memrchr2(b'\n', b'\r', &bytes[first..]).map_or(first, |it| first + it + 1);
-    for at in line..bytes.len() {
-        let rest = &bytes[at..];
-        for pattern in &index.by_first[rest[0].to_ascii_lowercase() as usize] {
-            for Keyword { rule, text } in &index.patterns[*pattern] {
-                let rule = &RULES[*rule];
-                let begins = rest.len() < text.len() && {
-                    let text = &text[..rest.len()];
-                    if rule.exact_case {
-                        rest == text
-                    } else {
-                        rest.eq_ignore_ascii_case(text)
-                    }
-                };
-                if begins {
-                    scan.retry_from(at);
-                    scan.hold_from((!rule.keep_head).then_some(at));
-                }
-            }
-        }
     }
 }
 

@@ -26,21 +26,45 @@
 //! What no masker can do: stop a program that wants to leak. Encrypting a
 //! secret, reversing it or printing one character a line defeats any search.
 //!
+//! Rules of one's own ([`UserRule`], [`Rules::with_user`]) are checked and compiled
+//! at once and keep the same promises:
+//!
+//! ```
+//! use danube_redact::{Rules, Secrets, UserRule};
+//!
+//! let rule = UserRule {
+//!     id: "acme_key".to_owned(),
+//!     keyword: "acme".to_owned(),
+//!     pattern: r"acme-id: (?<secret>\d+)".to_owned(),
+//!     case_sensitive: false,
+//! };
+//! let rules = Rules::builtin().with_user(&[rule]).expect("no mistakes");
+//! assert_eq!(Secrets::new(rules).redact("acme-id: 17"), "acme-id: [redacted]");
+//! ```
+//!
 //! How it works: every rule and every value is matched *at a position*, looking
 //! at most a bounded distance back and ahead (`matcher`, `needles`), so a match
 //! found later can never reach into bytes already released. `engine` scans a
 //! block, `redactor` keeps what is undecided and merges the ranges.
 
 mod ansi;
+mod byteset;
 mod class;
 mod encode;
 mod engine;
+mod keywords;
+mod locked;
 mod matcher;
 mod needles;
+mod prefilter;
+mod ranges;
 mod redactor;
 mod rules;
 mod secrets;
+mod user;
 mod visible;
+mod wiped;
+mod words;
 
 /// For tests and `fuzz/` alone.
 #[cfg(any(test, fuzzing))]
@@ -49,16 +73,19 @@ pub mod oracle;
 
 use std::collections::BTreeMap;
 
+pub use prefilter::Simd;
 pub use redactor::Redactor;
 pub use rules::Rules;
 pub use secrets::{Refused, Secrets};
+pub use user::{RuleError, RuleField, UserRule};
 
 /// What stands in the output where a secret stood. Fixed, so that it says
 /// nothing of the secret's length.
 pub const MASK: &str = "[redacted]";
 
 /// How often each rule struck, by rule id; registered values count as
-/// [`RULE_VALUE`].
+/// [`RULE_VALUE`]. Overlapping values count as one, and so do overlapping matches
+/// of one [`UserRule`].
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The id under which registered values are counted.

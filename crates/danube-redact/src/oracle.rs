@@ -1,6 +1,8 @@
 //! A slow redactor that is right by inspection: every rule and every value at
-//! every position of the whole input, in the text as it came and in the visible
-//! text, and the union. The tests and `fuzz/` hold the real one against it.
+//! every position of the visible text, and at every position of the text as it
+//! came that is inside an escape sequence (or begins a value that holds one), and
+//! the union. The tests and `fuzz/` hold the real one, with each engine,
+//! against it.
 
 #[cfg(test)]
 mod tests;
@@ -13,28 +15,38 @@ use crate::encode::{self, Needle};
 use crate::matcher::{self, Block, Outcome};
 use crate::redactor::SEQUENCES_BYTES_MAX;
 use crate::rules::RULES;
-use crate::{MASK, Redactor, Rules, Secrets};
+use crate::user::oracle::Slow;
+use crate::{MASK, Redactor, Rules, Secrets, Simd};
 
 /// Values and rules, for both redactors.
-struct Case {
+pub(crate) struct Case {
     rules: Rules,
+    user: Vec<Slow>,
     /// By first byte.
     needles: Vec<Vec<Needle>>,
-    secrets: Secrets,
+    /// One for each engine.
+    pub(crate) secrets: Vec<Secrets>,
 }
 
 impl Case {
-    fn new(rules: Rules, values: &[&[u8]]) -> Self {
-        let secrets = Secrets::new(rules);
+    pub(crate) fn new(rules: Rules, values: &[&[u8]]) -> Self {
+        let engines = Simd::available().into_iter();
+        let secrets: Vec<Secrets> = engines
+            .map(|it| Secrets::with_simd(rules.clone(), it))
+            .collect();
+        let user = rules.user().iter().map(Slow::new).collect();
         let mut needles = vec![Vec::new(); 256];
         for value in values {
-            secrets.register_short(value).expect("a good value");
+            for secrets in &secrets {
+                secrets.register_short(value).expect("a good value");
+            }
             for needle in encode::needles(value.trim_ascii(), |_| true) {
                 needles[usize::from(needle[0])].push(needle);
             }
         }
         Self {
             rules,
+            user,
             needles,
             secrets,
         }
@@ -42,16 +54,23 @@ impl Case {
 
     fn oracle(&self, input: &[u8]) -> Vec<u8> {
         let mut masked = vec![false; input.len()];
-        for (from, to) in self.ranges(input) {
-            masked[from..to].fill(true);
-        }
         let (shown, raw) = visible(input);
-        let shown = if raw.len() < input.len() {
-            shown
-        } else {
-            Vec::new()
-        };
-        for (from, to) in self.ranges(&shown) {
+        let mut is_shown = vec![false; input.len()];
+        for at in &raw {
+            is_shown[*at] = true;
+        }
+        if raw.len() < input.len() {
+            for at in 0..input.len() {
+                // The `ESC` of a sequence begins nothing but a value.
+                let inside = !is_shown[at] && (at > 0 && input[at] != ESC);
+                for (from, to) in self.ranges_at(input, at, inside) {
+                    masked[from..to].fill(true);
+                }
+            }
+        }
+        let user = self.user.iter().flat_map(|it| it.ranges(&shown));
+        let all = (0..shown.len()).flat_map(|at| self.ranges_at(&shown, at, true));
+        for (from, to) in all.chain(user) {
             masked[raw[from]] |= from < to;
             for at in from + 1..to {
                 let (last, this) = (raw[at - 1], raw[at]);
@@ -72,32 +91,32 @@ impl Case {
         out
     }
 
-    fn ranges(&self, bytes: &[u8]) -> Vec<(usize, usize)> {
+    /// What is masked by something that is tried at `at`. Without `all`, that is
+    /// values that hold an `ESC`.
+    fn ranges_at(&self, bytes: &[u8], at: usize, all: bool) -> Vec<(usize, usize)> {
         let mut ranges = Vec::new();
         let block = Block { bytes, eof: true };
-        for at in 0..bytes.len() {
-            let rest = &bytes[at..];
-            for needle in &self.needles[usize::from(rest[0])] {
-                if rest.starts_with(needle) {
-                    ranges.push((at, at + needle.len()));
+        let rest = &bytes[at..];
+        for needle in &self.needles[usize::from(rest[0])] {
+            if (all || needle.contains(&ESC)) && rest.starts_with(needle) {
+                ranges.push((at, at + needle.len()));
+            }
+        }
+        for rule in RULES.iter().filter(|_| all && self.rules.builtin) {
+            for keyword in rule.keywords.iter().map(|it| it.as_bytes()) {
+                if !keyword[0].eq_ignore_ascii_case(&rest[0]) {
+                    continue;
+                }
+                let head = &rest[..keyword.len().min(rest.len())];
+                if head == keyword || (!rule.exact_case && head.eq_ignore_ascii_case(keyword)) {
+                    let mut memo = RunMemo::new();
+                    let found = matcher::match_at(rule, keyword.len(), block, at, &mut memo);
+                    ranges.extend(hit(found));
                 }
             }
-            for rule in RULES.iter().filter(|_| self.rules.builtin) {
-                for keyword in rule.keywords.iter().map(|it| it.as_bytes()) {
-                    if !keyword[0].eq_ignore_ascii_case(&rest[0]) {
-                        continue;
-                    }
-                    let head = &rest[..keyword.len().min(rest.len())];
-                    if head == keyword || (!rule.exact_case && head.eq_ignore_ascii_case(keyword)) {
-                        let mut memo = RunMemo::new();
-                        let found = matcher::match_at(rule, keyword.len(), block, at, &mut memo);
-                        ranges.extend(hit(found));
-                    }
-                }
-            }
-            if self.rules.email && rest[0] == b'@' {
-                ranges.extend(hit(matcher::email_at(block, at, &mut RunMemo::new())));
-            }
+        }
+        if all && self.rules.email && rest[0] == b'@' {
+            ranges.extend(hit(matcher::email_at(block, at, &mut RunMemo::new())));
         }
         ranges
     }
@@ -293,10 +312,10 @@ static PIECES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     pieces
 });
 
-/// One way to feed an input: sizes of the writes (0: flush instead), and a line
-/// limit.
-fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], line_limit: usize) -> Vec<u8> {
-    let mut redactor = Redactor::with_line_limit(secrets, line_limit);
+/// One way to feed an input: sizes of the writes (0: flush instead), and the size
+/// of a block.
+fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], block_bytes: usize) -> Vec<u8> {
+    let mut redactor = Redactor::with_block(secrets, block_bytes);
     let mut out = Vec::new();
     let mut rest = input;
     for cut in cuts.iter().cycle().take(input.len() * 2) {
@@ -314,20 +333,22 @@ fn redact(secrets: &Secrets, input: &[u8], cuts: &[u8], line_limit: usize) -> Ve
     out
 }
 
-fn check(case: &Case, input: &[u8], cuts: &[u8], line_limit: usize) {
+pub(crate) fn check(case: &Case, input: &[u8], cuts: &[u8], block_bytes: usize) {
     let expected = case.oracle(input);
-    let found = redact(&case.secrets, input, cuts, line_limit);
+    // Every engine has its turn; which one is as random as the input.
+    let engine = (input.len() + block_bytes) % case.secrets.len();
+    let found = redact(&case.secrets[engine], input, cuts, block_bytes);
     assert!(
         found == expected,
-        "input {:?}\ncuts {cuts:?} limit {line_limit}\nexpected {:?}\nfound    {:?}",
+        "engine {engine} input {:?}\ncuts {cuts:?} block {block_bytes}\nexpected {:?}\nfound    {:?}",
         String::from_utf8_lossy(input),
         String::from_utf8_lossy(&expected),
         String::from_utf8_lossy(&found),
     );
 }
 
-/// Line limits to try: all the time, now and then, never reached.
-const LINE_LIMITS: [usize; 3] = [8, 40, 64 * 1024];
+/// Sizes of blocks to try: all the time, now and then, never reached.
+const BLOCKS: [usize; 3] = [8, 40, 64 * 1024];
 
 /// Most pieces in one input made of bytes.
 const PIECES_MAX: usize = 64;
@@ -341,7 +362,7 @@ pub fn check_bytes(data: &[u8]) {
     let mut data = data.iter().copied();
     let mut next = || data.next().unwrap_or(0);
     let case = &CASES[usize::from(next()) % CASES.len()];
-    let limit = LINE_LIMITS[usize::from(next()) % LINE_LIMITS.len()];
+    let block = BLOCKS[usize::from(next()) % BLOCKS.len()];
     let cuts: Vec<u8> = (0..=next() % 8).map(|_| next() % 24).collect();
     let mut input = Vec::new();
     for _ in 0..PIECES_MAX {
@@ -355,5 +376,5 @@ pub fn check_bytes(data: &[u8]) {
             _ => break,
         }
     }
-    check(case, &input, &cuts, limit);
+    check(case, &input, &cuts, block);
 }

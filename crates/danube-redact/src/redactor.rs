@@ -7,18 +7,28 @@
 
 use std::sync::Arc;
 
-use memchr::{memchr, memrchr2};
 use zeroize::Zeroizing;
 
-use crate::ansi::ESC;
 use crate::engine::{Engine, OpenRun, Scan, Strike};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES};
 use crate::visible::Visible;
-use crate::{Counts, MASK, RULE_VALUE, Secrets};
+use crate::wiped::reserve_wiped;
+use crate::{Counts, MASK, Secrets};
 
-/// A line longer than this is scanned in parts. It bounds the memory of a
-/// stream; the output does not depend on it.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that are scanned together: few enough for the first cache of a core with
+/// what is made of them. The output does not depend on it.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Bytes that arrive in small pieces are scanned once this part of a block has
+/// come (or when they are asked for): a scan has a price of its own.
+const SCANS_A_BLOCK: usize = 2;
+
+/// Where held bytes go on in a new piece, so much of it is scanned with them.
+const JOINT_BYTES: usize = if cfg!(any(test, fuzzing)) {
+    24
+} else {
+    2 * 1024
+};
 
 /// Escape sequences between two masked characters are masked with them up to
 /// this many bytes; more of them pass, or their end would have to be awaited.
@@ -38,7 +48,7 @@ pub struct Redactor {
     secrets: Secrets,
     engine: Arc<Engine>,
     version: u64,
-    line_bytes_max: usize,
+    block_bytes: usize,
     bytes: Zeroizing<Vec<u8>>,
     start: usize,
     released: usize,
@@ -48,31 +58,41 @@ pub struct Redactor {
     /// The last byte put out was masked, so a range that touches it needs no
     /// second mask.
     in_mask: bool,
-    /// Runs that go on, in the text as it came and without escape sequences.
-    open: Vec<OpenRun>,
-    open_visible: Vec<VisibleRun>,
-    /// The visible text before `start`, as far as rules look back.
-    visible_before: Vec<u8>,
+    /// Runs that go on in the visible text.
+    open: Vec<VisibleRun>,
+    /// Runs that go on in the text as it came: they began inside a sequence.
+    open_raw: Vec<OpenRun>,
+    /// The visible text before `start`, as far as rules look back, if it isn't
+    /// the text as it came.
+    visible_before: Option<Vec<u8>>,
+    /// Where an `ESC` stands in `bytes`, from `start` on.
+    escapes: Vec<usize>,
+    visible: Visible,
+    scan: Scan,
+    scan_visible: Scan,
     counts: Counts,
-    /// Offset of `bytes[0]` in the stream, and where the last counted value ends.
+    /// Offset of `bytes[0]` in the stream.
     base: u64,
-    value_end: u64,
+    /// Rules of which overlapping matches count as one, and where the last
+    /// counted match ends.
+    ends: Vec<(&'static str, u64)>,
 }
 
 impl Redactor {
     /// A new stream under `secrets`.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
-        Self::with_line_limit(secrets, LINE_BYTES_MAX)
+        Self::with_block(secrets, BLOCK_BYTES)
     }
 
-    pub(crate) fn with_line_limit(secrets: &Secrets, line_bytes_max: usize) -> Self {
+    pub(crate) fn with_block(secrets: &Secrets, block_bytes: usize) -> Self {
         let (engine, version) = secrets.engine();
+        let ends = engine.merged();
         Self {
             secrets: secrets.clone(),
             engine,
             version,
-            line_bytes_max,
+            block_bytes,
             bytes: Zeroizing::new(Vec::new()),
             start: 0,
             released: 0,
@@ -80,55 +100,97 @@ impl Redactor {
             ranges: Vec::new(),
             in_mask: false,
             open: Vec::new(),
-            open_visible: Vec::new(),
-            visible_before: Vec::new(),
+            open_raw: Vec::new(),
+            visible_before: None,
+            escapes: Vec::new(),
+            visible: Visible::default(),
+            scan: Scan::default(),
+            scan_visible: Scan::default(),
             counts: Counts::new(),
             base: 0,
-            value_end: 0,
+            ends,
         }
     }
 
-    /// Takes the next bytes and appends to `out` what is decided. Whole lines
-    /// come out at once; the rest at the latest with the next call of
-    /// [`Redactor::flush_partial`] after it can no longer become part of a secret.
+    /// Takes the next bytes and appends to `out` what is decided. Bytes may wait
+    /// for more of them, up to 16 KiB; [`Redactor::flush_partial`] puts them out.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
         self.take_new_values();
-        for part in input.chunks(self.line_bytes_max) {
-            self.bytes.extend_from_slice(part);
-            let fresh = self.bytes.len() - self.scanned;
-            // What is held was scanned before; scanning it again for each byte
-            // that arrives would be quadratic.
-            let worth = fresh >= (self.scanned - self.start) / 4;
-            let line = memrchr2(b'\n', b'\r', part).is_some();
-            if fresh >= self.line_bytes_max || (worth && line) {
-                self.process(false, out);
-            }
+        let fresh = self.bytes.len() - self.scanned + input.len();
+        // What is held was scanned before; scanning it again for each byte that
+        // arrives would be quadratic.
+        if fresh < (self.block_bytes / SCANS_A_BLOCK).max((self.scanned - self.start) / 4) {
+            self.keep(input);
+        } else {
+            self.process_with(input, out);
         }
     }
 
-    /// Appends what can no longer become part of a secret although its line is
-    /// not finished. The output as a whole is the same with and without. Call it
-    /// when nothing has come for a moment (100 ms), not after each push.
+    /// Scans what is held and `input`; most of `input` where it lies, so that it
+    /// isn't copied twice.
+    fn process_with(&mut self, input: &[u8], out: &mut Vec<u8>) {
+        // What is still held is the end of what was scanned, from here on.
+        let mut held = 0;
+        let mut scanned = 0;
+        while !self.bytes.is_empty() {
+            let joint = (input.len() - scanned).min(JOINT_BYTES.max(self.bytes.len() / 4));
+            self.keep(&input[scanned..scanned + joint]);
+            scanned += joint;
+            self.process_kept(false, out);
+            if scanned == input.len() {
+                return;
+            }
+            // All that is held stands in `input` too, unless it is longer.
+            if let Some(begin) = scanned.checked_sub(self.bytes.len()) {
+                held = begin;
+                break;
+            }
+        }
+        while scanned < input.len() {
+            let fresh = self.block_bytes.max((scanned - held) / 4);
+            scanned = input.len().min(scanned + fresh);
+            held += self.process(&input[held..scanned], false, out);
+        }
+        self.bytes.clear();
+        self.keep(&input[held..]);
+        self.scanned = self.bytes.len();
+    }
+
+    fn process_kept(&mut self, eof: bool, out: &mut Vec<u8>) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let cut = self.process(&bytes, eof, out);
+        bytes.drain(..cut);
+        self.scanned = bytes.len();
+        self.bytes = bytes;
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        reserve_wiped(&mut self.bytes, bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends all that can no longer become part of a secret, whether its line is
+    /// finished or not. The output as a whole is the same with and without. Call
+    /// it when somebody waits for the output, not after each push.
     pub fn flush_partial(&mut self, out: &mut Vec<u8>) {
         self.take_new_values();
-        self.process(false, out);
+        self.process_kept(false, out);
     }
 
     /// Appends the rest: nothing more comes. The redactor is then as new, and
     /// may be used for another stream.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.take_new_values();
-        self.process(true, out);
+        self.process_kept(true, out);
         let end = self.bytes.len() as u64;
         self.bytes.clear();
         (self.start, self.released, self.scanned) = (0, 0, 0);
         self.ranges.clear();
         self.in_mask = false;
         self.open.clear();
-        self.open_visible.clear();
-        self.visible_before.clear();
+        self.open_raw.clear();
+        self.visible_before = None;
         self.base += end;
-        self.value_end = self.base;
     }
 
     /// Bytes taken that are not out yet.
@@ -149,70 +211,89 @@ impl Redactor {
         }
     }
 
-    fn process(&mut self, eof: bool, out: &mut Vec<u8>) {
-        let end = self.bytes.len();
+    /// Scans `bytes` from `start` on and puts out what is decided. Returns how many
+    /// of them nobody will look at again; positions are without them then.
+    fn process(&mut self, bytes: &[u8], eof: bool, out: &mut Vec<u8>) -> usize {
+        let end = bytes.len();
         if self.engine.is_empty() && self.ranges.is_empty() {
-            self.pass(out);
-            return;
+            return self.pass(bytes, out);
         }
-        let block = Block {
-            bytes: &self.bytes,
-            eof,
-        };
-        let visible = self
-            .sees_sequences()
-            .then(|| Visible::new(block, self.start, &self.visible_before));
-        let mut scan = self.engine.scan(block, self.start, &self.open);
-        self.open = std::mem::take(&mut scan.open);
-        match &visible {
-            Some(visible) => self.scan_visible(visible, eof, &mut scan),
-            None => {
-                let bridge = true;
-                let runs = self.open.iter();
-                self.open_visible = runs.map(|&run| VisibleRun { run, bridge }).collect();
-            }
+        let mut scan = std::mem::take(&mut self.scan);
+        scan.clear();
+        let sequences = self.sees_sequences(bytes);
+        if sequences {
+            self.scan_apart(Block { bytes, eof }, &mut scan);
+        } else {
+            self.scan_plain(Block { bytes, eof }, &mut scan);
         }
 
         let hold = scan.hold.unwrap_or(end).min(end);
         let mut retry = scan.retry.unwrap_or(end).min(hold);
-        if let Some(visible) = &visible {
-            retry = visible.not_inside_a_sequence(retry);
+        if sequences {
+            retry = self.visible.not_inside_a_sequence(retry);
         }
         self.count(&mut scan.strikes, retry);
         self.ranges.append(&mut scan.ranges);
-        self.put_out(hold, out);
-        self.forget(retry, visible.as_ref());
-        self.scanned = self.bytes.len();
+        self.scan = scan;
+        self.put_out(bytes, hold, out);
+        self.forget(bytes, retry, sequences)
     }
 
     /// Without anything to look for.
-    fn pass(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes[self.released..]);
-        self.in_mask &= self.released == self.bytes.len();
-        self.base += self.bytes.len() as u64;
-        self.bytes.clear();
-        (self.start, self.released, self.scanned) = (0, 0, 0);
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> usize {
+        out.extend_from_slice(&bytes[self.released..]);
+        self.in_mask &= self.released == bytes.len();
+        self.base += bytes.len() as u64;
+        (self.start, self.released) = (0, 0);
+        bytes.len()
     }
 
     /// Whether the visible text may differ from the text as it came.
-    fn sees_sequences(&self) -> bool {
-        let visible = self.open_visible.iter();
-        memchr(ESC, &self.bytes[self.start..]).is_some()
-            || self.visible_before != self.bytes[..self.start]
-            || self.open.len() != self.open_visible.len()
-            || self
-                .open
-                .iter()
-                .zip(visible)
-                .any(|(a, b)| *a != b.run || !b.bridge)
+    fn sees_sequences(&mut self, bytes: &[u8]) -> bool {
+        self.escapes.clear();
+        self.engine.escapes(bytes, self.start, &mut self.escapes);
+        !self.escapes.is_empty()
+            || self.visible_before.is_some()
+            || self.open.iter().any(|it| !it.bridge)
     }
 
-    fn scan_visible(&mut self, visible: &Visible, eof: bool, scan: &mut Scan) {
+    /// Scans a text that is all visible.
+    fn scan_plain(&mut self, block: Block<'_>, scan: &mut Scan) {
+        let open: Vec<OpenRun> = self.open.iter().map(|it| it.run).collect();
+        self.engine.scan(block, self.start, &open, scan);
+        let bridge = true;
+        self.open.clear();
+        let runs = scan.open.drain(..);
+        self.open.extend(runs.map(|run| VisibleRun { run, bridge }));
+        if !self.open_raw.is_empty() {
+            let open = std::mem::take(&mut self.open_raw);
+            self.engine
+                .scan_sequences((block, self.start), &[], &open, scan);
+            self.open_raw.append(&mut scan.open);
+        }
+    }
+
+    /// Scans the text as it came where sequences stand, and the visible text.
+    fn scan_apart(&mut self, block: Block<'_>, scan: &mut Scan) {
+        let mut visible = std::mem::take(&mut self.visible);
+        let context = self.start.saturating_sub(LOOK_BEHIND_BYTES)..self.start;
+        let before = self.visible_before.as_deref();
+        let before = before.unwrap_or(&block.bytes[context]);
+        visible.fill(block, self.start, before, &self.escapes);
+        let open = std::mem::take(&mut self.open_raw);
+        self.engine
+            .scan_sequences((block, self.start), &visible.sequences, &open, scan);
+        self.open_raw.append(&mut scan.open);
+        self.scan_visible(&visible, block, scan);
+        self.visible = visible;
+    }
+
+    fn scan_visible(&mut self, visible: &Visible, raw: Block<'_>, scan: &mut Scan) {
         let block = Block {
             bytes: &visible.bytes,
-            eof,
+            eof: raw.eof,
         };
-        let came_in = std::mem::take(&mut self.open_visible);
+        let came_in = std::mem::take(&mut self.open);
         let open: Vec<OpenRun> = came_in
             .iter()
             .map(|it| OpenRun {
@@ -220,10 +301,12 @@ impl Redactor {
                 ..it.run
             })
             .collect();
-        let found = self.engine.scan(block, visible.before, &open);
+        let mut found = std::mem::take(&mut self.scan_visible);
+        found.clear();
+        self.engine.scan(block, visible.before, &open, &mut found);
 
         // The first ranges are those of the runs that came in.
-        for (index, range) in found.ranges.into_iter().enumerate() {
+        for (index, range) in found.ranges.drain(..).enumerate() {
             let stood = came_in
                 .get(index)
                 .filter(|it| it.bridge)
@@ -231,18 +314,18 @@ impl Redactor {
             visible.raw_ranges(range, stood, &mut scan.ranges);
         }
         scan.strikes
-            .extend(found.strikes.into_iter().map(|it| Strike {
+            .extend(found.strikes.drain(..).map(|it| Strike {
                 anchor: visible.raw(it.anchor),
                 end: visible.raw_end(it.end),
                 ..it
             }));
-        let pending = (visible.parsed < self.bytes.len()).then_some(visible.parsed);
+        let pending = (visible.parsed < raw.bytes.len()).then_some(visible.parsed);
         let holds = found.hold.map(|it| visible.raw(it));
         let retries = found.retry.map(|it| visible.raw(it));
         scan.hold = [scan.hold, holds, pending].into_iter().flatten().min();
         scan.retry = [scan.retry, retries, pending].into_iter().flatten().min();
 
-        for run in found.open {
+        for run in found.open.drain(..) {
             let same = open
                 .iter()
                 .position(|it| it.run == run.run && it.at == run.at);
@@ -258,8 +341,9 @@ impl Redactor {
                 scan.hold = Some(scan.hold.map_or(at, |hold| hold.min(at)));
             }
             let run = OpenRun { at, ..run };
-            self.open_visible.push(VisibleRun { run, bridge });
+            self.open.push(VisibleRun { run, bridge });
         }
+        self.scan_visible = found;
     }
 
     /// Counts each strike once: when its position is tried for the last time.
@@ -268,10 +352,10 @@ impl Redactor {
         strikes.sort_unstable();
         strikes.dedup_by_key(|it| (it.anchor, it.end, it.rule));
         for it in strikes {
-            if it.rule == RULE_VALUE {
+            if let Some((_, end)) = self.ends.iter_mut().find(|(rule, _)| *rule == it.rule) {
                 let (from, to) = (self.base + it.anchor as u64, self.base + it.end as u64);
-                let overlaps = from < self.value_end;
-                self.value_end = self.value_end.max(to);
+                let overlaps = from < *end;
+                *end = to.max(*end);
                 if overlaps {
                     continue;
                 }
@@ -281,7 +365,7 @@ impl Redactor {
     }
 
     /// Puts out what lies before `hold`, with masks for the ranges.
-    fn put_out(&mut self, hold: usize, out: &mut Vec<u8>) {
+    fn put_out(&mut self, bytes: &[u8], hold: usize, out: &mut Vec<u8>) {
         self.ranges.sort_unstable();
         let mut at = self.released;
         for &(from, to) in &self.ranges {
@@ -292,7 +376,7 @@ impl Redactor {
                 continue;
             }
             if from > at {
-                out.extend_from_slice(&self.bytes[at..from]);
+                out.extend_from_slice(&bytes[at..from]);
                 self.in_mask = false;
             }
             if !self.in_mask && at.max(from) < hold {
@@ -302,7 +386,7 @@ impl Redactor {
             at = to.min(hold).max(at);
         }
         if at < hold {
-            out.extend_from_slice(&self.bytes[at..hold]);
+            out.extend_from_slice(&bytes[at..hold]);
             self.in_mask = false;
         }
         self.released = hold.max(self.released);
@@ -311,14 +395,15 @@ impl Redactor {
     }
 
     /// Drops what nobody will look at again: all before `retry` except a little
-    /// to look back at.
-    fn forget(&mut self, retry: usize, visible: Option<&Visible>) {
-        self.visible_before = match visible {
-            Some(visible) => visible.before_raw(retry).to_vec(),
-            None => self.bytes[retry.saturating_sub(LOOK_BEHIND_BYTES)..retry].to_vec(),
-        };
+    /// to look back at. `apart`: the visible text was another.
+    fn forget(&mut self, bytes: &[u8], retry: usize, apart: bool) -> usize {
         let cut = retry.saturating_sub(LOOK_BEHIND_BYTES);
-        self.bytes.drain(..cut);
+        self.visible_before = if apart {
+            let visible = self.visible.before_raw(retry);
+            (visible != &bytes[cut..retry]).then(|| visible.to_vec())
+        } else {
+            None
+        };
         self.base += cut as u64;
         self.start = retry - cut;
         self.released -= cut;
@@ -326,10 +411,11 @@ impl Redactor {
             (*from, *to) = (from.saturating_sub(cut), *to - cut);
         }
         for it in &mut self.open {
-            it.at -= cut;
-        }
-        for it in &mut self.open_visible {
             it.run.at -= cut;
         }
+        for it in &mut self.open_raw {
+            it.at -= cut;
+        }
+        cut
     }
 }

@@ -1,6 +1,5 @@
 //! Registers the values of one job (or of the server's own log).
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::Redactor;
 use crate::encode::{self, Needle};
 use crate::engine::Engine;
+use crate::needles::{NeedleSet, Needles};
+use crate::prefilter::Simd;
 use crate::rules::Rules;
 
 /// Shortest value that is masked. Shorter ones turn up by chance.
@@ -117,6 +118,7 @@ pub struct Secrets {
 }
 
 struct Shared {
+    simd: Simd,
     rules: Rules,
     /// Grows with every registration; redactors compare it with what they use.
     version: AtomicU64,
@@ -125,7 +127,10 @@ struct Shared {
 
 struct State {
     values: usize,
-    needles: BTreeSet<Needle>,
+    /// In memory that is locked.
+    needles: Arc<Needles>,
+    /// Those that were registered since.
+    fresh: Vec<Needle>,
     /// Made when first used after a registration, so that registering many
     /// values costs one build.
     engine: Option<Arc<Engine>>,
@@ -135,12 +140,22 @@ impl Secrets {
     /// No values yet, and these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
+        Self::with_simd(rules, Simd::best())
+    }
+
+    /// As [`Secrets::new`], with a choice of how bytes are looked at. The output
+    /// doesn't depend on it: this is for tests and benchmarks. A machine that
+    /// can't do it takes [`Simd::Scalar`].
+    #[must_use]
+    pub fn with_simd(rules: Rules, simd: Simd) -> Self {
         let state = State {
             values: 0,
-            needles: BTreeSet::new(),
+            needles: Arc::new(Needles::new([].into_iter())),
+            fresh: Vec::new(),
             engine: None,
         };
         let shared = Shared {
+            simd,
             rules,
             version: AtomicU64::new(1),
             state: Mutex::new(state),
@@ -175,7 +190,7 @@ impl Secrets {
         let needles = encode::needles(value, |line| check(line, encode::LINE_BYTES_MIN).is_ok());
         let mut state = self.state();
         state.values += 1;
-        state.needles.extend(needles);
+        state.fresh.extend(needles);
         state.engine = None;
         self.shared.version.fetch_add(1, Ordering::Release);
         Ok(())
@@ -209,11 +224,22 @@ impl Secrets {
         let mut state = self.state();
         let version = self.version();
         let State {
-            needles, engine, ..
+            needles,
+            fresh,
+            engine,
+            ..
         } = &mut *state;
         let engine = engine.get_or_insert_with(|| {
-            let needles = needles.iter().cloned().collect();
-            Arc::new(Engine::new(self.shared.rules, needles))
+            if !fresh.is_empty() {
+                *needles = Arc::new(needles.with(fresh));
+                fresh.clear();
+            }
+            let set = NeedleSet::new(needles);
+            Arc::new(Engine::new(
+                self.shared.simd,
+                self.shared.rules.clone(),
+                set,
+            ))
         });
         (Arc::clone(engine), version)
     }
@@ -234,7 +260,7 @@ impl fmt::Debug for Secrets {
         f.debug_struct("Secrets")
             .field("rules", &self.shared.rules)
             .field("values", &state.values)
-            .field("needles", &state.needles.len())
+            .field("needles", &(state.needles.len() + state.fresh.len()))
             .finish()
     }
 }

@@ -1,83 +1,126 @@
 //! The text of a block without its escape sequences, and the way back.
 
-use memchr::memchr;
+use zeroize::Zeroizing;
 
-use crate::ansi::{self, ESC, Sequence};
+use crate::ansi::{self, Sequence};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES};
 use crate::redactor::SEQUENCES_BYTES_MAX;
+use crate::wiped::reserve_wiped;
 
-/// What a terminal would show of a block.
+/// What a terminal would show of a block. Made once and filled again and again.
+#[derive(Default)]
 pub(crate) struct Visible {
     /// Context, then the visible bytes.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
     /// How much of `bytes` is context.
     pub(crate) before: usize,
     /// The raw block is taken apart up to here; less than all of it when it
     /// ends inside a sequence.
     pub(crate) parsed: usize,
     start: usize,
-    /// Raw position of each visible byte.
-    raw: Vec<usize>,
-    /// Raw ranges of the sequences.
-    sequences: Vec<(usize, usize)>,
+    /// Stretches of visible bytes that stand together in the raw block too: where
+    /// each begins here and there.
+    stretches: Vec<(usize, usize)>,
+    /// The sequences.
+    pub(crate) sequences: Vec<At>,
+}
+
+/// Where a sequence stands in the raw block.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// Nothing but `ESC [`, digits, semicolons and an `m`.
+    pub(crate) colour: bool,
 }
 
 impl Visible {
     /// Takes `block` apart from `start` on, where no sequence is under way.
-    pub(crate) fn new(block: Block<'_>, start: usize, before: &[u8]) -> Self {
-        let mut it = Self {
-            bytes: before.to_vec(),
-            before: before.len(),
-            parsed: start,
-            start,
-            raw: Vec::new(),
-            sequences: Vec::new(),
-        };
-        while it.parsed < block.bytes.len() {
-            let rest = &block.bytes[it.parsed..];
-            let plain = memchr(ESC, rest).unwrap_or(rest.len());
-            it.show(rest, plain);
-            if plain == rest.len() {
-                break;
+    /// `before` is what is visible before, `escapes` where an `ESC` stands.
+    pub(crate) fn fill(
+        &mut self,
+        block: Block<'_>,
+        start: usize,
+        before: &[u8],
+        escapes: &[usize],
+    ) {
+        self.bytes.clear();
+        self.stretches.clear();
+        self.sequences.clear();
+        reserve_wiped(&mut self.bytes, before.len() + block.bytes.len() - start);
+        self.bytes.extend_from_slice(before);
+        (self.before, self.start, self.parsed) = (before.len(), start, start);
+        for &at in escapes.iter().filter(|it| **it >= start) {
+            if at < self.parsed {
+                // Inside the sequence before.
+                continue;
             }
-            match ansi::sequence_at(&rest[plain..], block.eof) {
+            let rest = &block.bytes[at..];
+            let colour = ansi::colour_at(rest);
+            let found = match colour {
+                Some(len) => Sequence::Whole(len),
+                None => ansi::sequence_at(rest, block.eof),
+            };
+            match found {
                 Sequence::Whole(len) => {
-                    it.sequences.push((it.parsed, it.parsed + len));
-                    it.parsed += len;
+                    self.show(block.bytes, at);
+                    self.sequences.push(At {
+                        from: at,
+                        to: at + len,
+                        colour: colour.is_some(),
+                    });
+                    self.parsed = at + len;
                 }
-                Sequence::Not => it.show(&rest[plain..], 1),
-                Sequence::Incomplete => break,
+                Sequence::Not => {}
+                Sequence::Incomplete => {
+                    self.show(block.bytes, at);
+                    return;
+                }
             }
         }
-        it
+        self.show(block.bytes, block.bytes.len());
     }
 
-    fn show(&mut self, bytes: &[u8], len: usize) {
-        self.bytes.extend_from_slice(&bytes[..len]);
-        self.raw.extend(self.parsed..self.parsed + len);
-        self.parsed += len;
+    /// Shows the raw bytes from where it was taken apart to up to `to`.
+    fn show(&mut self, raw: &[u8], to: usize) {
+        if self.parsed < to {
+            self.stretches.push((self.bytes.len(), self.parsed));
+            self.bytes.extend_from_slice(&raw[self.parsed..to]);
+            self.parsed = to;
+        }
     }
 
     /// Raw position of a visible one; of its end, where the block was taken
     /// apart to.
     pub(crate) fn raw(&self, at: usize) -> usize {
-        match at.checked_sub(self.before) {
-            None => self.start,
-            Some(it) => self.raw.get(it).copied().unwrap_or(self.parsed),
+        if at < self.before {
+            return self.start;
         }
+        if at >= self.bytes.len() {
+            return self.parsed;
+        }
+        let stretch = self.stretches.partition_point(|it| it.0 <= at);
+        let (here, raw) = self.stretches[stretch - 1];
+        raw + (at - here)
     }
 
     /// Raw position right behind the visible byte before `at`.
     pub(crate) fn raw_end(&self, at: usize) -> usize {
         match at.checked_sub(self.before + 1) {
             None => self.start,
-            Some(it) => self.raw[it] + 1,
+            Some(_) => self.raw(at - 1) + 1,
         }
     }
 
     /// The first visible position that is not before the raw position `raw`.
     pub(crate) fn index_at_or_after(&self, raw: usize) -> usize {
-        self.before + self.raw.partition_point(|it| *it < raw)
+        let stretch = self.stretches.partition_point(|it| it.1 < raw);
+        let Some((here, begin)) = stretch.checked_sub(1).map(|it| self.stretches[it]) else {
+            return self.before;
+        };
+        let next = self.stretches.get(stretch);
+        let end = next.map_or(self.bytes.len(), |it| it.0);
+        (here + (raw - begin)).min(end)
     }
 
     /// The raw ranges of a visible one: with the sequences inside, but in two
@@ -92,18 +135,17 @@ impl Visible {
         if from >= to {
             return;
         }
-        let inside = |at: usize| self.raw[at - self.before];
-        let mut first = inside(from.max(self.before));
+        let mut first = self.raw(from.max(self.before));
         if let Some(stood) = stood.filter(|it| first - it <= SEQUENCES_BYTES_MAX) {
             first = stood;
         }
-        let last = inside(to - 1);
+        let last = self.raw(to - 1);
         let mut at = first;
-        let gap_after = self.sequences.partition_point(|(_, end)| *end <= first);
+        let gap_after = self.sequences.partition_point(|it| it.to <= first);
         let mut gap: Option<(usize, usize)> = None;
-        for &(from, to) in self.sequences[gap_after..]
+        for &At { from, to, .. } in self.sequences[gap_after..]
             .iter()
-            .take_while(|(it, _)| *it < last)
+            .take_while(|it| it.from < last)
         {
             let (gap_from, gap_to) = match gap {
                 Some((gap_from, gap_to)) if gap_to == from => (gap_from, to),
@@ -122,9 +164,9 @@ impl Visible {
 
     /// `raw`, or the beginning of the sequence that it lies in.
     pub(crate) fn not_inside_a_sequence(&self, raw: usize) -> usize {
-        let at = self.sequences.partition_point(|(_, end)| *end <= raw);
+        let at = self.sequences.partition_point(|it| it.to <= raw);
         match self.sequences.get(at) {
-            Some((from, _)) if *from < raw => *from,
+            Some(it) if it.from < raw => it.from,
             _ => raw,
         }
     }

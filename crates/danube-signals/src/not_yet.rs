@@ -17,7 +17,6 @@ const PLAYBOOKS: &str = "playbooks";
 const WEBHOOKS: &str = "webhooks";
 const RPC: &str = "remote workers";
 const HEALING: &str = "self-healing";
-const REAPER: &str = "the reaper";
 const EXPORTS: &str = "the OpenTelemetry export";
 
 const SYNC: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
@@ -363,18 +362,6 @@ pub(crate) static EVENTS: &[EventDecl] = &[
         "danube.orchestrator",
         &["error"],
         ("The Kubernetes API doesn't answer.", KUBERNETES),
-    ),
-    event(
-        "reaper_completed",
-        Level::INFO,
-        "danube.reaper",
-        &[
-            "logs_deleted",
-            "artifacts_deleted",
-            "images_deleted",
-            "bytes_freed",
-        ],
-        ("What had expired was deleted.", REAPER),
     ),
     event(
         "rpc_call",

@@ -90,6 +90,7 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
             log_bytes: 0,
             log_complete: None,
             log_missing_bytes: 0,
+            log_deleted_at: None,
             steps: Vec::new(),
         },
         queue: new.queue.clone(),
@@ -168,6 +169,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         log_bytes: 0,
         log_complete: None,
         log_missing_bytes: 0,
+        log_deleted_at: None,
         steps: Vec::new(),
     };
     record.traceparent.clone_from(&retry.traceparent);
@@ -193,7 +195,7 @@ pub(crate) fn full(tx: &Tx<'_>, mut record: Record) -> Result<Job, StoreError> {
     Ok(record.job)
 }
 
-fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Vec<u8>, StoreError> {
     let plain = serde_json::to_vec(order)
         .map_err(|error| StoreError::Internal(format!("write an order: {error}")))?;
     sealer.seal(ORDER, id.as_bytes(), &plain)

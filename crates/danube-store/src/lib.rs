@@ -14,6 +14,7 @@ mod error;
 mod health;
 mod jobs;
 mod keys;
+mod late;
 mod leases;
 mod list;
 mod meter;
@@ -40,7 +41,8 @@ pub use meter::{Meter, NoMeter, Operation};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
     Assignment, CancelOutcome, Claimed, Counts, Filter, Idempotency, KeyId, KeyRecord, LeaseState,
-    Leased, NewJob, NewKey, Retry, RetryOutcome, Role, Submitted, Waiting,
+    Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome, Role, Submitted,
+    Waiting,
 };
 pub use writer::pending::Pending;
 
@@ -183,6 +185,17 @@ impl Store {
         self.inner
             .writer
             .send(Class::Growing(0), move |tx| jobs::retry(tx, &retry))
+    }
+
+    /// Adds a value that later attempts of the job, and retries of it, keep out
+    /// of their logs. Sealed with the order before it reaches the disk.
+    pub fn add_mask(&self, job: JobId, value: String) -> Pending<MaskOutcome> {
+        self.urgent(move |tx| late::add_mask(tx, job, &value))
+    }
+
+    /// Notes that the log of an ended job is gone; delete it after that.
+    pub fn log_deleted(&self, job: JobId) -> Pending<LogDeletion> {
+        self.urgent(move |tx| late::log_deleted(tx, job))
     }
 }
 

@@ -25,7 +25,7 @@ macro_rules! columns {
         "seq, id, kind, pipeline, state, trigger_type, trigger_ref, submitted_by, queue, \
          retry_on_lost, retry_of, trace_id, traceparent, created_at, started_at, finished_at, \
          attempt, losses, fence, moves, worker_id, cancel_by, exit_code, reason, log_bytes, \
-         log_complete, log_missing_bytes"
+         log_complete, log_missing_bytes, log_deleted_at"
     };
 }
 pub(crate) use columns;
@@ -56,6 +56,7 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         log_bytes: count(row, 24)?,
         log_complete: row.get(25)?,
         log_missing_bytes: count(row, 26)?,
+        log_deleted_at: optional_time(row, 27)?,
         steps: Vec::new(),
     };
     Ok(Record {

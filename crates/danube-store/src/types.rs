@@ -110,6 +110,28 @@ pub enum RetryOutcome {
     NotFound,
 }
 
+/// The answer to a value to mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskOutcome {
+    /// It is kept.
+    Kept,
+    /// The job has as many values already as one may have.
+    Full,
+    /// There is no such job.
+    NotFound,
+}
+
+/// The answer to a log's deletion.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogDeletion {
+    /// Nobody is shown it any more.
+    Deleted(Job),
+    /// The job hasn't ended; nothing changed.
+    NotEnded(Job),
+    /// There is no such job.
+    NotFound,
+}
+
 /// A job that waits for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {

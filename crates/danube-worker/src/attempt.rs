@@ -17,26 +17,39 @@ use crate::environment::{Surroundings, environment};
 use crate::output::LogOutput;
 use crate::place::Place;
 use crate::source;
+use crate::token::JobToken;
 use crate::verdict::{Clock, Verdict, after_step, broke, step_status, stopped, succeeded};
-use crate::worker::{Inner, REPORT_RETRY_EVERY};
+use crate::worker::{Inner, REPORT_RETRY_EVERY, Settings};
 
 /// Reports that a broken store is sent before the lease is left to lapse.
 const BROKEN_REPORTS_MAX: u32 = 3;
 
+/// What one attempt has for itself.
+pub(crate) struct Own {
+    /// How it is stopped.
+    pub(crate) control: Control,
+    /// What its log keeps out; values may be added from outside while it runs.
+    pub(crate) secrets: Secrets,
+    /// What its steps show to the server.
+    pub(crate) token: JobToken,
+}
+
+/// The rules for a job's log, and no values yet.
+pub(crate) fn secrets(settings: &Settings) -> Secrets {
+    Secrets::new(settings.rules.clone())
+}
+
 /// Runs the job and reports how it ended. Never panics on what a job does.
-pub(crate) fn run(inner: &Inner, work: &Work, control: &Control) {
+pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
     let context = TraceContext::parse(&work.traceparent).unwrap_or_else(TraceContext::random);
     let _in_job = job_span(&work.attempt.job.to_string(), &context).entered();
-    let secrets = Secrets::new(if inner.settings.redact_email {
-        Rules::builtin().with_email()
-    } else {
-        Rules::builtin()
-    });
     for mask in &work.order.masks {
-        // The submit was refused if the redactor wouldn't take it.
-        let _ = secrets.register(mask.as_bytes());
+        // Whoever sent it was refused if the redactor wouldn't take it, and a
+        // short one if nobody insisted.
+        let _ = own.secrets.register_short(mask.as_bytes());
     }
-    let outcome = match Running::begin(inner, work, control, &secrets) {
+    let _ = own.secrets.register(own.token.text().as_bytes());
+    let outcome = match Running::begin(inner, work, own) {
         Ok(mut running) => {
             let verdict = running.all_steps();
             running.end(verdict)
@@ -47,7 +60,7 @@ pub(crate) fn run(inner: &Inner, work: &Work, control: &Control) {
             summary: None,
         },
     };
-    report(inner.dispatch.as_ref(), work.attempt, outcome, &secrets);
+    report(inner.dispatch.as_ref(), work.attempt, outcome, &own.secrets);
 }
 
 /// What there is to report.
@@ -62,7 +75,7 @@ struct Outcome {
 struct Running<'a> {
     inner: &'a Inner,
     work: &'a Work,
-    control: &'a Control,
+    own: &'a Own,
     output: LogOutput,
     steps: Vec<Step>,
     deadline: Instant,
@@ -70,21 +83,16 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn begin(
-        inner: &'a Inner,
-        work: &'a Work,
-        control: &'a Control,
-        secrets: &Secrets,
-    ) -> Result<Self, LogError> {
+    fn begin(inner: &'a Inner, work: &'a Work, own: &'a Own) -> Result<Self, LogError> {
         let job = work.attempt.job.to_string();
-        let writer = inner.logs.writer(&job, secrets)?;
-        let mut output = LogOutput::new(writer, control.clone(), &inner.signals, job);
+        let writer = inner.logs.writer(&job, &own.secrets)?;
+        let mut output = LogOutput::new(writer, own.control.clone(), &inner.signals, job);
         output.mark(Mark::Attempt(work.attempt.number));
         let seconds = work.order.pipeline.max_duration_seconds;
         Ok(Self {
             inner,
             work,
-            control,
+            own,
             output,
             steps: step_names(work)
                 .iter()
@@ -132,7 +140,7 @@ impl<'a> Running<'a> {
             index = 1;
         }
         for step in &pipeline.steps {
-            if let Some(stop) = self.control.stopped() {
+            if let Some(stop) = self.own.control.stopped() {
                 return stopped(stop, None);
             }
             if let Some(verdict) = self.one_step(place, index, step) {
@@ -213,6 +221,7 @@ impl<'a> Running<'a> {
             home: &place.home().to_string_lossy(),
             workspace: &place.source().to_string_lossy(),
             server: &self.inner.settings.server,
+            token: self.own.token.text(),
             commit: self.commit.as_deref(),
         };
         environment(&around, step)
@@ -239,7 +248,7 @@ impl<'a> Running<'a> {
         plan.timeout = Some(timeout);
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
-        let outcome = run_step(&plan, self.control, &mut self.output);
+        let outcome = run_step(&plan, &self.own.control, &mut self.output);
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -295,7 +304,7 @@ impl<'a> Running<'a> {
             .dispatch
             .step(self.work.attempt, index, &self.steps[index]);
         if told == Err(ReportError::Fenced) {
-            self.control.cancel(Stop::Lost);
+            self.own.control.cancel(Stop::Lost);
         }
         // A store that is away now hears of it in the job's report.
     }

@@ -18,6 +18,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) workspace: &'a str,
     /// The server's address for the job's own calls; empty for none.
     pub(crate) server: &'a str,
+    /// What the job shows to that server.
+    pub(crate) token: &'a str,
     /// The commit that was cloned.
     pub(crate) commit: Option<&'a str>,
 }
@@ -35,6 +37,7 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
         home,
         workspace,
         server,
+        token,
         commit,
     } = *around;
     let order = &work.order;
@@ -69,6 +72,9 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
     }
     if let Some(step) = step {
         all.insert("DANUBE_STEP", &step.name);
+        if !server.is_empty() {
+            all.insert("DANUBE_JOB_TOKEN", token);
+        }
         for (name, value) in &order.pipeline.env {
             all.insert(name, value);
         }
@@ -140,12 +146,17 @@ mod tests {
     }
 
     fn made(work: &Work, step: Option<&Step>) -> BTreeMap<String, String> {
+        made_for("", work, step)
+    }
+
+    fn made_for(server: &str, work: &Work, step: Option<&Step>) -> BTreeMap<String, String> {
         let around = Surroundings {
             work,
             path: "/bin",
             home: "/h",
             workspace: "/w",
-            server: "",
+            server,
+            token: "dnb_job_x",
             commit: None,
         };
         environment(&around, step).into_iter().collect()
@@ -160,6 +171,20 @@ mod tests {
         }
         assert_eq!(made["PATH"], "/bin");
         assert_eq!(made["DANUBE_PARAM_LEVEL"], "2");
+    }
+
+    #[test]
+    fn only_a_step_with_a_server_gets_a_token() {
+        let work = work();
+        let step = Some(&work.order.pipeline.steps[0]);
+        let token = |made: BTreeMap<String, String>| made.get("DANUBE_JOB_TOKEN").cloned();
+        let server = "http://127.0.0.1:1";
+        assert_eq!(
+            token(made_for(server, &work, step)).as_deref(),
+            Some("dnb_job_x")
+        );
+        assert_eq!(token(made_for(server, &work, None)), None, "the clone");
+        assert_eq!(token(made(&work, step)), None, "no server");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod environment;
 mod output;
 mod place;
 mod source;
+mod token;
 mod verdict;
 mod worker;
 

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use danube_executor::{CgroupParent, Control, Stop, UidPool};
 use danube_joblog::JobLogs;
 use danube_model::{Attempt, JobId};
-use danube_redact::Rules;
+use danube_redact::{Rules, Secrets};
 use danube_signals::Signals;
 
-use crate::attempt;
+use crate::attempt::{self, Own};
 use crate::dispatch::{Dispatch, Work};
 use crate::place::{PlaceSettings, Walls};
+use crate::token::{JobToken, TokenHash};
 
 /// How often a report that the store can't take is tried again.
 pub(crate) const REPORT_RETRY_EVERY: Duration = Duration::from_millis(200);
@@ -34,8 +35,8 @@ pub struct Settings {
     pub grace: Duration,
     /// The server's address for the jobs' own calls; empty for none.
     pub server: String,
-    /// Take e-mail addresses out of the logs.
-    pub redact_email: bool,
+    /// What is taken out of the logs beside the jobs' own values.
+    pub rules: Rules,
     /// Run jobs even where the kernel allows no isolation.
     pub allow_unisolated: bool,
 }
@@ -59,9 +60,18 @@ pub(crate) struct Inner {
 
 #[derive(Default)]
 struct Running {
-    jobs: HashMap<JobId, (Attempt, Control)>,
+    jobs: HashMap<JobId, Held>,
     /// Set once by `close`: nothing new is taken.
     draining: bool,
+}
+
+/// A job that runs, as seen from outside its thread.
+struct Held {
+    attempt: Attempt,
+    control: Control,
+    /// Shared with its thread.
+    secrets: Secrets,
+    token: TokenHash,
 }
 
 /// The worker takes no job now; the work comes back.
@@ -99,7 +109,7 @@ impl Worker {
         }
         // The rules are known, so each is shown from the start: a rate sees the
         // first strike.
-        for rule in Rules::builtin().with_email().ids() {
+        for rule in settings.rules.clone().with_email().ids() {
             signals.log_redactions_total.with([rule]);
         }
         let inner = Inner {
@@ -143,7 +153,7 @@ impl Worker {
             .lock()
             .jobs
             .values()
-            .map(|(attempt, _)| *attempt)
+            .map(|held| held.attempt)
             .collect()
     }
 
@@ -157,13 +167,24 @@ impl Worker {
             return Err(Busy(Box::new(work)));
         };
         let attempt = work.attempt;
+        let own = Own {
+            control,
+            secrets: attempt::secrets(&self.inner.settings),
+            token: JobToken::mint(),
+        };
         {
             let mut running = self.inner.lock();
             let room = running.jobs.len() < self.inner.settings.jobs_at_once;
             if running.draining || !room || running.jobs.contains_key(&attempt.job) {
                 return Err(Busy(Box::new(work)));
             }
-            running.jobs.insert(attempt.job, (attempt, control.clone()));
+            let held = Held {
+                attempt,
+                control: own.control.clone(),
+                secrets: own.secrets.clone(),
+                token: own.token.hash(),
+            };
+            running.jobs.insert(attempt.job, held);
         }
         let inner = Arc::clone(&self.inner);
         let kept = work.clone();
@@ -174,7 +195,7 @@ impl Worker {
                 job: attempt.job,
             };
             let job = work.attempt;
-            let run = AssertUnwindSafe(|| attempt::run(&inner, &work, &control));
+            let run = AssertUnwindSafe(|| attempt::run(&inner, &work, &own));
             if catch_unwind(run).is_err() {
                 // A defect of ours: the job must not stay running for ever.
                 attempt::report_panic(inner.dispatch.as_ref(), job);
@@ -192,8 +213,8 @@ impl Worker {
     pub fn stop(&self, attempt: Attempt, stop: Stop) -> bool {
         let running = self.inner.lock();
         match running.jobs.get(&attempt.job) {
-            Some((held, control)) if held.fence == attempt.fence => {
-                control.cancel(stop);
+            Some(held) if held.attempt.fence == attempt.fence => {
+                held.control.cancel(stop);
                 true
             }
             _ => false,
@@ -203,13 +224,24 @@ impl Worker {
     /// Stops a job whatever its fence, for a cancel.
     #[must_use]
     pub fn cancel(&self, job: JobId) -> bool {
-        let attempt = self
-            .inner
-            .lock()
-            .jobs
-            .get(&job)
-            .map(|(attempt, _)| *attempt);
+        let attempt = self.inner.lock().jobs.get(&job).map(|held| held.attempt);
         attempt.is_some_and(|attempt| self.stop(attempt, Stop::Cancel))
+    }
+
+    /// What the job's log keeps out, while it runs here: values registered
+    /// there count from now on.
+    #[must_use]
+    pub fn secrets(&self, job: JobId) -> Option<Secrets> {
+        let running = self.inner.lock();
+        running.jobs.get(&job).map(|held| held.secrets.clone())
+    }
+
+    /// Whether this is the token of the job's attempt that runs here now.
+    #[must_use]
+    pub fn knows(&self, job: JobId, token: &str) -> bool {
+        let running = self.inner.lock();
+        let held = running.jobs.get(&job);
+        held.is_some_and(|it| it.token.fits(token))
     }
 
     /// Takes nothing new from now on.
@@ -242,8 +274,8 @@ impl Worker {
 
     /// Tells every running job to stop and go back to the queue.
     pub fn hand_back_all(&self) {
-        for (_, control) in self.inner.lock().jobs.values() {
-            control.cancel(Stop::Drain);
+        for held in self.inner.lock().jobs.values() {
+            held.control.cancel(Stop::Drain);
         }
     }
 }

@@ -64,7 +64,7 @@ impl Exit {
         match code {
             Code::Invalid => Self::Usage,
             Code::Unauthorized | Code::Forbidden => Self::NotAuthorised,
-            Code::NotFound => Self::NotFound,
+            Code::NotFound | Code::LogGone => Self::NotFound,
             Code::WrongState | Code::Ambiguous | Code::IdempotencyConflict | Code::NameTaken => {
                 Self::Conflict
             }
@@ -117,6 +117,7 @@ mod tests {
             "idempotency_conflict 6",
             "internal 1",
             "invalid 2",
+            "log_gone 5",
             "malformed 1",
             "method_not_allowed 1",
             "name_taken 6",

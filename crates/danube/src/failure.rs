@@ -171,6 +171,7 @@ const fn hint_for(code: Code) -> &'static str {
             "use a key with a role that may: viewer reads, member submits and cancels, admin manages keys"
         }
         Code::NotFound => "`danube jobs` and `danube apikey list` show what there is",
+        Code::LogGone => "`danube job ID` still shows the job; only its log is gone",
         Code::WrongState => {
             "`danube job ID` shows its state: an ended job can't be cancelled, and only an ended one can be retried"
         }

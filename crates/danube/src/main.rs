@@ -41,7 +41,7 @@ fn perform(asked: &Asked) -> Result<ExitCode, Failure> {
     match asked.task {
         Task::Master => {
             let config = config::load(&Sources::with_flags(&asked.matches))?;
-            let telemetry = telemetry::start(&config.log_level, config.log_format)?;
+            let telemetry = telemetry::start(&config.log_level, config.log_format, config.rules)?;
             serve::serve(config.settings, &telemetry)
         }
         Task::Run => run::run(RunArgs::read(&asked.matches, &asked.screen)?),

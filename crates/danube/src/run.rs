@@ -12,7 +12,7 @@ use danube_executor::{Limits, Stop};
 use danube_joblog::{Chunk, JobLogs, LogReader, StreamKind};
 use danube_model::spec::Repository;
 use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step};
-use danube_redact::{Rules, Secrets};
+use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
 use danube_worker::{Dispatch, PlaceSettings, ReportError, Settings, Where, Work, Worker};
@@ -21,6 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::commands::run::RunArgs;
+use crate::config::{self, Sources};
 use crate::exit::{Exit, of_job};
 use crate::failure::Failure;
 use crate::terminal::{Sanitizer, Screen};
@@ -49,10 +50,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let screen = args.screen.clone();
     let is_pipeline = args.pipeline.steps.len() > 1 || args.pipeline.repository.is_some();
     let order = order(args)?;
+    let rules = config::redaction(&Sources::here())?;
     let logs = JobLogs::open(&home.logs, danube_joblog::Limits::default())
         .map_err(failed("open the log directory"))?;
     let desk = Arc::new(Desk::default());
-    let settings = settings(&home, &order)?;
+    let settings = settings(&home, &order, rules)?;
     let worker = Worker::new(
         settings,
         Arc::clone(&desk) as Arc<dyn Dispatch>,
@@ -107,15 +109,12 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         mut pipeline,
         env,
         masks,
+        allow_short_masks,
         parameters,
+        screen,
         ..
     } = args;
-    let trial = Secrets::new(Rules::none());
-    for mask in &masks {
-        trial.register(mask.as_bytes()).map_err(|refused| {
-            Failure::usage(format!("a value of --mask-env can't be masked: {refused}"))
-        })?;
-    }
+    check_masks(&masks, allow_short_masks, &screen)?;
     let parameters = pipeline.with_parameters(parameters).map_err(|unknown| {
         Failure::usage(format!(
             "the pipeline has no parameter `{}`",
@@ -135,6 +134,23 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         parameters,
         masks,
     })
+}
+
+fn check_masks(masks: &[String], allow_short: bool, screen: &Screen) -> Result<(), Failure> {
+    let trial = Secrets::new(Rules::none());
+    for mask in masks.iter().map(String::as_bytes) {
+        match trial.register(mask) {
+            Err(Refused::TooShort { .. }) if allow_short && trial.register_short(mask).is_ok() => {
+                screen.note(
+                    "warning: a value of --mask-env is shorter than 8 characters: it will hide other text, too",
+                );
+            }
+            taken => taken.map_err(|refused| {
+                Failure::usage(format!("a value of --mask-env can't be masked: {refused}"))
+            })?,
+        }
+    }
+    Ok(())
 }
 
 /// Where this run keeps its things; removed at the end, but for a log that was
@@ -173,7 +189,7 @@ impl Drop for Home {
     }
 }
 
-fn settings(home: &Home, order: &Order) -> Result<Settings, Failure> {
+fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failure> {
     let place = if order.pipeline.repository.is_some() {
         let work = home.dir.join("work");
         std::fs::create_dir(&work).map_err(failed("make the workspace"))?;
@@ -196,7 +212,7 @@ fn settings(home: &Home, order: &Order) -> Result<Settings, Failure> {
         path: env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned()),
         grace: GRACE,
         server: String::new(),
-        redact_email: false,
+        rules,
         // The caller runs their own command; a kernel without namespaces is no
         // reason not to.
         allow_unisolated: true,

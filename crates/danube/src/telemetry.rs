@@ -21,8 +21,9 @@ pub(crate) struct Telemetry {
     _log: LogGuard,
 }
 
-/// Starts it for the whole process. `level` has been checked.
-pub(crate) fn start(level: &str, format: LogFormat) -> Result<Telemetry, Failure> {
+/// Starts it for the whole process, with these rules for what its log doesn't
+/// show. `level` has been checked.
+pub(crate) fn start(level: &str, format: LogFormat, rules: Rules) -> Result<Telemetry, Failure> {
     let failed = |why: String| {
         Failure::new(
             Exit::Failed,
@@ -30,8 +31,8 @@ pub(crate) fn start(level: &str, format: LogFormat) -> Result<Telemetry, Failure
             format!("start the server log: {why}"),
         )
     };
-    let plain = Secrets::new(Rules::builtin());
-    let without_email = Secrets::new(Rules::builtin().with_email());
+    let plain = Secrets::new(rules.clone());
+    let without_email = Secrets::new(rules.with_email());
     let options = LogOptions {
         filter: Filter::parse(level).map_err(|error| failed(error.to_string()))?,
         format: match format {

@@ -2,9 +2,13 @@
 //! of any bytes, and reads them as anybody would.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use danube_joblog::{Chunk, JobLogs, Limits, LineItem, LogReader, Mark, Rules, Secrets, Stream};
+use danube_joblog::{
+    Chunk, JobLogs, Limits, LineItem, LogReader, Mark, Rules, SearchBudget, SearchOptions,
+    SearchQuery, Secrets, Stream,
+};
 
 /// Offsets that are tried beside those that the bytes ask for.
 const ODD_OFFSETS: [u64; 6] = [0, 1, 31, u64::MAX / 2, u64::MAX - 1, u64::MAX];
@@ -79,18 +83,25 @@ pub(crate) fn check_index(dir: &Path, logs: &JobLogs, data: &[u8]) {
     }
     let again = read_all(&mut logs.reader(JOB).expect("the log opens again"));
     assert_eq!(end, again, "the same files gave another log");
+    find(&mut reader);
+    blank(logs, end);
     goes_on(logs);
 }
 
 /// A header and records with good checksums, and now and then bytes that are none.
 fn index(data: &mut Bytes<'_>) -> Vec<u8> {
+    let (version, record_bytes) = match data.next() {
+        0..200 => (2, 48),
+        200..240 => (1, 32),
+        _ => (0, 48),
+    };
     let mut index = Vec::new();
-    if data.next() < 240 {
-        index.extend_from_slice(b"DANUBEIX\x01\0\x20\0");
-        index.extend_from_slice(&[0; 16]);
-        index.extend_from_slice(&crc32(&index).to_le_bytes());
+    if version > 0 {
+        index.extend_from_slice(b"DANUBEIX");
+        index.extend_from_slice(&[version, 0, record_bytes, 0]);
+        seal(&mut index, record_bytes);
     }
-    let mut last = 0;
+    let (mut last, mut lines, mut peak) = (0, 0, 0);
     while !data.0.is_empty() {
         let kind = data.next();
         if kind >= 250 {
@@ -101,14 +112,34 @@ fn index(data: &mut Bytes<'_>) -> Vec<u8> {
         let mut record = vec![1 + kind % 8, data.next() % 4, 0, 0];
         record.extend_from_slice(&u32::from(data.next()).to_le_bytes());
         last = data.number(last);
+        let word = data.number(last);
         record.extend_from_slice(&last.to_le_bytes());
-        record.extend_from_slice(&data.number(last).to_le_bytes());
+        record.extend_from_slice(&word.to_le_bytes());
+        if record_bytes == 48 {
+            // Mostly such as a writer could have counted.
+            if kind >= 128 {
+                lines = data.number(lines);
+            }
+            peak = if kind >= 230 {
+                data.number(peak)
+            } else {
+                word.max(peak)
+            };
+            record.extend_from_slice(&lines.to_le_bytes());
+            record.extend_from_slice(&peak.to_le_bytes());
+        }
         let high = if kind >= 240 { data.next() } else { 0 };
         record.extend_from_slice(&u32::from(high).to_le_bytes());
-        record.extend_from_slice(&crc32(&record).to_le_bytes());
+        seal(&mut record, record_bytes);
         index.extend(record);
     }
     index
+}
+
+/// Fills up to a record's length with zeros, and ends with the checksum.
+fn seal(bytes: &mut Vec<u8>, record_bytes: u8) {
+    bytes.resize(usize::from(record_bytes) - 4, 0);
+    bytes.extend_from_slice(&crc32(bytes).to_le_bytes());
 }
 
 /// Reads from the beginning to the end; returns the logical end.
@@ -171,6 +202,45 @@ fn look_at(reader: &mut LogReader, from: u64) {
             }
         };
     }
+}
+
+/// Finds lines and times, and searches, without believing all that is claimed.
+fn find(reader: &mut LogReader) {
+    let end = reader.end();
+    let lines = reader.line_count().expect("lines are counted");
+    // An end of line a byte, and the line behind when the last byte is gone.
+    assert!(lines <= end + 1);
+    for line in [0, 1, 2, lines, lines.saturating_add(1), u64::MAX] {
+        let found = reader.line_start(line).expect("lines are found");
+        assert!(found.is_none_or(|it| it.offset <= end), "line {line}");
+    }
+    for offset in ODD_OFFSETS {
+        let line = reader.line_at(offset).expect("lines are found");
+        assert!((1..=end.saturating_add(1)).contains(&line));
+        let at = reader.offset_at_time(offset).expect("times are found");
+        assert!(at <= end);
+    }
+    let query = SearchQuery::new("h|t", SearchOptions::default()).expect("a pattern");
+    let budget = SearchBudget {
+        bytes: 1 << 16,
+        deadline: None,
+    };
+    let mut last = 0;
+    let searched = reader.search(&query, 0, budget, &mut |hit| {
+        assert!(hit.line >= 1 && hit.line_offset >= last && hit.line_offset <= end);
+        last = hit.line_offset;
+        ControlFlow::Continue(())
+    });
+    searched.expect("the files can be searched");
+}
+
+/// Blanking changes no length and no offset.
+fn blank(logs: &JobLogs, end: u64) {
+    let secrets = Secrets::new(Rules::builtin());
+    secrets.register(b"hththththt").expect("a value");
+    logs.blank(JOB, &secrets).expect("it is blanked");
+    let mut reader = logs.reader(JOB).expect("the log opens");
+    assert_eq!(read_all(&mut reader), end);
 }
 
 /// The next attempt brings the index in order, and what it writes can be read.

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::{HeaderMap, header, request::Parts};
 use danube_api::{Code, Problem};
+use danube_model::JobId;
 use danube_signals::{DeniedResource, PermissionDenied};
 
 use super::answer::Refusal;
@@ -18,6 +19,9 @@ pub(crate) struct Reader;
 pub(crate) struct Doer(pub(crate) Caller);
 /// May manage keys.
 pub(crate) struct Manager;
+/// May add a value to mask: whoever may submit, and the job itself, which shows
+/// the token of its attempt. That token is good for nothing else.
+pub(crate) struct Masker;
 
 impl FromRequestParts<Shared> for Reader {
     type Rejection = Refusal;
@@ -40,6 +44,22 @@ impl FromRequestParts<Shared> for Manager {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
         need(parts, app, Need::Manage).map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Shared> for Masker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        let token = key(&parts.headers).map(str::to_owned);
+        let id = Path::<String>::from_request_parts(parts, app).await;
+        let job = id.ok().and_then(|Path(id)| id.parse::<JobId>().ok());
+        if let Some((token, job)) = token.zip(job)
+            && app.worker.knows(job, &token)
+        {
+            return Ok(Self);
+        }
+        need(parts, app, Need::Work).map(|_| Self)
     }
 }
 

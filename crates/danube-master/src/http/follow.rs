@@ -3,19 +3,27 @@
 //! A follower reads the file at its own pace through the page cache: a slow one
 //! holds nothing back and keeps nothing in memory but its next piece.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use danube_api::{Code, Problem};
-use danube_joblog::{Chunk, GapReason, LogError, LogReader, StreamKind};
+use danube_joblog::{Chunk, GapReason, LogError, LogReader, Progress, StreamKind};
 use danube_model::{Job, JobId};
 use danube_signals::SseDropReason;
 
 use super::jobs::with_log;
 use crate::app::{PhaseWatch, Shared, blocking};
+use crate::readers::Followed;
 
-/// Bytes of one piece: what a follower costs in memory, several times over.
-const PIECE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one piece whose stream and time are wanted: a piece is then at most
+/// one batch of the job, and most are small.
+const TIMED_PIECE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of one piece of the bare text. Each costs a turn of a thread that may
+/// block, so catching up wants large ones; a follower that takes nothing holds
+/// one, and what the connection has room for.
+const PIECE_BYTES_MAX: usize = 32 * 1024;
 
 /// How long a silent log is waited for before the follower is told that the
 /// server is still there. Below the minute after which proxies give up.
@@ -56,6 +64,8 @@ pub(crate) struct Part {
     pub(crate) until: Option<u64>,
     /// The step of a job that hasn't ended: the log itself tells where it lies.
     pub(crate) step: Step,
+    /// Stream and time of each piece are wanted.
+    pub(crate) timed: bool,
 }
 
 /// Whose output is wanted.
@@ -76,12 +86,13 @@ pub(crate) struct Follower {
     job: JobId,
     name: String,
     watch: PhaseWatch,
-    reader: Option<LogReader>,
+    log: Arc<Followed>,
     /// The logical offset of the next byte.
     at: u64,
     /// Where to stop, when not at the end.
     until: Option<u64>,
     step: Step,
+    timed: bool,
     follow: bool,
 }
 
@@ -92,13 +103,14 @@ impl Follower {
         let before = app.followers.fetch_add(1, Ordering::SeqCst);
         let follower = Self {
             watch: app.phases.watch(job),
+            log: Arc::new(app.readers.follow(job)),
             name: job.to_string(),
             app,
             job,
-            reader: None,
             at: part.from,
             until: part.until,
             step: part.step,
+            timed: part.timed,
             follow,
         };
         if before >= follower.app.followers_max {
@@ -130,10 +142,13 @@ impl Follower {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let mut progress = self.app.logs.progress(&self.name);
-            if let Some(progress) = &mut progress {
-                progress.mark_unchanged();
-            }
-            match self.read().await? {
+            let known = progress.as_mut().map(|it| *it.borrow_and_update());
+            let chunk = if known.is_some_and(|it| self.has_all(it)) {
+                Chunk::End { at: self.at }
+            } else {
+                self.read().await?
+            };
+            match chunk {
                 Chunk::Data {
                     offset,
                     bytes,
@@ -222,31 +237,44 @@ impl Follower {
         Ok(None)
     }
 
+    /// Whether there is nothing to read yet: most looks at a live log, one after
+    /// each piece, end here and cost no thread.
+    fn has_all(&self, known: Progress) -> bool {
+        let to_the_end = matches!(self.step, Step::All) && self.until.is_none();
+        self.follow && to_the_end && !known.closed && self.at >= known.end
+    }
+
     async fn read(&mut self) -> Result<Chunk, Problem> {
+        let turn = self.app.log_reads.acquire().await;
+        let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
+        let timed = self.timed;
         let (app, name) = (self.app.clone(), self.name.clone());
         let (mut at, mut until) = (self.at, self.until);
         let step = match self.step {
             Step::Number(number) => Some(number),
             Step::All | Step::Named(_) => None,
         };
-        let mut reader = self.reader.take();
-        let (reader, chunk, at, until) = blocking(move || {
-            if reader.is_none() {
-                match app.logs.reader(&name) {
-                    Ok(opened) => reader = Some(opened),
-                    Err(LogError::NotFound) => return (None, Ok(Chunk::End { at: 0 }), at, until),
-                    Err(error) => return (None, Err(error), at, until),
-                }
-            }
-            let chunk = match (&mut reader, step) {
-                (None, _) => Ok(Chunk::End { at }),
-                (Some(reader), None) => read_until(reader, at, until),
-                (Some(reader), Some(step)) => read_step(reader, step, &mut at, &mut until),
+        let log = Arc::clone(&self.log);
+        let (chunk, at, until) = blocking(move || {
+            let opened = match log.take() {
+                Some(reader) => Ok(reader),
+                None => app.logs.reader(&name),
             };
-            (reader, chunk, at, until)
+            let mut reader = match opened {
+                Ok(reader) => reader,
+                Err(LogError::NotFound) => return (Ok(Chunk::End { at: 0 }), at, until),
+                Err(error) => return (Err(error), at, until),
+            };
+            let chunk = match step {
+                None => read_until(&mut reader, timed, at, until),
+                Some(step) => read_step(&mut reader, (step, timed), &mut at, &mut until),
+            };
+            if chunk.is_ok() {
+                log.give(reader);
+            }
+            (chunk, at, until)
         })
         .await?;
-        self.reader = reader;
         (self.at, self.until) = (at, until);
         chunk.map_err(|_| Problem::new(Code::Internal, "the job's log can't be read"))
     }
@@ -259,22 +287,29 @@ impl Follower {
     }
 }
 
-fn read_until(reader: &mut LogReader, at: u64, until: Option<u64>) -> Result<Chunk, LogError> {
+fn read_until(
+    reader: &mut LogReader,
+    timed: bool,
+    at: u64,
+    until: Option<u64>,
+) -> Result<Chunk, LogError> {
     let left = until.map_or(u64::MAX, |until| until.saturating_sub(at));
-    let max = usize::try_from(left)
-        .unwrap_or(usize::MAX)
-        .min(PIECE_BYTES_MAX);
-    if max == 0 {
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    if left == 0 {
         return Ok(Chunk::End { at });
     }
-    reader.read(at, max)
+    if timed {
+        reader.read(at, left.min(TIMED_PIECE_BYTES_MAX))
+    } else {
+        reader.read_raw(at, left.min(PIECE_BYTES_MAX))
+    }
 }
 
 /// The next piece of a step's output, as far as it has come. Learns where it
 /// ends as soon as the log knows.
 fn read_step(
     reader: &mut LogReader,
-    step: u32,
+    (step, timed): (u32, bool),
     at: &mut u64,
     until: &mut Option<u64>,
 ) -> Result<Chunk, LogError> {
@@ -290,13 +325,13 @@ fn read_step(
         };
         *at = (*at).max(range.start);
         *until = Some(range.end.unwrap_or_else(|| reader.end()));
-        let chunk = read_until(reader, *at, *until);
+        let chunk = read_until(reader, timed, *at, *until);
         if range.end.is_none() {
             *until = None;
         }
         return chunk;
     }
-    read_until(reader, *at, *until)
+    read_until(reader, timed, *at, *until)
 }
 
 impl Drop for Follower {

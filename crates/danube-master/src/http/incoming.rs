@@ -54,22 +54,36 @@ impl FromRequest<Shared> for Whole {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Refusal> {
         let bytes_max = app.settings.body_bytes_max;
-        let too_large = || {
-            let detail =
-                format!("the body is larger than the {bytes_max} bytes that this server takes");
-            Refusal(Problem::new(Code::TooLarge, detail))
-        };
-        // Refused by what it announces: nobody waits for bytes that won't be used.
-        if announced(&request).is_some_and(|it| it > bytes_max as u64) {
-            return Err(too_large());
-        }
-        match Bytes::from_request(request, app).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
-            Err(_) => {
-                Err(Problem::new(Code::Malformed, "the body couldn't be read to its end").into())
-            }
-        }
+        read(request, app, bytes_max).await.map(Self)
+    }
+}
+
+/// The same of a request that has little to say. Its route has the limit as well.
+pub(crate) struct Small<const BYTES_MAX: usize>(pub(crate) Bytes);
+
+impl<const BYTES_MAX: usize> FromRequest<Shared> for Small<BYTES_MAX> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, Refusal> {
+        let bytes_max = app.settings.body_bytes_max.min(BYTES_MAX);
+        read(request, app, bytes_max).await.map(Self)
+    }
+}
+
+async fn read(request: Request, app: &Shared, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        let detail =
+            format!("the body is larger than the {bytes_max} bytes that this server takes");
+        Refusal(Problem::new(Code::TooLarge, detail))
+    };
+    // Refused by what it announces: nobody waits for bytes that won't be used.
+    if announced(&request).is_some_and(|it| it > bytes_max as u64) {
+        return Err(too_large());
+    }
+    match Bytes::from_request(request, app).await {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+        Err(_) => Err(Problem::new(Code::Malformed, "the body couldn't be read to its end").into()),
     }
 }
 

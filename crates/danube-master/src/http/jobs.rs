@@ -52,8 +52,11 @@ pub(crate) async fn submit(
         trigger: Trigger::Api,
         context,
     };
-    let job = accept(&app, &caller, ask).await?;
-    Ok(accepted(job))
+    let (job, warnings) = accept(&app, &caller, ask).await?;
+    Ok(accepted(JobView {
+        warnings,
+        ..JobView::whole(job)
+    }))
 }
 
 /// Bytes of a body that is checked on the thread of its request.
@@ -73,8 +76,13 @@ pub(crate) struct Ask {
     pub(crate) context: TraceContext,
 }
 
-/// Checks and stores a submit; the demo comes this way too.
-pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Job, Problem> {
+/// Checks and stores a submit; the demo comes this way too. Returns the job, and
+/// what its caller should know.
+pub(crate) async fn accept(
+    app: &Shared,
+    caller: &Caller,
+    ask: Ask,
+) -> Result<(Job, Vec<String>), Problem> {
     let Ask {
         body,
         body_bytes,
@@ -83,7 +91,7 @@ pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Jo
         context,
     } = ask;
     if let Some(job) = replayed(app, caller, idempotency.as_ref()).await? {
-        return Ok(job);
+        return Ok((job, Vec::new()));
     }
     let checked = checked(app, caller, (body, body_bytes)).await?;
     let Checked {
@@ -91,6 +99,7 @@ pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Jo
         source_type,
         queue,
         retry_on_lost,
+        warnings,
     } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
     let new = NewJob {
         id: JobId::new(),
@@ -112,7 +121,7 @@ pub(crate) async fn accept(app: &Shared, caller: &Caller, ask: Ask) -> Result<Jo
     if !submitted.replayed {
         tell_submitted(app, &submitted.job, source_type);
     }
-    Ok(submitted.job)
+    Ok((submitted.job, warnings))
 }
 
 /// Checks a body in its turn, on a thread that may block.
@@ -167,12 +176,12 @@ fn tell_submitted(app: &App, job: &Job, source_type: &str) {
     });
 }
 
-fn accepted(job: Job) -> Response {
+fn accepted(job: JobView) -> Response {
     let location = format!("{JOBS_PATH}/{}", job.id);
     (
         StatusCode::ACCEPTED,
         [(header::LOCATION, location)],
-        Json(JobView::whole(job)),
+        Json(job),
     )
         .into_response()
 }
@@ -392,7 +401,7 @@ pub(crate) async fn retry(
     {
         RetryOutcome::Made(job) => {
             tell_submitted(&app, &job, "retry");
-            Ok(accepted(job))
+            Ok(accepted(JobView::whole(job)))
         }
         RetryOutcome::NotEnded(job) => {
             let detail = format!(
@@ -410,6 +419,18 @@ pub(crate) async fn find(app: &Shared, id: &str) -> Result<Job, Problem> {
     let id = find_id(app, id).await?;
     let job = app.read(move |store| store.job(id)).await?;
     job.ok_or_else(|| unknown(&id.to_string()))
+}
+
+/// The same, when its log may be read.
+pub(crate) async fn find_logged(app: &Shared, id: &str) -> Result<Job, Problem> {
+    let job = find(app, id).await?;
+    match job.log_deleted_at {
+        None => Ok(job),
+        Some(at) => {
+            let detail = format!("the log of this job was deleted at {at}");
+            Err(Problem::new(Code::LogGone, detail))
+        }
+    }
 }
 
 /// The full id for an id or short id; the job needn't exist for a full one.
@@ -435,7 +456,7 @@ async fn find_id(app: &Shared, text: &str) -> Result<JobId, Problem> {
     }
 }
 
-fn unknown(id: &str) -> Problem {
+pub(crate) fn unknown(id: &str) -> Problem {
     let id: String = id.chars().take(40).collect();
     Problem::new(
         Code::NotFound,
@@ -455,7 +476,8 @@ pub(crate) fn with_live_log(app: &App, mut job: Job) -> Job {
 /// what its log says of itself, for nobody closed it.
 pub(crate) async fn with_log(app: &Shared, job: Job) -> Result<Job, Problem> {
     let mut job = with_live_log(app, job);
-    if !job.state.is_terminal() || job.log_complete.is_some() || job.attempt == 0 {
+    let is_gone = job.log_deleted_at.is_some();
+    if !job.state.is_terminal() || job.log_complete.is_some() || job.attempt == 0 || is_gone {
         return Ok(job);
     }
     let (logs, id) = (app.logs.clone(), job.id.to_string());

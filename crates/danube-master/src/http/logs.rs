@@ -1,24 +1,30 @@
 //! The log as text: whole, a range, derived, or live.
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use danube_api::{Code, Problem};
+use danube_api::{Code, LogDeleted, Problem};
 use danube_joblog::{Chunk, GapReason, LogError, LogReader};
 use danube_model::Job;
 use futures_util::stream::unfold;
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::caller::Reader;
+use super::caller::{Doer, Reader};
 use super::follow::{Follower, Part, Piece, Step};
 use super::incoming::Id;
-use super::jobs::find;
+use super::jobs::{find, find_logged, unknown};
+use super::lines::Lines;
 use super::range::{self, Range};
 use super::text::Derive;
 use crate::app::{Shared, blocking};
+use crate::reaper::{self, Undeleted};
+
+/// With which line the answer begins.
+const FIRST_LINE: HeaderName = HeaderName::from_static(danube_api::FIRST_LINE_HEADER);
 
 /// Where the first byte of the answer stands in the log.
 const LOG_OFFSET: HeaderName = HeaderName::from_static(danube_api::LOG_OFFSET_HEADER);
@@ -29,15 +35,22 @@ const LOG_OFFSET: HeaderName = HeaderName::from_static(danube_api::LOG_OFFSET_HE
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogQuery {
     /// `1`: go on until the job ends.
-    follow: Option<String>,
+    pub(super) follow: Option<String>,
     /// `1`: put the time in front of each line. Makes a derived text without ranges.
     timestamps: Option<String>,
     /// `strip`: without escape codes. Makes a derived text without ranges.
     ansi: Option<String>,
     /// Only the output of the step with this name. Makes a derived text without ranges.
-    step: Option<String>,
+    pub(super) step: Option<String>,
     /// Begin at this logical offset.
-    from: Option<u64>,
+    pub(super) from: Option<u64>,
+    /// Begin with this line; lines count from 1. `danube-first-line` says where
+    /// the text begins, and is absent when there is no such line.
+    pub(super) from_line: Option<u64>,
+    /// So many lines.
+    pub(super) lines: Option<u64>,
+    /// Begin with the first line that was written to at or after this moment (RFC 3339).
+    pub(super) since: Option<String>,
     /// `end`: where bytes are missing, end the answer instead of saying so in the
     /// text. An answer that begins there begins after them; `danube-log-offset`
     /// says where. So a client can count offsets.
@@ -73,9 +86,13 @@ pub(crate) async fn log(
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Answer<Response> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
-    let job = find(&app, &id).await?;
+    let job = find_logged(&app, &id).await?;
+    let lines = Lines::asked(&query, &headers)?;
     let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
     let mut wanted = wanted(&query, &job, range)?;
+    if let Some(lines) = lines {
+        return Ok(by_line(app, &job, wanted, lines).await?);
+    }
     if wanted.gaps == Gaps::End {
         wanted.part.from = after_gap(&app, &job, wanted.part.from).await?;
     }
@@ -83,6 +100,50 @@ pub(crate) async fn log(
         return Ok(streamed(app, &job, wanted)?);
     }
     Ok(stored(app, &job, range, wanted).await?)
+}
+
+/// The text of the lines that were asked for.
+async fn by_line(
+    app: Shared,
+    job: &Job,
+    wanted: Wanted,
+    lines: Lines,
+) -> Result<Response, Problem> {
+    let place = lines.find(&app, job.id.to_string(), wanted.follow).await?;
+    let part = Part {
+        from: place.from,
+        until: place.until,
+        ..Part::default()
+    };
+    let mut response = streamed(app, job, Wanted { part, ..wanted })?;
+    if let Some(line) = place.first_line {
+        let headers = response.headers_mut();
+        headers.insert(FIRST_LINE, HeaderValue::from(line));
+    }
+    Ok(response)
+}
+
+/// Deletes the log of a job that has ended; the job itself stays.
+#[utoipa::path(delete, path = "/api/v1/jobs/{id}/logs", tag = "logs", params(("id" = String, Path, description = "Id or short id")),
+    responses((status = 200, description = "Gone; who asks for it hears so with 410", body = LogDeleted),
+        (status = "4XX", description = "Unknown, not ended, or a wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn delete(
+    State(app): State<Shared>,
+    _: Doer,
+    Id(id): Id,
+) -> Answer<Json<LogDeleted>> {
+    let job = find(&app, &id).await?;
+    let deleted = reaper::delete(&app, job.id).await;
+    let bytes_freed = deleted.map_err(|why| match why {
+        Undeleted::NotEnded => {
+            let detail = "the job hasn't ended; cancel it first, or wait";
+            Problem::new(Code::WrongState, detail)
+        }
+        Undeleted::NoJob => unknown(&job.id.to_string()),
+        Undeleted::Io => Problem::new(Code::Internal, "the log's files can't be deleted"),
+        Undeleted::Store(error) => app.problem(&error),
+    })?;
+    Ok(Json(LogDeleted { bytes_freed }))
 }
 
 fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Problem> {
@@ -127,7 +188,7 @@ fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Pr
     })
 }
 
-fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
+pub(super) fn switch(name: &str, value: Option<&str>) -> Result<bool, Problem> {
     match value {
         None | Some("0" | "false") => Ok(false),
         Some("1" | "true" | "") => Ok(true),
@@ -182,6 +243,10 @@ fn streamed(app: Shared, job: &Job, wanted: Wanted) -> Result<Response, Problem>
         gaps,
     } = wanted;
     let from = part.from;
+    let part = Part {
+        timed: derive.has_times(),
+        ..part
+    };
     let follower = Follower::new(app, job.id, part, follow)?;
     let mut response = Response::new(body(follower, derive, gaps));
     text_headers(response.headers_mut(), from);
@@ -242,8 +307,12 @@ async fn stored(
     let opened = blocking(move || logs.reader(&name)).await?;
     let reader = match opened {
         Ok(reader) => Some(reader),
+        Err(LogError::NotFound) if job.state.is_terminal() && job.log_bytes > 0 => {
+            // Deleted when the store couldn't take it down.
+            return Err(Problem::new(Code::LogGone, "the log of this job is gone"));
+        }
         Err(LogError::NotFound) => None,
-        Err(_) => return Err(Problem::new(Code::Internal, "the job's log can't be read")),
+        Err(_) => return Err(unreadable()),
     };
     let size = reader.as_ref().map_or(0, LogReader::end);
     let whole_until = |from| reader.as_ref().map_or(0, |it| it.whole_until(from));
@@ -288,6 +357,11 @@ async fn stored(
         );
     }
     Ok(response)
+}
+
+/// What is said when a log's file or index gives an error.
+pub(super) fn unreadable() -> Problem {
+    Problem::new(Code::Internal, "the job's log can't be read")
 }
 
 fn outside(size: u64) -> Response {

@@ -7,11 +7,14 @@ mod incoming;
 mod jobs;
 mod keys;
 mod layer;
+mod lines;
 mod logs;
+mod mask;
 mod meta;
 mod openapi;
 mod pages;
 mod range;
+mod search;
 mod serve;
 mod stream;
 mod text;
@@ -37,8 +40,13 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
         .route("/jobs/{id}/retry", post(jobs::retry))
         .route("/jobs/{id}/history", get(jobs::history))
-        .route("/jobs/{id}/logs", get(logs::log))
+        .route(
+            "/jobs/{id}/mask",
+            post(mask::mask).layer(DefaultBodyLimit::max(mask::BODY_BYTES_MAX)),
+        )
+        .route("/jobs/{id}/logs", get(logs::log).delete(logs::delete))
         .route("/jobs/{id}/logs/stream", get(stream::stream))
+        .route("/jobs/{id}/logs/search", get(search::search))
         .route("/api-keys", post(keys::create).get(keys::list))
         .route("/api-keys/{id}", delete(keys::revoke))
         .route("/openapi.json", get(meta::openapi));

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{jobs, keys, logs, meta, stream};
+use super::{jobs, keys, logs, mask, meta, search, stream};
 
 /// The whole API.
 #[derive(OpenApi)]
@@ -13,7 +13,7 @@ use super::{jobs, keys, logs, meta, stream};
     info(title = "Danube", description = "A self-hosted job server that you can see through.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         jobs::submit, jobs::list, jobs::job, jobs::history, jobs::cancel, jobs::retry,
-        logs::log, stream::stream, keys::create, keys::list, keys::revoke,
+        logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         meta::health, meta::ready, meta::metrics, meta::openapi,
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),

@@ -26,8 +26,9 @@ const PEER_SILENCE_MILLIS_MAX: u32 = 120_000;
 /// Connections at once: followers and room for everybody else.
 const CONNECTIONS_MAX: usize = 16_384;
 
-/// Bytes of a connection's read buffer, and so of a request's head.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a connection's read buffer, and so of a request's head; and of the
+/// pieces of an answer that wait for a client, beside the last of them.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long to wait when the system gives no connection (out of descriptors).
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(50);

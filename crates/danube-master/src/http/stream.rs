@@ -20,7 +20,7 @@ use super::answer::Answer;
 use super::caller::Reader;
 use super::follow::{Follower, Part, Piece};
 use super::incoming::Id;
-use super::jobs::find;
+use super::jobs::find_logged;
 use crate::app::Shared;
 
 /// What a client waits before it connects again, told at the start.
@@ -61,9 +61,10 @@ pub(crate) async fn stream(
             Some(offset.ok_or_else(wrong)?)
         }
     };
-    let job = find(&app, &id).await?;
+    let job = find_logged(&app, &id).await?;
     let part = Part {
         from: last.or(query.from).unwrap_or(0),
+        timed: true,
         ..Part::default()
     };
     let follower = Follower::new(app.clone(), job.id, part, true)?;

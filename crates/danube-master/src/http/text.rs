@@ -8,7 +8,6 @@ pub(crate) struct Derive {
     stripper: Option<AnsiStripper>,
     timestamps: bool,
     at_line_start: bool,
-    scratch: Vec<u8>,
 }
 
 impl Derive {
@@ -19,7 +18,6 @@ impl Derive {
             stripper: strip.then(AnsiStripper::new),
             timestamps,
             at_line_start: true,
-            scratch: Vec::new(),
         }
     }
 
@@ -28,14 +26,19 @@ impl Derive {
         self.stripper.is_none() && !self.timestamps
     }
 
+    /// Whether it needs to know when the bytes came.
+    pub(crate) fn has_times(&self) -> bool {
+        self.timestamps
+    }
+
     /// The text for the next bytes of the log.
     pub(crate) fn push(&mut self, bytes: Vec<u8>, time_us: Option<u64>) -> Vec<u8> {
         let bytes = match &mut self.stripper {
             None => bytes,
             Some(stripper) => {
-                self.scratch.clear();
-                stripper.push(&bytes, &mut self.scratch);
-                self.scratch.clone()
+                let mut stripped = Vec::with_capacity(bytes.len());
+                stripper.push(&bytes, &mut stripped);
+                stripped
             }
         };
         if !self.timestamps {

@@ -12,6 +12,7 @@ mod rules;
 mod seeds;
 mod split;
 mod stream;
+mod user_rules;
 mod values;
 
 use danube_redact::{Counts, Redactor, Rules, Secrets};

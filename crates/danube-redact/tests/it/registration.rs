@@ -138,3 +138,13 @@ fn hundreds_of_values_are_all_masked() {
     let text: String = values.iter().map(|it| format!("is {it}-pad,\n")).collect();
     assert_eq!(secrets.redact(&text), "is [redacted],\n".repeat(500));
 }
+
+#[test]
+fn a_value_of_short_lines_is_not_looked_for_in_forms_that_would_shred_the_log() {
+    let value = "a\r\n\r\n\r\nb";
+    let text = "a   b, a\n\n\nb";
+    assert_eq!(
+        with_values(&[value], &[text, value]),
+        format!("{text}{MASK}")
+    );
+}

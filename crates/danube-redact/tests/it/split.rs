@@ -152,7 +152,7 @@ fn known() -> &'static [Values] {
             Rules::none(),
             Rules::builtin().with_email(),
         ];
-        let each = |rules: Rules| SETS.iter().map(move |it| Values::new(rules, it));
+        let each = |rules: Rules| SETS.iter().map(move |it| Values::new(rules.clone(), it));
         rules.into_iter().flat_map(each).collect()
     })
 }

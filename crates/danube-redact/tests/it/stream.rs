@@ -1,6 +1,6 @@
 //! Streams: prompts, long lines, hostile input. Memory and work stay bounded.
 
-use danube_redact::{MASK, Redactor, Rules, Secrets};
+use danube_redact::{MASK, Redactor, Rules, Secrets, UserRule};
 
 #[test]
 fn a_prompt_shows_at_once_except_for_what_may_become_a_secret() {
@@ -26,9 +26,15 @@ fn a_prompt_shows_at_once_except_for_what_may_become_a_secret() {
 
 #[test]
 fn a_token_longer_than_any_buffer_is_one_mask_in_constant_memory() {
-    let secrets = Secrets::new(Rules::builtin());
+    let rule = UserRule {
+        id: "acme".to_owned(),
+        keyword: "acme".to_owned(),
+        pattern: "acme: (?<secret>[A-Z]+)".to_owned(),
+        case_sensitive: true,
+    };
+    let secrets = Secrets::new(Rules::builtin().with_user(&[rule]).unwrap());
     secrets.register(b"correct-horse").unwrap();
-    for head in ["token=", "password=\"", "eyJ", "x://joe:", "ghp_"] {
+    for head in ["token=", "password=\"", "eyJ", "x://joe:", "ghp_", "acme: "] {
         let mut redactor = Redactor::new(&secrets);
         let mut out = Vec::new();
         redactor.push(head.as_bytes(), &mut out);

@@ -102,4 +102,5 @@ pub(crate) static LIVE: &[EventDecl] = &[
     HealthCheckRecovered::DECL,
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
+    ReaperCompleted::DECL,
 ];

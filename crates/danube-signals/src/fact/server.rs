@@ -134,3 +134,16 @@ fact! {
         signals.db_query_duration_seconds.at(fact.operation).observe_duration(fact.duration_ms.0);
     }
 }
+
+fact! {
+    /// What had expired was deleted. Not told when nothing had.
+    ReaperCompleted = "reaper_completed", INFO, "danube.reaper";
+    {
+        logs_deleted: u64,
+        artifacts_deleted: u64,
+        images_deleted: u64,
+        bytes_freed: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}

@@ -467,6 +467,20 @@ fn database_unavailable() {
 }
 
 #[test]
+fn reaper_completed() {
+    check_full(
+        ReaperCompleted {
+            logs_deleted: 2,
+            artifacts_deleted: 0,
+            images_deleted: 0,
+            bytes_freed: 4096,
+        },
+        r#"{"level":"info","logger":"danube.reaper","event":"reaper_completed","logs_deleted":2,"artifacts_deleted":0,"images_deleted":0,"bytes_freed":4096}"#,
+        &[],
+    );
+}
+
+#[test]
 fn sql_query() {
     check_full(
         SqlQuery {

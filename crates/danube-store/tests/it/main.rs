@@ -11,6 +11,7 @@ mod disk;
 mod fence;
 mod jobs;
 mod keys;
+mod late;
 mod lists;
 mod open;
 mod secrets;

@@ -60,6 +60,39 @@ pub(crate) fn connect(matches: &ArgMatches, needs_key: bool) -> Result<Client, F
     Ok(Client::new(&server, &key))
 }
 
+/// A client for the job that this program runs in, and the job's id: its
+/// environment has all that is needed.
+pub(crate) fn connect_as_job() -> Result<(Client, String), Failure> {
+    let names = ["DANUBE_SERVER", "DANUBE_JOB_ID", "DANUBE_JOB_TOKEN"];
+    let values = names.map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+    let missing: Vec<&str> = names
+        .iter()
+        .zip(&values)
+        .filter(|(_, value)| value.is_none())
+        .map(|(name, _)| *name)
+        .collect();
+    let [Some(server), Some(id), Some(token)] = values else {
+        let message = format!(
+            "find the job that this runs in: {} not set here",
+            match missing.as_slice() {
+                [one] => format!("{one} is"),
+                several => format!("{} are", several.join(", ")),
+            }
+        );
+        return Err(Failure::usage(message).hint(
+            "a server sets them for the steps of its jobs, `danube run` doesn't; elsewhere name the job: `danube secret mask JOB`",
+        ));
+    };
+    let server = server_url(&server).ok_or_else(|| {
+        Failure::usage(format!(
+            "DANUBE_SERVER: `{server}` is no address of a server"
+        ))
+    })?;
+    let token =
+        one_line(&token).map_err(|error| Failure::usage(format!("DANUBE_JOB_TOKEN: {error}")))?;
+    Ok((Client::new(&server, &token), id))
+}
+
 fn named_server(matches: &ArgMatches) -> Result<Option<String>, Failure> {
     let (from, text) = match (
         matches.get_one::<String>("server"),

@@ -55,21 +55,35 @@ pub(crate) struct LogAsked {
     pub(crate) step: Option<String>,
     /// Logical offset to begin at.
     pub(crate) from: u64,
+    /// The line to begin with, as a number.
+    pub(crate) from_line: Option<String>,
+    /// How many lines.
+    pub(crate) lines: Option<String>,
+    /// The time to begin with.
+    pub(crate) since: Option<String>,
 }
 
 impl LogAsked {
     /// A text made from the log has no offsets.
     fn is_derived(&self) -> bool {
-        self.timestamps || self.strip_ansi || self.step.is_some()
+        self.timestamps || self.strip_ansi || self.step.is_some() || self.is_by_line()
     }
 
-    fn query(&self) -> [(&'static str, Option<&str>); 5] {
+    /// The server finds where it begins.
+    fn is_by_line(&self) -> bool {
+        self.from_line.is_some() || self.lines.is_some() || self.since.is_some()
+    }
+
+    fn query(&self) -> [(&'static str, Option<&str>); 8] {
         let one = |wanted: bool, value| wanted.then_some(value);
         [
             ("follow", one(self.follow, "1")),
             ("timestamps", one(self.timestamps, "1")),
             ("ansi", one(self.strip_ansi, "strip")),
             ("step", self.step.as_deref()),
+            ("from_line", self.from_line.as_deref()),
+            ("lines", self.lines.as_deref()),
+            ("since", self.since.as_deref()),
             // We count offsets, so we say ourselves where bytes are missing.
             ("gaps", one(self.follow && !self.is_derived(), "end")),
         ]

@@ -5,6 +5,6 @@ mod follow;
 mod log_sink;
 mod words;
 
-pub(crate) use connection::{args, connect};
+pub(crate) use connection::{args, connect, connect_as_job};
 pub(crate) use follow::{Follow, LogAsked, wait_for_end};
 pub(crate) use words::{duration, moment, size};

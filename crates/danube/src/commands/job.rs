@@ -97,11 +97,15 @@ fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
         "worker",
         &clean(job.worker_id.as_deref().unwrap_or_default()),
     );
+    let deleted = job
+        .log_deleted_at
+        .map(|at| format!("; deleted {}", moment(Some(at), now, screen)));
     let missing = match job.log_complete {
         Some(false) => format!("; {}", incomplete(job.log_missing_bytes)),
         _ => String::new(),
     };
-    line("log", &format!("{}{missing}", size(job.log_bytes)));
+    let deleted = deleted.unwrap_or_default();
+    line("log", &format!("{}{missing}{deleted}", size(job.log_bytes)));
     line("trace", &clean(&job.trace_id));
     let steps = job.steps.as_deref().unwrap_or_default();
     if !steps.is_empty() {

@@ -15,6 +15,8 @@ mod master;
 mod pipelines;
 mod retry;
 pub(crate) mod run;
+mod search;
+mod secret;
 mod submit;
 mod version;
 mod work;
@@ -98,6 +100,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: JOBS,
         command: retry::command,
         task: Task::Client(retry::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: secret::command,
+        task: Task::Client(secret::perform),
     },
     Verb {
         group: SERVER,

@@ -21,6 +21,8 @@ pub(crate) struct RunArgs {
     pub(crate) env: Vec<(String, String)>,
     /// Values to keep out of the output.
     pub(crate) masks: Vec<String>,
+    /// Among them may be ones of 6 and 7 characters.
+    pub(crate) allow_short_masks: bool,
     /// Parameters as they were given.
     pub(crate) parameters: BTreeMap<String, String>,
     /// Where the log is kept; nowhere when not said.
@@ -30,7 +32,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(super) fn command() -> Command {
-    let [param, mask] = work::args();
+    let [param, mask, short] = work::args();
     Command::new("run")
         .about("Run a job right here, without a server")
         .after_help(
@@ -53,7 +55,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Variable for every step; NAME alone takes its value from this environment"),
         )
-        .args([mask, param])
+        .args([mask, short, param])
         .arg(
             Arg::new("timeout")
                 .long("timeout")
@@ -84,6 +86,7 @@ impl RunArgs {
             pipeline,
             env: work::assignments(matches, "env")?,
             masks: work::masks(matches)?,
+            allow_short_masks: matches.get_flag("allow-short-masks"),
             parameters: work::parameters(matches)?,
             log_dir: work::path(matches, "log-dir"),
             screen: screen.clone(),

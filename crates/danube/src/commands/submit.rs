@@ -25,7 +25,7 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) fn command() -> Command {
-    let [param, mask] = work::args();
+    let [param, mask, short] = work::args();
     Command::new("submit")
         .about("Hand a job to the server")
         .after_help(
@@ -47,7 +47,7 @@ pub(super) fn command() -> Command {
         .arg(work::command_arg())
         .group(ArgGroup::new("what").args(["pipeline", "file", "command"]).required(true))
         .arg(Arg::new("ref").long("ref").value_name("REF").help("Branch, tag or commit to run"))
-        .args([param, mask])
+        .args([param, mask, short])
         .arg(
             Arg::new("idempotency-key")
                 .long("idempotency-key")
@@ -65,6 +65,7 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         git_ref: matches.get_one::<String>("ref").cloned(),
         parameters: work::parameters(matches)?,
         mask: work::masks(matches)?,
+        allow_short_masks: matches.get_flag("allow-short-masks").then_some(true),
         ..Submit::default()
     };
     let client = connect(matches, true)?;
@@ -72,6 +73,9 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     let key = own.unwrap_or_else(|| JobId::new().to_string());
     let job =
         send(&client, &submit, &key).map_err(|error| Failure::call("submit the job", &error))?;
+    for warning in &job.warnings {
+        screen.note(&format!("warning: {}", clean(warning)));
+    }
     let short = clean(&job.short_id);
     if !matches.get_flag("follow") {
         print_id(&job, screen)?;

@@ -30,8 +30,8 @@ pub(super) fn command_arg() -> Arg {
         .last(true)
 }
 
-/// `--param` and `--mask-env`
-pub(super) fn args() -> [Arg; 2] {
+/// `--param`, `--mask-env` and `--allow-short-masks`
+pub(super) fn args() -> [Arg; 3] {
     let one = |name: &'static str| Arg::new(name).long(name).action(ArgAction::Append);
     [
         one("param")
@@ -40,6 +40,11 @@ pub(super) fn args() -> [Arg; 2] {
         one("mask-env")
             .value_name("NAME")
             .help("Keep the value of this variable out of the output"),
+        Arg::new("allow-short-masks")
+            .long("allow-short-masks")
+            .action(ArgAction::SetTrue)
+            .requires("mask-env")
+            .help("Take values of 6 and 7 characters too; they will hide other text"),
     ]
 }
 

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_joblog::Retention;
 use danube_master::{Settings, StepSettings};
 use danube_model::Mistake;
+use danube_redact::Rules;
 
 use super::sources::{Found, Origin, Resolved};
 use super::table::{ROWS, index};
@@ -29,6 +31,7 @@ pub(crate) fn check(
     }
     public_address(&it, mistakes);
     log_sizes(&it, mistakes);
+    let rules = it.rules("redaction.rules");
     let settings = Settings {
         data_dir: it.path("server.data_dir")?,
         listen: it.address("server.listen")?,
@@ -51,18 +54,48 @@ pub(crate) fn check(
         },
         log_head_bytes: it.number("log.head_bytes")?,
         log_total_bytes: it.number("log.total_bytes")?,
+        retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
-        redact_email: it.bool("redaction.email")?,
+        rules: job_rules(&rules, it.bool("redaction.email")?),
         demo,
     };
     Some(Config {
         settings,
+        rules,
         log_level: it.text("observability.log_level")?,
         log_format: match it.text("observability.log_format")?.as_str() {
             "json" => LogFormat::Json,
             "text" => LogFormat::Text,
             _ => LogFormat::Auto,
         },
+    })
+}
+
+/// The rules for the logs of jobs, where e-mail addresses mostly stay.
+fn job_rules(rules: &Rules, email: bool) -> Rules {
+    if email {
+        rules.clone().with_email()
+    } else {
+        rules.clone()
+    }
+}
+
+/// The rules for the logs of jobs, alone.
+pub(super) fn redaction(resolved: &Resolved) -> Rules {
+    let it = Values(resolved);
+    job_rules(
+        &it.rules("redaction.rules"),
+        it.bool("redaction.email").unwrap_or_default(),
+    )
+}
+
+/// What 0 means is said in the table.
+fn retention(it: &Values<'_>) -> Option<Retention> {
+    let days = it.number("retention.logs_days")?;
+    let bytes = it.number("retention.logs_max_bytes")?;
+    Some(Retention {
+        days: Some(u32::try_from(days).expect("the table bounds it")).filter(|it| *it > 0),
+        total_bytes: Some(bytes).filter(|it| *it > 0),
     })
 }
 
@@ -195,6 +228,15 @@ impl Values<'_> {
         match self.value(key)? {
             Value::Number(it) => Some(it),
             other => unreachable!("{key} is no number: {other:?}"),
+        }
+    }
+
+    /// The built-in rules, and those that were added.
+    fn rules(&self, key: &str) -> Rules {
+        match self.value(key) {
+            None => Rules::builtin(),
+            Some(Value::Rules(it)) => it,
+            Some(other) => unreachable!("{key} is no list of rules: {other:?}"),
         }
     }
 

@@ -7,7 +7,7 @@ use danube_model::{Mistake, Position};
 use toml::de::{DeTable, DeValue};
 
 use super::table::{ROWS, SECTIONS, index};
-use super::value::Value;
+use super::value::{Misfit, Value};
 use crate::nearest::nearest;
 
 /// Bytes of a settings file; a full one has a few thousand.
@@ -81,14 +81,10 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
             };
             let at = position(text, &value.span());
             let value = ROWS[row].kind.read_toml(value.get_ref(), dir);
-            let value = value.map_err(|misfit| {
-                mistakes.push(Mistake {
-                    code: misfit.code,
-                    pointer: format!("/{section}/{name}"),
-                    at: Some(at),
-                    message: format!("`{name}` {}", misfit.why),
-                    help: misfit.help,
-                });
+            let value = value.map_err(|misfits| {
+                let pointer = format!("/{section}/{name}");
+                let told = misfits.into_iter().map(|it| misfit(text, &pointer, at, it));
+                mistakes.extend(told);
             });
             entries.push(Entry {
                 row,
@@ -98,6 +94,26 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
         }
     }
     entries
+}
+
+/// A value that doesn't fit, or a part of one.
+fn misfit(text: &str, pointer: &str, at: Position, misfit: Misfit) -> Mistake {
+    let name = pointer.rsplit('/').next().unwrap_or_default();
+    let (pointer, at, message) = match misfit.within {
+        None => (pointer.to_owned(), at, format!("`{name}` {}", misfit.why)),
+        Some(within) => (
+            format!("{pointer}{}", within.pointer),
+            position(text, &within.span),
+            misfit.why,
+        ),
+    };
+    Mistake {
+        code: misfit.code,
+        pointer,
+        at: Some(at),
+        message,
+        help: misfit.help,
+    }
 }
 
 fn unknown_section(section: &str, at: Position) -> Mistake {

@@ -13,12 +13,14 @@
 mod check;
 mod file;
 mod print;
+mod rules;
 mod sources;
 mod table;
 mod value;
 
 use danube_master::Settings;
-use danube_model::Mistakes;
+use danube_model::{Mistake, Mistakes};
+use danube_redact::Rules;
 
 pub(crate) use print::{as_default_file, as_json, as_text};
 pub(crate) use sources::{Resolved, Sources, data_dir, flags};
@@ -32,6 +34,8 @@ use crate::failure::Failure;
 pub(crate) struct Config {
     /// What the master is told.
     pub(crate) settings: Settings,
+    /// What is taken out of the server log, beside e-mail addresses.
+    pub(crate) rules: Rules,
     /// Which events the server log has, as `danube_telemetry` reads it.
     pub(crate) log_level: String,
     /// What the server log looks like.
@@ -60,21 +64,40 @@ pub(crate) fn load_with_origins(sources: &Sources) -> Result<(Config, Resolved),
     let config = check::check(&resolved, sources.demo, &mut mistakes);
     match config {
         Some(config) if mistakes.is_empty() => Ok((config, resolved)),
-        _ => {
-            // Flags and variables first, then the file from top to bottom.
-            mistakes.sort_by_key(|it| it.at.map_or(0, |at| at.offset + 1));
-            let message = match mistakes.len() {
-                1 => "the settings have a mistake".to_owned(),
-                count => format!("the settings have {count} mistakes"),
-            };
-            let all = Mistakes {
-                list: mistakes,
-                source: resolved.source,
-            };
-            let failure = Failure::mistakes(Exit::Usage, message, vec![all]);
-            Err(failure.hint("`danube config default` prints every option with its default"))
-        }
+        _ => Err(failure(mistakes, resolved)),
     }
+}
+
+/// What is taken out of the log of a job that runs here without a server: the
+/// same as on a server with these sources. Of their mistakes only those count
+/// that may have to do with it; a log with less taken out would be the worse
+/// answer.
+pub(crate) fn redaction(sources: &Sources) -> Result<Rules, Failure> {
+    let (resolved, mut mistakes) = sources::resolve(sources);
+    let said = ["redaction.", "/redaction", "DANUBE_REDACTION_"];
+    mistakes.retain(|it| {
+        it.code.starts_with("file.") || said.iter().any(|said| it.pointer.starts_with(said))
+    });
+    if mistakes.is_empty() {
+        Ok(check::redaction(&resolved))
+    } else {
+        Err(failure(mistakes, resolved))
+    }
+}
+
+fn failure(mut mistakes: Vec<Mistake>, resolved: Resolved) -> Failure {
+    // Flags and variables first, then the file from top to bottom.
+    mistakes.sort_by_key(|it| it.at.map_or(0, |at| at.offset + 1));
+    let message = match mistakes.len() {
+        1 => "the settings have a mistake".to_owned(),
+        count => format!("the settings have {count} mistakes"),
+    };
+    let all = Mistakes {
+        list: mistakes,
+        source: resolved.source,
+    };
+    let failure = Failure::mistakes(Exit::Usage, message, vec![all]);
+    failure.hint("`danube config default` prints every option with its default")
 }
 
 #[cfg(test)]

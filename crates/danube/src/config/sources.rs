@@ -321,13 +321,11 @@ impl Hearing<'_> {
         };
         row.kind
             .read(text, &self.sources.working_dir)
-            .map_err(|misfit| {
-                self.note(
-                    misfit.code,
-                    name,
-                    misfit.why,
-                    misfit.help.as_deref().unwrap_or_default(),
-                );
+            .map_err(|misfits| {
+                for it in misfits {
+                    let help = it.help.as_deref().unwrap_or_default();
+                    self.note(it.code, name, it.why, help);
+                }
             })
     }
 

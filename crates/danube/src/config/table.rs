@@ -53,6 +53,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("queue", "How jobs are handed out"),
     ("steps", "What every step gets, and what it may use"),
     ("log", "How much of a job's log is kept"),
+    ("retention", "How long things are kept"),
     ("redaction", "What is taken out of job logs beside secrets"),
     ("sources", "Where jobs may get their sources from"),
     ("observability", "The server's own log"),
@@ -278,6 +279,30 @@ pub(crate) const ROWS: &[Row] = &[
         example: "\"128MiB\"",
     },
     Row {
+        key: "retention.logs_days",
+        kind: Kind::Count {
+            min: 0,
+            max: 36_500,
+        },
+        preset: Preset::Fixed("30"),
+        flag: "logs-days",
+        short_variable: None,
+        help: "Days after which the log of an ended job is deleted; 0 keeps logs for ever",
+        example: "90",
+    },
+    Row {
+        key: "retention.logs_max_bytes",
+        kind: Kind::Bytes {
+            min: 0,
+            max: 1_024 * TIB,
+        },
+        preset: Preset::Fixed("0"),
+        flag: "logs-max-bytes",
+        short_variable: None,
+        help: "Bytes of all logs together, above which those that ended first are deleted; 0 sets no limit",
+        example: "\"50GiB\"",
+    },
+    Row {
         key: "redaction.email",
         kind: Kind::Bool,
         preset: Preset::Fixed("false"),
@@ -285,6 +310,16 @@ pub(crate) const ROWS: &[Row] = &[
         short_variable: None,
         help: "Take e-mail addresses out of job logs; commit authors have them",
         example: "true",
+    },
+    Row {
+        key: "redaction.rules",
+        kind: Kind::Rules,
+        preset: Preset::Unset,
+        flag: "redact-rules",
+        short_variable: None,
+        help: "Rules of your own for what else is taken out of job logs and the server's log; docs/redaction.md \
+               tells how to write one",
+        example: "[{ id = \"acme_key\", keyword = \"ACME-\", pattern = 'ACME-[A-Z0-9]{12}' }]",
     },
     Row {
         key: "sources.allow_paths",

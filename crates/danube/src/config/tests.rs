@@ -444,3 +444,123 @@ fn the_default_file_changes_nothing_commented_or_not() {
 fn the_reference_page_is_up_to_date() {
     crate::golden::check("../../docs/configuration.md", &as_page());
 }
+
+const RULE: &str = "[[redaction.rules]]\n\
+                    id = \"acme_key\"\n\
+                    keyword = \"ACME-\"\n\
+                    pattern = 'ACME-[A-Z0-9]{12}'\n";
+
+#[test]
+fn rules_for_redaction_hold_for_jobs_and_for_the_servers_own_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = good(&with_file(
+        &dir,
+        &format!("[redaction]\nemail = true\n{RULE}case_sensitive = true\n"),
+    ));
+    for rules in [&config.rules, &config.settings.rules] {
+        assert_eq!(rules.user().len(), 1);
+        assert_eq!(rules.user()[0].pattern, "ACME-[A-Z0-9]{12}");
+        assert!(rules.user()[0].case_sensitive);
+        assert!(rules.ids().contains(&"jwt"));
+    }
+    assert!(config.settings.rules.ids().contains(&"email"));
+    assert!(!config.rules.ids().contains(&"email"));
+}
+
+#[test]
+fn rules_for_redaction_can_be_said_on_one_line_and_are_shown_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = "[{ id = \"a\", keyword = \"acme\", pattern = 'acme \"\\d+\"' }, \
+                { id = \"b\", keyword = \"Acme\", pattern = 'Acme', case_sensitive = true }]";
+    let mut sources = with_file(&dir, RULE);
+    sources
+        .environment
+        .insert("DANUBE_REDACTION_RULES".into(), list.into());
+    let (config, resolved, list) = load(&sources);
+    assert_eq!(list, []);
+    let rules = &config.as_ref().unwrap().rules;
+    assert_eq!(
+        rules.ids().iter().filter(|it| it.len() == 1).count(),
+        2,
+        "the variable's rules stand in place of the file's"
+    );
+    assert_eq!(rules.user()[0].pattern, "acme \"\\d+\"");
+    let text = as_text(&resolved, true, &Screen::plain());
+    assert_eq!(Some(good(&with_file(&dir, &text))), config);
+}
+
+#[test]
+fn every_mistake_in_every_rule_for_redaction_is_told_where_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "[[redaction.rules]]\n\
+                id = \"Acme\"\n\
+                keyword = \"ac\"\n\
+                pattern = '('\n\
+                [[redaction.rules]]\n\
+                id = 1\n\
+                patern = 'x'\n\
+                case_sensitive = \"no\"\n\
+                keyword = \"acme\"\n\
+                [[redaction.rules]]\n\
+                id = \"jwt\"\n\
+                keyword = \"acme\"\n\
+                pattern = 'acme|'\n";
+    let mut sources = with_file(&dir, text);
+    assert_eq!(
+        mistakes(&sources),
+        [
+            "11:6 setting.value",
+            "13:11 setting.value",
+            "2:6 setting.value",
+            "3:11 setting.value",
+            "4:11 setting.value",
+            "5:1 setting.missing",
+            "6:6 setting.type",
+            "7:1 setting.unknown",
+            "8:18 setting.type",
+        ]
+    );
+    let (_, _, list) = load(&sources);
+    let pointers: Vec<&str> = list.iter().map(|it| it.pointer.as_str()).collect();
+    assert!(
+        pointers.contains(&"/redaction/rules/0/pattern"),
+        "{pointers:?}"
+    );
+    assert!(pointers.contains(&"/redaction/rules/2/id"), "{pointers:?}");
+
+    sources.config = None;
+    for wrong in [
+        "x",
+        "[{",
+        "1",
+        "[1]",
+        "[]\nother = 1",
+        "[{ id = \"x\" }]",
+        "[{ id = \"jwt\", keyword = \"acme\", pattern = \"acme\" }]",
+    ] {
+        sources
+            .environment
+            .insert("DANUBE_REDACTION_RULES".into(), wrong.into());
+        let found = mistakes(&sources);
+        let here = |it: &String| it.starts_with("DANUBE_REDACTION_RULES setting.");
+        assert!(
+            !found.is_empty() && found.iter().all(here),
+            "{wrong}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_run_without_a_server_redacts_as_these_settings_say_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sources = with_file(&dir, &format!("{RULE}[server]\nlisen = 1\n"));
+    let rules = super::redaction(&sources).unwrap();
+    assert_eq!(rules.user().len(), 1);
+    sources
+        .environment
+        .insert("DANUBE_REDACTION_EMAIL".into(), "maybe".into());
+    assert!(super::redaction(&sources).is_err());
+    sources.environment.clear();
+    sources.config = Some("absent.toml".into());
+    assert!(super::redaction(&sources).is_err());
+}

@@ -1,10 +1,14 @@
 //! What an option can be, and how it is read from text and from TOML.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use danube_redact::Rules;
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
+
+use super::rules;
 
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub(crate) enum Kind {
     Level,
     /// One of a few words.
     Word(&'static [&'static str]),
+    /// Redaction rules: a list of tables.
+    Rules,
 }
 
 /// A value that fits its kind.
@@ -52,6 +58,8 @@ pub(crate) enum Value {
     Number(u64),
     /// Of `Cores`.
     Cores(f64),
+    /// Of `Rules`; compiled, beside the built-in ones.
+    Rules(Rules),
 }
 
 /// Why a value doesn't fit.
@@ -63,6 +71,17 @@ pub(crate) struct Misfit {
     pub(crate) why: String,
     /// What is allowed.
     pub(crate) help: Option<String>,
+    /// The part of the value that is wrong; then `why` is a whole sentence.
+    pub(crate) within: Option<Within>,
+}
+
+/// A part of a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Within {
+    /// Its bytes in the text that was read.
+    pub(crate) span: Range<usize>,
+    /// Its pointer below the value.
+    pub(crate) pointer: String,
 }
 
 /// Units of sizes; the longest first where one ends like another.
@@ -102,6 +121,7 @@ impl Kind {
             Self::Cores => "a number above 0, such as 2 or 0.5".into(),
             Self::Level => "a log level such as info".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Rules => "a list of rules, each with id, keyword and pattern".into(),
         }
     }
 
@@ -118,11 +138,19 @@ impl Kind {
             Self::Seconds { .. } => "SECONDS",
             Self::Level => "LEVEL",
             Self::Word(_) => "WORD",
+            Self::Rules => "LIST",
         }
     }
 
     /// Reads a flag's, a variable's or a preset's text. Paths are relative to `dir`.
-    pub(crate) fn read(self, text: &str, dir: &Path) -> Result<Value, Misfit> {
+    pub(crate) fn read(self, text: &str, dir: &Path) -> Result<Value, Vec<Misfit>> {
+        match self {
+            Self::Rules => rules::read_text(text),
+            _ => self.read_one(text, dir).map_err(|it| vec![it]),
+        }
+    }
+
+    fn read_one(self, text: &str, dir: &Path) -> Result<Value, Misfit> {
         let misfit = || self.misfit(&format!("`{}`", text.escape_debug()));
         let value = match self {
             Self::Text => {
@@ -151,12 +179,20 @@ impl Kind {
             Self::Cores => text.parse().ok().and_then(cores),
             Self::Level => return level(text),
             Self::Word(words) => words.contains(&text).then(|| Value::Text(text.into())),
+            Self::Rules => None,
         };
         value.ok_or_else(misfit)
     }
 
     /// Reads what stands in the file. There a number is a number and not text.
-    pub(crate) fn read_toml(self, value: &DeValue<'_>, dir: &Path) -> Result<Value, Misfit> {
+    pub(crate) fn read_toml(self, value: &DeValue<'_>, dir: &Path) -> Result<Value, Vec<Misfit>> {
+        match (self, value) {
+            (Self::Rules, DeValue::Array(list)) => rules::read(list),
+            _ => self.read_one_toml(value, dir).map_err(|it| vec![it]),
+        }
+    }
+
+    fn read_one_toml(self, value: &DeValue<'_>, dir: &Path) -> Result<Value, Misfit> {
         let of_wrong_type = || Misfit {
             code: "setting.type",
             ..self.misfit(value_kind(value))
@@ -180,10 +216,10 @@ impl Kind {
                 let number = i64::from_str_radix(it.as_str(), it.radix());
                 let number = number.map_err(|_| shown())?;
                 // Written out in base ten, whatever base the file has it in.
-                self.read(&number.to_string(), dir)
+                self.read_one(&number.to_string(), dir)
             }
-            (Self::Cores, DeValue::Integer(it)) => self.read(it.as_str(), dir),
-            (Self::Cores, DeValue::Float(it)) => self.read(it.as_str(), dir),
+            (Self::Cores, DeValue::Integer(it)) => self.read_one(it.as_str(), dir),
+            (Self::Cores, DeValue::Float(it)) => self.read_one(it.as_str(), dir),
             (
                 Self::Text
                 | Self::Path
@@ -193,7 +229,7 @@ impl Kind {
                 | Self::Word(_)
                 | Self::Bytes { .. },
                 DeValue::String(text),
-            ) => self.read(text, dir),
+            ) => self.read_one(text, dir),
             _ => Err(of_wrong_type()),
         }
     }
@@ -203,6 +239,7 @@ impl Kind {
             code: "setting.value",
             why: format!("must be {}, found {found}", self.expects()),
             help: None,
+            within: None,
         }
     }
 }
@@ -224,6 +261,7 @@ impl Value {
             Self::Bool(it) => it.to_string(),
             Self::Number(it) => it.to_string(),
             Self::Cores(it) => it.to_string(),
+            Self::Rules(it) => rules::as_toml(it.user()),
         }
     }
 
@@ -237,6 +275,7 @@ impl Value {
             Self::Bool(it) => json!(it),
             Self::Number(it) => json!(it),
             Self::Cores(it) => json!(it),
+            Self::Rules(it) => rules::as_json(it.user()),
         }
     }
 }
@@ -253,11 +292,11 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-fn toml_text(text: &str) -> String {
+pub(super) fn toml_text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn value_kind(value: &DeValue<'_>) -> &'static str {
+pub(super) fn value_kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",

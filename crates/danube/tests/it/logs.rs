@@ -6,7 +6,11 @@
 )]
 
 mod follow;
+mod gone;
+mod late;
+mod lines;
 mod ranges;
+mod rules;
 mod secrets;
 
 use crate::master::{Answer, Master};

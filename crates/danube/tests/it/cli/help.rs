@@ -13,6 +13,8 @@ const COMMANDS: &[&str] = &[
     "history",
     "cancel",
     "retry",
+    "secret",
+    "secret mask",
     "master",
     "health",
     "apikey",

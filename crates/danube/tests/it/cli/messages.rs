@@ -14,6 +14,22 @@ listen = \"0.0.0.0:80\"
 x = 1
 ";
 
+const WRONG_RULES: &str = "[[redaction.rules]]
+id = \"Acme\"
+keyword = \"ac\"
+pattern = 'ACME-[A-Z'
+
+[[redaction.rules]]
+id = \"jwt\"
+keywrd = \"acme\"
+pattern = '(?:[a-z]{1,99}[0-9]?){60}'
+
+[[redaction.rules]]
+id = \"any\"
+keyword = \"acme\"
+pattern = '.*'
+";
+
 const WRONG_PIPELINE: &str = "apiVersion: danube.dev/v1
 kind: Pipelin
 metadata: {name: p}
@@ -100,6 +116,14 @@ fn a_key_on_the_command_line_is_not_possible() {
     );
     assert_eq!(code, 2);
     assert!(err.contains("--key-file"), "{err}");
+}
+
+#[test]
+fn every_mistake_in_every_redaction_rule_keeps_the_master_from_starting() {
+    let place = Place::new();
+    place.write("rules.toml", WRONG_RULES);
+    let args = ["master", "--config", "rules.toml"];
+    check(&place, "redaction-rules", &args, &[]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::processes;
 const PAGE: usize = 1_000;
 
 /// Bytes of the header and of each record of a log's index.
-const RECORD_BYTES: usize = 32;
+const RECORD_BYTES: usize = 48;
 
 /// The kind of a record that says where an attempt begins.
 const KIND_ATTEMPT: u8 = 2;

@@ -54,7 +54,9 @@ fn a_follower_hears_each_piece_while_the_job_runs() {
     puppet.print("\r50%\r100%");
     next(&mut reader, "\r50%\r100%");
     let shown = master.job(&job);
-    assert_eq!(shown["status"], "running");
+    // That it runs rides with the next commit; its output doesn't wait for that.
+    let status = shown["status"].as_str().unwrap();
+    assert!(matches!(status, "scheduling" | "running"), "{status}");
     assert_eq!(shown["log_bytes"], 23);
     assert_eq!(shown["log_complete"], json!(null));
     drop(puppet);

@@ -236,7 +236,7 @@ fn clean(canaries: &[String], place: &str, bytes: &[u8]) {
 }
 
 /// Looks into every file below the data directory.
-fn clean_files(canaries: &[String], dir: &Path) -> usize {
+pub(super) fn clean_files(canaries: &[String], dir: &Path) -> usize {
     let mut seen = 0;
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let path = entry.path();
@@ -256,7 +256,7 @@ fn clean_files(canaries: &[String], dir: &Path) -> usize {
 }
 
 /// Looks at everything that the master tells of the job.
-fn clean_everywhere(canaries: &[String], master: &Master, job: &str) {
+pub(super) fn clean_everywhere(canaries: &[String], master: &Master, job: &str) {
     for path in [
         format!("/api/v1/jobs/{job}"),
         format!("/api/v1/jobs/{job}/history"),

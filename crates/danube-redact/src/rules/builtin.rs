@@ -1,114 +1,9 @@
-//! The rules as data: what to look for, near which keyword, and what stays.
+//! The built-in rules. A new one is a few lines here, and nothing else.
 
+use super::Atom::{self, Of, Word};
+use super::{Before, Body, Rule};
 use crate::class::Run;
 use crate::matcher::QUOTE_ESCAPES_MAX;
-
-/// Which patterns are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    pub(crate) builtin: bool,
-    pub(crate) email: bool,
-}
-
-impl Rules {
-    /// Every built-in rule except e-mail addresses.
-    #[must_use]
-    pub fn builtin() -> Self {
-        Self {
-            builtin: true,
-            email: false,
-        }
-    }
-
-    /// Registered values only.
-    #[must_use]
-    pub fn none() -> Self {
-        Self {
-            builtin: false,
-            email: false,
-        }
-    }
-
-    /// These rules, and e-mail addresses.
-    #[must_use]
-    pub fn with_email(self) -> Self {
-        Self {
-            email: true,
-            ..self
-        }
-    }
-
-    /// The ids that can appear in the counts of a redactor with these rules, in
-    /// order and each once. A closed set: fit for a metric's label.
-    #[must_use]
-    pub fn ids(&self) -> Vec<&'static str> {
-        let mut ids = vec![crate::RULE_VALUE];
-        if self.builtin {
-            ids.extend(RULES.iter().map(|rule| rule.id));
-        }
-        if self.email {
-            ids.push(EMAIL);
-        }
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-}
-
-/// The id of the e-mail rule.
-pub(crate) const EMAIL: &str = "email";
-
-/// One rule. It is tried wherever one of its keywords stands.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    /// Stable: the label of its metric.
-    pub(crate) id: &'static str,
-    /// In lower case unless `exact_case`.
-    pub(crate) keywords: &'static [&'static str],
-    pub(crate) exact_case: bool,
-    pub(crate) before: Before,
-    /// What must follow the keyword, each taking as much as it can.
-    pub(crate) head: &'static [Atom],
-    /// Keyword and head stay and only the body is masked.
-    pub(crate) keep_head: bool,
-    pub(crate) body: Body,
-    /// The body does not begin with one of these.
-    pub(crate) not_first: &'static [u8],
-    /// Bodies that are no secret: these words in any case, and `<placeholders>`.
-    pub(crate) not_body: &'static [&'static str],
-}
-
-/// What must stand before the keyword.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Before {
-    Anything,
-    /// No letter, digit or `_`.
-    NoWord,
-    /// The keyword ends a command-line option: `--db-password`.
-    Option,
-}
-
-/// One element of a rule's head.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Atom {
-    /// Between so many and so many bytes of a run.
-    Of(Run, usize, usize),
-    /// One of these words, in any case. None begins with another.
-    Word(&'static [&'static str]),
-}
-
-/// What is masked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Body {
-    /// A run of at least so many bytes, however long.
-    Run(Run, usize),
-    /// The rest of a JSON web token, after `eyJ`.
-    Jwt,
-    /// The password in a URL, or a user name long enough to be a token.
-    Userinfo,
-    /// The rest of a private key's `BEGIN` line stays, what follows is masked.
-    Pem,
-}
 
 /// Words that name a secret when a separator and a value follow.
 const KEYS: &[&str] = &[
@@ -189,8 +84,6 @@ const NO_SECRETS: &[&str] = &[
     "******",
     "********",
 ];
-
-use Atom::{Of, Word};
 
 const BARE: &[Atom] = &[
     Of(Run::KeyClose, 0, 3),
