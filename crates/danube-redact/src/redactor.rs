@@ -7,8 +7,10 @@
 
 use std::sync::Arc;
 
+use memchr::memchr;
 use zeroize::Zeroizing;
 
+use crate::ansi::ESC;
 use crate::engine::{Engine, OpenRun, Scan, Strike};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES};
 use crate::visible::Visible;
@@ -65,8 +67,6 @@ pub struct Redactor {
     /// The visible text before `start`, as far as rules look back, if it isn't
     /// the text as it came.
     visible_before: Option<Vec<u8>>,
-    /// Where an `ESC` stands in `bytes`, from `start` on.
-    escapes: Vec<usize>,
     visible: Visible,
     scan: Scan,
     scan_visible: Scan,
@@ -102,7 +102,6 @@ impl Redactor {
             open: Vec::new(),
             open_raw: Vec::new(),
             visible_before: None,
-            escapes: Vec::new(),
             visible: Visible::default(),
             scan: Scan::default(),
             scan_visible: Scan::default(),
@@ -249,12 +248,10 @@ impl Redactor {
     }
 
     /// Whether the visible text may differ from the text as it came.
-    fn sees_sequences(&mut self, bytes: &[u8]) -> bool {
-        self.escapes.clear();
-        self.engine.escapes(bytes, self.start, &mut self.escapes);
-        !self.escapes.is_empty()
-            || self.visible_before.is_some()
+    fn sees_sequences(&self, bytes: &[u8]) -> bool {
+        self.visible_before.is_some()
             || self.open.iter().any(|it| !it.bridge)
+            || memchr(ESC, &bytes[self.start..]).is_some()
     }
 
     /// Scans a text that is all visible.
@@ -279,7 +276,7 @@ impl Redactor {
         let context = self.start.saturating_sub(LOOK_BEHIND_BYTES)..self.start;
         let before = self.visible_before.as_deref();
         let before = before.unwrap_or(&block.bytes[context]);
-        visible.fill(block, self.start, before, &self.escapes);
+        visible.fill(self.engine.simd(), block, self.start, before);
         let open = std::mem::take(&mut self.open_raw);
         self.engine
             .scan_sequences((block, self.start), &visible.sequences, &open, scan);
