@@ -17,7 +17,7 @@ use crate::visible::Visible;
 use crate::wiped::reserve_wiped;
 use crate::{Counts, MASK, Secrets};
 
-/// Bytes that are scanned together: few enough for the first cache of a core with
+/// Bytes that are scanned together: few enough for the second cache of a core with
 /// what is made of them. The output does not depend on it.
 const BLOCK_BYTES: usize = 64 * 1024;
 
@@ -112,7 +112,7 @@ impl Redactor {
     }
 
     /// Takes the next bytes and appends to `out` what is decided. Bytes may wait
-    /// for more of them, up to 16 KiB; [`Redactor::flush_partial`] puts them out.
+    /// for more of them, up to 32 KiB; [`Redactor::flush_partial`] puts them out.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
         self.take_new_values();
         let fresh = self.bytes.len() - self.scanned + input.len();
