@@ -10,6 +10,11 @@ use crate::layout::{Layout, Place, TextFile};
 use crate::text::Text;
 use crate::types::StreamKind;
 
+/// No log ends behind this offset, four exabytes, or has as many lines. A record
+/// or a file's name that says so is damaged, and believing it would overflow the
+/// sums made with it.
+const OFFSET_MAX: u64 = 1 << 62;
+
 /// Records read at once to find one: little more than a page.
 const BLOCK_RECORDS: usize = 128;
 
@@ -73,7 +78,7 @@ impl Index {
             let at = (self.records + 1) * size as u64;
             let bytes = read_at(file, at, READ_RECORDS * size)?;
             for bytes in bytes.chunks(size) {
-                let entry = Entry::decode(self.version, bytes);
+                let entry = Entry::decode(self.version, bytes).filter(can_be);
                 if !entry.is_some_and(|it| self.layout.apply_entry(&it)) {
                     self.torn = true;
                     return Ok(());
@@ -135,7 +140,7 @@ impl Index {
     }
 
     fn add(&mut self, record: Record) {
-        if self.layout.apply(&record) {
+        if record.offset() <= OFFSET_MAX && self.layout.apply(&record) {
             self.added.push(record);
         }
     }
@@ -340,4 +345,10 @@ fn text_len(paths: &Paths, file: TextFile) -> io::Result<u64> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an entry doesn't say what no log can be.
+fn can_be(entry: &Entry) -> bool {
+    let lines = entry.totals.map_or(0, |it| it.lines);
+    entry.record.offset() <= OFFSET_MAX && lines <= OFFSET_MAX
 }

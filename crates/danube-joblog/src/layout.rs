@@ -3,10 +3,6 @@
 use crate::format::{Entry, Record, Totals};
 use crate::types::{AttemptStart, GapReason, Mark, StepRange, Summary};
 
-/// No log ends behind this offset: four exabytes. A record or a file's name that
-/// says so is damaged, and believing it would overflow every sum made with it.
-const OFFSET_MAX: u64 = 1 << 62;
-
 /// One of a log's text files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextFile {
@@ -104,7 +100,7 @@ impl Layout {
     /// Adds a record. `false`, and nothing changed, when it contradicts the ones
     /// before.
     pub(crate) fn apply(&mut self, record: &Record) -> bool {
-        if record.offset() < self.end || record.offset() > OFFSET_MAX {
+        if record.offset() < self.end {
             return false;
         }
         match *record {

@@ -12,6 +12,9 @@ const ODD_OFFSETS: [u64; 6] = [0, 1, 31, u64::MAX / 2, u64::MAX - 1, u64::MAX];
 /// Most bytes or gaps that are read of one log: its index may speak of exabytes.
 const CHUNKS_MAX: usize = 4096;
 
+/// Two exabytes: a log that ends there takes no more, but nobody panics.
+const ABSURD_END: u64 = 1 << 61;
+
 /// The job whose files are made up.
 const JOB: &str = "job-1";
 
@@ -174,6 +177,8 @@ fn look_at(reader: &mut LogReader, from: u64) {
 fn goes_on(logs: &JobLogs) {
     let secrets = Secrets::new(Rules::none());
     let mut writer = logs.writer(JOB, &secrets).expect("it opens");
+    // What lies behind such an offset counts as damage, also for the next reader.
+    let is_absurd = writer.end() > ABSURD_END;
     writer.mark(Mark::Attempt(9)).expect("it is marked");
     writer
         .write(Stream::Stdout, b"more\n")
@@ -181,6 +186,9 @@ fn goes_on(logs: &JobLogs) {
     writer.tick().expect("it is flushed");
     let end = writer.end();
     let summary = writer.close().expect("it closes");
+    if is_absurd {
+        return;
+    }
     assert_eq!(summary.bytes, end);
     let mut reader = logs.reader(JOB).expect("the log opens");
     assert_eq!(reader.end(), summary.bytes);
