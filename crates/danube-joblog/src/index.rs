@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use crate::files::{Paths, open_existing, read_at};
 use crate::format::{Entry, RECORD_BYTES, Record, Totals, Version, version_of};
@@ -275,7 +276,7 @@ impl Index {
         let mut points = vec![(at, lines)];
         while at < layout.end {
             let to = match layout.place(at) {
-                Place::In(it) => it.end.min(at + POINT_BYTES),
+                Place::In(it) => point_behind(layout, text, at..it.end)?,
                 Place::Gap { to, .. } => to,
                 Place::End => break,
             };
@@ -307,9 +308,11 @@ impl Index {
                 stream,
             } = record
             {
-                let step = time_us.map_or(POINT_BYTES, |_| u64::MAX);
                 while at < end {
-                    let to = end.min(at.saturating_add(step));
+                    let to = match time_us {
+                        Some(_) => end,
+                        None => point_behind(&self.layout, text, at..end)?,
+                    };
                     totals.lines += text.count_lines(&self.layout, at..to)?;
                     totals.peak_us = totals.peak_us.max(time_us.unwrap_or(0));
                     at = to;
@@ -337,6 +340,14 @@ pub(crate) struct Stretch {
     pub(crate) to: u64,
     pub(crate) before: u64,
     pub(crate) lines: u64,
+}
+
+/// Where the next point is in a stretch: what an index says is there and isn't
+/// has none inside, however long it would be.
+fn point_behind(layout: &Layout, text: &mut Text, stretch: Range<u64>) -> io::Result<u64> {
+    let there = text.byte(layout, stretch.start)?.is_some();
+    let next = stretch.end.min(stretch.start + POINT_BYTES);
+    Ok(if there { next } else { stretch.end })
 }
 
 fn text_len(paths: &Paths, file: TextFile) -> io::Result<u64> {
