@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 
 use crate::files::{Paths, open_existing, read_at};
 use crate::format::{Entry, RECORD_BYTES, Record, Totals, Version, version_of};
@@ -10,8 +11,9 @@ use crate::layout::{Layout, Place, TextFile};
 use crate::text::Text;
 use crate::types::StreamKind;
 
-/// No log ends behind this offset: four exabytes. A record or a file's name that
-/// says so is damaged, and believing it would overflow the sums made with it.
+/// No log ends behind this offset, four exabytes, or has as many lines. A record
+/// or a file's name that says so is damaged, and believing it would overflow the
+/// sums made with it.
 const OFFSET_MAX: u64 = 1 << 62;
 
 /// Records read at once to find one: little more than a page.
@@ -77,8 +79,7 @@ impl Index {
             let at = (self.records + 1) * size as u64;
             let bytes = read_at(file, at, READ_RECORDS * size)?;
             for bytes in bytes.chunks(size) {
-                let entry = Entry::decode(self.version, bytes)
-                    .filter(|it| it.record.offset() <= OFFSET_MAX);
+                let entry = Entry::decode(self.version, bytes).filter(can_be);
                 if !entry.is_some_and(|it| self.layout.apply_entry(&it)) {
                     self.torn = true;
                     return Ok(());
@@ -275,7 +276,7 @@ impl Index {
         let mut points = vec![(at, lines)];
         while at < layout.end {
             let to = match layout.place(at) {
-                Place::In(it) => it.end.min(at + POINT_BYTES),
+                Place::In(it) => point_behind(layout, text, at..it.end)?,
                 Place::Gap { to, .. } => to,
                 Place::End => break,
             };
@@ -307,9 +308,11 @@ impl Index {
                 stream,
             } = record
             {
-                let step = time_us.map_or(POINT_BYTES, |_| u64::MAX);
                 while at < end {
-                    let to = end.min(at.saturating_add(step));
+                    let to = match time_us {
+                        Some(_) => end,
+                        None => point_behind(&self.layout, text, at..end)?,
+                    };
                     totals.lines += text.count_lines(&self.layout, at..to)?;
                     totals.peak_us = totals.peak_us.max(time_us.unwrap_or(0));
                     at = to;
@@ -339,10 +342,24 @@ pub(crate) struct Stretch {
     pub(crate) lines: u64,
 }
 
+/// Where the next point is in a stretch: what an index says is there and isn't
+/// has none inside, however long it would be.
+fn point_behind(layout: &Layout, text: &mut Text, stretch: Range<u64>) -> io::Result<u64> {
+    let there = text.byte(layout, stretch.start)?.is_some();
+    let next = stretch.end.min(stretch.start + POINT_BYTES);
+    Ok(if there { next } else { stretch.end })
+}
+
 fn text_len(paths: &Paths, file: TextFile) -> io::Result<u64> {
     match std::fs::metadata(paths.text(file)) {
         Ok(it) => Ok(it.len()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an entry doesn't say what no log can be.
+fn can_be(entry: &Entry) -> bool {
+    let lines = entry.totals.map_or(0, |it| it.lines);
+    entry.record.offset() <= OFFSET_MAX && lines <= OFFSET_MAX
 }

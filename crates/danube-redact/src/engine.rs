@@ -5,12 +5,11 @@
 use std::ops::Range;
 
 use crate::RULE_VALUE;
-use crate::ansi::ESC;
 use crate::class::{Run, RunMemo};
 use crate::keywords::KEYWORDS;
 use crate::matcher::{self, Block, EMAIL_LOCAL_BYTES_MAX, Outcome};
 use crate::needles::NeedleSet;
-use crate::prefilter::{self, Simd};
+use crate::prefilter::Simd;
 use crate::rules::{EMAIL, Rules};
 use crate::visible::At;
 
@@ -134,9 +133,9 @@ impl Engine {
         self.rules.is_none() && self.needles.is_empty()
     }
 
-    /// Adds to `out` where an `ESC` stands from `start` on, in order.
-    pub(crate) fn escapes(&self, bytes: &[u8], start: usize, out: &mut Vec<usize>) {
-        prefilter::positions(self.simd, ESC, bytes, start, out);
+    /// How bytes are looked at.
+    pub(crate) fn simd(&self) -> Simd {
+        self.simd
     }
 
     /// Tries every position from `start` on; what stands before is context.
@@ -180,14 +179,12 @@ impl Engine {
         for it in open {
             resume(*it, block, &mut memo, scan);
         }
-        let skip_colours =
-            !(self.rules.builtin && KEYWORDS.any_in_colour()) && !self.needles.any_in_colour();
+        let no_keyword = !(self.rules.builtin && KEYWORDS.any_in_colour());
         for &At { from, to, colour } in sequences {
-            if !(colour && skip_colours) {
+            if colour && no_keyword {
+                self.needles.find_in_colour(block, (from, to), scan);
+            } else {
                 self.scan_sequence(block, from + 1..to, &mut memo, scan);
-            } else if !self.needles.is_empty() {
-                // What is left is a value that begins with the `m`.
-                self.needles.find_at(block, to - 1, scan);
             }
         }
         if self.needles.any_with_escape() {

@@ -43,9 +43,13 @@
 //! ```
 //!
 //! How it works: every rule and every value is matched *at a position*, looking
-//! at most a bounded distance back and ahead (`matcher`, `needles`), so a match
-//! found later can never reach into bytes already released. `engine` scans a
-//! block, `redactor` keeps what is undecided and merges the ranges.
+//! at most a bounded distance back and ahead (`matcher`, `user`, `needles`), so a
+//! match found later can never reach into bytes already released. `engine` scans a
+//! block, `redactor` keeps what is undecided and merges the ranges. `prefilter`
+//! and `needles` say quickly where it is worth to look; they use vector
+//! instructions where there are any ([`Simd`]), and all engines lead to the same
+//! output, which `oracle` checks. A text with escape sequences is scanned without
+//! them (`visible`), and as it came only inside them.
 
 mod ansi;
 mod byteset;

@@ -139,4 +139,24 @@ mod tests {
         let large = vec![7; 100_000];
         assert_eq!(Locked::new([&large[..]].into_iter()).bytes(), large);
     }
+
+    /// A line of a file about this process, in KiB.
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn told(file: &str, line: &str, column: usize) -> Option<u64> {
+        let text = std::fs::read_to_string(file).unwrap();
+        let line = text.lines().find_map(|it| it.strip_prefix(line)).unwrap();
+        line.split_whitespace().nth(column)?.parse().ok()
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    #[test]
+    fn the_pages_are_locked_where_the_system_allows_it() {
+        let allowed = told("/proc/self/limits", "Max locked memory", 0);
+        let locked = Locked::new([&[7; 50_000][..]].into_iter());
+        // A limit that isn't a number is none.
+        if allowed.is_none_or(|bytes| bytes > 16 << 20) {
+            assert!(told("/proc/self/status", "VmLck:", 0) >= Some(48));
+        }
+        assert_eq!(locked.bytes().len(), 50_000);
+    }
 }

@@ -3,7 +3,10 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 use crate::Secrets;
+use crate::ansi::ESC;
 use crate::engine::Scan;
 use crate::matcher::Block;
 use crate::visible::Visible;
@@ -23,14 +26,12 @@ impl Secrets {
             eof: true,
         };
         let mut scan = Scan::default();
-        let mut escapes = Vec::new();
-        engine.escapes(whole, 0, &mut escapes);
-        if escapes.is_empty() {
+        if memchr(ESC, whole).is_none() {
             engine.scan(block, 0, &[], &mut scan);
             return merged(scan.ranges);
         }
         let mut visible = Visible::default();
-        visible.fill(block, 0, &[], &escapes);
+        visible.fill(engine.simd(), block, 0, &[]);
         engine.scan_sequences((block, 0), &visible.sequences, &[], &mut scan);
         let shown = Block {
             bytes: &visible.bytes,

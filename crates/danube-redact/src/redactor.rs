@@ -7,15 +7,17 @@
 
 use std::sync::Arc;
 
+use memchr::memchr;
 use zeroize::Zeroizing;
 
+use crate::ansi::ESC;
 use crate::engine::{Engine, OpenRun, Scan, Strike};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES};
 use crate::visible::Visible;
 use crate::wiped::reserve_wiped;
 use crate::{Counts, MASK, Secrets};
 
-/// Bytes that are scanned together: few enough for the first cache of a core with
+/// Bytes that are scanned together: few enough for the second cache of a core with
 /// what is made of them. The output does not depend on it.
 const BLOCK_BYTES: usize = 64 * 1024;
 
@@ -65,8 +67,6 @@ pub struct Redactor {
     /// The visible text before `start`, as far as rules look back, if it isn't
     /// the text as it came.
     visible_before: Option<Vec<u8>>,
-    /// Where an `ESC` stands in `bytes`, from `start` on.
-    escapes: Vec<usize>,
     visible: Visible,
     scan: Scan,
     scan_visible: Scan,
@@ -102,7 +102,6 @@ impl Redactor {
             open: Vec::new(),
             open_raw: Vec::new(),
             visible_before: None,
-            escapes: Vec::new(),
             visible: Visible::default(),
             scan: Scan::default(),
             scan_visible: Scan::default(),
@@ -113,7 +112,7 @@ impl Redactor {
     }
 
     /// Takes the next bytes and appends to `out` what is decided. Bytes may wait
-    /// for more of them, up to 16 KiB; [`Redactor::flush_partial`] puts them out.
+    /// for more of them, up to 32 KiB; [`Redactor::flush_partial`] puts them out.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) {
         self.take_new_values();
         let fresh = self.bytes.len() - self.scanned + input.len();
@@ -249,12 +248,10 @@ impl Redactor {
     }
 
     /// Whether the visible text may differ from the text as it came.
-    fn sees_sequences(&mut self, bytes: &[u8]) -> bool {
-        self.escapes.clear();
-        self.engine.escapes(bytes, self.start, &mut self.escapes);
-        !self.escapes.is_empty()
-            || self.visible_before.is_some()
+    fn sees_sequences(&self, bytes: &[u8]) -> bool {
+        self.visible_before.is_some()
             || self.open.iter().any(|it| !it.bridge)
+            || memchr(ESC, &bytes[self.start..]).is_some()
     }
 
     /// Scans a text that is all visible.
@@ -279,7 +276,7 @@ impl Redactor {
         let context = self.start.saturating_sub(LOOK_BEHIND_BYTES)..self.start;
         let before = self.visible_before.as_deref();
         let before = before.unwrap_or(&block.bytes[context]);
-        visible.fill(block, self.start, before, &self.escapes);
+        visible.fill(self.engine.simd(), block, self.start, before);
         let open = std::mem::take(&mut self.open_raw);
         self.engine
             .scan_sequences((block, self.start), &visible.sequences, &open, scan);

@@ -87,7 +87,9 @@ pub(crate) struct NeedleSet {
     len_max: usize,
     multi_line_len_max: usize,
     any_with_escape: bool,
-    any_in_colour: bool,
+    /// By two bytes: whether a needle that a colour sequence may hold the beginning
+    /// of begins with them.
+    in_colour: Vec<u64>,
 }
 
 impl NeedleSet {
@@ -112,7 +114,7 @@ impl NeedleSet {
             len_max: longest(&|_| true),
             multi_line_len_max: longest(&|it| it.iter().any(|b| matches!(b, b'\n' | b'\r'))),
             any_with_escape: needles.iter().any(|it| it.contains(&ESC)),
-            any_in_colour: needles.iter().any(begins_in_colour),
+            in_colour: in_colour_pairs(needles),
             needles: Arc::clone(needles),
         }
     }
@@ -131,9 +133,26 @@ impl NeedleSet {
         self.any_with_escape
     }
 
-    /// Whether a needle may begin inside a colour sequence, before its `m`.
-    pub(crate) fn any_in_colour(&self) -> bool {
-        self.any_in_colour
+    /// As [`NeedleSet::find_at`] for each position inside the colour sequence at
+    /// `from..to` but its `ESC`.
+    #[inline]
+    pub(crate) fn find_in_colour(
+        &self,
+        block: Block<'_>,
+        (from, to): (usize, usize),
+        scan: &mut Scan,
+    ) {
+        if self.is_empty() {
+            return;
+        }
+        for at in from + 1..to - 1 {
+            let pair = u16::from_le_bytes([block.bytes[at], block.bytes[at + 1]]);
+            if bit(&self.in_colour, usize::from(pair)) {
+                self.find_at(block, at, scan);
+            }
+        }
+        // Any needle may begin with the `m`.
+        self.find_at(block, to - 1, scan);
     }
 
     /// Finds every needle that begins at `start` or later, in no particular
@@ -228,6 +247,17 @@ impl NeedleSet {
         }
         low
     }
+}
+
+/// By two bytes: whether a needle for which [`begins_in_colour`] holds begins with
+/// them.
+fn in_colour_pairs(needles: &Needles) -> Vec<u64> {
+    let mut pairs = vec![0; 65536 / 64];
+    for needle in needles.iter().filter(|it| begins_in_colour(it)) {
+        let pair = u16::from_le_bytes([needle[0], needle[1]]);
+        set_bit(&mut pairs, usize::from(pair));
+    }
+    pairs
 }
 
 /// Whether a colour sequence may hold the beginning of `needle`, or all of it,

@@ -27,6 +27,9 @@ const BITS_MIN: usize = 1 << 13;
 /// Largest filter: 2 MiB, the second cache of a core.
 const BITS_MAX: usize = 1 << 24;
 
+/// The second filter has this part of the first one's room: few positions get to it.
+const SECOND_PART: usize = 4;
+
 /// Probes between two looks at what they found.
 const PROBES_TOGETHER: usize = 8;
 
@@ -42,6 +45,9 @@ pub(super) struct Tails {
     /// By the hash of four bytes: whether any entry has them.
     pub(super) filter: Vec<u64>,
     pub(super) shift: u32,
+    /// The same for those four bytes together with the four before, where an entry
+    /// has any: logs are full of four bytes that are in some value.
+    second: Vec<u64>,
     /// By another part of the hash: where its entries begin; a last one says
     /// where all end. The four bytes stand nowhere but in the needles.
     heads: Vec<u32>,
@@ -68,6 +74,7 @@ impl Tails {
             stride,
             filter: vec![0; bits / 64],
             shift: 32 - bits.trailing_zeros(),
+            second: vec![0; bits / 64 / SECOND_PART],
             heads: Vec::with_capacity(heads + 1),
             heads_shift: 32 - heads.trailing_zeros(),
             entries: Vec::new(),
@@ -78,6 +85,8 @@ impl Tails {
             for offset in last + 1 - stride..=last {
                 let hash = hash(needle, offset);
                 set_bit(&mut tails.filter, (hash >> tails.shift) as usize);
+                let slot = tails.second_slot(eight(needle, offset).unwrap_or(u64::from(hash)));
+                set_bit(&mut tails.second, slot);
                 let entry = Entry {
                     needle: u32::try_from(*number).expect("fewer than 2^32 needles"),
                     offset: u32::try_from(offset).expect("needles are short"),
@@ -102,6 +111,13 @@ impl Tails {
         self.entries = entries.into_iter().map(|it| it.1).collect();
     }
 
+    /// Of eight bytes, or of the hash of four.
+    fn second_slot(&self, of: u64) -> usize {
+        let high = of.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let bits = self.second.len() * 64;
+        usize::try_from(high).unwrap_or(0) & (bits - 1)
+    }
+
     /// Uses the bits that the filter's slot weighs least.
     fn head(&self, hash: u32) -> usize {
         (hash.wrapping_mul(0x85eb_ca6b) >> self.heads_shift) as usize
@@ -114,7 +130,12 @@ impl Tails {
 
     /// The needles that may have the four bytes at `at`, and where.
     pub(super) fn entries(&self, bytes: &[u8], at: usize) -> &[Entry] {
-        let head = self.head(hash(bytes, at));
+        let hash = hash(bytes, at);
+        let known = |of: u64| bit(&self.second, self.second_slot(of));
+        if !eight(bytes, at).is_some_and(known) && !known(u64::from(hash)) {
+            return &[];
+        }
+        let head = self.head(hash);
         &self.entries[self.heads[head] as usize..self.heads[head + 1] as usize]
     }
 
@@ -171,6 +192,13 @@ pub(super) const HASH_FACTOR: u32 = 0x9e37_79b1;
 pub(super) fn hash(bytes: &[u8], at: usize) -> u32 {
     let four = u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     four.wrapping_mul(HASH_FACTOR)
+}
+
+/// The four bytes at `at` and the four before.
+fn eight(bytes: &[u8], at: usize) -> Option<u64> {
+    let begin = at.checked_sub(PROBE_BYTES)?;
+    let eight = bytes.get(begin..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*eight))
 }
 
 pub(super) fn bit(bits: &[u64], at: usize) -> bool {

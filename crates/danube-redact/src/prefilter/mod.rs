@@ -12,8 +12,6 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use memchr::memchr_iter;
-
 use crate::byteset::ByteSet;
 
 pub(crate) use buckets::frequency;
@@ -64,16 +62,6 @@ impl Simd {
             Self::Scalar
         }
     }
-}
-
-/// Adds to `out` where `byte` stands from `start` on, in order.
-pub(crate) fn positions(simd: Simd, byte: u8, bytes: &[u8], start: usize, out: &mut Vec<usize>) {
-    let rest = match simd {
-        #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 | Simd::Avx512 => x86::positions(byte, bytes, start, out),
-        _ => start,
-    };
-    out.extend(memchr_iter(byte, &bytes[rest..]).map(|it| rest + it));
 }
 
 /// Which buckets allow a byte at each place, in the forms that the engines need.

@@ -157,33 +157,6 @@ impl Tables {
     }
 }
 
-/// Adds to `out` where `byte` stands from `start` on, as long as there are whole
-/// vectors; returns where the first byte is that was not looked at.
-pub(super) fn positions(byte: u8, bytes: &[u8], start: usize, out: &mut Vec<usize>) -> usize {
-    in_rounds::<{ 2 * NARROW }>(bytes, start, 0, out, |bytes, masks| {
-        // SAFETY: asked for only by engines that have more than AVX2.
-        unsafe { equal(byte, bytes, masks) }
-    })
-}
-
-/// For each whole 64 bytes: which are `byte`.
-#[target_feature(enable = "avx2")]
-fn equal(byte: u8, bytes: &[u8], masks: &mut [u64]) {
-    let wanted = _mm256_set1_epi8(byte.cast_signed());
-    for (index, mask) in masks.iter_mut().enumerate() {
-        let window: &[u8; 2 * NARROW] = window(bytes, index * 2 * NARROW);
-        let half = |from: usize| {
-            let half: &[u8; NARROW] = window[from..].first_chunk().expect("twice 32");
-            // SAFETY: the array has the 32 bytes that are read; no alignment is
-            // asked for.
-            let bytes = unsafe { _mm256_loadu_si256(half.as_ptr().cast()) };
-            let equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
-            u64::from(equal.cast_unsigned())
-        };
-        *mask = half(0) | half(NARROW) << NARROW;
-    }
-}
-
 fn window<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
     bytes[at..]
         .first_chunk()

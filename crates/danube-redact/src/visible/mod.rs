@@ -1,9 +1,12 @@
 //! The text of a block without its escape sequences, and the way back.
 
+mod copy;
+
 use zeroize::Zeroizing;
 
-use crate::ansi::{self, Sequence};
+use crate::ansi::{self, ESC, Sequence};
 use crate::matcher::{Block, LOOK_BEHIND_BYTES};
+use crate::prefilter::Simd;
 use crate::redactor::SEQUENCES_BYTES_MAX;
 use crate::wiped::reserve_wiped;
 
@@ -36,26 +39,22 @@ pub(crate) struct At {
 
 impl Visible {
     /// Takes `block` apart from `start` on, where no sequence is under way.
-    /// `before` is what is visible before, `escapes` where an `ESC` stands.
-    pub(crate) fn fill(
-        &mut self,
-        block: Block<'_>,
-        start: usize,
-        before: &[u8],
-        escapes: &[usize],
-    ) {
+    /// `before` is what is visible before.
+    pub(crate) fn fill(&mut self, simd: Simd, block: Block<'_>, start: usize, before: &[u8]) {
         self.bytes.clear();
         self.stretches.clear();
         self.sequences.clear();
-        reserve_wiped(&mut self.bytes, before.len() + block.bytes.len() - start);
+        let room = before.len() + block.bytes.len() - start + copy::ROOM_BYTES;
+        reserve_wiped(&mut self.bytes, room);
         self.bytes.extend_from_slice(before);
         (self.before, self.start, self.parsed) = (before.len(), start, start);
-        for &at in escapes.iter().filter(|it| **it >= start) {
-            if at < self.parsed {
-                // Inside the sequence before.
-                continue;
+        while self.parsed < block.bytes.len() {
+            self.stretches.push((self.bytes.len(), self.parsed));
+            self.parsed += copy::until(simd, ESC, &block.bytes[self.parsed..], &mut self.bytes);
+            let rest = &block.bytes[self.parsed..];
+            if rest.is_empty() {
+                return;
             }
-            let rest = &block.bytes[at..];
             let colour = ansi::colour_at(rest);
             let found = match colour {
                 Some(len) => Sequence::Whole(len),
@@ -63,30 +62,20 @@ impl Visible {
             };
             match found {
                 Sequence::Whole(len) => {
-                    self.show(block.bytes, at);
                     self.sequences.push(At {
-                        from: at,
-                        to: at + len,
+                        from: self.parsed,
+                        to: self.parsed + len,
                         colour: colour.is_some(),
                     });
-                    self.parsed = at + len;
+                    self.parsed += len;
                 }
-                Sequence::Not => {}
-                Sequence::Incomplete => {
-                    self.show(block.bytes, at);
-                    return;
+                Sequence::Not => {
+                    self.stretches.push((self.bytes.len(), self.parsed));
+                    self.bytes.push(ESC);
+                    self.parsed += 1;
                 }
+                Sequence::Incomplete => return,
             }
-        }
-        self.show(block.bytes, block.bytes.len());
-    }
-
-    /// Shows the raw bytes from where it was taken apart to up to `to`.
-    fn show(&mut self, raw: &[u8], to: usize) {
-        if self.parsed < to {
-            self.stretches.push((self.bytes.len(), self.parsed));
-            self.bytes.extend_from_slice(&raw[self.parsed..to]);
-            self.parsed = to;
         }
     }
 
