@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -173,19 +174,57 @@ fn a_short_value_of_a_submit_is_masked_on_request_with_a_warning() {
     assert_eq!(master.job(&id(&job)).get("warnings"), None);
 }
 
+/// What a step that waits on a socket tells of its environment, and the socket.
+fn asked(listener: &TcpListener) -> (Vec<String>, BufReader<TcpStream>) {
+    let (stream, _) = listener.accept().unwrap();
+    let mut lines = BufReader::new(stream);
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    let words = line.split_whitespace().map(ToOwned::to_owned).collect();
+    (words, lines)
+}
+
 #[test]
 fn a_job_masks_a_value_of_its_own() {
     let master = Master::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
     // The value is put together, so that it stands nowhere in the order.
     let script = format!(
-        "VALUE=zaunkoenig-$((4700 + 11))-q; echo \"$VALUE\"; printf %s \"$VALUE\" | {DANUBE} secret mask; \
+        "VALUE=zaunkoenig-$((4700 + 11))-q; echo \"$VALUE\"; exec 9<>/dev/tcp/127.0.0.1/{port}; \
+         echo \"$DANUBE_SERVER $DANUBE_JOB_ID $DANUBE_JOB_TOKEN\" >&9; read -r word <&9; \
          echo \"then $VALUE\"; env"
     );
-    let job = master.run(&script);
+    let mut order = one_step(&script);
+    order["spec"]["shell"] = json!("bash");
+    let job = id(&master.submit(&order));
+    let (words, mut waits) = asked(&listener);
+    // A step doesn't see this program if it was built below `/tmp`; what counts is
+    // that it needs nothing but what a step has.
+    let mut mask = Command::new(DANUBE)
+        .args(["secret", "mask"])
+        .env_clear()
+        .envs(
+            ["DANUBE_SERVER", "DANUBE_JOB_ID", "DANUBE_JOB_TOKEN"]
+                .iter()
+                .zip(&words),
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    mask.stdin
+        .take()
+        .unwrap()
+        .write_all(LATE.as_bytes())
+        .unwrap();
+    let said = mask.wait_with_output().unwrap();
+    assert!(said.status.success());
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.starts_with("masked; 1 "), "{said}");
+    waits.get_mut().write_all(b"go\n").unwrap();
     assert_eq!(master.ended(&job)["status"], "success");
     let log = String::from_utf8(master.log(&job)).unwrap();
-    // Stored and blanked, or masked on its way there.
-    assert!(log.contains("\nmasked; "), "{log}");
     assert!(log.contains("then [redacted]\n"), "{log}");
     assert!(log.contains("DANUBE_JOB_TOKEN=[redacted]\n"), "{log}");
     assert!(!log.contains("dnb_"), "{log}");
@@ -204,12 +243,9 @@ fn the_token_of_a_job_opens_its_own_masks_and_nothing_else() {
     let mut order = one_step(&script);
     order["spec"]["shell"] = json!("bash");
     let job = id(&master.submit(&order));
-    let (stream, _) = listener.accept().unwrap();
-    let mut lines = BufReader::new(stream);
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    let (token, server) = line.trim().split_once(' ').unwrap();
-    assert_eq!(server, master.address);
+    let (words, mut lines) = asked(&listener);
+    let (token, server) = (words[0].as_str(), &words[1]);
+    assert_eq!(*server, master.address);
     assert!(token.starts_with("dnb_job_"), "{token}");
 
     let bearer = format!("Bearer {token}");
@@ -287,7 +323,7 @@ fn a_broken_body_says_where_it_broke_and_nothing_of_it() {
 #[test]
 fn outside_of_a_job_the_command_says_what_is_missing() {
     let run = |variables: &[(&str, &str)]| {
-        let mut command = std::process::Command::new(DANUBE);
+        let mut command = Command::new(DANUBE);
         for name in ["DANUBE_SERVER", "DANUBE_JOB_ID", "DANUBE_JOB_TOKEN"] {
             command.env_remove(name);
         }
@@ -321,7 +357,7 @@ fn anybody_who_may_submit_masks_a_value_from_outside() {
     let job = master.run(&format!("echo clean; echo {LATE}"));
     master.ended(&job);
     let run = |key: &str, arguments: &[&str]| {
-        let mut child = std::process::Command::new(DANUBE)
+        let mut child = Command::new(DANUBE)
             .args(["secret", "mask"])
             .args(arguments)
             .env("DANUBE_SERVER", &master.address)
