@@ -96,7 +96,7 @@ impl LogState {
             self.redact(stream, |redactor, out| redactor.push(part, out));
             // After an error the rest is kept too, or it would be lost.
             if self.waiting() >= BATCH_BYTES && written.is_ok() {
-                written = self.note(Self::flush);
+                written = self.note(Self::flush_full);
             }
         }
         self.fresh |= !raw.is_empty();
@@ -271,17 +271,30 @@ impl LogState {
 
     /// Appends all that waits.
     fn flush(&mut self) -> Result<(), LogError> {
+        self.flush_until(self.pending.len())
+    }
+
+    /// Appends full batches of what waits, each to a place in the file that is a
+    /// multiple of its size: the page cache takes those most cheaply.
+    fn flush_full(&mut self) -> Result<(), LogError> {
+        let batch = BATCH_BYTES as u64;
+        let end = self.files.layout().file_at + self.waiting() as u64;
+        let over = usize::try_from(end % batch).unwrap_or(0);
+        self.flush_until(self.pending.len().saturating_sub(over).max(self.done))
+    }
+
+    fn flush_until(&mut self, until: usize) -> Result<(), LogError> {
         self.own_up()?;
-        if self.waiting() == 0 {
+        if self.done == until {
             return Ok(());
         }
-        while self.waiting() > 0 {
-            let rest = &self.pending[self.done..];
+        while self.done < until {
+            let rest = &self.pending[self.done..until];
             let len = self.files.append_text(rest, &mut self.runs)?;
             self.done += len;
             self.counts.written_bytes += len as u64;
         }
-        self.pending.clear();
+        self.pending.drain(..self.done);
         self.done = 0;
         self.pending.shrink_to(PENDING_BYTES_KEPT);
         self.counts.flushes += 1;
