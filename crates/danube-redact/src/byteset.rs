@@ -54,6 +54,18 @@ impl ByteSet {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |byte| self.has(*byte))
+        self.0
+            .into_iter()
+            .zip([0u8, 64, 128, 192])
+            .flat_map(|(word, base)| {
+                let mut left = word;
+                std::iter::from_fn(move || {
+                    let bit = u8::try_from(left.trailing_zeros())
+                        .ok()
+                        .filter(|it| *it < 64)?;
+                    left &= left - 1;
+                    Some(base + bit)
+                })
+            })
     }
 }

@@ -1,19 +1,50 @@
 //! Puts grams into eight buckets so that few positions are candidates for
-//! nothing. A bucket allows every mixture of its grams, and engines that look
+//! nothing. A bucket allows every mixture of its grams, and an engine that looks
 //! bytes up by their halves every mixture of those, so grams that are alike
 //! belong together.
 
-use super::{GRAM_BYTES, Gram};
+use super::Gram;
+use crate::byteset::ByteSet;
 
 pub(super) const BUCKETS: usize = 8;
 
-/// Which halves of a byte may stand at each place: bits for the low half, then
-/// for the high one.
-type Halves = [(u16, u16); GRAM_BYTES];
+/// How an engine looks bytes up, and so which mixtures it allows.
+#[derive(Clone, Copy)]
+pub(super) enum LookUp {
+    /// By the whole byte.
+    Whole,
+    /// By its low and by its high half.
+    Halves,
+}
+
+impl LookUp {
+    /// What is allowed beside the bytes of `set`.
+    fn mixtures(self, set: ByteSet) -> ByteSet {
+        match self {
+            Self::Whole => set,
+            Self::Halves => {
+                let (low, high) = set.iter().fold((0u16, 0u16), |(low, high), byte| {
+                    (low | 1 << (byte & 0xf), high | 1 << (byte >> 4))
+                });
+                let mut mixed = ByteSet::EMPTY;
+                for byte in 0..=u8::MAX {
+                    if low >> (byte & 0xf) & 1 == 1 && high >> (byte >> 4) & 1 == 1 {
+                        mixed.insert(byte);
+                    }
+                }
+                mixed
+            }
+        }
+    }
+
+    fn join(self, a: Gram, b: Gram) -> Gram {
+        std::array::from_fn(|it| self.mixtures(a[it].union(b[it])))
+    }
+}
 
 /// Some grams together.
 struct Group {
-    halves: Halves,
+    allowed: Gram,
     likelihood: f32,
     members: Vec<usize>,
     /// How many more positions its union with each group before it lets through.
@@ -21,18 +52,19 @@ struct Group {
 }
 
 /// The bucket of each gram.
-pub(super) fn assign(grams: &[Gram]) -> Vec<usize> {
+pub(super) fn assign(grams: &[Gram], look_up: LookUp) -> Vec<usize> {
     let mut groups: Vec<Group> = Vec::new();
     for (index, gram) in grams.iter().enumerate() {
-        add(&mut groups, gram.map(halves), vec![index]);
+        let allowed = gram.map(|it| look_up.mixtures(it));
+        add(&mut groups, look_up, allowed, vec![index]);
     }
     while groups.len() > BUCKETS {
         let (a, b) = cheapest_pair(&groups);
         let second = take(&mut groups, b);
         let mut first = take(&mut groups, a);
         first.members.extend(second.members);
-        let halves = join(first.halves, second.halves);
-        add(&mut groups, halves, first.members);
+        let allowed = look_up.join(first.allowed, second.allowed);
+        add(&mut groups, look_up, allowed, first.members);
     }
     let mut buckets = vec![0; grams.len()];
     for (bucket, group) in groups.iter().enumerate() {
@@ -43,15 +75,15 @@ pub(super) fn assign(grams: &[Gram]) -> Vec<usize> {
     buckets
 }
 
-fn add(groups: &mut Vec<Group>, halves: Halves, members: Vec<usize>) {
-    let likelihood = likelihood(halves);
+fn add(groups: &mut Vec<Group>, look_up: LookUp, allowed: Gram, members: Vec<usize>) {
+    let alone = likelihood(&allowed);
     let with = groups
         .iter()
-        .map(|it| self::likelihood(join(it.halves, halves)) - it.likelihood - likelihood)
+        .map(|it| likelihood(&look_up.join(it.allowed, allowed)) - it.likelihood - alone)
         .collect();
     groups.push(Group {
-        halves,
-        likelihood,
+        allowed,
+        likelihood: alone,
         members,
         with,
     });
@@ -77,25 +109,10 @@ fn cheapest_pair(groups: &[Group]) -> (usize, usize) {
     best.1
 }
 
-fn halves(set: crate::byteset::ByteSet) -> (u16, u16) {
-    set.iter().fold((0, 0), |(low, high), byte| {
-        (low | 1 << (byte & 0xf), high | 1 << (byte >> 4))
-    })
-}
-
-fn join(a: Halves, b: Halves) -> Halves {
-    std::array::from_fn(|it| (a[it].0 | b[it].0, a[it].1 | b[it].1))
-}
-
 /// How often a position of a log fits, roughly.
-fn likelihood(halves: Halves) -> f32 {
-    let place = |(low, high): (u16, u16)| {
-        let bits = |set: u16| (0..16).filter(move |bit| set >> bit & 1 == 1);
-        bits(high)
-            .flat_map(|high| bits(low).map(move |low| frequency(high << 4 | low)))
-            .sum::<f32>()
-    };
-    halves.into_iter().map(place).product()
+fn likelihood(allowed: &Gram) -> f32 {
+    let place = |set: &ByteSet| set.iter().map(frequency).sum::<f32>();
+    allowed.iter().map(place).product()
 }
 
 /// How often a byte stands in logs, in thousandths, roughly.

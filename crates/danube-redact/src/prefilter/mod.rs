@@ -14,6 +14,7 @@ mod x86;
 
 use crate::byteset::ByteSet;
 
+use buckets::LookUp;
 pub(crate) use buckets::frequency;
 
 pub(crate) const GRAM_BYTES: usize = 4;
@@ -74,18 +75,11 @@ pub(crate) struct Prefilter {
 
 impl Prefilter {
     pub(crate) fn new(grams: &[Gram]) -> Self {
-        let mut places = [0; 256];
-        for (gram, bucket) in grams.iter().zip(buckets::assign(grams)) {
-            for (place, set) in gram.iter().enumerate() {
-                for byte in set.iter() {
-                    places[usize::from(byte)] |= 1 << (8 * place + bucket);
-                }
-            }
-        }
+        let whole = places(grams, LookUp::Whole);
         Self {
             #[cfg(target_arch = "x86_64")]
-            x86: x86::Tables::new(&places),
-            places,
+            x86: x86::Tables::new(&whole, &places(grams, LookUp::Halves)),
+            places: whole,
         }
     }
 
@@ -98,6 +92,19 @@ impl Prefilter {
             _ => scalar::find(&self.places, bytes, start, out),
         }
     }
+}
+
+/// For a byte: its buckets at place 0 in the lowest eight bits, and so on.
+fn places(grams: &[Gram], look_up: LookUp) -> [u32; 256] {
+    let mut places = [0; 256];
+    for (gram, bucket) in grams.iter().zip(buckets::assign(grams, look_up)) {
+        for (place, set) in gram.iter().enumerate() {
+            for byte in set.iter() {
+                places[usize::from(byte)] |= 1 << (8 * place + bucket);
+            }
+        }
+    }
+    places
 }
 
 #[cfg(test)]

@@ -46,17 +46,20 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn new(places: &[u32; 256]) -> Self {
+    /// `whole` and `halves`: the buckets of bytes at each place, for engines that
+    /// look up whole bytes and their halves.
+    pub(super) fn new(whole: &[u32; 256], halves: &[u32; 256]) -> Self {
         let mut it = Self {
             low: Default::default(),
             high: Default::default(),
             seven: [[0; 128]; GRAM_BYTES],
         };
-        for (byte, buckets) in places.iter().enumerate() {
-            for (place, buckets) in buckets.to_le_bytes().into_iter().enumerate() {
-                it.low[place][byte & 0xf] |= buckets;
-                it.high[place][byte >> 4] |= buckets;
-                it.seven[place][byte & 0x7f] |= buckets;
+        for byte in 0..256 {
+            for place in 0..GRAM_BYTES {
+                let halves = halves[byte].to_le_bytes()[place];
+                it.low[place][byte & 0xf] |= halves;
+                it.high[place][byte >> 4] |= halves;
+                it.seven[place][byte & 0x7f] |= whole[byte].to_le_bytes()[place];
             }
         }
         it
