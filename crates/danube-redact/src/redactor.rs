@@ -26,11 +26,7 @@ const BLOCK_BYTES: usize = 64 * 1024;
 const SCANS_A_BLOCK: usize = 2;
 
 /// Where held bytes go on in a new piece, so much of it is scanned with them.
-const JOINT_BYTES: usize = if cfg!(any(test, fuzzing)) {
-    24
-} else {
-    2 * 1024
-};
+const JOINT_BYTES: usize = if cfg!(any(test, fuzzing)) { 24 } else { 512 };
 
 /// Escape sequences between two masked characters are masked with them up to
 /// this many bytes; more of them pass, or their end would have to be awaited.

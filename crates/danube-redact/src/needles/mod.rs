@@ -90,6 +90,7 @@ pub(crate) struct NeedleSet {
     /// By two bytes: whether a needle that a colour sequence may hold the beginning
     /// of begins with them.
     in_colour: Vec<u64>,
+    any_in_colour: bool,
 }
 
 impl NeedleSet {
@@ -115,6 +116,7 @@ impl NeedleSet {
             multi_line_len_max: longest(&|it| it.iter().any(|b| matches!(b, b'\n' | b'\r'))),
             any_with_escape: needles.iter().any(|it| it.contains(&ESC)),
             in_colour: in_colour_pairs(needles),
+            any_in_colour: needles.iter().any(begins_in_colour),
             needles: Arc::clone(needles),
         }
     }
@@ -145,7 +147,12 @@ impl NeedleSet {
         if self.is_empty() {
             return;
         }
-        for at in from + 1..to - 1 {
+        let before_end = if self.any_in_colour {
+            from + 1..to - 1
+        } else {
+            0..0
+        };
+        for at in before_end {
             let pair = u16::from_le_bytes([block.bytes[at], block.bytes[at + 1]]);
             if bit(&self.in_colour, usize::from(pair)) {
                 self.find_at(block, at, scan);
