@@ -70,8 +70,9 @@ impl Case {
         }
         let user = self.user.iter().flat_map(|it| it.ranges(&shown));
         let all = (0..shown.len()).flat_map(|at| self.ranges_at(&shown, at, true));
-        for (from, to) in all.chain(user) {
-            masked[raw[from]] |= from < to;
+        // A match may be empty, even behind the last byte.
+        for (from, to) in all.chain(user).filter(|(from, to)| from < to) {
+            masked[raw[from]] = true;
             for at in from + 1..to {
                 let (last, this) = (raw[at - 1], raw[at]);
                 if this - last - 1 <= SEQUENCES_BYTES_MAX {
