@@ -155,13 +155,7 @@ impl Engine {
         if let Some(user) = &self.rules.user {
             user.find(self.simd, (block, start), &mut memo, scan);
         }
-        self.needles.find(self.simd, block.bytes, start, scan);
-        if !block.eof
-            && let Some(at) = self.needles.first_unfinished(block.bytes, start)
-        {
-            scan.hold_from(Some(at));
-            scan.retry_from(at);
-        }
+        self.values(block, start, scan);
         hold_unsure(block, scan);
     }
 
@@ -188,15 +182,19 @@ impl Engine {
             }
         }
         if self.needles.any_with_escape() {
-            self.needles.find(self.simd, block.bytes, start, scan);
-            if !block.eof
-                && let Some(at) = self.needles.first_unfinished(block.bytes, start)
-            {
-                scan.hold_from(Some(at));
-                scan.retry_from(at);
-            }
+            self.values(block, start, scan);
         }
         hold_unsure(block, scan);
+    }
+
+    fn values(&self, block: Block<'_>, start: usize, scan: &mut Scan) {
+        self.needles.find(self.simd, block.bytes, start, scan);
+        if !block.eof
+            && let Some(at) = self.needles.first_unfinished(block.bytes, start)
+        {
+            scan.hold_from(Some(at));
+            scan.retry_from(at);
+        }
     }
 
     fn scan_sequence(

@@ -347,4 +347,35 @@ mod tests {
         check("abcd\n", None);
         check("", None);
     }
+
+    #[test]
+    fn each_of_thousands_of_values_is_found_by_each_engine_at_each_offset() {
+        let text = |it: usize| format!("{:x}", it.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let needles: Vec<String> = (1..3_000)
+            .map(|it| format!("{}{}", text(it), text(it + 9_999).repeat(it % 3)))
+            .collect();
+        let needles: Vec<&str> = needles
+            .iter()
+            .map(|it| &it[..it.len().min(8 + it.len() / 2)])
+            .collect();
+        let set = set(&needles);
+        assert_eq!(set.tails.len(), 2, "short and long ones apart");
+        for pad in 0..13 {
+            let mut bytes = ".".repeat(pad);
+            let mut expected = Vec::new();
+            for needle in &needles {
+                expected.push((bytes.len(), bytes.len() + needle.len()));
+                bytes.push_str(needle);
+                bytes.push_str(". - ");
+            }
+            for simd in Simd::available() {
+                let mut scan = Scan::default();
+                set.find(simd, bytes.as_bytes(), 0, &mut scan);
+                scan.ranges.sort_unstable();
+                for range in &expected {
+                    assert!(scan.ranges.binary_search(range).is_ok(), "{simd:?} {pad}");
+                }
+            }
+        }
+    }
 }
