@@ -11,6 +11,10 @@ use crate::context::TraceContext;
 
 /// One reading of a cell.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a reading lives on the stack while it is written; a box would be an allocation each"
+)]
 pub enum Sample<'a> {
     /// Whole counter.
     Counter(u64),
