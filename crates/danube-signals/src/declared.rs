@@ -69,9 +69,8 @@ pub fn families() -> impl Iterator<Item = FamilyState> {
     let live = live::LIVE
         .iter()
         .map(move |(decl, recorded)| of(State::Live, *recorded, decl));
-    let overflow = live::OVERFLOW
-        .iter()
-        .map(move |(decl, recorded)| of(State::Live, *recorded, decl));
+    let (decl, recorded) = &live::OVERFLOW;
+    let overflow = std::iter::once(of(State::Live, *recorded, decl));
     let process = danube_telemetry::metric::process::FAMILIES
         .iter()
         .map(move |decl| of(State::Live, "read from the kernel at each scrape", decl));

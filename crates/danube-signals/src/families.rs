@@ -33,18 +33,25 @@ macro_rules! families {
         { $($more:tt)* } recorded $recorded:literal;)*) => {
         /// The recorded families, one field each.
         pub struct Families {
-            $(#[doc = concat!("`", $name, "`: ", $help)] pub $field: $type,)*
+            $(#[doc = $help] pub $field: $type,)*
+        }
+
+        /// Declarations of the recorded families; what refers to one that isn't there
+        /// doesn't compile.
+        #[expect(non_upper_case_globals, reason = "named as the metrics are")]
+        pub(crate) mod declared {
+            use super::*;
+            $(#[doc = $help] pub static $field: FamilyDecl =
+                FamilyDecl::$kind($name, $help $(, $buckets)?) $($more)*;)*
         }
 
         /// Declarations in the order of the fields, and where each is recorded.
-        pub(crate) static LIVE: &[(FamilyDecl, &str)] = &[
-            $((FamilyDecl::$kind($name, $help $(, $buckets)?) $($more)*, $recorded),)*
-        ];
+        pub(crate) static LIVE: &[(&FamilyDecl, &str)] = &[$((&declared::$field, $recorded),)*];
 
         impl Families {
             pub(crate) fn new(registry: &Registry) -> Self {
                 let mut declared = LIVE.iter();
-                let mut next = || &declared.next().expect("one declaration for each field").0;
+                let mut next = || declared.next().expect("one declaration for each field").0;
                 Self { $($field: registry.add(next()),)* }
             }
         }
@@ -53,128 +60,138 @@ macro_rules! families {
 
 families! {
     jobs_total: Open<1, JobResult, Counter> =
-        counter("danube_jobs_total", "Jobs that reached their final state.")
-        { .closed::<JobResult>("status").bounded("pipeline") }
+        counter("danube.jobs", "Jobs that reached their final state.")
+        { .unit("{job}").closed::<JobResult>("status").bounded("pipeline") }
         recorded "a job reaches its final state";
     job_duration_seconds: Open<1, (), Histogram> =
-        histogram("danube_job_duration_seconds", "Time from a job's start to its final state.", JOB)
+        histogram("danube.job.duration", "Time from a job's start to its final state.", JOB)
         { .bounded("pipeline") }
         recorded "a job reaches its final state";
     active_jobs: Single<Gauge> =
-        gauge("danube_active_jobs", "Jobs that are scheduling or running now.") {}
+        gauge("danube.active_jobs", "Jobs that are scheduling or running now.")
+        { .unit("{job}") }
         recorded "counted in the store at each scrape";
     job_queue_size: Single<Gauge> =
-        gauge("danube_job_queue_size", "Jobs that are pending now.") {}
+        gauge("danube.job.queue_size", "Jobs that are pending now.")
+        { .unit("{job}") }
         recorded "counted in the store at each scrape";
     job_timeouts_total: Open<1, (), Counter> =
-        counter("danube_job_timeouts_total", "Jobs that were stopped because their time was up.")
-        { .bounded("pipeline") }
+        counter("danube.job.timeouts", "Jobs that were stopped because their time was up.")
+        { .unit("{job}").bounded("pipeline") }
         recorded "a job is stopped for time";
     job_queue_wait_seconds: Single<Histogram> =
-        histogram("danube_job_queue_wait_seconds", "Time from a job's submission to its start.", WAIT) {}
+        histogram("danube.job.queue_wait", "Time from a job's submission to its start.", WAIT)
+        {}
         recorded "a job starts";
     step_duration_seconds: Open<1, (), Histogram> =
-        histogram("danube_step_duration_seconds", "Time that a step ran.", WAIT)
+        histogram("danube.step.duration", "Time that a step ran.", WAIT)
         { .bounded("pipeline") }
         recorded "a step ends";
     job_cpu_seconds_total: Open<1, (), FloatCounter> =
-        counter("danube_job_cpu_seconds_total", "CPU time that the steps of jobs used.")
-        { .bounded("pipeline").unit("seconds") }
+        counter("danube.job.cpu", "CPU time that the steps of jobs used.")
+        { .unit("s").bounded("pipeline") }
         recorded "a step ends";
     job_max_rss_bytes: Open<1, (), Gauge> =
-        gauge("danube_job_max_rss_bytes", "Peak memory of the pipeline's latest finished job.")
-        { .bounded("pipeline").unit("bytes").when_set() }
+        gauge("danube.job.max_rss", "Peak memory of the pipeline's latest finished job.")
+        { .unit("By").bounded("pipeline").when_set() }
         recorded "a job reaches its final state";
     orphaned_jobs_rescued_total: Single<Counter> =
-        counter("danube_orphaned_jobs_rescued_total", "Jobs taken back from a worker that fell silent.") {}
+        counter("danube.orphaned_jobs_rescued", "Jobs taken back from a worker that fell silent.")
+        { .unit("{job}") }
         recorded "a lease runs out";
     workers_active: Single<Gauge> =
-        gauge("danube_workers_active", "Workers that are heard from.") {}
+        gauge("danube.workers_active", "Workers that are heard from.")
+        { .unit("{worker}") }
         recorded "counted in the store at each scrape";
     db_queries_total: Closed<DbOperation, Counter> =
-        counter("danube_db_queries_total", "SQL statements that were run.")
-        { .closed::<DbOperation>("operation") }
+        counter("danube.db.queries", "SQL statements that were run.")
+        { .unit("{query}").closed::<DbOperation>("operation") }
         recorded "every statement, by SQLite's hook";
     db_query_duration_seconds: Closed<DbOperation, Histogram> =
-        histogram("danube_db_query_duration_seconds", "Time that an SQL statement took.", QUERY)
+        histogram("danube.db.query.duration", "Time that an SQL statement took.", QUERY)
         { .closed::<DbOperation>("operation") }
         recorded "every statement, by SQLite's hook";
     db_connections_active: Single<Gauge> =
-        gauge("danube_db_connections_active", "Database connections in use.") {}
+        gauge("danube.db.connections_active", "Database connections in use.")
+        { .unit("{connection}") }
         recorded "a connection is taken or given back";
     db_lock_wait_seconds_total: Single<FloatCounter> =
-        counter("danube_db_lock_wait_seconds_total", "Time waited for the right to write to the database.")
-        { .unit("seconds") }
+        counter("danube.db.lock_wait", "Time waited for the right to write to the database.")
+        { .unit("s") }
         recorded "SQLite's busy handler and the wait for our own writer";
     log_bytes_written_total: Expiring<Counter> =
-        counter("danube_log_bytes_written_total", "Bytes appended to a job's log.")
-        { .expiring("job_id") }
+        counter("danube.log.written", "Bytes appended to a job's log.")
+        { .unit("By").named("danube_log_bytes_written_total").expiring("job_id") }
         recorded "a job log is appended to; the series goes 5 minutes after the job's end";
     log_bytes_ingested_total: Single<Counter> =
-        counter("danube_log_bytes_ingested_total", "Bytes appended to all job logs together.") {}
+        counter("danube.log.ingested", "Bytes appended to all job logs together.")
+        { .unit("By").named("danube_log_bytes_ingested_total") }
         recorded "a job log is appended to";
     log_redactions_total: Open<1, (), Counter> =
-        counter("danube_log_redactions_total", "Values that were masked in job logs.")
-        { .bounded("rule") }
+        counter("danube.log.redactions", "Values that were masked in job logs.")
+        { .unit("{value}").bounded("rule") }
         recorded "a job log is appended to";
     log_ingest_blocked_seconds_total: Single<FloatCounter> =
-        counter("danube_log_ingest_blocked_seconds_total", "Time that jobs were held back because their log could not be written faster.")
-        { .unit("seconds") }
+        counter("danube.log.ingest_blocked", "Time that jobs were held back because their log could not be written faster.")
+        { .unit("s") }
         recorded "a job log is appended to";
     sse_clients_active: Single<Gauge> =
-        gauge("danube_sse_clients_active", "Open followers of job logs.") {}
+        gauge("danube.sse.clients_active", "Open followers of job logs.")
+        { .unit("{client}") }
         recorded "a follower comes or goes";
     sse_messages_sent_total: Single<Counter> =
-        counter("danube_sse_messages_sent_total", "Messages sent to followers.") {}
+        counter("danube.sse.messages_sent", "Messages sent to followers.")
+        { .unit("{message}") }
         recorded "a message is sent";
     sse_clients_dropped_total: Closed<SseDropReason, Counter> =
-        counter("danube_sse_clients_dropped_total", "Followers that were sent away.")
-        { .closed::<SseDropReason>("reason") }
+        counter("danube.sse.clients_dropped", "Followers that were sent away.")
+        { .unit("{client}").closed::<SseDropReason>("reason") }
         recorded "a follower is sent away";
     auth_logins_total: Closed<LoginResult, Counter> =
-        counter("danube_auth_logins_total", "Attempts to log in.")
-        { .closed::<LoginResult>("status") }
+        counter("danube.auth.logins", "Attempts to log in.")
+        { .unit("{login}").closed::<LoginResult>("status") }
         recorded "a login succeeds or fails";
     auth_permission_denied_total: Closed<DeniedResource, Counter> =
-        counter("danube_auth_permission_denied_total", "Requests that were denied for want of a permission.")
-        { .closed::<DeniedResource>("resource") }
+        counter("danube.auth.permission_denied", "Requests that were denied for want of a permission.")
+        { .unit("{request}").closed::<DeniedResource>("resource") }
         recorded "a permission is denied";
     http_request_duration_seconds: Open<3, (), Histogram> =
-        histogram("danube_http_request_duration_seconds", "Time that an HTTP request took.", CALL)
+        histogram("danube.http.request.duration", "Time that an HTTP request took.", CALL)
         { .sparse("method").bounded("route").sparse("status") }
         recorded "one layer around all routes";
     disk_usage_bytes: Closed<DiskKind, Gauge> =
-        gauge("danube_disk_usage_bytes", "Disk space that is used, by what uses it.")
-        { .closed::<DiskKind>("kind").unit("bytes") }
+        gauge("danube.disk.usage", "Disk space that is used, by what uses it.")
+        { .unit("By").closed::<DiskKind>("kind") }
         recorded "measured by the disk check";
     disk_free_ratio: Single<FloatGauge> =
-        gauge("danube_disk_free_ratio", "Free share of the disk that holds the data directory.")
-        { .unit("ratio").when_set() }
+        gauge("danube.disk.free", "Free share of the disk that holds the data directory.")
+        { .unit("1").when_set() }
         recorded "measured by the disk check";
     health_check_status: Closed<Check, FloatGauge> =
-        gauge("danube_health_check_status", "Result of a health check: 1 ok, 0.5 degraded or stale, 0 failed.")
+        gauge("danube.health_check.status", "Result of a health check: 1 ok, 0.5 degraded or stale, 0 failed.")
         { .closed::<Check>("check").when_set() }
         recorded "a check that is configured has run";
     health_check_consecutive_failures: Closed<Check, Gauge> =
-        gauge("danube_health_check_consecutive_failures", "Failures of a health check in a row.")
-        { .closed::<Check>("check").when_set() }
+        gauge("danube.health_check.consecutive_failures", "Failures of a health check in a row.")
+        { .unit("{failure}").closed::<Check>("check").when_set() }
         recorded "a check that is configured has run";
     telemetry_dropped_total: Closed<DroppedSignal, Counter> =
-        counter("danube_telemetry_dropped_total", "Log lines, metric points and spans that were lost on the way out.")
-        { .closed::<DroppedSignal>("signal") }
+        counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
+        { .unit("{item}").closed::<DroppedSignal>("signal") }
         recorded "the log's buffer is full";
     build_info: Open<2, (), Gauge> =
-        info("danube_build_info", "Version and commit of the running build.")
+        info("danube.build", "Version and commit of the running build.")
         { .bounded("version").bounded("commit") }
         recorded "at start";
 }
 
 /// Counts what the limits on series turned away; the registry keeps it itself.
-pub(crate) static OVERFLOW: [(FamilyDecl, &str); 1] = [(
+pub(crate) static OVERFLOW: (FamilyDecl, &str) = (
     FamilyDecl::counter(
-        "danube_metrics_series_overflow_total",
+        "danube.metrics.series_overflow",
         "Times that a label value was recorded as __other__ because its family was full.",
     )
+    .unit("{series}")
     .bounded("family"),
     "a family with open labels is full",
-)];
+);

@@ -25,6 +25,13 @@ pub use reference::reference_markdown;
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{job_span, request_span};
 
+/// The declaration of each family, by its name: what panels, alerts and documents refer
+/// to. One that isn't declared doesn't compile.
+pub mod family {
+    pub use crate::families::declared::*;
+    pub use crate::not_yet::declared::*;
+}
+
 /// First parts of the names of our own loggers; everything else is a library.
 pub const OWN_LOGGERS: &[&str] = &["danube", "ansible_api"];
 

@@ -26,248 +26,86 @@ const RUN: &[f64] = &[
     1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0,
 ];
 
-const fn counter(name: &'static str, help: &'static str) -> FamilyDecl {
-    FamilyDecl::counter(name, help)
+/// Declares families that nothing records yet, by the part that will.
+macro_rules! families {
+    ($($field:ident: $kind:ident($name:literal, $help:literal $(, $buckets:ident)?) { $($more:tt)* } by $part:ident;)*) => {
+        /// Declarations of the families to come.
+        #[expect(non_upper_case_globals, reason = "named as the metrics are")]
+        pub(crate) mod declared {
+            use super::*;
+            $(#[doc = $help] pub static $field: FamilyDecl =
+                FamilyDecl::$kind($name, $help $(, $buckets)?) $($more)*;)*
+        }
+
+        /// Families to come, with the part that will record each.
+        pub(crate) static FAMILIES: &[(&FamilyDecl, &str)] = &[$((&declared::$field, $part),)*];
+    };
 }
 
-const fn gauge(name: &'static str, help: &'static str) -> FamilyDecl {
-    FamilyDecl::gauge(name, help)
+families! {
+    k8s_api_calls_total: counter("danube.k8s.api.calls", "Calls of the Kubernetes API.")
+        { .unit("{call}").closed::<K8sOperation>("operation").closed::<Outcome>("status") } by KUBERNETES;
+    k8s_api_call_duration_seconds: histogram("danube.k8s.api.call.duration", "Time of a Kubernetes call.", CALL)
+        { .closed::<K8sOperation>("operation") } by KUBERNETES;
+    k8s_pods_active: gauge("danube.k8s.pods_active", "Pods that belong to Danube.")
+        { .unit("{pod}").bounded("namespace") } by KUBERNETES;
+    secret_requests_total: counter("danube.secret.requests", "Secrets that jobs asked for.")
+        { .unit("{request}").bounded("pipeline").bounded("secret_key") } by SECRETS;
+    secret_cache_hits_total: counter("danube.secret.cache_hits", "Secrets found in the cache.")
+        { .unit("{hit}") } by SECRETS;
+    secret_cache_misses_total: counter("danube.secret.cache_misses", "Secrets not found in the cache.")
+        { .unit("{miss}") } by SECRETS;
+    blueprint_sync_total: counter("danube.blueprint.sync", "Syncs of the blueprint.")
+        { .unit("{sync}").closed::<Outcome>("status") } by BLUEPRINT;
+    blueprint_sync_last_success: gauge("danube.blueprint.sync.last_success", "Last sync that worked, Unix time.")
+        { .unit("s").named("danube_blueprint_sync_last_success").when_set() } by BLUEPRINT;
+    blueprint_sync_duration_seconds: histogram("danube.blueprint.sync.duration", "Time of a blueprint sync.", SYNC)
+        {} by BLUEPRINT;
+    blueprint_changes_applied_total: counter("danube.blueprint.changes_applied", "Changes taken from the blueprint.")
+        { .unit("{change}").closed::<BlueprintChange>("type") } by BLUEPRINT;
+    registry_pulls_total: counter("danube.registry.pulls", "Images pulled from the registry.")
+        { .unit("{pull}").bounded("image") } by REGISTRY;
+    registry_pushes_total: counter("danube.registry.pushes", "Images pushed to the registry.")
+        { .unit("{push}").bounded("image") } by REGISTRY;
+    registry_storage_bytes: gauge("danube.registry.storage", "Disk space of the registry.")
+        { .unit("By") } by REGISTRY;
+    auth_active_sessions: gauge("danube.auth.active_sessions", "Sessions that are open now.")
+        { .unit("{session}") } by ACCOUNTS;
+    playbook_jobs_submitted_total: counter("ansible_api.jobs_submitted", "Playbook jobs submitted.")
+        { .unit("{job}").bounded("source_type") } by PLAYBOOKS;
+    playbook_jobs_completed_total: counter("ansible_api.jobs_completed", "Playbook jobs that ended.")
+        { .unit("{job}").closed::<PlaybookResult>("status") } by PLAYBOOKS;
+    playbook_webhook_deliveries_total: counter("ansible_api.webhook_deliveries", "Attempts to deliver a webhook.")
+        { .unit("{delivery}").closed::<Truth>("success") } by PLAYBOOKS;
+    playbook_job_duration_seconds: histogram("ansible_api.job.duration", "Time of a playbook job.", PLAYBOOK)
+        { .bounded("source_type") } by PLAYBOOKS;
+    api_request_duration_seconds: histogram("ansible_api.request.duration", "Time of an API request.", REQUEST)
+        { .sparse("method").bounded("endpoint").sparse("status_code") } by PLAYBOOKS;
+    playbook_queue_length: gauge("ansible_api.queue_length", "Playbook jobs that wait.")
+        { .unit("{job}").bounded("queue_name") } by PLAYBOOKS;
+    playbook_active_workers: gauge("ansible_api.active_workers", "Workers that take playbook jobs.")
+        { .unit("{worker}") } by PLAYBOOKS;
+    playbook_active_jobs: gauge("ansible_api.active_jobs", "Playbook jobs that run now.")
+        { .unit("{job}") } by PLAYBOOKS;
+    rpc_requests_total: counter("danube.rpc.requests", "Calls between worker and master.")
+        { .unit("{request}").sparse("method").sparse("status") } by RPC;
+    rpc_request_duration_seconds: histogram("danube.rpc.request.duration", "Time of such a call.", CALL)
+        { .sparse("method") } by RPC;
+    self_heal_total: counter("danube.self_heal", "Attempts to heal a failed part.")
+        { .unit("{attempt}").sparse("check").sparse("result") } by HEALING;
+    webhook_deliveries_total: counter("danube.webhook.deliveries", "Attempts to deliver a webhook.")
+        { .unit("{delivery}").closed::<Truth>("success") } by WEBHOOKS;
+    cicd_pipeline_run_duration_seconds: histogram("cicd.pipeline.run.duration", "Time of a pipeline run.", RUN)
+        { .bounded("cicd.pipeline.name").sparse("cicd.pipeline.run.state").sparse("cicd.pipeline.result").sparse("error.type") } by EXPORTS;
+    cicd_pipeline_run_active: gauge("cicd.pipeline.run.active", "Pipeline runs that are active now.")
+        { .unit("{run}").bounded("cicd.pipeline.name").sparse("cicd.pipeline.run.state") } by EXPORTS;
+    cicd_pipeline_run_errors_total: counter("cicd.pipeline.run.errors", "Errors in pipeline runs.")
+        { .unit("{error}").bounded("cicd.pipeline.name").sparse("error.type") } by EXPORTS;
+    cicd_worker_count: gauge("cicd.worker.count", "Workers by state.")
+        { .unit("{count}").sparse("cicd.worker.state") } by EXPORTS;
+    cicd_system_errors_total: counter("cicd.system.errors", "Errors of the system itself.")
+        { .unit("{error}").sparse("cicd.system.component").sparse("error.type") } by EXPORTS;
 }
-
-const fn histogram(name: &'static str, help: &'static str, buckets: &'static [f64]) -> FamilyDecl {
-    FamilyDecl::histogram(name, help, buckets)
-}
-
-/// Families to come, with the part that will record each.
-pub(crate) static FAMILIES: &[(FamilyDecl, &str)] = &[
-    (
-        counter("danube_k8s_api_calls_total", "Calls of the Kubernetes API.")
-            .closed::<K8sOperation>("operation")
-            .closed::<Outcome>("status"),
-        KUBERNETES,
-    ),
-    (
-        histogram(
-            "danube_k8s_api_call_duration_seconds",
-            "Time of a Kubernetes call.",
-            CALL,
-        )
-        .closed::<K8sOperation>("operation"),
-        KUBERNETES,
-    ),
-    (
-        gauge("danube_k8s_pods_active", "Pods that belong to Danube.").bounded("namespace"),
-        KUBERNETES,
-    ),
-    (
-        counter(
-            "danube_secret_requests_total",
-            "Secrets that jobs asked for.",
-        )
-        .bounded("pipeline")
-        .bounded("secret_key"),
-        SECRETS,
-    ),
-    (
-        counter(
-            "danube_secret_cache_hits_total",
-            "Secrets found in the cache.",
-        ),
-        SECRETS,
-    ),
-    (
-        counter(
-            "danube_secret_cache_misses_total",
-            "Secrets not found in the cache.",
-        ),
-        SECRETS,
-    ),
-    (
-        counter("danube_blueprint_sync_total", "Syncs of the blueprint.")
-            .closed::<Outcome>("status"),
-        BLUEPRINT,
-    ),
-    (
-        gauge(
-            "danube_blueprint_sync_last_success",
-            "Last sync that worked, Unix time.",
-        )
-        .when_set(),
-        BLUEPRINT,
-    ),
-    (
-        histogram(
-            "danube_blueprint_sync_duration_seconds",
-            "Time of a blueprint sync.",
-            SYNC,
-        ),
-        BLUEPRINT,
-    ),
-    (
-        counter(
-            "danube_blueprint_changes_applied_total",
-            "Changes taken from the blueprint.",
-        )
-        .closed::<BlueprintChange>("type"),
-        BLUEPRINT,
-    ),
-    (
-        counter(
-            "danube_registry_pulls_total",
-            "Images pulled from the registry.",
-        )
-        .bounded("image"),
-        REGISTRY,
-    ),
-    (
-        counter(
-            "danube_registry_pushes_total",
-            "Images pushed to the registry.",
-        )
-        .bounded("image"),
-        REGISTRY,
-    ),
-    (
-        gauge(
-            "danube_registry_storage_bytes",
-            "Disk space of the registry.",
-        )
-        .unit("bytes"),
-        REGISTRY,
-    ),
-    (
-        gauge("danube_auth_active_sessions", "Sessions that are open now."),
-        ACCOUNTS,
-    ),
-    (
-        counter(
-            "ansible_api_jobs_submitted_total",
-            "Playbook jobs submitted.",
-        )
-        .bounded("source_type"),
-        PLAYBOOKS,
-    ),
-    (
-        counter(
-            "ansible_api_jobs_completed_total",
-            "Playbook jobs that ended.",
-        )
-        .closed::<PlaybookResult>("status"),
-        PLAYBOOKS,
-    ),
-    (
-        counter(
-            "ansible_api_webhook_deliveries_total",
-            "Attempts to deliver a webhook.",
-        )
-        .closed::<Truth>("success"),
-        PLAYBOOKS,
-    ),
-    (
-        histogram(
-            "ansible_api_job_duration_seconds",
-            "Time of a playbook job.",
-            PLAYBOOK,
-        )
-        .bounded("source_type"),
-        PLAYBOOKS,
-    ),
-    (
-        histogram(
-            "ansible_api_request_duration_seconds",
-            "Time of an API request.",
-            REQUEST,
-        )
-        .sparse("method")
-        .bounded("endpoint")
-        .sparse("status_code"),
-        PLAYBOOKS,
-    ),
-    (
-        gauge("ansible_api_queue_length", "Playbook jobs that wait.").bounded("queue_name"),
-        PLAYBOOKS,
-    ),
-    (
-        gauge(
-            "ansible_api_active_workers",
-            "Workers that take playbook jobs.",
-        ),
-        PLAYBOOKS,
-    ),
-    (
-        gauge("ansible_api_active_jobs", "Playbook jobs that run now."),
-        PLAYBOOKS,
-    ),
-    (
-        counter(
-            "danube_rpc_requests_total",
-            "Calls between worker and master.",
-        )
-        .sparse("method")
-        .sparse("status"),
-        RPC,
-    ),
-    (
-        histogram(
-            "danube_rpc_request_duration_seconds",
-            "Time of such a call.",
-            CALL,
-        )
-        .sparse("method"),
-        RPC,
-    ),
-    (
-        counter("danube_self_heal_total", "Attempts to heal a failed part.")
-            .sparse("check")
-            .sparse("result"),
-        HEALING,
-    ),
-    (
-        counter(
-            "danube_webhook_deliveries_total",
-            "Attempts to deliver a webhook.",
-        )
-        .closed::<Truth>("success"),
-        WEBHOOKS,
-    ),
-    (
-        histogram(
-            "cicd_pipeline_run_duration_seconds",
-            "Time of a pipeline run.",
-            RUN,
-        )
-        .bounded("cicd_pipeline_name")
-        .sparse("cicd_pipeline_run_state")
-        .sparse("cicd_pipeline_result")
-        .sparse("error_type"),
-        EXPORTS,
-    ),
-    (
-        gauge(
-            "cicd_pipeline_run_active",
-            "Pipeline runs that are active now.",
-        )
-        .bounded("cicd_pipeline_name")
-        .sparse("cicd_pipeline_run_state"),
-        EXPORTS,
-    ),
-    (
-        counter("cicd_pipeline_run_errors_total", "Errors in pipeline runs.")
-            .bounded("cicd_pipeline_name")
-            .sparse("error_type"),
-        EXPORTS,
-    ),
-    (
-        gauge("cicd_worker_count", "Workers by state.").sparse("cicd_worker_state"),
-        EXPORTS,
-    ),
-    (
-        counter("cicd_system_errors_total", "Errors of the system itself.")
-            .sparse("cicd_system_component")
-            .sparse("error_type"),
-        EXPORTS,
-    ),
-];
 
 /// Fields are those of the line, in order.
 const fn event(

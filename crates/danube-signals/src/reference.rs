@@ -100,14 +100,14 @@ fn family_row(decl: &FamilyDecl, last: &str, out: &mut String) {
         .labels()
         .iter()
         .map(|label| match label.values {
-            LabelValues::Closed(values) => format!("`{}` {{{}}}", label.name, values.join(", ")),
-            LabelValues::Sparse => format!("`{}` *sparse*", label.name),
-            LabelValues::Bounded => format!("`{}` *bounded*", label.name),
-            LabelValues::Expiring => format!("`{}` *expiring*", label.name),
+            LabelValues::Closed(values) => format!("`{}` {{{}}}", label.name(), values.join(", ")),
+            LabelValues::Sparse => format!("`{}` *sparse*", label.name()),
+            LabelValues::Bounded => format!("`{}` *bounded*", label.name()),
+            LabelValues::Expiring => format!("`{}` *expiring*", label.name()),
         })
         .collect();
     let (name, labels, help) = (
-        decl.name,
+        decl.name(),
         labels.join(", "),
         decl.help.replace(OTHER, "`__other__`"),
     );

@@ -75,7 +75,7 @@ impl Signals {
             .build_info
             .with([build.version, build.commit])
             .set(1);
-        registry.add_overflow(&OVERFLOW[0].0);
+        registry.add_overflow(&OVERFLOW.0);
         process::register(&registry);
         for (decl, _) in not_yet::FAMILIES {
             registry.add_zeros(decl);

@@ -276,11 +276,7 @@ impl Cell for Histogram {
         let buckets = (0..=decl.buckets.len())
             .map(|_| AtomicU64::new(0))
             .collect();
-        let scale = if decl.unit == "seconds" {
-            NANOS
-        } else {
-            MILLIS
-        };
+        let scale = if decl.unit == "s" { NANOS } else { MILLIS };
         Self {
             bounds: decl.buckets,
             buckets,

@@ -2,6 +2,7 @@
 //! exposition, the reference page and later exports all read.
 
 use super::label::LabelEnum;
+use super::name::{Name, prometheus_name, unit_word};
 
 /// Most labels a family may have. More than that is a log line, not a metric.
 pub const LABELS_MAX: usize = 5;
@@ -40,10 +41,26 @@ pub enum LabelValues {
 /// One label of a family.
 #[derive(Debug, Clone, Copy)]
 pub struct LabelDecl {
-    /// Label name.
-    pub name: &'static str,
+    /// Key of the OpenTelemetry attribute: `cicd.pipeline.name`.
+    pub key: &'static str,
     /// Its values.
     pub values: LabelValues,
+    name: Name,
+}
+
+impl LabelDecl {
+    const fn new(key: &'static str, values: LabelValues) -> Self {
+        Self {
+            key,
+            values,
+            name: Name::escaped(key),
+        }
+    }
+
+    /// Name of the Prometheus label: `cicd_pipeline_name`.
+    pub const fn name(&self) -> &str {
+        self.name.as_str()
+    }
 }
 
 /// When a cell is first exported.
@@ -58,13 +75,13 @@ pub enum Start {
 /// Declaration of a family. Made by the `const` builders below.
 #[derive(Debug, Clone, Copy)]
 pub struct FamilyDecl {
-    /// Prometheus name, complete with unit and `_total`.
-    pub name: &'static str,
+    /// OpenTelemetry name, without unit and `_total`: `danube.job.duration`.
+    pub otel_name: &'static str,
     /// One sentence for `# HELP`.
     pub help: &'static str,
     /// Type.
     pub kind: Kind,
-    /// `seconds`, `bytes`, `ratio` or empty.
+    /// UCUM unit: `s`, `By`, `1`, an annotation like `{job}`, or empty.
     pub unit: &'static str,
     /// Upper bounds of a histogram, ascending, in the family's unit, without `+Inf`.
     pub buckets: &'static [f64],
@@ -72,19 +89,21 @@ pub struct FamilyDecl {
     pub series_max: usize,
     /// When cells are first exported.
     pub start: Start,
+    name: Name,
+    /// The documents fix the name: it isn't computed.
+    is_named: bool,
     labels: [LabelDecl; LABELS_MAX],
     labels_len: usize,
 }
 
-const NO_LABEL: LabelDecl = LabelDecl {
-    name: "",
-    values: LabelValues::Sparse,
-};
+const NO_LABEL: LabelDecl = LabelDecl::new("", LabelValues::Sparse);
 
 impl FamilyDecl {
-    const fn new(kind: Kind, name: &'static str, help: &'static str) -> Self {
+    const fn new(kind: Kind, otel_name: &'static str, help: &'static str) -> Self {
         Self {
-            name,
+            otel_name,
+            name: prometheus_name(otel_name, "", kind),
+            is_named: false,
             help,
             kind,
             unit: "",
@@ -96,38 +115,64 @@ impl FamilyDecl {
         }
     }
 
-    /// A counter; `name` ends in `_total`.
-    pub const fn counter(name: &'static str, help: &'static str) -> Self {
-        Self::new(Kind::Counter, name, help)
+    /// A counter.
+    pub const fn counter(otel_name: &'static str, help: &'static str) -> Self {
+        Self::new(Kind::Counter, otel_name, help)
     }
 
     /// A gauge.
-    pub const fn gauge(name: &'static str, help: &'static str) -> Self {
-        Self::new(Kind::Gauge, name, help)
+    pub const fn gauge(otel_name: &'static str, help: &'static str) -> Self {
+        Self::new(Kind::Gauge, otel_name, help)
     }
 
-    /// A constant 1 with a message in its labels; `name` ends in `_info`.
-    pub const fn info(name: &'static str, help: &'static str) -> Self {
-        Self::new(Kind::Info, name, help)
+    /// A constant 1 with a message in its labels.
+    pub const fn info(otel_name: &'static str, help: &'static str) -> Self {
+        Self::new(Kind::Info, otel_name, help)
     }
 
     /// A histogram in seconds.
     pub const fn histogram(
-        name: &'static str,
+        otel_name: &'static str,
         help: &'static str,
         buckets: &'static [f64],
     ) -> Self {
-        let mut decl = Self::new(Kind::Histogram, name, help);
+        let mut decl = Self::new(Kind::Histogram, otel_name, help);
         decl.buckets = buckets;
-        decl.unit = "seconds";
-        decl
+        decl.unit("s")
     }
 
-    /// Sets the unit.
+    /// Sets the UCUM unit, from which the name is computed anew.
     #[must_use]
     pub const fn unit(mut self, unit: &'static str) -> Self {
         self.unit = unit;
+        if !self.is_named {
+            self.name = prometheus_name(self.otel_name, unit, self.kind);
+        }
         self
+    }
+
+    /// Fixes the Prometheus name, where a document or a convention gives another one
+    /// than the rules.
+    #[must_use]
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = Name::exactly(name);
+        self.is_named = true;
+        self
+    }
+
+    /// Prometheus name, complete with unit and `_total`.
+    pub const fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// Whether the Prometheus name is fixed rather than computed.
+    pub const fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// Word of the unit: `seconds`, `bytes`, `ratio` or empty.
+    pub const fn unit_word(&self) -> &'static str {
+        unit_word(self.unit)
     }
 
     /// Exports cells only once they are set.
@@ -146,36 +191,36 @@ impl FamilyDecl {
 
     /// Adds a label with the values of `L`.
     #[must_use]
-    pub const fn closed<L: LabelEnum>(self, name: &'static str) -> Self {
-        self.label(name, LabelValues::Closed(L::VALUES))
+    pub const fn closed<L: LabelEnum>(self, key: &'static str) -> Self {
+        self.label(key, LabelValues::Closed(L::VALUES))
     }
 
     /// Adds a label that takes user input.
     #[must_use]
-    pub const fn bounded(self, name: &'static str) -> Self {
-        self.label(name, LabelValues::Bounded)
+    pub const fn bounded(self, key: &'static str) -> Self {
+        self.label(key, LabelValues::Bounded)
     }
 
     /// Adds a label with known values that are too many to export at 0.
     #[must_use]
-    pub const fn sparse(self, name: &'static str) -> Self {
-        self.label(name, LabelValues::Sparse)
+    pub const fn sparse(self, key: &'static str) -> Self {
+        self.label(key, LabelValues::Sparse)
     }
 
     /// Adds a label that takes ids and forgets them.
     #[must_use]
-    pub const fn expiring(self, name: &'static str) -> Self {
-        self.label(name, LabelValues::Expiring)
+    pub const fn expiring(self, key: &'static str) -> Self {
+        self.label(key, LabelValues::Expiring)
     }
 
     /// Adds a label. More than [`LABELS_MAX`] don't compile.
     #[must_use]
-    pub const fn label(mut self, name: &'static str, values: LabelValues) -> Self {
+    pub const fn label(mut self, key: &'static str, values: LabelValues) -> Self {
         assert!(
             self.labels_len < LABELS_MAX,
             "a family has at most 5 labels"
         );
-        self.labels[self.labels_len] = LabelDecl { name, values };
+        self.labels[self.labels_len] = LabelDecl::new(key, values);
         self.labels_len += 1;
         self
     }

@@ -29,15 +29,16 @@ pub(super) fn encode(registry: &Registry, format: Format, out: &mut String) {
 fn header(decl: &FamilyDecl, format: Format, out: &mut String) {
     let (name, kind) = match (format, decl.kind) {
         (Format::OpenMetrics1, Kind::Counter) => (
-            decl.name.strip_suffix("_total").unwrap_or(decl.name),
+            decl.name().strip_suffix("_total").unwrap_or(decl.name()),
             "counter",
         ),
-        (Format::OpenMetrics1, Kind::Info) => {
-            (decl.name.strip_suffix("_info").unwrap_or(decl.name), "info")
-        }
-        (_, Kind::Counter) => (decl.name, "counter"),
-        (_, Kind::Gauge | Kind::Info) => (decl.name, "gauge"),
-        (_, Kind::Histogram) => (decl.name, "histogram"),
+        (Format::OpenMetrics1, Kind::Info) => (
+            decl.name().strip_suffix("_info").unwrap_or(decl.name()),
+            "info",
+        ),
+        (_, Kind::Counter) => (decl.name(), "counter"),
+        (_, Kind::Gauge | Kind::Info) => (decl.name(), "gauge"),
+        (_, Kind::Histogram) => (decl.name(), "histogram"),
     };
     out.push_str("# HELP ");
     out.push_str(name);
@@ -52,8 +53,8 @@ fn header(decl: &FamilyDecl, format: Format, out: &mut String) {
         }
     }
     push(out, &["\n# TYPE ", name, " ", kind, "\n"]);
-    if format == Format::OpenMetrics1 && has_unit(name, decl.unit) {
-        push(out, &["# UNIT ", name, " ", decl.unit, "\n"]);
+    if format == Format::OpenMetrics1 && has_unit(name, decl.unit_word()) {
+        push(out, &["# UNIT ", name, " ", decl.unit_word(), "\n"]);
     }
 }
 
@@ -74,9 +75,9 @@ fn push(out: &mut String, parts: &[&str]) {
 fn write_series(decl: &FamilyDecl, series: &SeriesRef<'_>, out: &mut String) {
     let SeriesRef { labels, sample } = series;
     if let Sample::Histogram(histogram) = sample {
-        return write_histogram(decl.name, labels, histogram, out);
+        return write_histogram(decl.name(), labels, histogram, out);
     }
-    write_name(decl.name, "", labels, out);
+    write_name(decl.name(), "", labels, out);
     match sample {
         Sample::Counter(value) => whole(*value, out),
         Sample::Gauge(value) => {

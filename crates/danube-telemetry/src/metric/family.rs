@@ -51,7 +51,7 @@ pub trait Family: Clone {
 
 /// Panics unless `decl` has the kind, closed sets and number of open labels of the type.
 pub(super) fn check<K: ClosedKey, C: Cell>(decl: &'static FamilyDecl, open: usize) {
-    let name = decl.name;
+    let name = decl.name();
     assert!(
         C::fits(decl.kind),
         "{name}: a {:?} can't be held by this cell",
@@ -94,7 +94,7 @@ pub(super) fn render(decl: &FamilyDecl, open: &[&str], cell: usize) -> Box<str> 
         if !out.is_empty() {
             out.push(',');
         }
-        out.push_str(label.name);
+        out.push_str(label.name());
         out.push_str("=\"");
         escape(value, &mut out);
         out.push('"');

@@ -6,6 +6,7 @@ mod decl;
 mod exposition;
 mod family;
 mod label;
+mod name;
 mod negotiate;
 mod open;
 pub mod process;
@@ -17,6 +18,7 @@ pub use cell::{
 pub use decl::{FamilyDecl, Kind, LABELS_MAX, LabelDecl, LabelValues, SERIES_MAX, Start};
 pub use family::{Closed, Collect, Context, Family, SeriesRef, Single};
 pub use label::{ClosedKey, LabelEnum, OTHER, pairs};
+pub use name::{Name, prometheus_name, unit_word};
 pub use negotiate::{Format, negotiate};
 pub use open::{EXPIRES_AFTER, Expiring, ExpiringHandle, Handle, Open};
 pub use registry::{Clock, Registry};

@@ -8,35 +8,37 @@ use super::decl::FamilyDecl;
 use super::family::Single;
 use super::registry::Registry;
 
-/// The declarations, for the reference page.
+/// The declarations. OpenTelemetry names as its semantic conventions have them where
+/// they have any; Prometheus names as every client library writes them.
 pub static FAMILIES: [FamilyDecl; 6] = [
     FamilyDecl::counter(
-        "process_cpu_seconds_total",
+        "process.cpu.time",
         "User and system CPU time of the process.",
     )
-    .unit("seconds"),
+    .unit("s")
+    .named("process_cpu_seconds_total"),
+    FamilyDecl::gauge("process.memory.usage", "Resident memory of the process.")
+        .unit("By")
+        .named("process_resident_memory_bytes"),
+    FamilyDecl::gauge("process.memory.virtual", "Virtual memory of the process.")
+        .unit("By")
+        .named("process_virtual_memory_bytes"),
     FamilyDecl::gauge(
-        "process_resident_memory_bytes",
-        "Resident memory of the process.",
+        "process.unix.file_descriptor.count",
+        "Open file descriptors.",
     )
-    .unit("bytes"),
+    .unit("{file_descriptor}")
+    .named("process_open_fds"),
     FamilyDecl::gauge(
-        "process_virtual_memory_bytes",
-        "Virtual memory of the process.",
-    )
-    .unit("bytes"),
-    FamilyDecl::gauge("process_open_fds", "Open file descriptors."),
-    FamilyDecl::gauge(
-        "process_max_fds",
+        "process.unix.file_descriptor.limit",
         "Most file descriptors the process may open.",
     )
+    .unit("{file_descriptor}")
+    .named("process_max_fds")
     .when_set(),
-    FamilyDecl::gauge(
-        "process_start_time_seconds",
-        "Start of the process, Unix time.",
-    )
-    .unit("seconds")
-    .when_set(),
+    FamilyDecl::gauge("process.start_time", "Start of the process, Unix time.")
+        .unit("s")
+        .when_set(),
 ];
 
 struct Process {

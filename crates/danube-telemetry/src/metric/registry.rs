@@ -141,14 +141,14 @@ impl Registry {
     }
 
     fn push(&self, family: Arc<dyn Collect>) {
-        let name = family.decl().name;
+        let name = family.decl().name();
         let mut families = self
             .0
             .families
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         assert!(
-            families.iter().all(|it| it.decl().name != name),
+            families.iter().all(|it| it.decl().name() != name),
             "{name} is declared twice"
         );
         families.push(family);
@@ -213,8 +213,8 @@ impl Collect for Overflow {
             let Some(times) = family.overflowed() else {
                 continue;
             };
-            let mut labels = format!("{}=\"", self.decl.labels()[0].name);
-            escape(family.decl().name, &mut labels);
+            let mut labels = format!("{}=\"", self.decl.labels()[0].name());
+            escape(family.decl().name(), &mut labels);
             labels.push('"');
             each(SeriesRef {
                 labels: &labels,

@@ -27,10 +27,10 @@ static JOBS: FamilyDecl = FamilyDecl::counter("jobs_total", "Jobs.")
 static WAIT: FamilyDecl = FamilyDecl::histogram("wait_seconds", "Waits.", &[0.1, 1.0, 10.0]);
 static STEP: FamilyDecl =
     FamilyDecl::histogram("step_seconds", "Steps.", &[0.5]).bounded("pipeline");
-static CPU: FamilyDecl = FamilyDecl::counter("cpu_seconds_total", "CPU.").unit("seconds");
+static CPU: FamilyDecl = FamilyDecl::counter("cpu", "CPU.").unit("s");
 static QUEUE: FamilyDecl = FamilyDecl::gauge("queue", "Waiting.");
 static FREE: FamilyDecl = FamilyDecl::gauge("free_ratio", "Free.")
-    .unit("ratio")
+    .unit("1")
     .when_set();
 static BUILD: FamilyDecl = FamilyDecl::info("build_info", "Build.").bounded("version");
 static BYTES: FamilyDecl = FamilyDecl::counter("bytes_total", "Bytes.").expiring("job_id");
