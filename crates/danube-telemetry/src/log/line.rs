@@ -250,9 +250,16 @@ fn text_head((time, head): (&str, &Head<'_>), colours: bool, line: &mut String) 
     );
 }
 
-/// Whether the value doesn't stand in the line as it is.
-fn pair(style: Style, name: &str, value: &str, out: &mut String) -> bool {
-    write_key(style, name, out);
+/// Writes a field of the schema, whose name needs no escape. Whether the value doesn't
+/// stand in the line as it is.
+fn pair(style: Style, name: &'static str, value: &str, out: &mut String) -> bool {
+    let (before, after) = match style {
+        Style::Json => (",\"", "\":"),
+        Style::Text { .. } => (" ", "="),
+    };
+    out.push_str(before);
+    out.push_str(name);
+    out.push_str(after);
     quoted(style, value, out)
 }
 

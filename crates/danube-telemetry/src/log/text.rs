@@ -3,55 +3,63 @@
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes that are looked at together: the compiler makes vector instructions of it.
-const CHUNK_BYTES: usize = 16;
-
 /// Whether a terminal or a reader of lines could act on it: the control characters
 /// and Unicode's own line breaks.
 fn is_active(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Whether JSON or [`is_active`] may ask for something else where this byte stands.
-/// What isn't ASCII is active only behind these two bytes.
-fn stops(byte: u8) -> bool {
-    byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2 | 0xe2)
+/// Bytes that are looked at together.
+const WORD_BYTES: usize = 8;
+
+/// The byte in each place of a word.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; WORD_BYTES])
 }
 
-/// Where from `at` on the first byte is that [`stops`].
-fn clean_until(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes[at..].first_chunk::<CHUNK_BYTES>() {
-        if chunk.iter().fold(false, |any, byte| any | stops(*byte)) {
-            break;
-        }
-        at += CHUNK_BYTES;
-    }
-    let rest = &bytes[at..];
-    at + rest
-        .iter()
-        .position(|byte| stops(*byte))
-        .unwrap_or(rest.len())
+/// Whether none of the bytes is beyond ASCII, a control character, `"` or `\\`.
+fn is_clean_word(word: [u8; WORD_BYTES]) -> bool {
+    let word = u64::from_le_bytes(word);
+    // Right as long as no byte has its highest bit set, which the last line sees to:
+    // the highest bit of a place says that the byte there is less than the one given.
+    let less = |word: u64, byte: u8| word.wrapping_sub(each(byte)) & !word;
+    let found = less(word, b' ')
+        | less(word ^ each(b'"'), 1)
+        | less(word ^ each(b'\\'), 1)
+        | less(word ^ each(0x7f), 1);
+    (found | word) & each(0x80) == 0
+}
+
+/// Whether the value stands between the quotes of JSON as it is; it may also say no
+/// for text beyond ASCII.
+fn is_clean(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let Some(last) = bytes.last_chunk::<WORD_BYTES>() else {
+        return bytes
+            .iter()
+            .all(|byte| matches!(byte, b' '..0x7f) && !matches!(byte, b'"' | b'\\'));
+    };
+    let (words, _) = bytes.as_chunks::<WORD_BYTES>();
+    words.iter().all(|word| is_clean_word(*word)) && is_clean_word(*last)
 }
 
 /// Appends `value` as it stands between the quotes of JSON; whether that differs from
 /// the value.
 pub(super) fn escape_json(value: &str, out: &mut String) -> bool {
-    let bytes = value.as_bytes();
-    let mut changed = false;
+    if is_clean(value) {
+        out.push_str(value);
+        return false;
+    }
     let mut from = 0;
-    let mut at = clean_until(bytes, 0);
-    while let Some(c) = value[at..].chars().next() {
-        let next = at + c.len_utf8();
+    for (at, c) in value.char_indices() {
         if c == '"' || c == '\\' || is_active(c) {
             out.push_str(&value[from..at]);
             escape_char(c, out);
-            changed = true;
-            from = next;
+            from = at + c.len_utf8();
         }
-        at = clean_until(bytes, next);
     }
     out.push_str(&value[from..]);
-    changed
+    from > 0
 }
 
 fn escape_char(c: char, out: &mut String) {
