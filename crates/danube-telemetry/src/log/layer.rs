@@ -99,7 +99,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             level: *metadata.level(),
             logger: metadata.target(),
         };
-        let mut scratch = SCRATCH.take().unwrap_or_default();
+        // A thread that is ending keeps nothing more.
+        let kept = SCRATCH.try_with(Cell::take).ok().flatten();
+        let mut scratch = kept.unwrap_or_default();
         let mut outer = std::mem::take(&mut scratch.outer);
         outer.clear();
         for span in context.event_scope(event).into_iter().flatten() {
@@ -120,7 +122,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
         scratch.outer = outer;
         if scratch.line.capacity() <= SCRATCH_BYTES_KEPT {
-            SCRATCH.set(Some(scratch));
+            let _ = SCRATCH.try_with(|it| it.set(Some(scratch)));
         }
     }
 }
