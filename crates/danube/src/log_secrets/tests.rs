@@ -290,6 +290,30 @@ fn one_secret_alone_is_masked_wherever_else_a_text_may_come_from() {
 }
 
 #[test]
+fn a_secret_that_the_line_writes_in_another_way_is_masked_too() {
+    // The line shows neither the colour nor the quote as they are.
+    for text in ["correct-\u{1b}[0mhorse-battery", "a\"horse\"b\"c"] {
+        let secrets = LogSecrets::new(Rules::none());
+        secrets.register(VALUE.as_bytes()).unwrap();
+        secrets.register(b"a\"horse\"b\"c").unwrap();
+        let out = Memory::default();
+        let options = LogOptions {
+            output: Output::Writer(Box::new(out.clone())),
+            redact: Some(secrets.redact()),
+            suspects: Some(secrets.suspects()),
+            ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
+        };
+        let (subscriber, _handle, guard) = build(options).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            error!(target: "danube.api", event = "e", text);
+        });
+        assert!(guard.finish(Duration::from_secs(10)));
+        let line = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        assert!(line.ends_with("\"text\":\"[redacted]\"}\n"), "{line}");
+    }
+}
+
+#[test]
 fn names_that_hide_nothing_stay_as_they_are() {
     let name = "build-and-test";
     let (lines, _) = logged(LogFormat::Json, || tell_all(name));
