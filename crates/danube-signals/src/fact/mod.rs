@@ -82,6 +82,8 @@ use fact;
 pub(crate) static LIVE: &[EventDecl] = &[
     MasterReady::DECL,
     MasterStopping::DECL,
+    LogLevelChanged::DECL,
+    SettingsRefused::DECL,
     JobSubmitted::DECL,
     PipelineTriggered::DECL,
     JobStarted::DECL,
