@@ -26,6 +26,7 @@ pub(crate) use layer::{Lines, Redaction, Sink};
 pub(crate) use line::Style;
 pub use line::{Redact, Suspects};
 
+use crate::current::Current;
 use filter::{Live, LiveHandle};
 use line::{Fields, Head, Scratch, finish};
 use writer::Writer;
@@ -226,7 +227,10 @@ pub fn build(
         clock: SystemTime::now,
     };
     let (live, live_handle) = Live::new(filter, own);
-    let subscriber = tracing_subscriber::registry().with(live).with(lines);
+    let subscriber = tracing_subscriber::registry()
+        .with(live)
+        .with(Current)
+        .with(lines);
     let handle = LogHandle {
         live: live_handle,
         writer: writer.clone(),
@@ -242,6 +246,7 @@ pub(crate) fn stack(
 ) -> impl Subscriber + Send + Sync {
     tracing_subscriber::registry()
         .with(Live::new(filter, own).0)
+        .with(Current)
         .with(lines)
 }
 
