@@ -145,7 +145,8 @@ fact! {
 
 fact! {
     /// The database can't be read or written.
-    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store";
+    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store",
+        fails with |_| "database_unavailable";
     {
         error: &'a str,
     }
