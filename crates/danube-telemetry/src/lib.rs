@@ -3,6 +3,7 @@
 //! there are is the catalogue's business.
 //!
 //! - [`metric`]: cells, typed families, the registry, text exposition.
+//! - [`query`]: questions to the metrics, as `PromQL` and answered in the process.
 //! - [`log`]: JSON lines (or text on a terminal) through a bounded writer thread,
 //!   with a level filter that can be changed while running.
 //! - [`context`]: W3C trace context and random ids.
@@ -11,6 +12,7 @@
 pub mod context;
 pub mod log;
 pub mod metric;
+pub mod query;
 pub mod recorder;
 
 pub use context::TraceContext;
