@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::expr::{Expr, Match, Part, Selector, SetOp};
+use super::expr::{Expr, Match, Part, Selector, SetOp, TARGET_LABEL};
 use crate::metric::{Kind, LabelValues};
 
 /// Label of a bucket's upper bound.
@@ -145,6 +145,7 @@ fn selector(of: &Selector, found: &mut Vec<String>) -> Shape {
             .iter()
             .find(|it| it.name() == matcher.label);
         match declared.map(|it| it.values) {
+            None if matcher.label == TARGET_LABEL => {}
             None => found.push(format!("{of}: there is no label `{}`", matcher.label)),
             Some(LabelValues::Closed(values)) => {
                 for value in matcher.is.values() {
@@ -162,6 +163,7 @@ fn selector(of: &Selector, found: &mut Vec<String>) -> Shape {
         .iter()
         .map(crate::metric::LabelDecl::name)
         .collect();
+    labels.insert(TARGET_LABEL);
     if of.part == Part::Bucket {
         labels.insert(LE);
     }
@@ -170,7 +172,8 @@ fn selector(of: &Selector, found: &mut Vec<String>) -> Shape {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expr::{Window, buckets, counts, quantile, ratio, series};
+    use super::super::build::{buckets, counts, quantile, ratio, series};
+    use super::super::expr::Window;
     use super::*;
     use crate::metric::FamilyDecl;
 

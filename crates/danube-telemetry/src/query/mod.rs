@@ -7,12 +7,13 @@
 //!   aren't alike.
 //! - `history` keeps the last day of the series that are asked for; `eval` answers.
 
+mod build;
 mod check;
 mod expr;
 mod promql;
 
+pub use build::{absent, buckets, counts, mean, quantile, ratio, series, sums, time};
 pub use expr::{
     Aggregation, BinaryOp, CompareOp, Expr, Function, GRAFANA_WINDOW, Match, Matcher, Part,
-    Selector, SetOp, UP, Window, absent, buckets, counts, mean, quantile, ratio, series, sums,
-    time,
+    Selector, SetOp, TARGET, TARGET_LABEL, UP, Window,
 };

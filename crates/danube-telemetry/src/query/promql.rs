@@ -224,7 +224,8 @@ pub(super) fn duration(length: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::expr::{UP, absent, quantile, ratio, series, time};
+    use super::super::build::{absent, buckets, quantile, ratio, series, time};
+    use super::super::expr::UP;
     use super::*;
     use crate::metric::FamilyDecl;
 
@@ -254,15 +255,10 @@ mod tests {
             "sum(rate(test_jobs_total{status=\"failed\"}[$__rate_interval])) / (sum(rate(test_jobs_total[$__rate_interval])) > 0)",
         );
         check(
-            &quantile(
-                0.95,
-                super::super::expr::buckets(&TOOK),
-                Window::minutes(5),
-                &["route"],
-            ),
+            &quantile(0.95, buckets(&TOOK), Window::minutes(5), &["route"]),
             "histogram_quantile(0.95, sum by (le, route) (rate(test_took_seconds_bucket[5m])))",
         );
-        let up = || series(&UP).with("job", "danube");
+        let up = || series(&UP).ours();
         check(
             &up().now().equal_to(0.0).or(absent(up())),
             "up{job=\"danube\"} == 0 or absent(up{job=\"danube\"})",
