@@ -87,6 +87,25 @@ impl Alert {
     }
 }
 
+fn alert(
+    (name, severity): (&'static str, Severity),
+    condition: Expr,
+    (holds_for, unit): (Duration, Unit),
+    summary: &'static str,
+    description: &'static str,
+) -> Alert {
+    Alert {
+        name,
+        severity,
+        condition,
+        holds_for,
+        unit,
+        summary,
+        description,
+        needs: None,
+    }
+}
+
 /// Fires when it has held for so many seconds.
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -154,233 +173,175 @@ fn critical() -> Vec<Alert> {
     let severity = Severity::Critical;
     let up = || series(&UP).ours();
     vec![
-        Alert {
-            name: "master_down",
-            severity,
-            condition: up().now().equal_to(0.0).or(absent(up())),
-            holds_for: seconds(60),
-            unit: Unit::Flag,
-            summary: "The master doesn't answer",
-            description: "Prometheus can't scrape the master: no job is accepted or started. Look whether the process runs and what its log ends with.",
-            needs: None,
-        },
-        Alert {
-            name: "database_unavailable",
-            severity,
-            condition: failed(Check::Database),
-            holds_for: seconds(60),
-            unit: Unit::Flag,
-            summary: "The database can't be read or written",
-            description: "The database check fails: no job is accepted, and what runs can't report. Look for `database_unavailable` in the server log.",
-            needs: None,
-        },
-        Alert {
-            name: "k8s_unreachable",
-            severity,
-            condition: failed(Check::K8s),
-            holds_for: seconds(120),
-            unit: Unit::Flag,
-            summary: "The Kubernetes API can't be reached",
-            description: "No pod can be made or ended, so jobs for Kubernetes wait.",
-            needs: None,
-        }
+        alert(
+            ("master_down", severity),
+            up().now().equal_to(0.0).or(absent(up())),
+            (seconds(60), Unit::Flag),
+            "The master doesn't answer",
+            "Prometheus can't scrape the master: no job is accepted or started. Look whether the process runs and what its log ends with.",
+        ),
+        alert(
+            ("database_unavailable", severity),
+            failed(Check::Database),
+            (seconds(60), Unit::Flag),
+            "The database can't be read or written",
+            "The database check fails: no job is accepted, and what runs can't report. Look for `database_unavailable` in the server log.",
+        ),
+        alert(
+            ("k8s_unreachable", severity),
+            failed(Check::K8s),
+            (seconds(120), Unit::Flag),
+            "The Kubernetes API can't be reached",
+            "No pod can be made or ended, so jobs for Kubernetes wait.",
+        )
         .needing(not_yet::KUBERNETES),
-        Alert {
-            name: "disk_nearly_full",
-            severity,
-            condition: series(&family::disk_free_ratio)
+        alert(
+            ("disk_nearly_full", severity),
+            series(&family::disk_free_ratio)
                 .now()
                 .below(DISK_FREE_RATIO_MIN),
-            holds_for: seconds(300),
-            unit: Unit::Ratio,
-            summary: "More than 90 % of the disk are used",
-            description: "On a full disk no job is started. The panel `disk_usage` shows what uses the space; retention of logs is a setting.",
-            needs: None,
-        },
-        Alert {
-            name: "job_failures",
-            severity,
-            condition: share(&family::jobs_total, "status", "failure", HOUR)
-                .above(FAILURES_RATIO_MAX),
-            holds_for: seconds(300),
-            unit: Unit::Ratio,
-            summary: "More than half of the jobs failed within an hour",
-            description: "When most jobs fail, something that they share is likely broken. The panel `failed_jobs` shows which pipelines.",
-            needs: None,
-        },
+            (seconds(300), Unit::Ratio),
+            "More than 90 % of the disk are used",
+            "On a full disk no job is started. The panel `disk_usage` shows what uses the space; retention of logs is a setting.",
+        ),
+        alert(
+            ("job_failures", severity),
+            share(&family::jobs_total, "status", "failure", HOUR).above(FAILURES_RATIO_MAX),
+            (seconds(300), Unit::Ratio),
+            "More than half of the jobs failed within an hour",
+            "When most jobs fail, something that they share is likely broken. The panel `failed_jobs` shows which pipelines.",
+        ),
     ]
 }
 
 fn warnings_of_jobs(expected: Expected) -> Vec<Alert> {
     let severity = Severity::Warning;
     vec![
-        Alert {
-            name: "job_timeouts",
-            severity,
-            condition: share(&family::jobs_total, "status", "timeout", HOUR)
-                .above(TIMEOUTS_RATIO_MAX),
-            holds_for: seconds(300),
-            unit: Unit::Ratio,
-            summary: "More than 10 % of the jobs ran out of time within an hour",
-            description: "Jobs hang, or their limits are too low. `danube jobs --status timeout` lists them.",
-            needs: None,
-        },
-        Alert {
-            name: "workers_missing",
-            severity,
-            condition: series(&family::workers_active)
+        alert(
+            ("job_timeouts", severity),
+            share(&family::jobs_total, "status", "timeout", HOUR).above(TIMEOUTS_RATIO_MAX),
+            (seconds(300), Unit::Ratio),
+            "More than 10 % of the jobs ran out of time within an hour",
+            "Jobs hang, or their limits are too low. `danube jobs --status timeout` lists them.",
+        ),
+        alert(
+            ("workers_missing", severity),
+            series(&family::workers_active)
                 .now()
                 .sum()
                 .below(f64::from(expected.workers)),
-            holds_for: seconds(120),
-            unit: Unit::Count,
-            summary: "There are fewer workers than expected",
-            description: "Jobs wait longer. `observability.workers_expected` says how many there should be.",
-            needs: None,
-        },
-        Alert {
-            name: "playbook_failures",
-            severity,
-            condition: share(
+            (seconds(120), Unit::Count),
+            "There are fewer workers than expected",
+            "Jobs wait longer. `observability.workers_expected` says how many there should be.",
+        ),
+        alert(
+            ("playbook_failures", severity),
+            share(
                 &family::playbook_jobs_completed_total,
                 "status",
                 "failed",
                 HOUR,
             )
             .above(PLAYBOOK_FAILURES_RATIO_MAX),
-            holds_for: seconds(300),
-            unit: Unit::Ratio,
-            summary: "More than 10 % of the playbook jobs failed within an hour",
-            description: "Look which hosts and which playbooks the failed jobs have in common.",
-            needs: None,
-        },
-        Alert {
-            name: "playbook_slow",
-            severity,
-            condition: p99(&family::playbook_job_duration_seconds, HOUR)
-                .above(PLAYBOOK_SECONDS_MAX),
-            holds_for: seconds(300),
-            unit: Unit::Seconds,
-            summary: "The slowest playbook jobs take more than 30 minutes",
-            description: "The 99th percentile of an hour is above 30 minutes: hosts may be slow to answer.",
-            needs: None,
-        },
-        Alert {
-            name: "playbook_queue_long",
-            severity,
-            condition: series(&family::playbook_queue_length)
+            (seconds(300), Unit::Ratio),
+            "More than 10 % of the playbook jobs failed within an hour",
+            "Look which hosts and which playbooks the failed jobs have in common.",
+        ),
+        alert(
+            ("playbook_slow", severity),
+            p99(&family::playbook_job_duration_seconds, HOUR).above(PLAYBOOK_SECONDS_MAX),
+            (seconds(300), Unit::Seconds),
+            "The slowest playbook jobs take more than 30 minutes",
+            "The 99th percentile of an hour is above 30 minutes: hosts may be slow to answer.",
+        ),
+        alert(
+            ("playbook_queue_long", severity),
+            series(&family::playbook_queue_length)
                 .now()
                 .sum_by(&["queue_name"])
                 .above(QUEUE_LENGTH_MAX),
-            holds_for: seconds(300),
-            unit: Unit::Count,
-            summary: "More than 100 playbook jobs wait",
-            description: "There are too few workers for what is submitted, or those that there are hang.",
-            needs: None,
-        },
-        Alert {
-            name: "api_slow",
-            severity,
-            condition: p99(&family::api_request_duration_seconds, FIVE_MINUTES)
-                .above(REQUEST_SECONDS_MAX),
-            holds_for: seconds(300),
-            unit: Unit::Seconds,
-            summary: "The slowest API requests take more than 5 seconds",
-            description: "The 99th percentile of 5 minutes is above 5 seconds. The panels `db_latency` and `db_lock_waits` show whether it is the database.",
-            needs: None,
-        },
+            (seconds(300), Unit::Count),
+            "More than 100 playbook jobs wait",
+            "There are too few workers for what is submitted, or those that there are hang.",
+        ),
+        alert(
+            ("api_slow", severity),
+            p99(&family::api_request_duration_seconds, FIVE_MINUTES).above(REQUEST_SECONDS_MAX),
+            (seconds(300), Unit::Seconds),
+            "The slowest API requests take more than 5 seconds",
+            "The 99th percentile of 5 minutes is above 5 seconds. The panels `db_latency` and `db_lock_waits` show whether it is the database.",
+        ),
     ]
 }
 
 fn warnings_of_parts() -> Vec<Alert> {
     let severity = Severity::Warning;
     vec![
-        Alert {
-            name: "dex_restart",
-            severity,
-            condition: healed("dex"),
-            holds_for: seconds(0),
-            unit: Unit::Count,
-            summary: "Dex was restarted",
-            description: "Its pod failed and was made anew. Logins through it failed meanwhile.",
-            needs: None,
-        },
-        Alert {
-            name: "registry_restart",
-            severity,
-            condition: healed("registry"),
-            holds_for: seconds(0),
-            unit: Unit::Count,
-            summary: "The registry was restarted",
-            description: "Its pod failed and was made anew. Pulls and pushes failed meanwhile.",
-            needs: None,
-        },
-        Alert {
-            name: "blueprint_stale",
-            severity,
-            condition: time()
+        alert(
+            ("dex_restart", severity),
+            healed("dex"),
+            (seconds(0), Unit::Count),
+            "Dex was restarted",
+            "Its pod failed and was made anew. Logins through it failed meanwhile.",
+        ),
+        alert(
+            ("registry_restart", severity),
+            healed("registry"),
+            (seconds(0), Unit::Count),
+            "The registry was restarted",
+            "Its pod failed and was made anew. Pulls and pushes failed meanwhile.",
+        ),
+        alert(
+            ("blueprint_stale", severity),
+            time()
                 .minus(series(&family::blueprint_sync_last_success).now())
                 .above(SYNC_AGE_SECONDS_MAX),
-            holds_for: seconds(60),
-            unit: Unit::Seconds,
-            summary: "The blueprint has not been synced for more than 10 minutes",
-            description: "Changes of pipelines, users and teams don't arrive. Look for `blueprint_sync_failed` in the server log.",
-            needs: None,
-        },
-        Alert {
-            name: "db_lock_contention",
-            severity,
-            condition: series(&family::db_lock_wait_seconds_total)
+            (seconds(60), Unit::Seconds),
+            "The blueprint has not been synced for more than 10 minutes",
+            "Changes of pipelines, users and teams don't arrive. Look for `blueprint_sync_failed` in the server log.",
+        ),
+        alert(
+            ("db_lock_contention", severity),
+            series(&family::db_lock_wait_seconds_total)
                 .rate(FIVE_MINUTES)
                 .sum()
                 .above(LOCK_WAIT_MAX),
-            holds_for: seconds(600),
-            unit: Unit::Seconds,
-            summary: "Writers wait for the database",
-            description: "In each second, writers wait for half a second or more: the disk is slow to sync, or something else holds the database.",
-            needs: None,
-        },
-        Alert {
-            name: "sse_clients_dropped",
-            severity,
-            condition: series(&family::sse_clients_dropped_total)
+            (seconds(600), Unit::Seconds),
+            "Writers wait for the database",
+            "In each second, writers wait for half a second or more: the disk is slow to sync, or something else holds the database.",
+        ),
+        alert(
+            ("sse_clients_dropped", severity),
+            series(&family::sse_clients_dropped_total)
                 .with_one_of("reason", &["slow", "limit"])
                 .increase(QUARTER)
                 .sum_by(&["reason"])
                 .above(0.0),
-            holds_for: seconds(0),
-            unit: Unit::Count,
-            summary: "Followers of job logs were sent away",
-            description: "`slow`: they stopped reading. `limit`: there were more than may be open at once.",
-            needs: None,
-        },
-        Alert {
-            name: "webhooks_failing",
-            severity,
-            condition: share(
+            (seconds(0), Unit::Count),
+            "Followers of job logs were sent away",
+            "`slow`: they stopped reading. `limit`: there were more than may be open at once.",
+        ),
+        alert(
+            ("webhooks_failing", severity),
+            share(
                 &family::webhook_deliveries_total,
                 "success",
                 "false",
                 QUARTER,
             )
             .above(DELIVERIES_RATIO_MAX),
-            holds_for: seconds(600),
-            unit: Unit::Ratio,
-            summary: "More than 10 % of the webhook deliveries fail",
-            description: "Those who wait for an answer don't get it. Look for `webhook_failed` in the server log.",
-            needs: None,
-        },
-        Alert {
-            name: "health_check_failing",
-            severity,
-            condition: series(&family::health_check_consecutive_failures)
+            (seconds(600), Unit::Ratio),
+            "More than 10 % of the webhook deliveries fail",
+            "Those who wait for an answer don't get it. Look for `webhook_failed` in the server log.",
+        ),
+        alert(
+            ("health_check_failing", severity),
+            series(&family::health_check_consecutive_failures)
                 .now()
                 .above(CHECK_FAILURES_MAX),
-            holds_for: seconds(0),
-            unit: Unit::Count,
-            summary: "A health check has failed three times in a row or more",
-            description: "The label `check` says which; `health_check_failed` in the server log says why.",
-            needs: None,
-        },
+            (seconds(0), Unit::Count),
+            "A health check has failed three times in a row or more",
+            "The label `check` says which; `health_check_failed` in the server log says why.",
+        ),
     ]
 }
