@@ -9,11 +9,20 @@
 
 mod build;
 mod check;
+mod column;
+mod eval;
 mod expr;
+mod history;
 mod promql;
+mod quantile;
+mod window;
 
 pub use build::{absent, buckets, counts, mean, quantile, ratio, series, sums, time};
+pub use eval::{LOOK_BACK, Line, Times, TooLarge, VALUES_MAX, Values, answer};
 pub use expr::{
     Aggregation, BinaryOp, CompareOp, Expr, Function, GRAFANA_WINDOW, Match, Matcher, Part,
     Selector, SetOp, TARGET, TARGET_LABEL, UP, Window,
+};
+pub use history::{
+    BYTES_MAX, Bounds, Held, History, KEPT, Labels, Point, SERIES_MAX, Source, TICK,
 };
