@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use danube_telemetry::{Counter, FamilyDecl, Format, Gauge, Histogram, Open, Registry, Single};
-
-use super::jobs::{self, ENDED, NAMED};
+use super::jobs::{self, ENDED};
 use super::prometheus::promtool;
-use super::python::{Sample, read_openmetrics, read_text};
+use super::python::{Sample, read_openmetrics, read_text, value};
 use crate::master::{Answer, Master};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0";
@@ -17,18 +15,6 @@ fn scrape(master: &Master, accept: &str) -> Answer {
     let answer = master.request("GET", "/metrics", &[("accept", accept)], b"");
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer
-}
-
-/// The value of this series; fails when it isn't there.
-#[track_caller]
-fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
-    let wanted = |it: &&Sample| {
-        let same = |(a, b): (&(String, String), &(&str, &str))| a.0 == b.0 && a.1 == b.1;
-        it.name == name && it.labels.len() == labels.len() && it.labels.iter().zip(labels).all(same)
-    };
-    let found: Vec<&Sample> = samples.iter().filter(wanted).collect();
-    assert_eq!(found.len(), 1, "{name} {labels:?}: {found:?}");
-    found[0].number()
 }
 
 #[test]
@@ -187,84 +173,4 @@ fn the_format_is_chosen_by_what_is_accepted_and_head_gives_the_same_headers() {
         assert_eq!(head.header("content-type"), Some(kind), "{accept}");
         assert_eq!(head.body, b"", "{accept}");
     }
-}
-
-static HOSTILE: FamilyDecl = FamilyDecl::counter("hostile", "A \"quoted\" \\ help,\nof two lines.")
-    .bounded("value")
-    .bounded("second");
-static HOSTILE_WAIT: FamilyDecl =
-    FamilyDecl::histogram("hostile.wait", "Waits.", &[0.001, 1.0, 1e7]).bounded("value");
-static HOSTILE_SIZE: FamilyDecl = FamilyDecl::gauge("hostile.size", "Sizes.").unit("By");
-
-/// Values that end a label, a line or a text in one format or the other.
-const VALUES: &[&str] = &[
-    "",
-    " ",
-    "\"",
-    "\\",
-    "\\\"",
-    "\\n",
-    "\n",
-    "a\nb",
-    "\\\n\"",
-    "\r",
-    "\r\n",
-    "\t",
-    "\0",
-    "\u{85}\u{2028}\u{2029}\u{b}\u{c}\u{1c}",
-    "} 1 # {x=\"y\"} 2",
-    ",le=\"1\"",
-    "# EOF",
-    "\n# EOF\n",
-    "# HELP hostile_total x",
-    "é日本🚀\u{301}",
-    "\u{feff}\u{202e}",
-    NAMED,
-];
-
-#[test]
-fn python_reads_every_label_value_back_as_it_was() {
-    let registry = Registry::new();
-    let hostile: Open<2, (), Counter> = registry.add(&HOSTILE);
-    let wait: Open<1, (), Histogram> = registry.add(&HOSTILE_WAIT);
-    let size: Single<Gauge> = registry.add(&HOSTILE_SIZE);
-    size.set(i64::MIN + 1);
-    for (at, value) in VALUES.iter().enumerate() {
-        for second in VALUES {
-            hostile.with([value, second]).add(at as u64);
-        }
-        for seconds in [0.0005, 0.5, 2e6, 1e300] {
-            wait.with([value]).observe(seconds);
-        }
-    }
-    let text = read_text(&registry.encode(Format::Text004));
-    let open = read_openmetrics(&registry.encode(Format::OpenMetrics1));
-    for samples in [&text, &open] {
-        for (at, first) in VALUES.iter().enumerate() {
-            for second in VALUES {
-                let labels = [("second", *second), ("value", *first)];
-                assert_eq!(value(samples, "hostile_total", &labels), at as f64);
-            }
-            let labels = [("le", "10000000.0"), ("value", *first)];
-            assert_eq!(value(samples, "hostile_wait_seconds_bucket", &labels), 3.0);
-            assert_eq!(
-                value(samples, "hostile_wait_seconds_count", &[("value", first)]),
-                4.0
-            );
-        }
-        assert_eq!(
-            value(samples, "hostile_size_bytes", &[]),
-            (i64::MIN + 1) as f64
-        );
-    }
-    assert_eq!(open[0].help, "A \"quoted\" \\ help,\nof two lines.");
-    let values = |samples: &[Sample]| -> Vec<_> {
-        let one = |it: &Sample| (it.name.clone(), it.labels.clone(), it.value.clone());
-        samples.iter().map(one).collect()
-    };
-    assert_eq!(values(&text), values(&open));
-    assert_eq!(
-        open.len(),
-        VALUES.len() * VALUES.len() + VALUES.len() * 6 + 1
-    );
 }

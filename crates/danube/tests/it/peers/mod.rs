@@ -7,8 +7,10 @@
 //! is shown when its test fails.
 
 mod exposition;
+mod hostile;
 mod jobs;
 mod program;
 mod prometheus;
 mod python;
+mod receiver;
 mod scrape;

@@ -35,10 +35,17 @@ pub(crate) struct Point {
 }
 
 impl Prometheus {
-    /// Scrapes this master, with its admin key from a file.
+    /// Scrapes this master, with its admin key from a file. The first scrape comes
+    /// some 5 s after the start, which nothing can hurry: start it early.
     #[track_caller]
     pub(crate) fn scraping(master: &Master) -> Self {
-        let host = master.address.trim_start_matches("http://");
+        Self::scraping_at(&master.address, &master.key)
+    }
+
+    /// Scrapes `/metrics` of this server, with a key.
+    #[track_caller]
+    pub(crate) fn scraping_at(address: &str, key: &str) -> Self {
+        let host = address.trim_start_matches("http://");
         let config = json!({
             "global": {"scrape_interval": SCRAPE_EVERY, "evaluation_interval": SCRAPE_EVERY},
             "scrape_configs": [{
@@ -47,7 +54,7 @@ impl Prometheus {
                 "static_configs": [{"targets": [host]}],
             }],
         });
-        Self::with(&config, &[("danube.key", &master.key)])
+        Self::with(&config, &[("danube.key", key)])
     }
 
     /// Runs with `config` and these files beside it (relative names in the

@@ -94,3 +94,15 @@ fn read(format: &str, text: &str) -> Vec<Sample> {
     let printed = run(READ_EXPOSITION, &[format], text.as_bytes());
     serde_json::from_str(&printed).expect("the script prints samples")
 }
+
+/// The value of this series; fails when it isn't there.
+#[track_caller]
+pub(crate) fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> f64 {
+    let wanted = |it: &&Sample| {
+        let same = |(a, b): (&(String, String), &(&str, &str))| a.0 == b.0 && a.1 == b.1;
+        it.name == name && it.labels.len() == labels.len() && it.labels.iter().zip(labels).all(same)
+    };
+    let found: Vec<&Sample> = samples.iter().filter(wanted).collect();
+    assert_eq!(found.len(), 1, "{name} {labels:?}: {found:?}");
+    found[0].number()
+}

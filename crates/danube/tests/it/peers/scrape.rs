@@ -1,11 +1,15 @@
 //! A real Prometheus scrapes a real master and answers questions about it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
+use danube_signals::State;
+use danube_telemetry::Kind;
 use serde_json::json;
 
 use super::jobs::{self, COUNT, ENDED};
-use super::prometheus::Prometheus;
+use super::prometheus::{JOB, Point, Prometheus};
+use super::python::read_text;
 use crate::master::{Master, id};
 use crate::processes::HELD;
 
@@ -66,28 +70,52 @@ fn no_sample_was_refused(prometheus: &Prometheus) {
 }
 
 #[test]
-fn prometheus_knows_type_and_help_of_every_family_that_the_master_shows() {
+fn prometheus_has_every_live_family_and_every_series_that_the_master_shows() {
     let master = Master::start();
+    let prometheus = Prometheus::scraping(&master);
+    jobs::run(&master);
     // A request that families of requests can show.
     master.get("/metrics");
-    let prometheus = Prometheus::scraping(&master);
     prometheus.scraped();
-    let text = master.get("/metrics").text();
+
     let known = prometheus.get("/api/v1/metadata", &[]);
-    let mut count = 0;
-    for line in text.lines().filter_map(|it| it.strip_prefix("# TYPE ")) {
-        let (name, kind) = line.split_once(' ').unwrap();
-        // It scrapes OpenMetrics, where counters and infos are named without suffix.
-        let (name, kind) = match (name.strip_suffix("_total"), name.strip_suffix("_info")) {
-            (Some(name), _) => (name, kind),
-            (_, Some(name)) => (name, "info"),
-            _ => (name, kind),
+    for live in danube_signals::families().filter(|it| it.state == State::Live) {
+        let (name, kind) = (live.decl.name(), live.decl.kind);
+        // It scrapes OpenMetrics, where the suffix belongs to the sample.
+        let (family, sample, kind) = match kind {
+            Kind::Counter => (name.trim_end_matches("_total"), name.to_owned(), "counter"),
+            Kind::Info => (name.trim_end_matches("_info"), name.to_owned(), "info"),
+            Kind::Gauge => (name, name.to_owned(), "gauge"),
+            Kind::Histogram => (name, format!("{name}_count"), "histogram"),
         };
-        assert_eq!(known[name][0]["type"], kind, "{name}: {}", known[name]);
-        assert_ne!(known[name][0]["help"], "", "{name}");
-        count += 1;
+        assert_eq!(known[family][0]["type"], kind, "{name}");
+        assert_eq!(known[family][0]["help"], live.decl.help, "{name}");
+        assert_ne!(prometheus.query(&sample), [], "{name}");
     }
-    assert!(count > 30, "{count}");
+
+    let shown = read_text(&master.get("/metrics").text());
+    let shown: BTreeMap<_, _> = shown
+        .iter()
+        .map(|it| ((it.name.clone(), it.labels.clone()), it.number()))
+        .collect();
+    let points = prometheus.query(&format!("{{job=\"{JOB}\"}}"));
+    let mut held = BTreeMap::new();
+    for Point { mut labels, value } in points {
+        let name = labels.remove("__name__").unwrap();
+        // What it adds by itself.
+        if name == "up" || name.starts_with("scrape_") {
+            continue;
+        }
+        labels.retain(|it, _| it != "job" && it != "instance");
+        held.insert((name, labels.into_iter().collect()), value);
+    }
+    let names = |of: &BTreeMap<_, f64>| of.keys().cloned().collect::<BTreeSet<(String, Vec<_>)>>();
+    assert_eq!(names(&held), names(&shown));
+    for (series, value) in held {
+        if series.0.starts_with("danube_job") || series.0.starts_with("danube_step") {
+            assert_eq!(value, shown[&series], "{series:?}");
+        }
+    }
 }
 
 #[test]
