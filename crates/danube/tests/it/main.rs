@@ -12,6 +12,7 @@ mod life;
 mod logs;
 mod master;
 mod pages;
+mod peers;
 mod processes;
 mod stop;
 mod stream;
