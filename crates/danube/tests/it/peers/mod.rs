@@ -13,4 +13,6 @@ mod program;
 mod prometheus;
 mod python;
 mod receiver;
+mod remote_write;
+mod same_numbers;
 mod scrape;
