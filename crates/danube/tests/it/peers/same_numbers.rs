@@ -8,7 +8,6 @@ use std::time::Duration;
 use danube_signals::{Expected, alerts, panels};
 use danube_telemetry::metric::{Kind, LabelValues, pairs};
 use danube_telemetry::query::{Bounds, Expr, History, Part, Selector, TICK, Times, answer, series};
-use serde_json::Value;
 
 use super::prometheus::Prometheus;
 use super::remote_write::{self, Series};
