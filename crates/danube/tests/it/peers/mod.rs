@@ -6,6 +6,7 @@
 //! system chooses, and ends with the test that started it. What each program said
 //! is shown when its test fails.
 
+mod alerting;
 mod exposition;
 mod hostile;
 mod jobs;
