@@ -9,3 +9,4 @@ mod facts;
 mod golden;
 #[cfg(test)]
 mod spans;
+mod watched;
