@@ -10,6 +10,7 @@ mod alerting;
 mod exposition;
 mod hostile;
 mod jobs;
+mod many;
 mod program;
 mod prometheus;
 mod python;
