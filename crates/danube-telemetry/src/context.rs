@@ -65,6 +65,15 @@ impl TraceContext {
         })
     }
 
+    /// Reads an id of this many bytes from its hex digits. `None` for anything else, and for
+    /// all zero, which means "no id".
+    pub(crate) fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+        if digits.len() != N * 2 {
+            return None;
+        }
+        unhex(digits.as_bytes()).filter(|id| *id != [0; N])
+    }
+
     /// The trace id as 32 lower-case hex digits.
     pub fn trace_hex(&self) -> String {
         hex(&self.trace_id)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::decl::{BUCKETS_MAX, FamilyDecl, Kind, Start};
 use super::exemplar::{Exemplar, Slot};
 use crate::context::TraceContext;
+use crate::current::current;
 
 /// One reading of a cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -329,9 +330,9 @@ impl Histogram {
         }
     }
 
-    /// Counts one time.
+    /// Counts one time, taken in the trace that this thread works in.
     pub fn observe_duration(&self, time: Duration) {
-        self.observe(time.as_secs_f64());
+        self.observe_in(time.as_secs_f64(), current().as_ref());
     }
 
     /// Counts one time, taken in this trace.
