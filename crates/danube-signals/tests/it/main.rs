@@ -7,3 +7,5 @@ mod declared;
 mod facts;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod spans;
