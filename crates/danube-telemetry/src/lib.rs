@@ -6,11 +6,13 @@
 //! - [`log`]: JSON lines (or text on a terminal) through a bounded writer thread,
 //!   with a level filter that can be changed while running.
 //! - [`context`]: W3C trace context and random ids.
+//! - [`otlp`]: pushes metrics, logs and spans to a collector.
 //! - [`recorder`]: captures the lines of a test.
 
 pub mod context;
 pub mod log;
 pub mod metric;
+pub mod otlp;
 pub mod recorder;
 
 pub use context::TraceContext;
