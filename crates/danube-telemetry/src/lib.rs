@@ -5,17 +5,20 @@
 //! - [`metric`]: cells, typed families, the registry, text exposition.
 //! - [`log`]: JSON lines (or text on a terminal) through a bounded writer thread,
 //!   with a level filter that can be changed while running.
-//! - [`context`]: W3C trace context and random ids.
+//! - [`context`]: W3C trace context and random ids; [`current`]: the trace that a thread
+//!   works in.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.
 //! - [`recorder`]: captures the lines of a test.
 
 pub mod context;
+mod current;
 pub mod log;
 pub mod metric;
 pub mod otlp;
 pub mod recorder;
 
 pub use context::TraceContext;
+pub use current::current;
 pub use log::{LogFormat, LogGuard, LogHandle, LogOptions, Output};
 pub use metric::{
     Closed, Counter, Expiring, ExpiringHandle, FamilyDecl, FloatCounter, FloatGauge, Format, Gauge,

@@ -184,9 +184,8 @@ mod tests {
         }
         account.succeeded(LOG, start + Duration::from_secs(130));
         account.succeeded(LOG, start + Duration::from_secs(131));
-        let failed = |dropped| {
-            format!("Failed {{ signal: Log, error: \"refused\", dropped: {dropped} }}")
-        };
+        let failed =
+            |dropped| format!("Failed {{ signal: Log, error: \"refused\", dropped: {dropped} }}");
         assert_eq!(
             *told.lock().unwrap(),
             [

@@ -124,7 +124,10 @@ fn refused<B>(response: &Response<B>, answer: &[u8]) -> Refused {
     let said = RpcStatus::decode(answer).map(|it| it.message);
     let said = said.ok().filter(|it| !it.is_empty());
     let said = said.unwrap_or_else(|| String::from_utf8_lossy(answer).into_owned());
-    Refused::new(again, format!("HTTP {status}: {said}").trim_end_matches(": "))
+    Refused::new(
+        again,
+        format!("HTTP {status}: {said}").trim_end_matches(": "),
+    )
 }
 
 #[cfg(test)]

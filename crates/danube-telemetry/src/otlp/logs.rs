@@ -1,20 +1,17 @@
 //! Log records: from the server's own JSON lines, and from whatever else has lines.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::logs::v1::{
-    LogRecord, ResourceLogs, ScopeLogs, SeverityNumber,
-};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use prost::Message;
 use serde_json::{Map, Value as Json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::value::{Attribute, Source, Value, pair, text};
-use crate::context::{TraceContext, unhex};
+use crate::context::TraceContext;
 
 /// First parts of the loggers of what the exporter itself is made of: if they were
 /// exported, each message would tell of the one before.
@@ -160,7 +157,13 @@ fn of_line(line: &str, observed: u64) -> (String, LogRecord) {
         None => String::new(),
     };
     let [time, level, logger, event, message, trace, span] = [
-        "timestamp", "level", "logger", "event", "message", "trace_id", "span_id",
+        "timestamp",
+        "level",
+        "logger",
+        "event",
+        "message",
+        "trace_id",
+        "span_id",
     ]
     .map(&mut taken);
     let body = if message.is_empty() { &event } else { &message };
@@ -216,11 +219,7 @@ fn parse_time(text: &str) -> u64 {
 
 /// An id that isn't one is none: the protocol refuses it.
 fn id<const N: usize>(hex: &str) -> Vec<u8> {
-    let hex = Cow::Borrowed(hex.as_bytes());
-    match unhex::<N>(&hex) {
-        Some(it) if hex.len() == 2 * N && it != [0; N] => it.to_vec(),
-        _ => Vec::new(),
-    }
+    TraceContext::unhex::<N>(hex).map_or_else(Vec::new, |it| it.to_vec())
 }
 
 #[cfg(test)]

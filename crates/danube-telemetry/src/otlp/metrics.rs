@@ -41,7 +41,11 @@ pub(super) fn push(courier: &Courier, registry: &Registry, source: &Source, inte
     loop {
         let ended = stop.wait(next.saturating_duration_since(Instant::now()));
         // The next push says all that this one says.
-        let give_up = if ended { Instant::now() } else { next + interval };
+        let give_up = if ended {
+            Instant::now()
+        } else {
+            next + interval
+        };
         for chunk in encode(registry, source, SystemTime::now(), POINTS_MAX) {
             if !ended && Instant::now() >= give_up {
                 let account = &courier.office.account;
@@ -250,12 +254,15 @@ fn histogram(
         explicit_bounds: sample.bounds.to_vec(),
         count: sample.cumulative.last().copied().unwrap_or_default(),
         sum: Some(sample.sum),
-        exemplars: sample.exemplars.iter().flatten().map(exemplar).collect(),
+        exemplars: (0..sample.cumulative.len())
+            .filter_map(|bucket| sample.exemplar(bucket))
+            .map(exemplar)
+            .collect(),
         ..HistogramDataPoint::default()
     }
 }
 
-fn exemplar(it: &crate::metric::Exemplar) -> Exemplar {
+fn exemplar(it: crate::metric::Exemplar) -> Exemplar {
     Exemplar {
         time_unix_nano: it.time_unix_nanos,
         trace_id: it.trace_id.to_vec(),

@@ -24,8 +24,8 @@ mod value;
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -336,4 +336,3 @@ impl Exporter {
         self.ended.recv_timeout(left) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
     }
 }
-

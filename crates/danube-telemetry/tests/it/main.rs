@@ -1,6 +1,8 @@
 //! The mechanism seen from outside: what a scrape reads and what a line looks like.
 
 #[cfg(test)]
+mod allocations;
+#[cfg(test)]
 mod lines;
 #[cfg(test)]
 mod metrics;
