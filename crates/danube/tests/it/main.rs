@@ -4,6 +4,7 @@
 mod api;
 mod auth;
 mod cli;
+mod events;
 mod faults;
 mod golden;
 mod here;
