@@ -89,7 +89,7 @@ scenarios! {
     ];
     those_who_come_in_or_do_not_are_told: provoked::people => [
         "login_succeeded": ["user", "action"],
-        "login_failed": [],
+        "login_failed": ["action"],
         "permission_denied": ["user", "resource", "action"],
     ];
     a_change_of_the_log_level_is_told_and_so_are_settings_that_are_wrong: provoked::level => [
