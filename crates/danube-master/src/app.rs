@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::auth::{Keys, Sessions};
 use crate::health::Health;
+use crate::http::metrics::Scrapes;
 use crate::log_level::LogLevel;
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub(crate) log_reads: Semaphore,
     /// Open readers of logs that are followed.
     pub(crate) readers: Arc<Readers>,
+    /// Turns and buffers of scrapes.
+    pub(crate) scrapes: Scrapes,
     /// Open followers, to bound them.
     pub(crate) followers: AtomicUsize,
     /// As many as there may be.

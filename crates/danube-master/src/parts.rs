@@ -24,6 +24,7 @@ use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
+use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
 use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
@@ -116,6 +117,7 @@ impl Parts {
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
+            scrapes: Scrapes::default(),
             settings,
         });
         // The first probe must find results.

@@ -9,19 +9,23 @@
 //! Job spans and request spans carry the ids that a line shows: [`request_span`],
 //! [`job_span`].
 
+mod alerts;
 mod declared;
 mod fact;
 mod families;
 mod labels;
 mod not_yet;
+mod panels;
 mod reference;
 mod signals;
 mod span;
 
+pub use alerts::{Alert, Expected, Severity, alerts};
 pub use declared::{EventDecl, FamilyState, State, events, families};
 pub use fact::*;
 pub use families::Families;
 pub use labels::*;
+pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
 pub use reference::reference_markdown;
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{job_span, request_span};

@@ -12,6 +12,7 @@ mod lines;
 mod logs;
 mod mask;
 mod meta;
+pub(crate) mod metrics;
 mod openapi;
 mod pages;
 mod range;
@@ -62,7 +63,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/health", get(meta::health))
         .route("/health/ready", get(meta::ready))
         .route("/ready", get(meta::ready))
-        .route("/metrics", get(meta::metrics))
+        .route("/metrics", get(metrics::metrics))
         .route("/", get(pages::jobs))
         .route("/jobs/{id}", get(pages::job))
         .route(

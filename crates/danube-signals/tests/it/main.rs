@@ -9,3 +9,5 @@ mod facts;
 mod golden;
 #[cfg(test)]
 mod spans;
+#[cfg(test)]
+mod watched;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod allocations;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod lines;
 #[cfg(test)]
 mod metrics;

@@ -14,6 +14,7 @@ mod log_level;
 mod logs;
 mod master;
 mod pages;
+mod peers;
 mod processes;
 mod stop;
 mod stream;
