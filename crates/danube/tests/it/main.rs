@@ -10,6 +10,7 @@ mod golden;
 mod here;
 mod isolation;
 mod life;
+mod log_format;
 mod log_level;
 mod logs;
 mod master;
