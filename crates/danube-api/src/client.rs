@@ -9,8 +9,8 @@ use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body, SendBody};
 
 use crate::{
-    Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList, KeyView, LOG_OFFSET_HEADER,
-    LogDeleted, MaskValue, Masked, NewKey, NewKeyView, Problem, Submit,
+    ALERTS_PATH, AlertList, Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList,
+    KeyView, LOG_OFFSET_HEADER, LogDeleted, MaskValue, Masked, NewKey, NewKeyView, Problem, Submit,
 };
 
 /// How long to wait for a connection: a server on the same continent answers
@@ -165,6 +165,14 @@ impl Client {
     /// [`ClientError`]
     pub fn history(&self, id: &str) -> Result<HistoryView, ClientError> {
         self.json(Method::GET, &job_path(id, "/history"), None, None)
+    }
+
+    /// The alerts that fire or are about to.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn alerts(&self) -> Result<AlertList, ClientError> {
+        self.json(Method::GET, ALERTS_PATH, None, None)
     }
 
     /// Cancels a job.

@@ -10,6 +10,7 @@ mod log;
 mod mask;
 mod problem;
 mod search;
+mod watch;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -21,6 +22,9 @@ pub use log::{EndEvent, GapEvent, LogDeleted, LogEvent};
 pub use mask::{MaskValue, Masked};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use search::{Hit, SearchEnd, SearchLine};
+pub use watch::{
+    AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
+};
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
@@ -34,3 +38,9 @@ pub const FIRST_LINE_HEADER: &str = "danube-first-line";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";
+
+/// Where the panels are; the data of one below its name.
+pub const PANELS_PATH: &str = "/api/v1/panels";
+
+/// Where the alerts are that fire.
+pub const ALERTS_PATH: &str = "/api/v1/alerts";

@@ -13,6 +13,7 @@ mod mask;
 mod meta;
 mod openapi;
 mod pages;
+mod panels;
 mod range;
 mod search;
 mod serve;
@@ -49,6 +50,9 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/api-keys", post(keys::create).get(keys::list))
         .route("/api-keys/{id}", delete(keys::revoke))
+        .route("/panels", get(panels::list))
+        .route("/panels/{name}", get(panels::data))
+        .route("/alerts", get(panels::alerts))
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)

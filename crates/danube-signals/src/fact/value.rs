@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use danube_telemetry::LabelEnum;
 
+use crate::alerts::Severity;
 use crate::labels::{Check, DbOperation, HealthStatus, JobResult};
 
 /// A time that a line shows in milliseconds.
@@ -41,7 +42,7 @@ macro_rules! by_name {
         }
     )*};
 }
-by_name!(Check, DbOperation, HealthStatus, JobResult);
+by_name!(Check, DbOperation, HealthStatus, JobResult, Severity);
 
 impl FieldValue for &str {
     type Written<'a>

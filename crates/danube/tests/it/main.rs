@@ -16,4 +16,5 @@ mod peers;
 mod processes;
 mod stop;
 mod stream;
+mod watch;
 mod wire;

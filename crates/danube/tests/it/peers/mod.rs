@@ -17,3 +17,4 @@ mod receiver;
 mod remote_write;
 mod same_numbers;
 mod scrape;
+mod watched;
