@@ -19,4 +19,5 @@ mod peers;
 mod processes;
 mod stop;
 mod stream;
+mod watch;
 mod wire;
