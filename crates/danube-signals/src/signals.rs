@@ -69,7 +69,11 @@ impl Signals {
     /// Makes all families, each at its start.
     pub fn new(build: BuildInfo<'_>, limits: Limits) -> Self {
         let Limits { series_max, clock } = limits;
-        let registry = Registry::with(Context { clock, series_max });
+        let registry = Registry::with(Context {
+            clock,
+            series_max,
+            ..Context::default()
+        });
         let families = Families::new(&registry);
         families
             .build_info

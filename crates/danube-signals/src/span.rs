@@ -1,6 +1,7 @@
 //! Spans whose ids every line within shows.
 
 use danube_telemetry::TraceContext;
+use danube_telemetry::context::SAMPLED;
 use tracing::Span;
 
 /// The span of an HTTP request. Instrument the handler's future with it.
@@ -10,6 +11,7 @@ pub fn request_span(request_id: &str, context: &TraceContext) -> Span {
         "request",
         trace_id = context.trace_hex(),
         span_id = context.span_hex(),
+        sampled = context.flags & SAMPLED != 0,
         request_id,
     )
 }
@@ -21,6 +23,7 @@ pub fn job_span(job_id: &str, context: &TraceContext) -> Span {
         "job",
         trace_id = context.trace_hex(),
         span_id = context.span_hex(),
+        sampled = context.flags & SAMPLED != 0,
         job_id,
     )
 }

@@ -10,6 +10,7 @@ mod failure;
 #[path = "../tests/it/golden.rs"]
 mod golden;
 mod interrupt;
+mod log_secrets;
 mod nearest;
 mod run;
 mod serve;

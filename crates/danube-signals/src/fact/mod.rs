@@ -94,6 +94,7 @@ pub(crate) static LIVE: &[EventDecl] = &[
     StepStarted::DECL,
     StepCompleted::DECL,
     LogWriteFailed::DECL,
+    WorkspaceLeft::DECL,
     WorkerDrained::DECL,
     LoginSucceeded::DECL,
     LoginFailed::DECL,

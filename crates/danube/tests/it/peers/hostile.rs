@@ -115,12 +115,16 @@ fn prometheus_reads_every_label_value_back_as_it_was() {
             .map(|it| {
                 // A label with an empty value is one that isn't there, to it.
                 let label = |name| it.labels.get(name).map_or("", String::as_str);
-                (label("value"), label("second"), it.value as usize)
+                (label("value"), label("second"), it.value.to_string())
             })
             .collect();
         let wanted = VALUES.iter().enumerate();
         let wanted: BTreeSet<_> = wanted
-            .flat_map(|(at, first)| VALUES.iter().map(move |second| (*first, *second, at)))
+            .flat_map(|(at, first)| {
+                VALUES
+                    .iter()
+                    .map(move |second| (*first, *second, at.to_string()))
+            })
             .collect();
         assert_eq!(seen, wanted, "{format:?}");
         assert_eq!(prometheus.value("hostile_size_bytes"), -SIZE as f64);

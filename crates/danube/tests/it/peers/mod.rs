@@ -6,6 +6,7 @@
 //! system chooses, and ends with the test that started it. What each program said
 //! is shown when its test fails.
 
+mod alerting;
 mod exposition;
 mod hostile;
 mod jobs;
@@ -13,4 +14,6 @@ mod program;
 mod prometheus;
 mod python;
 mod receiver;
+mod remote_write;
+mod same_numbers;
 mod scrape;

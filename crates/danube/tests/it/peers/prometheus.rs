@@ -72,6 +72,7 @@ impl Prometheus {
             "--storage.tsdb.path=data",
             "--web.listen-address=127.0.0.1:0",
             "--enable-feature=exemplar-storage",
+            "--web.enable-remote-write-receiver",
         ];
         let mut program = Program::start("prometheus", &find(&["prometheus"]), &arguments, dir);
         let url = format!("http://{}", program.listens_at());
