@@ -1,7 +1,8 @@
 //! The catalogue: every event and metric that Danube tells, declared once.
 //!
 //! A fact is a struct that is a [`Fact`]; telling it (`signals.emit(JobStarted { … })`) writes
-//! its log line and moves its metrics, so that the two can't disagree. Metrics that no
+//! its log line, moves its metrics and, where it tells of a failure, marks the current span,
+//! so that they can't disagree. Metrics that no
 //! fact moves are fields of [`Families`], which [`Signals`] stands for. A name that
 //! isn't declared here doesn't compile.
 //!

@@ -8,6 +8,7 @@
 //!   with a level filter that can be changed while running.
 //! - [`context`]: W3C trace context and random ids; [`current`]: the trace that a thread
 //!   works in.
+//! - [`span`]: marks the span that a thread is in.
 //! - [`recorder`]: captures the lines of a test.
 
 pub mod context;
@@ -16,6 +17,7 @@ pub mod log;
 pub mod metric;
 pub mod query;
 pub mod recorder;
+pub mod span;
 
 pub use context::TraceContext;
 pub use current::current;

@@ -26,7 +26,15 @@ fn files_below(dir: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_committed_files_are_what_is_exported() {
-    let differ: Vec<String> = export(&ExportOptions::default())
+    let files = export(&ExportOptions::default());
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|it| it == "1") {
+        for file in &files {
+            let path = root().join(&file.path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, &file.text).unwrap();
+        }
+    }
+    let differ: Vec<String> = files
         .into_iter()
         .filter(|file| {
             let committed = std::fs::read_to_string(root().join(&file.path));

@@ -10,4 +10,6 @@ mod facts;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod spans;
+#[cfg(test)]
 mod watched;

@@ -9,6 +9,7 @@ mod golden;
 mod here;
 mod isolation;
 mod life;
+mod log_level;
 mod logs;
 mod master;
 mod pages;

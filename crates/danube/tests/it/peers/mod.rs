@@ -7,9 +7,11 @@
 //! is shown when its test fails.
 
 mod alerting;
+mod exemplars;
 mod exposition;
 mod hostile;
 mod jobs;
+mod many;
 mod program;
 mod prometheus;
 mod python;
