@@ -19,6 +19,7 @@ mod retry;
 pub(crate) mod run;
 mod search;
 mod secret;
+mod signals;
 mod submit;
 mod version;
 mod work;
@@ -142,6 +143,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: pipelines::command,
         task: Task::Client(pipelines::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: signals::command,
+        task: Task::Client(signals::perform),
     },
     Verb {
         group: HELP,
