@@ -7,9 +7,11 @@ mod code;
 mod job;
 mod key;
 mod log;
+mod log_level;
 mod mask;
 mod problem;
 mod search;
+mod watch;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -18,9 +20,13 @@ pub use code::Code;
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
 pub use log::{EndEvent, GapEvent, LogDeleted, LogEvent};
+pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use search::{Hit, SearchEnd, SearchLine};
+pub use watch::{
+    AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
+};
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
@@ -32,5 +38,14 @@ pub const LOG_OFFSET_HEADER: &str = "danube-log-offset";
 /// or by time.
 pub const FIRST_LINE_HEADER: &str = "danube-first-line";
 
+/// Where the level of the server's log is.
+pub const LOG_LEVEL_PATH: &str = "/api/v1/admin/log-level";
+
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";
+
+/// Where the panels are; the data of one below its name.
+pub const PANELS_PATH: &str = "/api/v1/panels";
+
+/// Where the alerts are that fire.
+pub const ALERTS_PATH: &str = "/api/v1/alerts";

@@ -18,19 +18,22 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::app::{
-    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, Phases, Room, SEARCHES_MAX, Shared,
+    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, Room, SEARCHES_MAX, Shared,
 };
 use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
+use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
+use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
 use crate::pipelines::Pipelines;
 use crate::readers::Readers;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
+use crate::watch::Watch;
 
 /// How long a step's processes have between TERM and KILL, at most: ten seconds
 /// after a job has ended none of its processes may live.
@@ -69,6 +72,7 @@ impl Parts {
     pub(crate) fn open(
         mut settings: Settings,
         signals: &Signals,
+        log: LogControl,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
         let links = Links::default();
@@ -105,14 +109,18 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),
             blankings: Semaphore::new(BLANKINGS_MAX),
             log_reads: Semaphore::new(LOG_READS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            panels: Semaphore::new(PANELS_MAX),
+            watch: Watch::new(&settings.watch, signals),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
+            scrapes: Scrapes::default(),
             settings,
         });
         // The first probe must find results.

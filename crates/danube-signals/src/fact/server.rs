@@ -1,8 +1,13 @@
 //! Facts about the server itself: its life, who comes in, its health, its database.
 
+use std::time::Duration;
+
 use super::fact;
 use super::value::Millis;
-use crate::labels::{Check, DbOperation, DeniedResource, HealthStatus, LoginResult};
+use crate::alerts::Severity;
+use crate::labels::{
+    Check, DbOperation, DeniedResource, HealthStatus, LogLevelReason, LoginResult,
+};
 
 /// From this failure in a row on, a failed check is an error.
 const FAILURES_OF_AN_ERROR: u64 = 3;
@@ -25,6 +30,34 @@ fact! {
     {
         /// The signal's name, or who asked.
         reason: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The level of the server's log was changed, or set again.
+    LogLevelChanged<'a> = "log_level_changed", INFO, "danube.telemetry";
+    {
+        new_level: &'a str,
+        old_level: &'a str,
+        /// `api`, `hangup` (the settings were read again) or `expired`.
+        reason: LogLevelReason,
+        /// Who asked.
+        user: Option<&'a str>,
+        /// After so long the configured level comes back.
+        for_seconds: Option<Duration>,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The settings were read again (SIGHUP) and can't be used; nothing was changed.
+    SettingsRefused<'a> = "settings_refused", WARN, "danube.master";
+    {
+        /// The first mistake.
+        error: &'a str,
     }
     also {}
     metrics |_, _| {}
@@ -113,7 +146,8 @@ fact! {
 
 fact! {
     /// The database can't be read or written.
-    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store";
+    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store",
+        fails with |_| "database_unavailable";
     {
         error: &'a str,
     }
@@ -143,6 +177,50 @@ fact! {
         artifacts_deleted: u64,
         images_deleted: u64,
         bytes_freed: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// An alert fires: somebody should look.
+    AlertFired<'a> = "alert_fired", WARN, "danube.watch",
+        error when "its severity is critical"
+        if |fact| fact.severity == Severity::Critical;
+    {
+        alert: &'a str,
+        severity: Severity,
+        /// `check="disk",job="danube"`: which of them, where there may be several.
+        labels: Option<&'a str>,
+        value: f64,
+        /// What is wrong, in a few words.
+        summary: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// What an alert fired on is no longer so.
+    AlertResolved<'a> = "alert_resolved", INFO, "danube.watch";
+    {
+        alert: &'a str,
+        severity: Severity,
+        labels: Option<&'a str>,
+        /// How long it fired.
+        duration_seconds: Duration,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// Alerts could not be handed to Alertmanager. Told once a minute at most; they are
+    /// sent again.
+    AlertsNotSent<'a> = "alerts_not_sent", WARN, "danube.watch";
+    {
+        error: &'a str,
+        alerts: u64,
     }
     also {}
     metrics |_, _| {}

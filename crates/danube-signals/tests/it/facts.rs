@@ -94,6 +94,32 @@ fn master_stopping() {
 }
 
 #[test]
+fn log_level_changed() {
+    check_full(
+        LogLevelChanged {
+            new_level: "debug",
+            old_level: "info,danube.api=error",
+            reason: LogLevelReason::Api,
+            user: Some("admin"),
+            for_seconds: Some(millis(600_000)),
+        },
+        r#"{"level":"info","logger":"danube.telemetry","event":"log_level_changed","new_level":"debug","old_level":"info,danube.api=error","reason":"api","user":"admin","for_seconds":600.0}"#,
+        &[],
+    );
+}
+
+#[test]
+fn settings_refused() {
+    check_full(
+        SettingsRefused {
+            error: "/server: unknown",
+        },
+        r#"{"level":"warning","logger":"danube.master","event":"settings_refused","error":"/server: unknown"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn job_submitted() {
     check_full(
         JobSubmitted {
@@ -476,6 +502,57 @@ fn reaper_completed() {
             bytes_freed: 4096,
         },
         r#"{"level":"info","logger":"danube.reaper","event":"reaper_completed","logs_deleted":2,"artifacts_deleted":0,"images_deleted":0,"bytes_freed":4096}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alert_fired() {
+    let fired = AlertFired {
+        alert: "disk_nearly_full",
+        severity: Severity::Warning,
+        labels: Some("job=\"danube\""),
+        value: 0.0625,
+        summary: "More than 90 % of the disk are used",
+    };
+    check_full(
+        fired,
+        r#"{"level":"warning","logger":"danube.watch","event":"alert_fired","alert":"disk_nearly_full","severity":"warning","labels":"job=\"danube\"","value":0.0625,"summary":"More than 90 % of the disk are used"}"#,
+        &[],
+    );
+    check(
+        AlertFired {
+            severity: Severity::Critical,
+            labels: None,
+            ..fired
+        },
+        r#"{"level":"error","logger":"danube.watch","event":"alert_fired","alert":"disk_nearly_full","severity":"critical","value":0.0625,"summary":"More than 90 % of the disk are used"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alert_resolved() {
+    check(
+        AlertResolved {
+            alert: "api_slow",
+            severity: Severity::Warning,
+            labels: None,
+            duration_seconds: Duration::from_secs(90),
+        },
+        r#"{"level":"info","logger":"danube.watch","event":"alert_resolved","alert":"api_slow","severity":"warning","duration_seconds":90.0}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alerts_not_sent() {
+    check_full(
+        AlertsNotSent {
+            error: "connection refused",
+            alerts: 2,
+        },
+        r#"{"level":"warning","logger":"danube.watch","event":"alerts_not_sent","error":"connection refused","alerts":2}"#,
         &[],
     );
 }

@@ -1,5 +1,6 @@
 //! The commands: each file defines one and performs it.
 
+mod alerts;
 mod apikey;
 mod cancel;
 mod completions;
@@ -10,6 +11,7 @@ mod health;
 mod history;
 mod job;
 mod jobs;
+mod log_level;
 mod logs;
 mod master;
 mod pipelines;
@@ -17,6 +19,7 @@ mod retry;
 pub(crate) mod run;
 mod search;
 mod secret;
+mod signals;
 mod submit;
 mod version;
 mod work;
@@ -118,8 +121,18 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         group: SERVER,
+        command: alerts::command,
+        task: Task::Client(alerts::perform),
+    },
+    Verb {
+        group: SERVER,
         command: apikey::command,
         task: Task::Client(apikey::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: log_level::command,
+        task: Task::Client(log_level::perform),
     },
     Verb {
         group: SERVER,
@@ -130,6 +143,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: pipelines::command,
         task: Task::Client(pipelines::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: signals::command,
+        task: Task::Client(signals::perform),
     },
     Verb {
         group: HELP,
