@@ -9,12 +9,14 @@
 //! - [`context`]: W3C trace context and random ids; [`current`]: the trace that a thread
 //!   works in.
 //! - [`span`]: marks the span that a thread is in.
+//! - [`otlp`]: pushes metrics, logs and spans to a collector.
 //! - [`recorder`]: captures the lines of a test.
 
 pub mod context;
 mod current;
 pub mod log;
 pub mod metric;
+pub mod otlp;
 pub mod query;
 pub mod recorder;
 pub mod span;

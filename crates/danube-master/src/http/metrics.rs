@@ -116,8 +116,8 @@ pub(crate) async fn metrics(
     let place = place.map_err(|_| busy())?;
     let turn = tokio::time::timeout(TURN_WAIT_MAX, scrapes.turn.acquire()).await;
     let _turn = turn.map_err(|_| busy())?;
-    let format = negotiate(value(&headers, &header::ACCEPT));
-    let gzip = accepts_gzip(value(&headers, &header::ACCEPT_ENCODING));
+    let format = negotiate(&value(&headers, &header::ACCEPT));
+    let gzip = accepts_gzip(&value(&headers, &header::ACCEPT_ENCODING));
     let (signals, buffers) = (app.signals.clone(), Arc::clone(&scrapes.buffers));
     let (bytes, is_gzip) = blocking(move || write(&signals, format, gzip, &buffers)).await?;
     let body = Sending {
@@ -137,11 +137,11 @@ pub(crate) async fn metrics(
     Ok(response)
 }
 
-fn value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|it| it.to_str().ok())
-        .unwrap_or_default()
+/// The value of a header; several lines of it are one list (RFC 9110, 5.3).
+fn value(headers: &HeaderMap, name: &HeaderName) -> String {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<&str> = lines.filter_map(|it| it.to_str().ok()).collect();
+    lines.join(",")
 }
 
 /// Writes the text, compresses it where that is asked for, and tells what it cost.

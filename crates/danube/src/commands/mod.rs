@@ -1,5 +1,6 @@
 //! The commands: each file defines one and performs it.
 
+mod alerts;
 mod apikey;
 mod cancel;
 mod completions;
@@ -117,6 +118,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: health::command,
         task: Task::Client(health::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: alerts::command,
+        task: Task::Client(alerts::perform),
     },
     Verb {
         group: SERVER,

@@ -14,7 +14,7 @@ mod help;
 mod messages;
 mod responder;
 mod signals;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -20,3 +20,4 @@ mod receiver;
 mod remote_write;
 mod same_numbers;
 mod scrape;
+mod watched;
