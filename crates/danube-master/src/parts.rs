@@ -26,8 +26,10 @@ use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
 use crate::lock::DirectoryLock;
 use crate::meter::StoreMeter;
+use crate::observe;
 use crate::pipelines::Pipelines;
 use crate::readers::Readers;
+use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
@@ -55,12 +57,24 @@ struct Kept {
 }
 
 /// What those who hand out jobs and those who run them share.
-#[derive(Default)]
 struct Links {
     bell: Arc<Bell>,
     leases: Arc<Leases>,
     phases: Arc<Phases>,
     beat: Arc<Beat>,
+    runs: Arc<Runs>,
+}
+
+impl Links {
+    fn new(signals: &Signals) -> Self {
+        Self {
+            bell: Arc::default(),
+            leases: Arc::default(),
+            phases: Arc::default(),
+            beat: Arc::default(),
+            runs: Arc::new(Runs::new(signals.clone())),
+        }
+    }
 }
 
 impl Parts {
@@ -71,7 +85,7 @@ impl Parts {
         signals: &Signals,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
-        let links = Links::default();
+        let links = Links::new(signals);
         let kept = Kept::open(&settings, signals, &links)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
@@ -115,6 +129,7 @@ impl Parts {
             readers: Arc::new(Readers::new(room.readers)),
             settings,
         });
+        observe::at_each_scrape(&app);
         // The first probe must find results.
         round(&app.health, &looked);
         Ok(Self {
@@ -135,6 +150,7 @@ impl Kept {
             meter: Arc::new(StoreMeter {
                 signals: signals.clone(),
                 bell: Arc::clone(&links.bell),
+                runs: Arc::clone(&links.runs),
             }),
             ..Options::default()
         };
@@ -180,6 +196,7 @@ fn worker(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         phases: Arc::clone(&links.phases),
+        runs: Arc::clone(&links.runs),
         signals: signals.clone(),
     };
     let worker = Worker::new(
@@ -188,9 +205,6 @@ fn worker(
         kept.logs.clone(),
         signals.clone(),
     )?;
-    signals
-        .workers_active
-        .set(i64::from(settings.jobs_at_once > 0));
     Ok(worker)
 }
 
@@ -274,6 +288,7 @@ fn scheduler(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         rescue,
+        runs: Arc::clone(&links.runs),
         signals: health.signals().clone(),
         health: Arc::clone(health),
         beat: Arc::clone(&links.beat),

@@ -1,5 +1,7 @@
 //! Facts about the server itself: its life, who comes in, its health, its database.
 
+use std::time::Duration;
+
 use super::fact;
 use super::value::Millis;
 use crate::labels::{Check, DbOperation, DeniedResource, HealthStatus, LoginResult};
@@ -109,6 +111,24 @@ fact! {
     metrics |fact, signals| {
         signals.health(fact.check, fact.status, 0);
     }
+}
+
+fact! {
+    /// A round of health checks is done. A check that isn't there yet is left out.
+    HealthChecksCompleted = "health_checks_completed", DEBUG, "danube.health";
+    {
+        database: Option<HealthStatus>,
+        k8s: Option<HealthStatus>,
+        dex: Option<HealthStatus>,
+        registry: Option<HealthStatus>,
+        blueprint_sync: Option<HealthStatus>,
+        queue: Option<HealthStatus>,
+        disk: Option<HealthStatus>,
+        workers: Option<HealthStatus>,
+        duration_seconds: Duration,
+    }
+    also {}
+    metrics |_, _| {}
 }
 
 fact! {

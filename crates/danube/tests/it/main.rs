@@ -11,6 +11,7 @@ mod isolation;
 mod life;
 mod logs;
 mod master;
+mod metrics;
 mod pages;
 mod processes;
 mod stop;
