@@ -24,7 +24,9 @@ use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
+use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
+use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
 use crate::observe;
 use crate::pipelines::Pipelines;
@@ -83,6 +85,7 @@ impl Parts {
     pub(crate) fn open(
         mut settings: Settings,
         signals: &Signals,
+        log: LogControl,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
         let links = Links::new(signals);
@@ -119,6 +122,7 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),
             blankings: Semaphore::new(BLANKINGS_MAX),
@@ -127,6 +131,7 @@ impl Parts {
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
+            scrapes: Scrapes::default(),
             settings,
         });
         observe::at_each_scrape(&app);

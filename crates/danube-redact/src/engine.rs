@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::RULE_VALUE;
+use crate::ansi::ESC;
 use crate::class::{Run, RunMemo};
 use crate::keywords::KEYWORDS;
 use crate::matcher::{self, Block, EMAIL_LOCAL_BYTES_MAX, Outcome};
@@ -218,6 +219,29 @@ impl Engine {
                 self.needles.find_at(block, at, scan);
             }
         }
+    }
+
+    /// Whether something may be found in `bytes` or in any part of them: every rule
+    /// needs its keyword, an address its `@`, a value itself, and whoever looks into
+    /// escape sequences one of those. `room` is room to work in.
+    pub(crate) fn may_hold(&self, bytes: &[u8], room: &mut Scan) -> bool {
+        if memchr::memchr(ESC, bytes).is_some()
+            || (self.rules.email && memchr::memchr(b'@', bytes).is_some())
+        {
+            return true;
+        }
+        let candidates = &mut room.candidates;
+        if self.rules.builtin && KEYWORDS.any(self.simd, bytes, candidates) {
+            return true;
+        }
+        if let Some(user) = &self.rules.user
+            && user.any(self.simd, bytes, candidates)
+        {
+            return true;
+        }
+        room.clear();
+        self.needles.find(self.simd, bytes, 0, room);
+        !room.ranges.is_empty()
     }
 
     /// The longest form of a value.

@@ -101,6 +101,18 @@ impl Keywords {
         }
     }
 
+    /// Whether a keyword stands anywhere in `bytes` with something behind it that
+    /// may follow. `room` is room to work in.
+    pub(crate) fn any(&self, simd: Simd, bytes: &[u8], room: &mut Vec<usize>) -> bool {
+        let mut any = false;
+        self.words.find(simd, (bytes, 0), room, |word, at| {
+            let keyword = &self.keywords[word];
+            let next = bytes.get(at + keyword.text.len());
+            any |= next.is_some_and(|it| keyword.follow.has(*it));
+        });
+        any
+    }
+
     /// Whether a keyword may begin inside a colour sequence.
     pub(crate) fn any_in_colour(&self) -> bool {
         self.firsts

@@ -65,6 +65,7 @@ mod ranges;
 mod redactor;
 mod rules;
 mod secrets;
+mod texts;
 mod user;
 mod visible;
 mod wiped;
@@ -81,6 +82,7 @@ pub use prefilter::Simd;
 pub use redactor::Redactor;
 pub use rules::Rules;
 pub use secrets::{Refused, Secrets};
+pub use texts::Texts;
 pub use user::{RuleError, RuleField, UserRule};
 
 /// What stands in the output where a secret stood. Fixed, so that it says

@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use crate::Secrets;
 use crate::ansi::ESC;
-use crate::engine::Scan;
+use crate::engine::{Engine, Scan};
 use crate::matcher::Block;
 use crate::visible::Visible;
 
@@ -17,32 +17,7 @@ impl Secrets {
     /// would show of it (escape sequences inside a match belong to the stretch).
     #[must_use]
     pub fn ranges(&self, whole: &[u8]) -> Vec<Range<usize>> {
-        let (engine, _) = self.engine();
-        if engine.is_empty() {
-            return Vec::new();
-        }
-        let block = Block {
-            bytes: whole,
-            eof: true,
-        };
-        let mut scan = Scan::default();
-        if memchr(ESC, whole).is_none() {
-            engine.scan(block, 0, &[], &mut scan);
-            return merged(scan.ranges);
-        }
-        let mut visible = Visible::default();
-        visible.fill(engine.simd(), block, 0, &[]);
-        engine.scan_sequences((block, 0), &visible.sequences, &[], &mut scan);
-        let shown = Block {
-            bytes: &visible.bytes,
-            eof: true,
-        };
-        let mut in_shown = Scan::default();
-        engine.scan(shown, visible.before, &[], &mut in_shown);
-        for range in in_shown.ranges {
-            visible.raw_ranges(range, None, &mut scan.ranges);
-        }
-        merged(scan.ranges)
+        ranges(&self.engine().0, whole, &mut Scan::default())
     }
 
     /// The longest form of a value that is looked for: whoever looks at a text
@@ -53,11 +28,40 @@ impl Secrets {
     }
 }
 
+/// As [`Secrets::ranges`]. `room` is room to work in.
+pub(crate) fn ranges(engine: &Engine, whole: &[u8], room: &mut Scan) -> Vec<Range<usize>> {
+    if engine.is_empty() {
+        return Vec::new();
+    }
+    let block = Block {
+        bytes: whole,
+        eof: true,
+    };
+    room.clear();
+    if memchr(ESC, whole).is_none() {
+        engine.scan(block, 0, &[], room);
+        return merged(&mut room.ranges);
+    }
+    let mut visible = Visible::default();
+    visible.fill(engine.simd(), block, 0, &[]);
+    engine.scan_sequences((block, 0), &visible.sequences, &[], room);
+    let shown = Block {
+        bytes: &visible.bytes,
+        eof: true,
+    };
+    let mut in_shown = Scan::default();
+    engine.scan(shown, visible.before, &[], &mut in_shown);
+    for range in in_shown.ranges {
+        visible.raw_ranges(range, None, &mut room.ranges);
+    }
+    merged(&mut room.ranges)
+}
+
 /// Sorts, and joins what overlaps or touches.
-fn merged(mut found: Vec<(usize, usize)>) -> Vec<Range<usize>> {
+fn merged(found: &mut [(usize, usize)]) -> Vec<Range<usize>> {
     found.sort_unstable();
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    for (from, to) in found {
+    for &mut (from, to) in found {
         match ranges.last_mut() {
             _ if from >= to => {}
             Some(last) if from <= last.end => last.end = last.end.max(to),

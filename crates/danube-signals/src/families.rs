@@ -215,6 +215,17 @@ families! {
         counter("cicd.system.errors", "Errors of the system itself, by the part that had them.")
         { .unit("{error}").sparse("cicd.system.component").sparse("error.type") }
         recorded "a part can't do its work";
+    telemetry_scrape_duration_seconds: Single<Histogram> =
+        histogram("danube.telemetry.scrape.duration", "Time that writing the metrics for a scrape took.", CALL) {}
+        recorded "a scrape is written";
+    telemetry_scrape_bytes: Single<Gauge> =
+        gauge("danube.telemetry.scrape.size", "Size of the latest scrape before compression.")
+        { .unit("By").named("danube_telemetry_scrape_bytes") }
+        recorded "a scrape is written";
+    telemetry_series: Single<Gauge> =
+        gauge("danube.telemetry.series", "Series in the latest scrape, a histogram counted as one.")
+        { .unit("{series}") }
+        recorded "a scrape is written";
     build_info: Open<2, (), Gauge> =
         info("danube.build", "Version and commit of the running build.")
         { .bounded("version").bounded("commit") }

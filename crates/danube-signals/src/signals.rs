@@ -69,7 +69,11 @@ impl Signals {
     /// Makes all families, each at its start.
     pub fn new(build: BuildInfo<'_>, limits: Limits) -> Self {
         let Limits { series_max, clock } = limits;
-        let registry = Registry::with(Context { clock, series_max });
+        let registry = Registry::with(Context {
+            clock,
+            series_max,
+            ..Context::default()
+        });
         let families = Families::new(&registry);
         families
             .build_info
@@ -87,7 +91,7 @@ impl Signals {
         Self(Arc::new(Inner { registry, families }))
     }
 
-    /// Tells a fact: moves its metrics, then writes its line.
+    /// Tells a fact: moves its metrics, marks the current span, then writes its line.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a fact is made where it is told"

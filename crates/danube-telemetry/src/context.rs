@@ -65,6 +65,15 @@ impl TraceContext {
         })
     }
 
+    /// Reads an id of this many bytes from its hex digits. `None` for anything else, and for
+    /// all zero, which means "no id".
+    pub(crate) fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
+        if digits.len() != N * 2 {
+            return None;
+        }
+        unhex(digits.as_bytes()).filter(|id| *id != [0; N])
+    }
+
     /// The trace id as 32 lower-case hex digits.
     pub fn trace_hex(&self) -> String {
         hex(&self.trace_id)
@@ -98,11 +107,20 @@ fn random<const N: usize>() -> [u8; N] {
 }
 
 fn hex(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(bytes.len() * 2);
+    hex_into(bytes, &mut out);
+    String::from_utf8(out).expect("digits are ASCII")
+}
+
+/// Appends the bytes as lower-case hex digits.
+pub(crate) fn hex_into(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    out.extend(
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| DIGITS[usize::from(digit)]),
+    );
 }
 
 /// Lower-case digits only, as the standard asks.

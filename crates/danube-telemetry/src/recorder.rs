@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
-use crate::log::{Filter, Lines, Sink, Style, no_redaction, stack};
+use crate::log::{Filter, Lines, Redaction, Sink, Style, stack};
 
 /// First parts of the loggers that a recorder takes for our own.
 const OWN: &[&str] = &["danube", "ansible_api"];
@@ -52,8 +52,9 @@ impl Recorder {
         };
         let layer = Lines {
             style: Style::Json,
-            redact: Arc::from(no_redaction()),
+            redaction: Redaction::default(),
             sink,
+            tap: None,
             clock: || SystemTime::UNIX_EPOCH,
         };
         Self {

@@ -1,24 +1,22 @@
 //! Starts what the server tells: its own log, and the metrics behind `/metrics`.
 
-use std::borrow::Cow;
-
-use danube_redact::{Rules, Secrets};
+use danube_redact::Rules;
 use danube_signals::{BuildInfo, LOG_LOGGER, Limits, OWN_LOGGERS, Signals};
 use danube_telemetry::log::{self, Filter};
-use danube_telemetry::{LogGuard, LogOptions};
+use danube_telemetry::{LogGuard, LogHandle, LogOptions};
 
 use crate::config::LogFormat;
 use crate::exit::Exit;
 use crate::failure::Failure;
-
-/// The field that names a person on purpose and may hold an address.
-const USER_FIELD: &str = "user";
+use crate::log_secrets::LogSecrets;
 
 /// Telemetry of the whole process; the log ends with it.
 pub(crate) struct Telemetry {
     /// What every part tells its facts to.
     pub(crate) signals: Signals,
-    _log: LogGuard,
+    /// The server's log.
+    pub(crate) log: LogHandle,
+    _guard: LogGuard,
 }
 
 /// Starts it for the whole process, with these rules for what its log doesn't
@@ -31,8 +29,7 @@ pub(crate) fn start(level: &str, format: LogFormat, rules: Rules) -> Result<Tele
             format!("start the server log: {why}"),
         )
     };
-    let plain = Secrets::new(rules.clone());
-    let without_email = Secrets::new(rules.with_email());
+    let secrets = LogSecrets::new(rules);
     let options = LogOptions {
         filter: Filter::parse(level).map_err(|error| failed(error.to_string()))?,
         format: match format {
@@ -40,19 +37,8 @@ pub(crate) fn start(level: &str, format: LogFormat, rules: Rules) -> Result<Tele
             LogFormat::Json => Some(danube_telemetry::LogFormat::Json),
             LogFormat::Text => Some(danube_telemetry::LogFormat::Text),
         },
-        redact: Some(Box::new(move |field, value| {
-            let secrets = if field == USER_FIELD {
-                &plain
-            } else {
-                &without_email
-            };
-            let redacted = secrets.redact(value);
-            if redacted == value {
-                Cow::Borrowed(value)
-            } else {
-                Cow::Owned(redacted)
-            }
-        })),
+        redact: Some(secrets.redact()),
+        suspects: Some(secrets.suspects()),
         ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
     };
     let (handle, guard) = log::init(options).map_err(|error| failed(error.to_string()))?;
@@ -67,6 +53,7 @@ pub(crate) fn start(level: &str, format: LogFormat, rules: Rules) -> Result<Tele
     signals.watch_log(&handle);
     Ok(Telemetry {
         signals,
-        _log: guard,
+        log: handle,
+        _guard: guard,
     })
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
 use danube_signals::{SystemError, request_span};
 use danube_telemetry::TraceContext;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::answer::Refusal;
 use super::incoming::Lingering;
@@ -43,15 +43,16 @@ pub(crate) async fn around(
     let context = context(&request);
     let id = request_id();
     request.extensions_mut().insert(Context(context));
+    let span = request_span(&id, &context);
     let mut told = Told {
         app: app.clone(),
+        span: span.clone(),
         started,
         method: method.clone(),
         route,
         status: CLIENT_LEFT,
     };
     let request = Lingering::around(request);
-    let span = request_span(&id, &context);
     let handled = next.run(request).instrument(span);
     let answered = if method.is_safe() {
         tokio::time::timeout(ANSWER_DEADLINE, handled).await
@@ -79,6 +80,8 @@ pub(crate) async fn around(
 /// streaming answer isn't measured: a followed log may take for ever.
 struct Told {
     app: Shared,
+    /// The request's, so that its time shows its trace.
+    span: Span,
     started: Instant,
     method: Method,
     route: Option<MatchedPath>,
@@ -87,6 +90,7 @@ struct Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
+        let _in_request = self.span.enter();
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
         let time = self.started.elapsed();
         let signals = &self.app.signals;

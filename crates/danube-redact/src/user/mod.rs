@@ -90,6 +90,14 @@ impl UserRules {
         self.compiled.iter().map(|it| it.id)
     }
 
+    /// Whether the keyword of a rule stands anywhere in `bytes`, in any case.
+    pub(crate) fn any(&self, simd: Simd, bytes: &[u8], room: &mut Vec<usize>) -> bool {
+        let mut any = false;
+        self.keywords
+            .find(simd, (bytes, 0), room, |_, _| any = true);
+        any
+    }
+
     /// Tries every start from `start` on.
     pub(crate) fn find(
         &self,

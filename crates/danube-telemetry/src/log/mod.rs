@@ -5,28 +5,30 @@
 //! `request_id` come from fields of that name of the event or of the spans around it.
 
 mod filter;
+mod ids;
 mod layer;
 mod line;
+mod text;
 mod writer;
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 
 pub use filter::{Filter, FilterError, level_name};
-pub(crate) use layer::{Lines, Sink};
-pub use line::Redact;
+pub use layer::Tap;
+pub(crate) use layer::{Lines, Redaction, Sink};
 pub(crate) use line::Style;
+pub use line::{Redact, Suspects};
 
+use crate::current::Current;
 use filter::{Live, LiveHandle};
-use line::{Fields, Head, Ids, Scratch, finish};
+use line::{Fields, Head, Scratch, finish};
 use writer::Writer;
 
 /// How long the guard waits for the last lines when it is dropped: enough for any
@@ -74,6 +76,11 @@ pub struct LogOptions {
     pub output: Output,
     /// Takes secrets out of every string value; given the field's name and the value.
     pub redact: Option<Box<Redact>>,
+    /// A quick look at a whole line, so that `redact` needn't be asked about each of
+    /// its values; without, it always is.
+    pub suspects: Option<Box<Suspects>>,
+    /// Also told of each line.
+    pub tap: Option<Tap>,
     /// First parts of our own loggers' names: only these follow a bare level below
     /// `warning`, libraries don't.
     pub own: &'static [&'static str],
@@ -90,6 +97,8 @@ impl LogOptions {
             format: None,
             output: Output::Stdout,
             redact: None,
+            suspects: None,
+            tap: None,
             own,
             logger,
         }
@@ -109,8 +118,13 @@ impl LogHandle {
     /// # Errors
     /// When the filter is wrong; then nothing changes.
     pub fn set_filter(&self, text: &str) -> Result<(), FilterError> {
-        self.live.set(Filter::parse(text)?);
+        self.set(Filter::parse(text)?);
         Ok(())
+    }
+
+    /// The same with one that was read before.
+    pub fn set(&self, filter: Filter) {
+        self.live.set(filter);
     }
 
     /// The filter as it stands.
@@ -174,6 +188,8 @@ pub fn build(
         format,
         output,
         redact,
+        suspects,
+        tap,
         own,
         logger,
     } = options;
@@ -191,21 +207,30 @@ pub fn build(
             colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty()),
         },
     };
-    let tell = Box::new(move |lines| dropped_line(style, logger, lines, SystemTime::now()));
+    let tell = {
+        let tap = tap.clone();
+        Box::new(move |lines| tell_dropped(style, logger, lines, tap.as_ref()))
+    };
     let writer = Writer::start(out, tell)?;
     let sink: Sink = {
         let writer = writer.clone();
         Box::new(move |line, is_error| writer.push(line, is_error))
     };
-    let redact = redact.map_or_else(|| Arc::from(no_redaction()), Arc::from);
     let lines = Lines {
         style,
-        redact,
+        redaction: Redaction {
+            value: redact,
+            suspects,
+        },
         sink,
+        tap,
         clock: SystemTime::now,
     };
     let (live, live_handle) = Live::new(filter, own);
-    let subscriber = tracing_subscriber::registry().with(live).with(lines);
+    let subscriber = tracing_subscriber::registry()
+        .with(live)
+        .with(Current)
+        .with(lines);
     let handle = LogHandle {
         live: live_handle,
         writer: writer.clone(),
@@ -221,32 +246,35 @@ pub(crate) fn stack(
 ) -> impl Subscriber + Send + Sync {
     tracing_subscriber::registry()
         .with(Live::new(filter, own).0)
+        .with(Current)
         .with(lines)
-}
-
-pub(crate) fn no_redaction() -> Box<Redact> {
-    Box::new(|_, value| Cow::Borrowed(value))
 }
 
 fn duplicate(of: impl AsFd) -> io::Result<Box<dyn Write + Send>> {
     Ok(Box::new(File::from(of.as_fd().try_clone_to_owned()?)))
 }
 
-/// The line that tells of lost ones.
-fn dropped_line(style: Style, logger: &str, lines: u64, time: SystemTime) -> Vec<u8> {
-    let mut scratch = Scratch::default();
-    let redact = no_redaction();
-    let mut fields = Fields::new(&mut scratch, style, &*redact);
-    fields.name("log_lines_dropped");
-    fields.number("lines", lines);
-    finish(
-        fields,
-        &Head {
-            time,
-            level: Level::WARN,
-            logger,
-            outer: Ids::default(),
-        },
-    );
-    scratch.line.into_bytes()
+/// The line that tells of lost ones, which the tap is told of too.
+fn tell_dropped(style: Style, logger: &str, lines: u64, tap: Option<&Tap>) -> Vec<u8> {
+    let time = SystemTime::now();
+    let line = |style| {
+        let mut scratch = Scratch::default();
+        let mut fields = Fields::new(&mut scratch, style, None);
+        fields.name("log_lines_dropped");
+        fields.number("lines", lines);
+        let level = Level::WARN;
+        finish(
+            fields,
+            &Head {
+                time,
+                level,
+                logger,
+            },
+        );
+        scratch.line
+    };
+    if let Some(tap) = tap {
+        tap(line(Style::Json).trim_end_matches('\n'), Level::WARN);
+    }
+    line(style).into_bytes()
 }

@@ -19,6 +19,13 @@ const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 /// How long the thread waits where the output takes nothing just now.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
+/// How long the thread looks for more once it has written: in a busy log a batch a
+/// millisecond then wakes it, not each line. Errors don't wait for it.
+const LINGER: Duration = Duration::from_millis(1);
+
+/// So much isn't waited for either: it fits the cache and the buffers that are kept.
+const BATCH_BYTES: usize = 128 * 1024;
+
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
@@ -29,6 +36,8 @@ struct State {
     dropped: u64,
     untold: u64,
     closed: bool,
+    /// Somebody waits for what is in the buffer, or an error is.
+    hurry: bool,
     /// Nothing waits and nothing is being written.
     idle: bool,
 }
@@ -92,8 +101,10 @@ impl Writer {
         }
         state.waiting.extend_from_slice(line);
         state.waiting_lines += 1;
-        let wake = state.idle;
+        let hurry = is_error || state.waiting.len() > BATCH_BYTES;
+        let wake = state.idle || (hurry && !state.hurry);
         state.idle = false;
+        state.hurry |= hurry;
         drop(state);
         if wake {
             self.0.work.notify_one();
@@ -114,11 +125,12 @@ impl Writer {
     pub(crate) fn close(&self, deadline: Duration) -> bool {
         let mut state = self.0.lock();
         state.closed = true;
-        self.0.work.notify_one();
         self.wait(state, deadline)
     }
 
     fn wait(&self, mut state: MutexGuard<'_, State>, deadline: Duration) -> bool {
+        state.hurry = true;
+        self.0.work.notify_one();
         let end = Instant::now() + deadline;
         while !state.idle {
             let left = end.saturating_duration_since(Instant::now());
@@ -139,19 +151,9 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
     loop {
         batch.clear();
         batch.shrink_to(BUFFER_BYTES_KEPT);
-        let mut state = shared.lock();
-        state.writing_bytes = 0;
-        while state.waiting.is_empty() && state.untold == 0 {
-            state.idle = true;
-            shared.done.notify_all();
-            if state.closed {
-                return;
-            }
-            state = shared
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        let Some(mut state) = next(shared) else {
+            return;
+        };
         std::mem::swap(&mut batch, &mut state.waiting);
         state.writing_bytes = batch.len();
         let lines = std::mem::take(&mut state.waiting_lines);
@@ -168,6 +170,28 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
             shared.lock().dropped += lines;
         }
     }
+}
+
+/// Waits for something to write; `None` when the log has ended.
+fn next(shared: &Shared) -> Option<MutexGuard<'_, State>> {
+    let mut state = shared.lock();
+    state.writing_bytes = 0;
+    if !state.hurry && !state.idle {
+        let hurry = |state: &mut State| !state.hurry;
+        let woken = shared.work.wait_timeout_while(state, LINGER, hurry);
+        state = woken.unwrap_or_else(PoisonError::into_inner).0;
+    }
+    state.hurry = false;
+    while state.waiting.is_empty() && state.untold == 0 {
+        state.idle = true;
+        shared.done.notify_all();
+        if state.closed {
+            return None;
+        }
+        let woken = shared.work.wait(state);
+        state = woken.unwrap_or_else(PoisonError::into_inner);
+    }
+    Some(state)
 }
 
 fn write_all(out: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {

@@ -1,13 +1,21 @@
 //! Cells: the numbers themselves. Recording is a relaxed atomic or two: it never
 //! waits, never allocates and never fails.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::decl::{FamilyDecl, Kind, Start};
+use super::decl::{BUCKETS_MAX, FamilyDecl, Kind, Start};
+use super::exemplar::{Exemplar, Slot};
+use crate::context::TraceContext;
+use crate::current::current;
 
 /// One reading of a cell.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a reading lives on the stack while it is written; a box would be an allocation each"
+)]
 pub enum Sample<'a> {
     /// Whole counter.
     Counter(u64),
@@ -23,14 +31,63 @@ pub enum Sample<'a> {
 
 /// One reading of a histogram. The count is the last cumulative one, so count and
 /// buckets can't disagree.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct HistogramSample<'a> {
     /// Upper bounds without `+Inf`.
     pub bounds: &'a [f64],
     /// Cumulative counts, one more than bounds: the last is for `+Inf`.
-    pub cumulative: Vec<u64>,
+    pub cumulative: Cumulative,
     /// Sum of all observations, in the family's unit.
     pub sum: f64,
+    slots: &'a [Slot],
+}
+
+impl PartialEq for HistogramSample<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bounds == other.bounds
+            && *self.cumulative == *other.cumulative
+            && self.sum.to_bits() == other.sum.to_bits()
+    }
+}
+
+impl<'a> HistogramSample<'a> {
+    /// A histogram that has seen nothing.
+    pub(super) fn empty(bounds: &'a [f64]) -> Self {
+        Self {
+            bounds,
+            cumulative: Cumulative::new(bounds.len() + 1),
+            sum: 0.0,
+            slots: &[],
+        }
+    }
+
+    /// The last traced observation in the bucket of this index, where there is one.
+    pub fn exemplar(&self, bucket: usize) -> Option<Exemplar> {
+        self.slots.get(bucket)?.get()
+    }
+}
+
+/// Cumulative counts of a histogram's buckets, without an allocation. Derefs to a slice.
+#[derive(Debug, Clone, Copy)]
+pub struct Cumulative {
+    counts: [u64; BUCKETS_MAX + 1],
+    len: usize,
+}
+
+impl Cumulative {
+    fn new(len: usize) -> Self {
+        Self {
+            counts: [0; BUCKETS_MAX + 1],
+            len,
+        }
+    }
+}
+
+impl Deref for Cumulative {
+    type Target = [u64];
+    fn deref(&self) -> &[u64] {
+        &self.counts[..self.len]
+    }
 }
 
 /// A kind of cell that a family may hold.
@@ -240,6 +297,8 @@ pub struct Histogram {
     bounds: &'static [f64],
     /// One more than bounds: the last counts what is above all of them.
     buckets: Box<[AtomicU64]>,
+    /// As many.
+    exemplars: Box<[Slot]>,
     sum: AtomicU64,
     scale: f64,
 }
@@ -248,21 +307,37 @@ impl Histogram {
     /// Counts one observation, in the family's unit. Negative ones count as 0;
     /// NaN is ignored.
     pub fn observe(&self, value: f64) {
+        self.observe_in(value, None);
+    }
+
+    /// Like [`Self::observe`], made in this trace: it becomes the bucket's exemplar
+    /// where the trace is recorded.
+    pub fn observe_in(&self, value: f64, trace: Option<&TraceContext>) {
         if value.is_nan() {
             return;
         }
-        let at = self
+        // Counting all bounds costs less than leaving a loop at a place that can't be
+        // foretold.
+        let at: usize = self
             .bounds
             .iter()
-            .position(|bound| value <= *bound)
-            .unwrap_or(self.bounds.len());
+            .map(|bound| usize::from(value > *bound))
+            .sum();
         self.buckets[at].fetch_add(1, Relaxed);
         self.sum.fetch_add(scaled(value, self.scale), Relaxed);
+        if let Some(trace) = trace {
+            self.exemplars[at].put(value, trace);
+        }
     }
 
-    /// Counts one time.
+    /// Counts one time, taken in the trace that this thread works in.
     pub fn observe_duration(&self, time: Duration) {
-        self.observe(time.as_secs_f64());
+        self.observe_in(time.as_secs_f64(), current().as_ref());
+    }
+
+    /// Counts one time, taken in this trace.
+    pub fn observe_duration_in(&self, time: Duration, trace: Option<&TraceContext>) {
+        self.observe_in(time.as_secs_f64(), trace);
     }
 
     /// How many observations there were.
@@ -273,13 +348,12 @@ impl Histogram {
 
 impl Cell for Histogram {
     fn new(decl: &'static FamilyDecl) -> Self {
-        let buckets = (0..=decl.buckets.len())
-            .map(|_| AtomicU64::new(0))
-            .collect();
+        let buckets = 0..=decl.buckets.len();
         let scale = if decl.unit == "s" { NANOS } else { MILLIS };
         Self {
             bounds: decl.buckets,
-            buckets,
+            exemplars: buckets.clone().map(|_| Slot::default()).collect(),
+            buckets: buckets.map(|_| AtomicU64::new(0)).collect(),
             sum: AtomicU64::new(0),
             scale,
         }
@@ -292,21 +366,18 @@ impl Cell for Histogram {
         reason = "a sum needs no more than 53 bits"
     )]
     fn sample(&self) -> Option<Sample<'_>> {
+        let mut sample = HistogramSample {
+            slots: &self.exemplars,
+            ..HistogramSample::empty(self.bounds)
+        };
         let mut total = 0;
-        let cumulative = self
-            .buckets
-            .iter()
-            .map(|bucket| {
-                total += bucket.load(Relaxed);
-                total
-            })
-            .collect();
-        let sum = self.sum.load(Relaxed) as f64 / self.scale;
-        Some(Sample::Histogram(HistogramSample {
-            bounds: self.bounds,
-            cumulative,
-            sum,
-        }))
+        let counts = &mut sample.cumulative.counts;
+        for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
+            total += bucket.load(Relaxed);
+            *count = total;
+        }
+        sample.sum = self.sum.load(Relaxed) as f64 / self.scale;
+        Some(Sample::Histogram(sample))
     }
 }
 

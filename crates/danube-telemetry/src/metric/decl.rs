@@ -11,6 +11,10 @@ pub const LABELS_MAX: usize = 5;
 /// `__other__`: enough for any house's pipelines, small enough to scrape.
 pub const SERIES_MAX: usize = 1_000;
 
+/// Most bounds of a histogram: each is a series of its own, and more than this say
+/// nothing more about a time.
+pub const BUCKETS_MAX: usize = 20;
+
 /// Type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -136,6 +140,10 @@ impl FamilyDecl {
         help: &'static str,
         buckets: &'static [f64],
     ) -> Self {
+        assert!(
+            buckets.len() <= BUCKETS_MAX,
+            "a histogram has at most 20 bounds"
+        );
         let mut decl = Self::new(Kind::Histogram, otel_name, help);
         decl.buckets = buckets;
         decl.unit("s")

@@ -4,9 +4,12 @@
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use super::cell::{Cell, Sample};
 use super::decl::{FamilyDecl, LabelValues};
+use super::exemplar::now_unix_nanos;
 use super::label::{ClosedKey, escape};
 use super::registry::Clock;
 
@@ -16,12 +19,53 @@ pub struct Context {
     pub clock: Clock,
     /// Series of a family with open labels, in place of what it declares.
     pub series_max: Option<usize>,
+    /// What all families with open labels of the process share.
+    pub room: SeriesRoom,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(Instant::now),
+            series_max: None,
+            room: SeriesRoom::of(PROCESS_SERIES_MAX),
+        }
+    }
+}
+
+/// Series with open label values that a process may hold in all: some 30 MB, and a
+/// scrape of a few milliseconds.
+pub const PROCESS_SERIES_MAX: usize = 50_000;
+
+/// Room for new series, shared by families. Looked at only when a series is made.
+#[derive(Debug, Clone)]
+pub struct SeriesRoom(Arc<AtomicUsize>);
+
+impl SeriesRoom {
+    /// Room for so many.
+    pub fn of(series: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(series)))
+    }
+
+    /// Takes room for `series`; `false` and nothing taken where there isn't so much.
+    pub(super) fn take(&self, series: usize) -> bool {
+        self.0
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(series))
+            .is_ok()
+    }
+
+    /// Gives room back.
+    pub(super) fn give(&self, series: usize) {
+        self.0.fetch_add(series, Relaxed);
+    }
 }
 
 /// One series as a reader sees it.
 pub struct SeriesRef<'a> {
     /// Rendered and escaped labels without braces; [`pairs`](super::pairs) reads them back.
     pub labels: &'a str,
+    /// Since when it counts, Unix time.
+    pub start_unix_nanos: u64,
     /// Its reading.
     pub sample: Sample<'a>,
 }
@@ -104,6 +148,7 @@ pub(super) fn render(decl: &FamilyDecl, open: &[&str], cell: usize) -> Box<str> 
 
 struct Cells<C> {
     decl: &'static FamilyDecl,
+    start_unix_nanos: u64,
     cells: Box<[(Box<str>, C)]>,
 }
 
@@ -112,7 +157,11 @@ impl<C: Cell> Cells<C> {
         let cells = (0..count)
             .map(|cell| (render(decl, &[], cell), C::new(decl)))
             .collect();
-        Arc::new(Self { decl, cells })
+        Arc::new(Self {
+            decl,
+            start_unix_nanos: now_unix_nanos(),
+            cells,
+        })
     }
 }
 
@@ -123,7 +172,11 @@ impl<C: Cell> Collect for Cells<C> {
     fn visit(&self, each: &mut dyn FnMut(SeriesRef<'_>)) {
         for (labels, cell) in &self.cells {
             if let Some(sample) = cell.sample() {
-                each(SeriesRef { labels, sample });
+                each(SeriesRef {
+                    labels,
+                    start_unix_nanos: self.start_unix_nanos,
+                    sample,
+                });
             }
         }
     }

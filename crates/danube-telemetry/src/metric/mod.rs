@@ -3,6 +3,7 @@
 
 mod cell;
 mod decl;
+mod exemplar;
 mod exposition;
 mod family;
 mod label;
@@ -13,10 +14,15 @@ pub mod process;
 mod registry;
 
 pub use cell::{
-    Cell, Counter, FloatCounter, FloatGauge, Gauge, Histogram, HistogramSample, Sample,
+    Cell, Counter, Cumulative, FloatCounter, FloatGauge, Gauge, Histogram, HistogramSample, Sample,
 };
-pub use decl::{FamilyDecl, Kind, LABELS_MAX, LabelDecl, LabelValues, SERIES_MAX, Start};
-pub use family::{Closed, Collect, Context, Family, SeriesRef, Single};
+pub use decl::{
+    BUCKETS_MAX, FamilyDecl, Kind, LABELS_MAX, LabelDecl, LabelValues, SERIES_MAX, Start,
+};
+pub use exemplar::Exemplar;
+pub use family::{
+    Closed, Collect, Context, Family, PROCESS_SERIES_MAX, SeriesRef, SeriesRoom, Single,
+};
 pub use label::{ClosedKey, LabelEnum, OTHER, pairs};
 pub use name::{Name, prometheus_name, unit_word};
 pub use negotiate::{Format, negotiate};

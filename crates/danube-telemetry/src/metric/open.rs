@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 
 use super::cell::Cell;
 use super::decl::{FamilyDecl, LabelValues};
-use super::family::{Collect, Context, Family, SeriesRef, check, render};
+use super::exemplar::now_unix_nanos;
+use super::family::{Collect, Context, Family, SeriesRef, SeriesRoom, check, render};
 use super::label::{ClosedKey, OTHER};
 use super::registry::Clock;
 
@@ -26,15 +29,23 @@ struct Series<const N: usize, C> {
     values: [Box<str>; N],
     labels: Box<[Box<str>]>,
     cells: Arc<[C]>,
+    start_unix_nanos: u64,
 }
+
+/// Sorted by values: a look-up is a binary search that allocates nothing, and readers
+/// see a fixed order.
+type SeriesList<const N: usize, C> = Vec<Arc<Series<N, C>>>;
 
 struct OpenInner<const N: usize, C> {
     decl: &'static FamilyDecl,
     cells_each: usize,
     series_max: usize,
-    /// Sorted by values: a look-up is a binary search that allocates nothing, and
-    /// readers see a fixed order.
-    series: RwLock<Vec<Arc<Series<N, C>>>>,
+    room: SeriesRoom,
+    /// Read without a lock; a list with one more takes its place when a series is made,
+    /// which is rare.
+    series: ArcSwap<SeriesList<N, C>>,
+    /// Held by who makes a series.
+    making: Mutex<()>,
     overflow: AtomicU64,
 }
 
@@ -48,25 +59,36 @@ impl<const N: usize, K, C> Clone for Open<N, K, C> {
 }
 
 impl<const N: usize, K: ClosedKey, C: Cell> Open<N, K, C> {
-    /// The cells of these open values, in label order. Holds a lock for the search
-    /// only; keep the handle where it is used often.
+    /// The cells of these open values, in label order, to keep where they are used often.
     pub fn with(&self, values: [&str; N]) -> Handle<K, C> {
         let values = values.map(cut);
-        let found = {
-            let series = self.0.series.read().unwrap_or_else(PoisonError::into_inner);
-            find(&series, &values)
-                .ok()
-                .map(|at| Arc::clone(&series[at].cells))
+        let series = self.0.series.load();
+        let cells = match find(&series, &values) {
+            Ok(at) => Arc::clone(&series[at].cells),
+            Err(_) => self.0.make(values),
         };
-        Handle(found.unwrap_or_else(|| self.0.add(values)), PhantomData)
+        Handle(cells, PhantomData)
+    }
+
+    /// Records in the cell of these values, looked up without a lock and without an
+    /// allocation.
+    pub fn record<T>(&self, values: [&str; N], key: K, record: impl FnOnce(&C) -> T) -> T {
+        let values = values.map(cut);
+        let series = self.0.series.load();
+        match find(&series, &values) {
+            Ok(at) => record(&series[at].cells[key.cell()]),
+            Err(_) => record(&self.0.make(values)[key.cell()]),
+        }
     }
 }
 
 impl<const N: usize, C: Cell> OpenInner<N, C> {
-    fn add(&self, mut values: [&str; N]) -> Arc<[C]> {
-        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+    /// Makes the series, or finds the one that takes its place when there is no room.
+    fn make(&self, mut values: [&str; N]) -> Arc<[C]> {
+        let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = self.series.load_full();
         let mut at = find(&series, &values);
-        if at.is_err() && series.len() >= self.series_max {
+        if at.is_err() && (series.len() >= self.series_max || !self.room.take(self.cells_each)) {
             self.overflow.fetch_add(1, Relaxed);
             // The few sparse values stay, so that splits by them remain right; twice
             // the cap is the end in any case.
@@ -79,20 +101,25 @@ impl<const N: usize, C: Cell> OpenInner<N, C> {
             }
             at = find(&series, &values);
         }
-        match at {
-            Ok(at) => Arc::clone(&series[at].cells),
-            Err(at) => {
-                let cells: Arc<[C]> = (0..self.cells_each).map(|_| C::new(self.decl)).collect();
-                let labels = (0..self.cells_each).map(|cell| render(self.decl, &values, cell));
-                let new = Series {
-                    values: values.map(Box::from),
-                    labels: labels.collect(),
-                    cells: Arc::clone(&cells),
-                };
-                series.insert(at, Arc::new(new));
-                cells
-            }
-        }
+        let at = match at {
+            Ok(at) => return Arc::clone(&series[at].cells),
+            Err(at) => at,
+        };
+        let cells: Arc<[C]> = (0..self.cells_each).map(|_| C::new(self.decl)).collect();
+        let labels = (0..self.cells_each).map(|cell| render(self.decl, &values, cell));
+        let new = Series {
+            values: values.map(Box::from),
+            labels: labels.collect(),
+            cells: Arc::clone(&cells),
+            start_unix_nanos: now_unix_nanos(),
+        };
+        let mut longer = Vec::with_capacity(series.len() + 1);
+        longer.extend_from_slice(&series[..at]);
+        longer.push(Arc::new(new));
+        longer.extend_from_slice(&series[at..]);
+        self.series.store(Arc::new(longer));
+        drop(making);
+        cells
     }
 }
 
@@ -128,16 +155,14 @@ impl<const N: usize, C: Cell> Collect for OpenInner<N, C> {
         self.decl
     }
     fn visit(&self, each: &mut dyn FnMut(SeriesRef<'_>)) {
-        // A copy of the list, so that a new series never waits for a scrape.
-        let series = self
-            .series
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for one in series {
+        for one in self.series.load_full().iter() {
             for (labels, cell) in one.labels.iter().zip(one.cells.iter()) {
                 if let Some(sample) = cell.sample() {
-                    each(SeriesRef { labels, sample });
+                    each(SeriesRef {
+                        labels,
+                        start_unix_nanos: one.start_unix_nanos,
+                        sample,
+                    });
                 }
             }
         }
@@ -154,7 +179,9 @@ impl<const N: usize, K: ClosedKey, C: Cell> Family for Open<N, K, C> {
             decl,
             cells_each: K::CELLS,
             series_max: context.series_max.unwrap_or(decl.series_max),
-            series: RwLock::default(),
+            room: context.room.clone(),
+            series: ArcSwap::default(),
+            making: Mutex::default(),
             overflow: AtomicU64::new(0),
         };
         Self(Arc::new(inner), PhantomData)
@@ -190,6 +217,7 @@ impl<C> Deref for Handle<(), C> {
 struct Entry<C> {
     labels: Box<str>,
     cell: Arc<C>,
+    start_unix_nanos: u64,
     owners: usize,
     done_at: Option<Instant>,
 }
@@ -197,6 +225,7 @@ struct Entry<C> {
 struct ExpiringInner<C> {
     decl: &'static FamilyDecl,
     series_max: usize,
+    room: SeriesRoom,
     clock: Clock,
     entries: Mutex<BTreeMap<Box<str>, Entry<C>>>,
     overflow: AtomicU64,
@@ -220,13 +249,14 @@ impl<C: Cell> Expiring<C> {
         let mut id = cut(id);
         let mut entries = inner.lock();
         inner.expire(&mut entries);
-        if !entries.contains_key(id) && entries.len() >= inner.series_max && !evict(&mut entries) {
+        if !entries.contains_key(id) && !inner.has_room(&mut entries) {
             inner.overflow.fetch_add(1, Relaxed);
             id = OTHER;
         }
         let entry = entries.entry(id.into()).or_insert_with(|| Entry {
             labels: render(inner.decl, &[id], 0),
             cell: Arc::new(C::new(inner.decl)),
+            start_unix_nanos: now_unix_nanos(),
             owners: 0,
             done_at: None,
         });
@@ -241,7 +271,7 @@ impl<C: Cell> Expiring<C> {
     }
 }
 
-/// Makes room by removing the series that has been done the longest.
+/// Removes the series that has been done the longest.
 fn evict<C>(entries: &mut BTreeMap<Box<str>, Entry<C>>) -> bool {
     let oldest = entries
         .iter()
@@ -258,7 +288,17 @@ impl<C> ExpiringInner<C> {
 
     fn expire(&self, entries: &mut BTreeMap<Box<str>, Entry<C>>) {
         let now = (self.clock)();
+        let before = entries.len();
         entries.retain(|_, entry| entry.done_at.is_none_or(|done| done + EXPIRES_AFTER > now));
+        self.room.give(before - entries.len());
+    }
+
+    /// Takes room for one more, where need be that of one whose owner is done.
+    fn has_room(&self, entries: &mut BTreeMap<Box<str>, Entry<C>>) -> bool {
+        if entries.len() < self.series_max && self.room.take(1) {
+            return true;
+        }
+        evict(entries)
     }
 }
 
@@ -272,12 +312,19 @@ impl<C: Cell> Collect for ExpiringInner<C> {
             self.expire(&mut entries);
             entries
                 .values()
-                .map(|entry| (entry.labels.clone(), Arc::clone(&entry.cell)))
+                .map(|entry| {
+                    let cell = Arc::clone(&entry.cell);
+                    (entry.labels.clone(), entry.start_unix_nanos, cell)
+                })
                 .collect()
         };
-        for (labels, cell) in &series {
+        for (labels, start_unix_nanos, cell) in &series {
             if let Some(sample) = cell.sample() {
-                each(SeriesRef { labels, sample });
+                each(SeriesRef {
+                    labels,
+                    start_unix_nanos: *start_unix_nanos,
+                    sample,
+                });
             }
         }
     }
@@ -292,6 +339,7 @@ impl<C: Cell> Family for Expiring<C> {
         let inner = ExpiringInner {
             decl,
             series_max: context.series_max.unwrap_or(decl.series_max),
+            room: context.room.clone(),
             clock: Arc::clone(&context.clock),
             entries: Mutex::default(),
             overflow: AtomicU64::new(0),

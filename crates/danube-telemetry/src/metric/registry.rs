@@ -2,12 +2,12 @@
 //! and shows everything to a reader in the order of registration.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use super::cell::{HistogramSample, Sample};
 use super::decl::{FamilyDecl, Kind, LabelValues, Start};
+use super::exemplar::now_unix_nanos;
 use super::exposition::encode;
 use super::family::{Collect, Context, Family, SeriesRef, render};
 use super::label::{escape, pairs};
@@ -22,8 +22,6 @@ struct Inner {
     context: Context,
     families: RwLock<Vec<Arc<dyn Collect>>>,
     callbacks: RwLock<Vec<Callback>>,
-    /// Size of the last exposition: the next one allocates once.
-    size_bytes: AtomicUsize,
 }
 
 /// All families of a process. Cloning it is cheap and gives the same registry.
@@ -39,10 +37,7 @@ impl Default for Registry {
 impl Registry {
     /// An empty registry.
     pub fn new() -> Self {
-        Self::with(Context {
-            clock: Arc::new(Instant::now),
-            series_max: None,
-        })
+        Self::with(Context::default())
     }
 
     /// An empty registry whose families are made with `context`: a test's own clock,
@@ -52,7 +47,6 @@ impl Registry {
             context,
             families: RwLock::default(),
             callbacks: RwLock::default(),
-            size_bytes: AtomicUsize::new(0),
         }))
     }
 
@@ -70,14 +64,21 @@ impl Registry {
     /// Registers a family that nothing records yet: exported at 0 where all its
     /// label values are known, absent otherwise.
     pub fn add_zeros(&self, decl: &'static FamilyDecl) {
-        self.push(Arc::new(Zeros(decl)));
+        self.push(Arc::new(Zeros {
+            decl,
+            start_unix_nanos: now_unix_nanos(),
+        }));
     }
 
     /// Registers the family, with the one open label `family`, that counts how
     /// often each capped family turned a new value away.
     pub fn add_overflow(&self, decl: &'static FamilyDecl) {
         let families = Arc::downgrade(&self.0);
-        self.push(Arc::new(Overflow { decl, families }));
+        self.push(Arc::new(Overflow {
+            decl,
+            families,
+            start_unix_nanos: now_unix_nanos(),
+        }));
     }
 
     /// Runs `refresh` before each collection, to set gauges that are observed. It
@@ -111,11 +112,15 @@ impl Registry {
 
     /// The body of a scrape.
     pub fn encode(&self, format: Format) -> String {
-        let last = self.0.size_bytes.load(Relaxed);
-        let mut out = String::with_capacity(last + last / 8);
-        encode(self, format, &mut out);
-        self.0.size_bytes.store(out.len(), Relaxed);
-        out
+        let mut out = Vec::new();
+        self.encode_into(format, &mut out);
+        String::from_utf8(out).expect("names, labels and numbers are UTF-8")
+    }
+
+    /// Appends the body of a scrape, to a buffer that the caller uses again. Returns how
+    /// many series there are.
+    pub fn encode_into(&self, format: Format, out: &mut Vec<u8>) -> usize {
+        encode(self, format, out)
     }
 
     /// Reads one sample as a scrape would show it, for tests:
@@ -163,14 +168,17 @@ fn parse(series: &str) -> (&str, Vec<(&str, String)>) {
     (name, labels)
 }
 
-struct Zeros(&'static FamilyDecl);
+struct Zeros {
+    decl: &'static FamilyDecl,
+    start_unix_nanos: u64,
+}
 
 impl Collect for Zeros {
     fn decl(&self) -> &'static FamilyDecl {
-        self.0
+        self.decl
     }
     fn visit(&self, each: &mut dyn FnMut(SeriesRef<'_>)) {
-        let decl = self.0;
+        let decl = self.decl;
         if !decl.is_closed() || decl.start == Start::WhenSet {
             return;
         }
@@ -182,14 +190,11 @@ impl Collect for Zeros {
             let sample = match decl.kind {
                 Kind::Counter => Sample::Counter(0),
                 Kind::Gauge | Kind::Info => Sample::Gauge(0),
-                Kind::Histogram => Sample::Histogram(HistogramSample {
-                    bounds: decl.buckets,
-                    cumulative: vec![0; decl.buckets.len() + 1],
-                    sum: 0.0,
-                }),
+                Kind::Histogram => Sample::Histogram(HistogramSample::empty(decl.buckets)),
             };
             each(SeriesRef {
                 labels: &render(decl, &[], cell),
+                start_unix_nanos: self.start_unix_nanos,
                 sample,
             });
         }
@@ -199,6 +204,7 @@ impl Collect for Zeros {
 struct Overflow {
     decl: &'static FamilyDecl,
     families: std::sync::Weak<Inner>,
+    start_unix_nanos: u64,
 }
 
 impl Collect for Overflow {
@@ -218,6 +224,7 @@ impl Collect for Overflow {
             labels.push('"');
             each(SeriesRef {
                 labels: &labels,
+                start_unix_nanos: self.start_unix_nanos,
                 sample: Sample::Counter(times),
             });
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use danube_telemetry::log::{Filter, build};
 use danube_telemetry::{LogFormat, LogOptions, Output, Recorder, TraceContext};
-use tracing::{debug, error, info, info_span, trace, warn};
+use tracing::{Level, debug, error, info, info_span, trace, warn};
 
 /// Memory that stands for standard output.
 #[derive(Clone, Default)]
@@ -251,4 +251,89 @@ fn text_is_for_a_person_and_has_no_colours_off_a_terminal() {
         rest,
         "WARNING danube.api thing_happened: careful\\u{1b}[2J job_id=7 name=\"two words\" n=3\n"
     );
+}
+
+#[test]
+fn the_tap_is_told_each_line_as_json_whatever_the_log_looks_like() {
+    for format in [LogFormat::Json, LogFormat::Text] {
+        let out = Memory::default();
+        let tapped = Arc::new(Mutex::new(Vec::new()));
+        let mut options = options(out.clone());
+        options.format = Some(format);
+        options.redact = Some(Box::new(|_, value| {
+            Cow::Owned(value.replace("hunter22", "***"))
+        }));
+        options.suspects = Some(Box::new(|line| line.contains("hunter22")));
+        let tap = Arc::clone(&tapped);
+        options.tap = Some(Arc::new(move |line, level| {
+            tap.lock().unwrap().push((line.to_owned(), level));
+        }));
+        let (subscriber, _handle, guard) = build(options).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let span = info_span!(target: "danube.api", "s", request_id = "r");
+            let _in = span.enter();
+            warn!(target: "danube.api", event = "first", n = 1, text = "a hunter22 b");
+            info!(target: "danube.api", event = "second", "c\nd");
+            debug!(target: "danube.api", event = "not wanted");
+        });
+        assert!(guard.finish(Duration::from_secs(10)));
+        let tapped = tapped.lock().unwrap();
+        let after_time: Vec<(&str, Level)> = tapped
+            .iter()
+            .map(|(line, level)| (line.split_once(',').unwrap().1, *level))
+            .collect();
+        assert_eq!(
+            after_time,
+            [
+                (
+                    concat!(
+                        r#""level":"warning","logger":"danube.api","event":"first","request_id":"r","#,
+                        r#""n":1,"text":"a *** b"}"#
+                    ),
+                    Level::WARN
+                ),
+                (
+                    concat!(
+                        r#""level":"info","logger":"danube.api","event":"second","message":"c\nd","#,
+                        r#""request_id":"r"}"#
+                    ),
+                    Level::INFO
+                ),
+            ]
+        );
+        let lines: Vec<String> = out.text().lines().map(str::to_owned).collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|it| !it.contains("hunter22")), "{lines:?}");
+        assert_eq!(
+            lines[0].starts_with('{'),
+            format == LogFormat::Json,
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn numbers_come_back_as_they_were() {
+    let floats = [
+        0.0,
+        -0.0,
+        0.1,
+        1e-7,
+        1.5e300,
+        123_456_789.25,
+        f64::MAX,
+        f64::MIN_POSITIVE,
+    ];
+    let lines = recorded(|| {
+        for value in floats {
+            info!(target: "danube.api", event = "e", value);
+        }
+        info!(target: "danube.api", event = "e", a = u64::MAX, b = i64::MIN, c = u128::MAX);
+    });
+    for (value, line) in floats.iter().zip(&lines) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["value"].as_f64(), Some(*value), "{line}");
+    }
+    let all = format!(r#""a":{},"b":{},"c":{}}}"#, u64::MAX, i64::MIN, u128::MAX);
+    assert!(lines[8].ends_with(&all), "{}", lines[8]);
 }

@@ -45,6 +45,7 @@ fn limited(series_max: usize) -> Registry {
     Registry::with(Context {
         clock: Arc::new(Instant::now),
         series_max: Some(series_max),
+        ..Context::default()
     })
 }
 
@@ -254,6 +255,7 @@ fn a_job_series_goes_five_minutes_after_its_last_owner() {
     let registry = Registry::with(Context {
         clock,
         series_max: None,
+        ..Context::default()
     });
     let bytes: Expiring<Counter> = registry.add(&BYTES);
     let value = || registry.value(r#"bytes_total{job_id="1"}"#);

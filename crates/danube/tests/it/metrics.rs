@@ -39,6 +39,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("statements", server::STATEMENTS),
     ("the disk", server::DISK),
     ("the process", server::PROCESS),
+    ("scrapes", server::SCRAPES),
     ("more pipelines than series", limits::OVERFLOW),
 ];
 

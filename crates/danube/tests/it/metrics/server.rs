@@ -29,6 +29,12 @@ pub(super) const STATEMENTS: Scenario = &[
 
 pub(super) const DISK: Scenario = &["danube_disk_usage_bytes", "danube_disk_free_ratio"];
 
+pub(super) const SCRAPES: Scenario = &[
+    "danube_telemetry_scrape_duration_seconds",
+    "danube_telemetry_scrape_bytes",
+    "danube_telemetry_series",
+];
+
 pub(super) const PROCESS: Scenario = &[
     "danube_build_info",
     "process_cpu_seconds_total",
@@ -263,6 +269,35 @@ fn the_disk_s_use_is_that_of_the_files() {
     let free = part(stat.f_bavail);
     proof.holds("danube_disk_free_ratio", |it| (it - free).abs() < 0.05);
     proof.complete(DISK);
+}
+
+#[test]
+fn a_scrape_tells_what_the_one_before_it_cost() {
+    let master = Master::start();
+    let proof = Proof::since_start(&master);
+    let scrapes = "danube_telemetry_scrape_duration_seconds_count";
+    let before = proof.now().value(scrapes).unwrap();
+    let text = master.get("/metrics").text();
+    let one = text.lines().filter(|it| !it.starts_with('#')).filter(|it| {
+        let name = it.split(['{', ' ']).next().unwrap();
+        // A histogram is one series.
+        !name.ends_with("_bucket") && !name.ends_with("_sum")
+    });
+    let series = f64::from(u32::try_from(one.count()).unwrap());
+    let bytes = f64::from(u32::try_from(text.len()).unwrap());
+    let now = proof.now();
+    assert_eq!(now.value("danube_telemetry_scrape_bytes"), Some(bytes));
+    assert_eq!(now.value("danube_telemetry_series"), Some(series));
+    // Those of the two that came before.
+    assert_eq!(now.value(scrapes), Some(before + 2.0));
+    for sample in [
+        scrapes,
+        "danube_telemetry_scrape_bytes",
+        "danube_telemetry_series",
+    ] {
+        proof.holds(sample, |it| it > 0.0);
+    }
+    proof.complete(SCRAPES);
 }
 
 /// Connections that are opened.
