@@ -16,13 +16,58 @@ use super::exemplar::now_unix_nanos;
 use super::family::{Collect, Context, Family, SeriesRef, SeriesRoom, check, head_into};
 use super::label::{ClosedKey, OTHER, cut};
 
+/// Most cells that are made at once: some pages of counters.
+const CHUNK_CELLS_MAX: usize = 256;
+
+/// Where the cells of one series are. Many series share a chunk, so that a scrape of
+/// thousands doesn't look for each one's memory.
+struct Place<C> {
+    chunk: Arc<[C]>,
+    start: usize,
+}
+
+impl<C> Place<C> {
+    fn cell(&self, at: usize) -> &C {
+        &self.chunk[self.start + at]
+    }
+}
+
+impl<C> Clone for Place<C> {
+    fn clone(&self) -> Self {
+        Self {
+            chunk: Arc::clone(&self.chunk),
+            ..*self
+        }
+    }
+}
+
+/// The chunk that the next series is taken from.
+struct Spare<C>(Place<C>);
+
+impl<C: Cell> Spare<C> {
+    /// Cells for one more series, after `known` others: each chunk is as large as what
+    /// is in use, so that a family of a few histograms holds few that nobody needs.
+    fn take(&mut self, cells_each: usize, known: usize, decl: &'static FamilyDecl) -> Place<C> {
+        if self.0.start == self.0.chunk.len() {
+            let series = known.clamp(1, (CHUNK_CELLS_MAX / cells_each).max(1));
+            self.0 = Place {
+                chunk: (0..series * cells_each).map(|_| C::new(decl)).collect(),
+                start: 0,
+            };
+        }
+        let place = self.0.clone();
+        self.0.start += cells_each;
+        place
+    }
+}
+
 /// One set of open values and its cells.
 struct Entry<const N: usize, C> {
     hash: u64,
     /// The values one after the other, and where each ends.
     text: Arc<str>,
     ends: [usize; N],
-    cells: Arc<[C]>,
+    place: Place<C>,
     start_unix_nanos: u64,
 }
 
@@ -30,7 +75,7 @@ impl<const N: usize, C> Clone for Entry<N, C> {
     fn clone(&self) -> Self {
         Self {
             text: Arc::clone(&self.text),
-            cells: Arc::clone(&self.cells),
+            place: self.place.clone(),
             ..*self
         }
     }
@@ -122,7 +167,7 @@ struct OpenInner<const N: usize, C> {
     hasher: RandomState,
     series: ArcSwap<Snapshot<N, C>>,
     /// Held by who makes a series.
-    making: Mutex<()>,
+    making: Mutex<Spare<C>>,
     /// Of the snapshot that was read last.
     rendered: ArcSwapOption<Rendered<N, C>>,
     overflow: AtomicU64,
@@ -140,24 +185,24 @@ impl<const N: usize, K, C> Clone for Open<N, K, C> {
 impl<const N: usize, K: ClosedKey, C: Cell> Open<N, K, C> {
     /// The cells of these open values, in label order, to keep where they are used often.
     pub fn with(&self, values: [&str; N]) -> Handle<K, C> {
-        let cells = self.0.cells(values, Arc::clone);
-        Handle(cells, PhantomData)
+        let place = self.0.place(values, Place::clone);
+        Handle(place, PhantomData)
     }
 
     /// Records in the cell of these values, looked up without a lock and without an
     /// allocation.
     pub fn record<T>(&self, values: [&str; N], key: K, record: impl FnOnce(&C) -> T) -> T {
-        self.0.cells(values, |cells| record(&cells[key.cell()]))
+        self.0.place(values, |place| record(place.cell(key.cell())))
     }
 }
 
 impl<const N: usize, C: Cell> OpenInner<N, C> {
-    fn cells<T>(&self, values: [&str; N], act: impl FnOnce(&Arc<[C]>) -> T) -> T {
+    fn place<T>(&self, values: [&str; N], act: impl FnOnce(&Place<C>) -> T) -> T {
         let values = values.map(cut);
         let series = self.series.load();
         match series.find(self.hash(&values), &values) {
-            Some(entry) => act(&entry.cells),
-            None => act(&self.cells_of_new(values, &series)),
+            Some(entry) => act(&entry.place),
+            None => act(&self.place_of_new(values, &series)),
         }
     }
 
@@ -171,12 +216,12 @@ impl<const N: usize, C: Cell> OpenInner<N, C> {
 
     /// Where there is no room, no lock is taken either: a flood of new values must not
     /// make those wait that are there.
-    fn cells_of_new(&self, values: [&str; N], series: &Snapshot<N, C>) -> Arc<[C]> {
+    fn place_of_new(&self, values: [&str; N], series: &Snapshot<N, C>) -> Place<C> {
         if series.entries.len() >= self.series_max || !self.room.has(self.cells_each) {
             let stand_in = self.stand_in(values, series);
             if let Some(entry) = series.find(self.hash(&stand_in), &stand_in) {
                 self.overflow.fetch_add(1, Relaxed);
-                return Arc::clone(&entry.cells);
+                return entry.place.clone();
             }
         }
         self.make(values)
@@ -197,8 +242,8 @@ impl<const N: usize, C: Cell> OpenInner<N, C> {
     }
 
     /// Makes the series, or finds the one that takes its place when there is no room.
-    fn make(&self, mut values: [&str; N]) -> Arc<[C]> {
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+    fn make(&self, mut values: [&str; N]) -> Place<C> {
+        let mut spare = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let series = self.series.load_full();
         let mut hash = self.hash(&values);
         let mut known = series.find(hash, &values);
@@ -210,9 +255,9 @@ impl<const N: usize, C: Cell> OpenInner<N, C> {
             known = series.find(hash, &values);
         }
         if let Some(entry) = known {
-            return Arc::clone(&entry.cells);
+            return entry.place.clone();
         }
-        let cells: Arc<[C]> = (0..self.cells_each).map(|_| C::new(self.decl)).collect();
+        let place = spare.take(self.cells_each, series.entries.len(), self.decl);
         let mut end = 0;
         let new = Entry {
             hash,
@@ -221,11 +266,11 @@ impl<const N: usize, C: Cell> OpenInner<N, C> {
                 end += it.len();
                 end
             }),
-            cells: Arc::clone(&cells),
+            place: place.clone(),
             start_unix_nanos: now_unix_nanos(),
         };
         self.series.store(Arc::new(series.with(new)));
-        cells
+        place
     }
 
     /// The heads of the present series; written anew only when there is a new one.
@@ -265,7 +310,8 @@ impl<const N: usize, C: Cell> Collect for OpenInner<N, C> {
         let mut ends = rendered.ends.iter();
         let mut start = 0;
         for entry in &rendered.of.entries {
-            for (cell, end) in entry.cells.iter().zip(&mut ends) {
+            let cells = &entry.place.chunk[entry.place.start..][..self.cells_each];
+            for (cell, end) in cells.iter().zip(&mut ends) {
                 let head = &rendered.text[start..*end];
                 start = *end;
                 if let Some(sample) = cell.sample() {
@@ -289,7 +335,10 @@ impl<const N: usize, K: ClosedKey, C: Cell> Family for Open<N, K, C> {
             room: context.room.clone(),
             hasher: RandomState::default(),
             series: ArcSwap::from_pointee(Snapshot::of(Vec::new())),
-            making: Mutex::default(),
+            making: Mutex::new(Spare(Place {
+                chunk: Arc::default(),
+                start: 0,
+            })),
             rendered: ArcSwapOption::empty(),
             overflow: AtomicU64::new(0),
         };
@@ -300,25 +349,25 @@ impl<const N: usize, K: ClosedKey, C: Cell> Family for Open<N, K, C> {
     }
 }
 
-/// The cells of one set of open values. Holding it makes recording lock-free.
-pub struct Handle<K, C>(Arc<[C]>, PhantomData<K>);
+/// The cells of one set of open values. Holding it saves the look-up.
+pub struct Handle<K, C>(Place<C>, PhantomData<K>);
 
 impl<K, C> Clone for Handle<K, C> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0), PhantomData)
+        Self(self.0.clone(), PhantomData)
     }
 }
 
 impl<K: ClosedKey, C> Handle<K, C> {
     /// The cell of these closed values.
     pub fn at(&self, key: K) -> &C {
-        &self.0[key.cell()]
+        self.0.cell(key.cell())
     }
 }
 
 impl<C> Deref for Handle<(), C> {
     type Target = C;
     fn deref(&self) -> &C {
-        &self.0[0]
+        self.0.cell(0)
     }
 }

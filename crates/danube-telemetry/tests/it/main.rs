@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod allocations;
 #[cfg(test)]
-mod lines;
+mod exposition;
 #[cfg(test)]
+mod lines;
 mod metrics;
+mod text;
 #[cfg(test)]
 mod writer;
