@@ -24,7 +24,9 @@ use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
+use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
+use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
 use crate::pipelines::Pipelines;
 use crate::readers::Readers;
@@ -69,6 +71,7 @@ impl Parts {
     pub(crate) fn open(
         mut settings: Settings,
         signals: &Signals,
+        log: LogControl,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
         let links = Links::default();
@@ -105,6 +108,7 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),
             blankings: Semaphore::new(BLANKINGS_MAX),
@@ -113,6 +117,7 @@ impl Parts {
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
+            scrapes: Scrapes::default(),
             settings,
         });
         // The first probe must find results.

@@ -179,6 +179,17 @@ families! {
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }
         recorded "the log's buffer is full";
+    telemetry_scrape_duration_seconds: Single<Histogram> =
+        histogram("danube.telemetry.scrape.duration", "Time that writing the metrics for a scrape took.", CALL) {}
+        recorded "a scrape is written";
+    telemetry_scrape_bytes: Single<Gauge> =
+        gauge("danube.telemetry.scrape.size", "Size of the latest scrape before compression.")
+        { .unit("By").named("danube_telemetry_scrape_bytes") }
+        recorded "a scrape is written";
+    telemetry_series: Single<Gauge> =
+        gauge("danube.telemetry.series", "Series in the latest scrape, a histogram counted as one.")
+        { .unit("{series}") }
+        recorded "a scrape is written";
     build_info: Open<2, (), Gauge> =
         info("danube.build", "Version and commit of the running build.")
         { .bounded("version").bounded("commit") }

@@ -94,6 +94,32 @@ fn master_stopping() {
 }
 
 #[test]
+fn log_level_changed() {
+    check_full(
+        LogLevelChanged {
+            new_level: "debug",
+            old_level: "info,danube.api=error",
+            reason: LogLevelReason::Api,
+            user: Some("admin"),
+            for_seconds: Some(millis(600_000)),
+        },
+        r#"{"level":"info","logger":"danube.telemetry","event":"log_level_changed","new_level":"debug","old_level":"info,danube.api=error","reason":"api","user":"admin","for_seconds":600.0}"#,
+        &[],
+    );
+}
+
+#[test]
+fn settings_refused() {
+    check_full(
+        SettingsRefused {
+            error: "/server: unknown",
+        },
+        r#"{"level":"warning","logger":"danube.master","event":"settings_refused","error":"/server: unknown"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn job_submitted() {
     check_full(
         JobSubmitted {
