@@ -44,7 +44,7 @@ pub(crate) async fn around(
     request.extensions_mut().insert(Context(context));
     let request = Lingering::around(request);
     let span = request_span(&id, &context);
-    let handled = next.run(request).instrument(span);
+    let handled = next.run(request).instrument(span.clone());
     let answered = if method.is_safe() {
         tokio::time::timeout(ANSWER_DEADLINE, handled).await
     } else {
@@ -64,12 +64,12 @@ pub(crate) async fn around(
     });
     harden(&mut response, &id);
     let route = route.as_deref().unwrap_or(NO_ROUTE);
-    app.signals.http_request(
-        method.as_str(),
-        route,
-        response.status().as_u16(),
-        started.elapsed(),
-    );
+    let status = response.status().as_u16();
+    // In the request's span: its trace is the exemplar.
+    span.in_scope(|| {
+        app.signals
+            .http_request(method.as_str(), route, status, started.elapsed());
+    });
     response
 }
 

@@ -1,5 +1,10 @@
 //! Cells: the numbers themselves. Recording is a relaxed atomic or two: it never
 //! waits, never allocates and never fails.
+//!
+//! Relaxed is enough. All changes of one atomic have one order, and whoever read one of
+//! them never reads an earlier one after it; a scrape happens after the scrape before
+//! it, because a lock or a channel lies between them. So no counter goes backwards.
+//! Nothing orders two cells: a scrape may see a job that ended and not its time.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -385,6 +390,9 @@ impl Cell for Histogram {
             slots: &self.exemplars,
             ..HistogramSample::empty(self.bounds)
         };
+        // The count is the sum of what is read here, so it can't disagree with the
+        // buckets, and each bucket only grows. The sum may hold an observation more or
+        // less than they do: those that others are making just now.
         let mut total = 0;
         let counts = &mut sample.cumulative.counts;
         for (count, bucket) in counts.iter_mut().zip(&self.buckets) {

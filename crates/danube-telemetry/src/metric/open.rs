@@ -93,7 +93,8 @@ impl<const N: usize, C> Entry<N, C> {
 }
 
 /// All entries at one time. It never changes: one with one entry more takes its place,
-/// so that a look-up needs no lock.
+/// so that a look-up needs no lock. Who looks into an old one misses the newest entry at
+/// worst, and then asks again with the lock held; entries are never taken out.
 struct Snapshot<const N: usize, C> {
     /// Sorted by values: readers see a fixed order.
     entries: Vec<Entry<N, C>>,
