@@ -121,7 +121,7 @@ fn write_series(
     let (name, head) = (decl.name(), series.head);
     match &series.sample {
         Sample::Histogram(histogram) => {
-            return write_histogram(name, series, histogram, (format, bounds), out);
+            write_histogram(name, series, histogram, (format, bounds), out);
         }
         Sample::Counter(value) => {
             push(out, [name, head, itoa::Buffer::new().format(*value), "\n"]);
