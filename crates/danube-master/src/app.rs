@@ -19,6 +19,7 @@ use crate::log_level::LogLevel;
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
 use crate::settings::Settings;
+use crate::watch::Watch;
 
 /// The parts of the master, shared by all requests.
 pub(crate) struct App {
@@ -43,6 +44,10 @@ pub(crate) struct App {
     /// Turns at reading a log for a follower: a flush wakes all of them at once,
     /// and each on a thread of its own would be more threads than processors help.
     pub(crate) log_reads: Semaphore,
+    /// Turns at drawing a panel: it takes a processor.
+    pub(crate) panels: Semaphore,
+    /// What is seen of the metrics over time.
+    pub(crate) watch: Watch,
     /// Open readers of logs that are followed.
     pub(crate) readers: Arc<Readers>,
     /// Turns and buffers of scrapes.
@@ -97,6 +102,9 @@ pub(crate) const BLANKINGS_MAX: usize = 2;
 
 /// Logs that are searched at once: each takes a processor.
 pub(crate) const SEARCHES_MAX: usize = 4;
+
+/// Panels that are drawn at once: each takes a processor for some milliseconds.
+pub(crate) const PANELS_MAX: usize = 4;
 
 /// Reads for followers at once: enough to keep a disk busy that has to be read,
 /// where most reads find their bytes in memory.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::app::{
-    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, Phases, Room, SEARCHES_MAX, Shared,
+    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, Room, SEARCHES_MAX, Shared,
 };
 use crate::auth::{Keys, Sessions};
 use crate::demo;
@@ -33,6 +33,7 @@ use crate::readers::Readers;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
+use crate::watch::Watch;
 
 /// How long a step's processes have between TERM and KILL, at most: ten seconds
 /// after a job has ended none of its processes may live.
@@ -114,6 +115,8 @@ impl Parts {
             blankings: Semaphore::new(BLANKINGS_MAX),
             log_reads: Semaphore::new(LOG_READS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            panels: Semaphore::new(PANELS_MAX),
+            watch: Watch::new(&settings.watch, signals),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),

@@ -43,6 +43,8 @@ pub struct Settings {
     pub allow_paths: Vec<PathBuf>,
     /// What is taken out of job logs beside the jobs' own values.
     pub rules: Rules,
+    /// How the server watches its own metrics.
+    pub watch: WatchSettings,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
 }
@@ -67,4 +69,15 @@ pub struct StepSettings {
     pub processes: Option<u64>,
     /// Open files of one process.
     pub open_files: Option<u64>,
+}
+
+/// How the server watches its own metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchSettings {
+    /// How often metrics are sampled and alerts are looked at.
+    pub interval: Duration,
+    /// Workers that there should be.
+    pub workers_expected: u32,
+    /// Address of the Alertmanager that is told of alerts.
+    pub alertmanager_url: Option<String>,
 }

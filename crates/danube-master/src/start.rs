@@ -137,6 +137,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     tokio::spawn(watch(Arc::clone(&app.health), looked));
     tokio::spawn(reaper::run(Arc::clone(&app)));
     tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
+    tokio::spawn(crate::watch::run(Arc::clone(&app)));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, http::router(app.clone()), async {
         // Both ends mean the same: stop.

@@ -117,8 +117,8 @@ pub(crate) async fn metrics(
     let turn = Arc::clone(&scrapes.turn).acquire_owned();
     let turn = tokio::time::timeout(TURN_WAIT_MAX, turn).await;
     let turn = turn.map_err(|_| busy())?;
-    let format = negotiate(value(&headers, &header::ACCEPT));
-    let gzip = accepts_gzip(value(&headers, &header::ACCEPT_ENCODING));
+    let format = negotiate(&value(&headers, &header::ACCEPT));
+    let gzip = accepts_gzip(&value(&headers, &header::ACCEPT_ENCODING));
     let (signals, buffers) = (app.signals.clone(), Arc::clone(&scrapes.buffers));
     let (bytes, is_gzip) = blocking(move || {
         // Held by the writing, which goes on when the scraper leaves.
@@ -143,11 +143,11 @@ pub(crate) async fn metrics(
     Ok(response)
 }
 
-fn value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|it| it.to_str().ok())
-        .unwrap_or_default()
+/// The value of a header; several lines of it are one list (RFC 9110, 5.3).
+fn value(headers: &HeaderMap, name: &HeaderName) -> String {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<&str> = lines.filter_map(|it| it.to_str().ok()).collect();
+    lines.join(",")
 }
 
 /// Writes the text, compresses it where that is asked for, and tells what it cost.

@@ -15,6 +15,7 @@ mod meta;
 pub(crate) mod metrics;
 mod openapi;
 mod pages;
+mod panels;
 mod range;
 mod search;
 mod serve;
@@ -57,6 +58,9 @@ pub(crate) fn router(app: Shared) -> Router {
                 .put(admin::set_log_level)
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
+        .route("/panels", get(panels::list))
+        .route("/panels/{name}", get(panels::data))
+        .route("/alerts", get(panels::alerts))
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)

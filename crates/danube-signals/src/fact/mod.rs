@@ -112,4 +112,7 @@ pub(crate) static LIVE: &[EventDecl] = &[
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,
+    AlertFired::DECL,
+    AlertResolved::DECL,
+    AlertsNotSent::DECL,
 ];

@@ -507,6 +507,57 @@ fn reaper_completed() {
 }
 
 #[test]
+fn alert_fired() {
+    let fired = AlertFired {
+        alert: "disk_nearly_full",
+        severity: Severity::Warning,
+        labels: Some("job=\"danube\""),
+        value: 0.0625,
+        summary: "More than 90 % of the disk are used",
+    };
+    check_full(
+        fired,
+        r#"{"level":"warning","logger":"danube.watch","event":"alert_fired","alert":"disk_nearly_full","severity":"warning","labels":"job=\"danube\"","value":0.0625,"summary":"More than 90 % of the disk are used"}"#,
+        &[],
+    );
+    check(
+        AlertFired {
+            severity: Severity::Critical,
+            labels: None,
+            ..fired
+        },
+        r#"{"level":"error","logger":"danube.watch","event":"alert_fired","alert":"disk_nearly_full","severity":"critical","value":0.0625,"summary":"More than 90 % of the disk are used"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alert_resolved() {
+    check(
+        AlertResolved {
+            alert: "api_slow",
+            severity: Severity::Warning,
+            labels: None,
+            duration_seconds: Duration::from_secs(90),
+        },
+        r#"{"level":"info","logger":"danube.watch","event":"alert_resolved","alert":"api_slow","severity":"warning","duration_seconds":90.0}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alerts_not_sent() {
+    check_full(
+        AlertsNotSent {
+            error: "connection refused",
+            alerts: 2,
+        },
+        r#"{"level":"warning","logger":"danube.watch","event":"alerts_not_sent","error":"connection refused","alerts":2}"#,
+        &[],
+    );
+}
+
+#[test]
 fn sql_query() {
     check_full(
         SqlQuery {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_joblog::Retention;
-use danube_master::{Settings, StepSettings};
+use danube_master::{Settings, StepSettings, WatchSettings};
 use danube_model::Mistake;
 use danube_redact::Rules;
 
@@ -57,6 +57,12 @@ pub(crate) fn check(
         retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         rules: job_rules(&rules, it.bool("redaction.email")?),
+        watch: WatchSettings {
+            interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
+            workers_expected: u32::try_from(it.number("observability.workers_expected")?)
+                .expect("the table bounds it"),
+            alertmanager_url: it.text("observability.alertmanager_url"),
+        },
         demo,
     };
     Some(Config {

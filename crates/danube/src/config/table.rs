@@ -56,7 +56,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("retention", "How long things are kept"),
     ("redaction", "What is taken out of job logs beside secrets"),
     ("sources", "Where jobs may get their sources from"),
-    ("observability", "The server's own log"),
+    (
+        "observability",
+        "The server's own log, and what watches its metrics",
+    ),
 ];
 
 const KIB: u64 = 1024;
@@ -347,6 +350,36 @@ pub(crate) const ROWS: &[Row] = &[
         short_variable: Some("DANUBE_LOG_FORMAT"),
         help: "Form of the server's log: json, text, or auto for text on a terminal and JSON elsewhere",
         example: "\"json\"",
+    },
+    Row {
+        key: "observability.history_interval_seconds",
+        kind: Kind::Seconds { min: 1, max: 15 },
+        preset: Preset::Fixed("15"),
+        flag: "history-interval",
+        short_variable: None,
+        help: "How often metrics are sampled for panels and alerts",
+        example: "5",
+    },
+    Row {
+        key: "observability.workers_expected",
+        kind: Kind::Count {
+            min: 0,
+            max: 100_000,
+        },
+        preset: Preset::Fixed("1"),
+        flag: "workers-expected",
+        short_variable: None,
+        help: "Workers below which an alert fires",
+        example: "2",
+    },
+    Row {
+        key: "observability.alertmanager_url",
+        kind: Kind::Url,
+        preset: Preset::Unset,
+        flag: "alertmanager-url",
+        short_variable: None,
+        help: "Address of an Alertmanager that is told of alerts that fire and are over",
+        example: "\"http://alertmanager:9093\"",
     },
 ];
 

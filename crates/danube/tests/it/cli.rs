@@ -13,7 +13,7 @@ mod follow;
 mod help;
 mod messages;
 mod responder;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

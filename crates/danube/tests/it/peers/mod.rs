@@ -19,3 +19,4 @@ mod receiver;
 mod remote_write;
 mod same_numbers;
 mod scrape;
+mod watched;
