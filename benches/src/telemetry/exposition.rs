@@ -139,10 +139,11 @@ pub(crate) fn run(options: &Options) {
             unit: (unit, name),
             rounds,
             threads: 1,
+            case: &options.case,
         };
-        field::run(&table, &cases);
+        field::run(&table, cases);
     }
-    histograms(rounds);
+    histograms(rounds, &options.case);
     options.unpin();
 }
 
@@ -239,7 +240,7 @@ fn check(text: &str, count: usize, sum: u64) {
 }
 
 /// Histograms have lines enough for a table of their own.
-fn histograms(rounds: usize) {
+fn histograms(rounds: usize, case: &str) {
     let registry = Registry::new();
     let times: Open<1, (), Histogram> = registry.add(&TIMES);
     let trace = TraceContext::random();
@@ -281,8 +282,9 @@ fn histograms(rounds: usize) {
         unit: (1e3, "us"),
         rounds,
         threads: 1,
+        case,
     };
-    field::run(&table, &cases);
+    field::run(&table, cases);
 }
 
 #[cfg(test)]

@@ -39,8 +39,9 @@ pub(crate) fn run(options: &Options) {
             unit: (1.0, "ns each"),
             rounds: options.rounds,
             threads,
+            case: &options.case,
         };
-        field::run(&table, &cases);
+        field::run(&table, cases);
         options.unpin();
     }
 }

@@ -8,19 +8,18 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use danube_bench::figures::{digits, median, spread};
 use danube_redact::{Rules, Secrets, Texts};
 use danube_telemetry::log::{self, Filter};
 use danube_telemetry::{LogFormat, LogHandle, LogOptions, Output, TraceContext};
-use rustix::time::{ClockId, clock_gettime};
 use tracing::{debug, info, info_span};
 
-use crate::allocations;
 use crate::field::{Sense, float, ratio, said};
 use crate::options::Options;
 use crate::peers;
+use crate::{allocations, clock};
 
 /// The option that makes this program one of the cases.
 pub(crate) const BODY: &str = "--line-body";
@@ -60,9 +59,9 @@ const DISABLED_CASES: &[(&str, &str)] = &[
 /// What a process says of itself.
 #[derive(Default)]
 struct Rounds {
-    /// Of the thread that logs, nanoseconds a line.
+    /// Processor time of the thread that logs, nanoseconds a line.
     caller: Vec<f64>,
-    /// Processor time of all threads, nanoseconds a line.
+    /// The same of all threads, until the line was written.
     processor: Vec<f64>,
     allocations: f64,
 }
@@ -74,7 +73,7 @@ pub(crate) fn run(options: &Options) {
     );
     println!(
         "  {:<44} {:>6} {:>24} {:>24} {:>11}",
-        "case", "bytes", "caller ns (min-max)", "processor ns (min-max)", "allocations"
+        "case", "bytes", "caller ns (min-max)", "all threads ns (min-max)", "allocations"
     );
     let cases = [CASES, peers::line::CASES].concat();
     let bytes: Vec<usize> = cases.iter().map(|(case, _)| shown(case)).collect();
@@ -104,7 +103,7 @@ pub(crate) fn run(options: &Options) {
             let caller = ratio(&rounds[fmt].caller, &rounds[at].caller);
             let processor = ratio(&rounds[fmt].processor, &rounds[at].processor);
             println!(
-                "  {name}: caller {}; processor time of all threads {}",
+                "  {name}: caller {}; all threads {}",
                 said(caller, TIMES_FASTER, "fmt().json()", Sense::Least),
                 said(processor, TIMES_FASTER, "fmt().json()", Sense::Least)
             );
@@ -219,12 +218,11 @@ pub(crate) fn body(arguments: &[String]) {
     }
     let (mut caller, mut processor) = (Vec::new(), Vec::new());
     for _ in 0..SAMPLES {
-        let (began, used) = (Instant::now(), processor_nanos());
+        let (own, all) = (clock::thread_nanos(), clock::process_nanos());
         act(times);
-        let took = began.elapsed();
+        caller.push((clock::thread_nanos() - own) / float(times));
         flush();
-        processor.push((processor_nanos() - used) / float(times));
-        caller.push(took.as_secs_f64() * 1e9 / float(times));
+        processor.push((clock::process_nanos() - all) / float(times));
     }
     let allocations = allocations::during(|| act(times));
     flush();
@@ -251,17 +249,6 @@ fn disabled(count: usize) {
         let n = black_box(n);
         debug!(target: "danube.store", event = "sql_query", job_id = "0192f3a4-5b6c", rows = n);
     }
-}
-
-/// Processor time of all threads so far.
-fn processor_nanos() -> f64 {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "the time of a process of a second"
-    )]
-    let (seconds, nanos) = (now.tv_sec as f64, now.tv_nsec as f64);
-    seconds * 1e9 + nanos
 }
 
 /// Keeps our log alive, and asks it to write.

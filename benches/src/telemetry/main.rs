@@ -5,6 +5,7 @@
 //! figures mean.
 
 mod allocations;
+mod clock;
 mod counter;
 mod exposition;
 mod field;

@@ -12,6 +12,7 @@ usage: danube-bench-telemetry [OPTIONS]
   --jobs N         jobs of each of its passes (400)
   --only NAME      only what holds this in its name: `counter`, `histogram`, `scrape`,
                    `line`, `whole`
+  --case NAME      of the small tables only the first case and those that hold this
   --danube PATH    the server of the whole job's figure (target/release/danube)
   --quick          few rounds and pairs: to see that it works, not to compare";
 
@@ -22,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) jobs: usize,
     pub(crate) danube: PathBuf,
     only: Option<String>,
+    /// Part of a case's name; empty for all.
+    pub(crate) case: String,
     /// The cores that were allowed at the start.
     allowed: CpuSet,
 }
@@ -34,6 +37,7 @@ impl Options {
             jobs: 400,
             danube: "target/release/danube".into(),
             only: None,
+            case: String::new(),
             allowed: sched_getaffinity(None).map_err(|it| it.to_string())?,
         };
         let mut arguments = arguments.into_iter();
@@ -47,6 +51,7 @@ impl Options {
                 "--pairs" => it.pairs = number(&value()?)?,
                 "--jobs" => it.jobs = number(&value()?)?,
                 "--only" => it.only = Some(value()?),
+                "--case" => it.case = value()?,
                 "--danube" => it.danube = value()?.into(),
                 "--quick" => (it.rounds, it.pairs, it.jobs) = (9, 4, 200),
                 _ => return Err(format!("no such option: {argument}")),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use danube_api::{Code, Problem};
 use danube_joblog::JobLogs;
 use danube_model::JobId;
-use danube_signals::Signals;
+use danube_signals::{Signals, SystemError};
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
 use tokio::sync::{Notify, Semaphore};
@@ -143,7 +143,7 @@ impl App {
             StoreError::NameTaken(_) => Problem::new(Code::NameTaken, error.to_string()),
             StoreError::BadCursor => Problem::new(Code::Malformed, error.to_string()),
             StoreError::NoSpace => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(
                     Code::NoSpace,
                     "the disk of the data directory is full; nothing was changed",
@@ -151,17 +151,24 @@ impl App {
             }
             StoreError::Closed => Problem::new(Code::Unavailable, "the server is stopping"),
             StoreError::Io(_) | StoreError::Corrupt(_) | StoreError::Locked(_) => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(
                     Code::Unavailable,
                     "the database can't be used now; nothing was changed",
                 )
             }
             StoreError::JobExists(_) | StoreError::Unreadable(_) | StoreError::Internal(_) => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(Code::Internal, "the database gave an unexpected answer")
             }
         }
+    }
+}
+
+impl App {
+    fn database_failed(&self, error: &StoreError) {
+        self.signals.system_error(SystemError::Database);
+        self.health.database_failed(error);
     }
 }
 

@@ -28,8 +28,10 @@ use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
 use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
+use crate::observe;
 use crate::pipelines::Pipelines;
 use crate::readers::Readers;
+use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
@@ -58,12 +60,24 @@ struct Kept {
 }
 
 /// What those who hand out jobs and those who run them share.
-#[derive(Default)]
 struct Links {
     bell: Arc<Bell>,
     leases: Arc<Leases>,
     phases: Arc<Phases>,
     beat: Arc<Beat>,
+    runs: Arc<Runs>,
+}
+
+impl Links {
+    fn new(signals: &Signals) -> Self {
+        Self {
+            bell: Arc::default(),
+            leases: Arc::default(),
+            phases: Arc::default(),
+            beat: Arc::default(),
+            runs: Arc::new(Runs::new(signals.clone())),
+        }
+    }
 }
 
 impl Parts {
@@ -75,7 +89,7 @@ impl Parts {
         log: LogControl,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
-        let links = Links::default();
+        let links = Links::new(signals);
         let kept = Kept::open(&settings, signals, &links)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
@@ -123,6 +137,7 @@ impl Parts {
             scrapes: Scrapes::default(),
             settings,
         });
+        observe::at_each_scrape(&app);
         // The first probe must find results.
         round(&app.health, &looked);
         Ok(Self {
@@ -143,6 +158,7 @@ impl Kept {
             meter: Arc::new(StoreMeter {
                 signals: signals.clone(),
                 bell: Arc::clone(&links.bell),
+                runs: Arc::clone(&links.runs),
             }),
             ..Options::default()
         };
@@ -188,6 +204,7 @@ fn worker(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         phases: Arc::clone(&links.phases),
+        runs: Arc::clone(&links.runs),
         signals: signals.clone(),
     };
     let worker = Worker::new(
@@ -196,9 +213,6 @@ fn worker(
         kept.logs.clone(),
         signals.clone(),
     )?;
-    signals
-        .workers_active
-        .set(i64::from(settings.jobs_at_once > 0));
     Ok(worker)
 }
 
@@ -282,6 +296,7 @@ fn scheduler(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         rescue,
+        runs: Arc::clone(&links.runs),
         signals: health.signals().clone(),
         health: Arc::clone(health),
         beat: Arc::clone(&links.beat),

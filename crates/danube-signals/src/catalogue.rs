@@ -163,9 +163,9 @@ pub fn labels_shown(decl: &FamilyDecl) -> Vec<(&str, String)> {
     all.map(|it| (it.name(), shown(it.values))).collect()
 }
 
-/// How many combinations of label values a family can have, with a comma at thousands. Past
-/// the limit of open labels, new values share one more.
-pub fn series_shown(decl: &FamilyDecl) -> String {
+/// How many combinations of label values a family can have. Past the limit of open labels,
+/// new values share one more.
+pub fn series_max(decl: &FamilyDecl) -> usize {
     let closed: usize = decl
         .labels()
         .iter()
@@ -175,12 +175,7 @@ pub fn series_shown(decl: &FamilyDecl) -> String {
         })
         .product();
     let open = if decl.is_closed() { 1 } else { decl.series_max };
-    let all = closed * open;
-    if all < 1_000 {
-        all.to_string()
-    } else {
-        format!("{},{:03}", all / 1_000, all % 1_000)
-    }
+    closed * open
 }
 
 #[cfg(test)]
@@ -232,8 +227,8 @@ mod tests {
 
     #[test]
     fn series_are_counted_with_all_their_closed_values() {
-        assert_eq!(series_shown(&family::active_jobs), "1");
-        assert_eq!(series_shown(&family::db_queries_total), "4");
-        assert_eq!(series_shown(&family::jobs_total), "4,000");
+        assert_eq!(series_max(&family::active_jobs), 1);
+        assert_eq!(series_max(&family::db_queries_total), 4);
+        assert_eq!(series_max(&family::jobs_total), 4_000);
     }
 }

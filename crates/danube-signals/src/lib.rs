@@ -25,7 +25,7 @@ mod span;
 pub use alerts::{Alert, Expected, Severity, alerts};
 pub use catalogue::{
     Signal, alerts_that_use, catalogue, find, kind_shown, labels_shown, panels_that_use, promql_of,
-    series_shown,
+    series_max,
 };
 pub use declared::{EventDecl, FamilyState, State, events, families};
 pub use export::{ExportFile, ExportOptions, export};

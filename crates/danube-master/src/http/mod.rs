@@ -31,7 +31,7 @@ use crate::app::Shared;
 
 pub(crate) use jobs::{Ask, accept};
 pub(crate) use openapi::document;
-pub(crate) use serve::serve;
+pub(crate) use serve::{Served, serve};
 
 /// Bytes of a login form, which strangers may send: a key has 47.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;

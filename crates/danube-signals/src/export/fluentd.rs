@@ -37,7 +37,7 @@ const CONF: &str = r#"# What the container runtime writes: one line of the pod's
     @type json
     time_key timestamp
     time_type string
-    time_format %Y-%m-%dT%H:%M:%S.%L%z
+    time_format %iso8601
     keep_time_key true
   </parse>
 </filter>

@@ -9,7 +9,7 @@ use super::ExportOptions;
 use super::prometheus::promql;
 use super::text::waits_for;
 use crate::alerts::Alert;
-use crate::catalogue::{kind_shown, labels_shown, series_shown};
+use crate::catalogue::{kind_shown, labels_shown, series_max};
 use crate::declared::{EventDecl, State, events, families};
 use crate::labels::{Check, HealthStatus};
 use crate::panels::{Dashboard, Panel, panels};
@@ -189,9 +189,17 @@ fn family_row(decl: &FamilyDecl, last: &str, out: &mut String) {
         decl.name(),
         decl.otel_name,
         labels.join(", "),
-        series_shown(decl),
+        thousands(series_max(decl)),
         decl.help.replace(OTHER, "`__other__`"),
     );
+}
+
+/// With a comma at the thousands.
+fn thousands(number: usize) -> String {
+    if number < 1_000 {
+        return number.to_string();
+    }
+    format!("{},{:03}", number / 1_000, number % 1_000)
 }
 
 fn write_panel(panel: &Panel, out: &mut String) {

@@ -109,6 +109,7 @@ pub(crate) static LIVE: &[EventDecl] = &[
     PermissionDenied::DECL,
     HealthCheckFailed::DECL,
     HealthCheckRecovered::DECL,
+    HealthChecksCompleted::DECL,
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,

@@ -145,6 +145,24 @@ fact! {
 }
 
 fact! {
+    /// A round of health checks is done. A check that isn't there yet is left out.
+    HealthChecksCompleted = "health_checks_completed", DEBUG, "danube.health";
+    {
+        database: Option<HealthStatus>,
+        k8s: Option<HealthStatus>,
+        dex: Option<HealthStatus>,
+        registry: Option<HealthStatus>,
+        blueprint_sync: Option<HealthStatus>,
+        queue: Option<HealthStatus>,
+        disk: Option<HealthStatus>,
+        workers: Option<HealthStatus>,
+        duration_seconds: Duration,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
     /// The database can't be read or written.
     DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store",
         fails with |_| "database_unavailable";

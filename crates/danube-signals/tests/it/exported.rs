@@ -105,3 +105,62 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
     let wanted: BTreeSet<String> = alerts.iter().map(danube_signals::Alert::runbook).collect();
     assert_eq!(files_below("docs/runbooks"), wanted);
 }
+
+/// The exported files whose names end so.
+fn ending(suffix: &str) -> Vec<danube_signals::ExportFile> {
+    let all = export(&ExportOptions::default()).into_iter();
+    let found: Vec<_> = all.filter(|it| it.path.ends_with(suffix)).collect();
+    assert!(!found.is_empty(), "{suffix}");
+    found
+}
+
+#[test]
+fn every_yaml_file_can_be_read() {
+    for file in ending(".yml") {
+        for event in saphyr_parser::Parser::new_from_str(&file.text) {
+            assert!(event.is_ok(), "{}: {event:?}", file.path);
+        }
+    }
+}
+
+#[test]
+fn every_panel_is_drawn_once_with_all_its_questions() {
+    let mut drawn = Vec::new();
+    for file in ending(".json") {
+        let json: serde_json::Value = serde_json::from_str(&file.text).unwrap();
+        if !file.path.starts_with("deploy/grafana/") {
+            continue;
+        }
+        for panel in json["panels"].as_array().unwrap() {
+            let targets = panel["targets"].as_array().unwrap();
+            let asked: Vec<String> = targets
+                .iter()
+                .map(|it| it["expr"].as_str().unwrap().to_owned())
+                .collect();
+            drawn.push((panel["title"].as_str().unwrap().to_owned(), asked));
+        }
+    }
+    let mut declared: Vec<(String, Vec<String>)> = danube_signals::panels()
+        .iter()
+        .map(|it| {
+            let asked = it.queries.iter().map(danube_signals::Query::grafana);
+            (it.title.to_owned(), asked.collect())
+        })
+        .collect();
+    drawn.sort();
+    declared.sort();
+    assert_eq!(drawn, declared);
+}
+
+#[test]
+fn exemplars_are_asked_for_where_histograms_are() {
+    for file in ending("performance.json") {
+        let json: serde_json::Value = serde_json::from_str(&file.text).unwrap();
+        for panel in json["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let has_buckets = target["expr"].as_str().unwrap().contains("_bucket");
+                assert_eq!(target["exemplar"], has_buckets, "{target}");
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use danube_signals::{Expected, ExportFile, ExportOptions, Signal, State};
 use serde_json::{Value, json};
 
+use crate::config::{self, Sources};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::nearest::several_nearest;
@@ -125,11 +126,13 @@ fn export_command() -> Command {
                 .help("Write nothing; say which files differ"),
         )
         .arg(
-            Arg::new("workers")
-                .long("workers")
-                .value_name("N")
+            Arg::new("workers-expected")
+                .long("workers-expected")
+                .value_name("NUMBER")
                 .value_parser(value_parser!(u32))
-                .help("Workers that there should be: with fewer an alert fires [default: 1]"),
+                .help(
+                    "Workers below which an alert is raised [default: what the settings of the server say, else 1]",
+                ),
         )
         .arg(
             Arg::new("runbooks")
@@ -140,13 +143,12 @@ fn export_command() -> Command {
 }
 
 fn export(matches: &ArgMatches, screen: &Screen) -> Result<(), Failure> {
-    let mut options = ExportOptions {
+    let options = ExportOptions {
+        expected: Expected {
+            workers: workers_expected(matches)?,
+        },
         runbooks: matches.get_one::<String>("runbooks").cloned(),
-        ..ExportOptions::default()
     };
-    if let Some(workers) = matches.get_one::<u32>("workers") {
-        options.expected = Expected { workers: *workers };
-    }
     let dir = matches.get_one::<PathBuf>("dir").expect("it has a default");
     let files = danube_signals::export(&options);
     let differ = differing(&files, dir)?;
@@ -169,6 +171,18 @@ fn export(matches: &ArgMatches, screen: &Screen) -> Result<(), Failure> {
         let _ = writeln!(text, "{unchanged} files are as they should be");
     }
     screen.print(&text)
+}
+
+/// Said by the flag, or by what the server would start with here.
+fn workers_expected(matches: &ArgMatches) -> Result<u32, Failure> {
+    const KEY: &str = "observability.workers_expected";
+    if let Some(workers) = matches.get_one::<u32>("workers-expected") {
+        return Ok(*workers);
+    }
+    let (_, resolved) = config::load_with_origins(&Sources::here())?;
+    let said = config::as_json(&resolved)["options"][KEY]["value"].as_u64();
+    let said = said.and_then(|it| u32::try_from(it).ok());
+    Ok(said.unwrap_or(Expected::default().workers))
 }
 
 /// Those whose file isn't there or holds something else.

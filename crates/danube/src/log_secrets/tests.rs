@@ -122,6 +122,18 @@ fn tell_all(text: &str) {
         consecutive_failures: 3,
     });
     signals.emit(DatabaseUnavailable { error: text });
+    let ok = Some(HealthStatus::Ok);
+    signals.emit(HealthChecksCompleted {
+        database: ok,
+        k8s: ok,
+        dex: ok,
+        registry: ok,
+        blueprint_sync: ok,
+        queue: ok,
+        disk: ok,
+        workers: ok,
+        duration_seconds: time,
+    });
     signals.emit(SqlQuery {
         operation: DbOperation::Select,
         duration_ms: Millis(time),
@@ -163,6 +175,7 @@ fn tell_jobs(signals: &Signals, text: &str, time: Duration) {
         duration_seconds: Some(time),
         pipeline: "p",
         max_rss_bytes: None,
+        run: RunEnd::default(),
     });
     signals.emit(JobFailed {
         job_id,
@@ -179,6 +192,8 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
         job_id,
         attempt: 2,
         reason: text,
+        pipeline: "p",
+        error: None,
     });
     signals.emit(JobCancelled {
         job_id,
@@ -188,7 +203,7 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
     signals.emit(JobTimedOut {
         job_id,
         step: some,
-        timeout_seconds: time,
+        timeout_seconds: Some(time),
         pipeline: "p",
     });
     signals.emit(JobOrphanRescued {

@@ -13,6 +13,7 @@ mod follow;
 mod help;
 mod messages;
 mod responder;
+mod signals;
 pub(crate) mod terminal;
 
 use std::path::Path;

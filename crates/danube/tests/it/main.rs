@@ -14,6 +14,7 @@ mod log_format;
 mod log_level;
 mod logs;
 mod master;
+mod metrics;
 mod pages;
 mod peers;
 mod processes;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{Arg, ArgMatches, Command};
 use danube_signals::{Alert, EventDecl, FamilyState, Panel, Signal, State};
 use danube_telemetry::LabelEnum as _;
-use danube_telemetry::metric::{Kind, Start};
+use danube_telemetry::metric::{Kind, LabelDecl, LabelValues, Start};
 use serde_json::{Value, json};
 
 use super::{summary, unknown};
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::terminal::Screen;
 
 /// Columns of the names before what is said.
-const NAME_COLUMNS: usize = 14;
+const NAME_COLUMNS: usize = 15;
 
 pub(super) fn command() -> Command {
     Command::new("explain")
@@ -85,7 +85,7 @@ fn of_metric(family: &FamilyState) -> Said {
     }
     all.extend([
         ("labels", labels.into()),
-        ("series", danube_signals::series_shown(decl).into()),
+        ("series_max", danube_signals::series_max(decl).into()),
         ("exported", exported.into()),
         ("recorded", family.recorded.into()),
         ("panels", danube_signals::panels_that_use(decl).into()),
@@ -137,7 +137,22 @@ fn as_json(signal: &Signal) -> Value {
     for (name, value) in said(signal) {
         all[name] = value;
     }
+    if let Signal::Metric(it) = signal {
+        let labels = it.decl.labels().iter().map(label_as_json);
+        all["labels"] = labels.collect::<Vec<Value>>().into();
+    }
     all
+}
+
+/// A label for programs: all its values where they are known.
+fn label_as_json(label: &LabelDecl) -> Value {
+    let (kind, values) = match label.values {
+        LabelValues::Closed(values) => ("closed", values),
+        LabelValues::Sparse => ("sparse", &[] as &[&str]),
+        LabelValues::Bounded => ("bounded", &[] as &[&str]),
+        LabelValues::Expiring => ("expiring", &[] as &[&str]),
+    };
+    json!({ "name": label.name(), "otel_key": label.key, "kind": kind, "values": values })
 }
 
 fn as_text(signal: &Signal) -> String {

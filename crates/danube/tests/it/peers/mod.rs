@@ -7,6 +7,7 @@
 //! is shown when its test fails.
 
 mod alerting;
+mod deploy_files;
 mod exemplars;
 mod exposition;
 mod hostile;
