@@ -121,6 +121,10 @@ fn tell_all(text: &str) {
         status,
         consecutive_failures: 3,
     });
+    tell_store(&signals, text, time);
+}
+
+fn tell_store(signals: &Signals, text: &str, time: Duration) {
     signals.emit(DatabaseUnavailable { error: text });
     let ok = Some(HealthStatus::Ok);
     signals.emit(HealthChecksCompleted {
