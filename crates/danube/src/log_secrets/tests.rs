@@ -26,7 +26,7 @@ const PLANTED: &str = concat!(
 const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
-const CLOSED: [&str; 3] = ["check", "operation", "status"];
+const CLOSED: [&str; 4] = ["check", "operation", "severity", "status"];
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -72,6 +72,7 @@ fn tell_all(text: &str) {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
     let time = Duration::from_millis(1500);
     tell_jobs(&signals, text, time);
+    tell_alerts(&signals, text, time);
     signals.emit(MasterReady {
         address: text,
         pid: 1,
@@ -120,6 +121,28 @@ fn tell_all(text: &str) {
         artifacts_deleted: 0,
         images_deleted: 0,
         bytes_freed: 2,
+    });
+}
+
+fn tell_alerts(signals: &Signals, text: &str, time: Duration) {
+    for severity in [Severity::Warning, Severity::Critical] {
+        signals.emit(AlertFired {
+            alert: text,
+            severity,
+            labels: Some(text),
+            value: 1.0,
+            summary: text,
+        });
+    }
+    signals.emit(AlertResolved {
+        alert: text,
+        severity: Severity::Warning,
+        labels: Some(text),
+        duration_seconds: time,
+    });
+    signals.emit(AlertsNotSent {
+        error: text,
+        alerts: 1,
     });
 }
 

@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "secret mask",
     "master",
     "health",
+    "alerts",
     "apikey",
     "apikey create",
     "apikey list",
