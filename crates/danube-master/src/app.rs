@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use danube_api::{Code, Problem};
 use danube_joblog::JobLogs;
 use danube_model::JobId;
-use danube_signals::Signals;
+use danube_signals::{Signals, SystemError};
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::auth::{Keys, Sessions};
 use crate::health::Health;
+use crate::http::metrics::Scrapes;
+use crate::log_level::LogLevel;
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
 use crate::settings::Settings;
@@ -30,6 +32,7 @@ pub(crate) struct App {
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
+    pub(crate) log_level: Arc<LogLevel>,
     pub(crate) phases: Arc<Phases>,
     /// Turns at checking a submit: it takes processor and memory, and a caller
     /// with many large ones must not take all of both.
@@ -47,6 +50,8 @@ pub(crate) struct App {
     pub(crate) watch: Watch,
     /// Open readers of logs that are followed.
     pub(crate) readers: Arc<Readers>,
+    /// Turns and buffers of scrapes.
+    pub(crate) scrapes: Scrapes,
     /// Open followers, to bound them.
     pub(crate) followers: AtomicUsize,
     /// As many as there may be.
@@ -138,7 +143,7 @@ impl App {
             StoreError::NameTaken(_) => Problem::new(Code::NameTaken, error.to_string()),
             StoreError::BadCursor => Problem::new(Code::Malformed, error.to_string()),
             StoreError::NoSpace => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(
                     Code::NoSpace,
                     "the disk of the data directory is full; nothing was changed",
@@ -146,17 +151,24 @@ impl App {
             }
             StoreError::Closed => Problem::new(Code::Unavailable, "the server is stopping"),
             StoreError::Io(_) | StoreError::Corrupt(_) | StoreError::Locked(_) => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(
                     Code::Unavailable,
                     "the database can't be used now; nothing was changed",
                 )
             }
             StoreError::JobExists(_) | StoreError::Unreadable(_) | StoreError::Internal(_) => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(Code::Internal, "the database gave an unexpected answer")
             }
         }
+    }
+}
+
+impl App {
+    fn database_failed(&self, error: &StoreError) {
+        self.signals.system_error(SystemError::Database);
+        self.health.database_failed(error);
     }
 }
 

@@ -13,11 +13,14 @@ mod drain;
 mod health;
 mod http;
 mod lock;
+mod log_level;
 mod meter;
+mod observe;
 mod parts;
 mod pipelines;
 mod readers;
 mod reaper;
+mod runs;
 mod schedule;
 mod settings;
 mod start;
@@ -25,6 +28,7 @@ mod submit;
 mod tell;
 mod watch;
 
+pub use log_level::{LogControl, ReadLevel};
 pub use settings::{Settings, StepSettings, WatchSettings};
 pub use start::{StartError, run};
 

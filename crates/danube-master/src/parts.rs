@@ -24,10 +24,14 @@ use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
+use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
+use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
+use crate::observe;
 use crate::pipelines::Pipelines;
 use crate::readers::Readers;
+use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
@@ -56,12 +60,24 @@ struct Kept {
 }
 
 /// What those who hand out jobs and those who run them share.
-#[derive(Default)]
 struct Links {
     bell: Arc<Bell>,
     leases: Arc<Leases>,
     phases: Arc<Phases>,
     beat: Arc<Beat>,
+    runs: Arc<Runs>,
+}
+
+impl Links {
+    fn new(signals: &Signals) -> Self {
+        Self {
+            bell: Arc::default(),
+            leases: Arc::default(),
+            phases: Arc::default(),
+            beat: Arc::default(),
+            runs: Arc::new(Runs::new(signals.clone())),
+        }
+    }
 }
 
 impl Parts {
@@ -70,9 +86,10 @@ impl Parts {
     pub(crate) fn open(
         mut settings: Settings,
         signals: &Signals,
+        log: LogControl,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
-        let links = Links::default();
+        let links = Links::new(signals);
         let kept = Kept::open(&settings, signals, &links)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
@@ -106,6 +123,7 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),
             blankings: Semaphore::new(BLANKINGS_MAX),
@@ -116,8 +134,10 @@ impl Parts {
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
+            scrapes: Scrapes::default(),
             settings,
         });
+        observe::at_each_scrape(&app);
         // The first probe must find results.
         round(&app.health, &looked);
         Ok(Self {
@@ -138,6 +158,7 @@ impl Kept {
             meter: Arc::new(StoreMeter {
                 signals: signals.clone(),
                 bell: Arc::clone(&links.bell),
+                runs: Arc::clone(&links.runs),
             }),
             ..Options::default()
         };
@@ -183,6 +204,7 @@ fn worker(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         phases: Arc::clone(&links.phases),
+        runs: Arc::clone(&links.runs),
         signals: signals.clone(),
     };
     let worker = Worker::new(
@@ -191,9 +213,6 @@ fn worker(
         kept.logs.clone(),
         signals.clone(),
     )?;
-    signals
-        .workers_active
-        .set(i64::from(settings.jobs_at_once > 0));
     Ok(worker)
 }
 
@@ -277,6 +296,7 @@ fn scheduler(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         rescue,
+        runs: Arc::clone(&links.runs),
         signals: health.signals().clone(),
         health: Arc::clone(health),
         beat: Arc::clone(&links.beat),

@@ -23,6 +23,9 @@ pub struct Settings {
     pub pipelines_dir: PathBuf,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// How long a client may take no byte, or its machine be silent, before its
+    /// connection is closed.
+    pub client_silence: Duration,
     /// How long a worker may be silent before its jobs are given to others.
     pub lease: Duration,
     /// How long running jobs may go on after SIGTERM, and how long a job's

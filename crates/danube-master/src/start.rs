@@ -16,6 +16,7 @@ use danube_telemetry::TraceContext;
 use danube_worker::NoIsolation;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Shared};
 use crate::auth::{AdminKeyError, Caller};
@@ -24,6 +25,7 @@ use crate::drain::{StopSignals, drain};
 use crate::health::watch;
 use crate::http::{self, Ask, accept};
 use crate::lock::{DirectoryLock, LockError, write_whole};
+use crate::log_level::LogControl;
 use crate::parts::Parts;
 use crate::reaper;
 use crate::settings::Settings;
@@ -90,16 +92,16 @@ impl From<AdminKeyError> for StartError {
     }
 }
 
-/// Runs a master until it is told to stop and has drained.
+/// Runs a master until it is told to stop and has drained. `log` is the server's own.
 ///
 /// # Errors
 /// [`StartError`] when it can't start.
-pub fn run(settings: Settings, signals: &Signals) -> Result<(), StartError> {
+pub fn run(settings: Settings, signals: &Signals, log: LogControl) -> Result<(), StartError> {
     prepare_directory(&settings.data_dir)?;
     let lock = DirectoryLock::take(&settings.data_dir)?;
     raise_open_files();
     clear_workspaces(&settings.data_dir, signals)?;
-    let parts = Parts::open(settings, signals, &lock)?;
+    let parts = Parts::open(settings, signals, log, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("http")
@@ -123,6 +125,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         is_first_start,
     } = parts;
     let mut stop = StopSignals::listen().map_err(system("listen for signals"))?;
+    let hangup = signal(SignalKind::hangup()).map_err(system("listen for signals"))?;
     listener
         .set_nonblocking(true)
         .map_err(system("prepare the listener"))?;
@@ -133,9 +136,15 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let scheduler = scheduler.start().map_err(system("start the scheduler"))?;
     tokio::spawn(watch(Arc::clone(&app.health), looked));
     tokio::spawn(reaper::run(Arc::clone(&app)));
+    tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
     tokio::spawn(crate::watch::run(Arc::clone(&app)));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(http::serve(listener, http::router(app.clone()), async {
+    let served = http::Served {
+        router: http::router(app.clone()),
+        signals: app.signals.clone(),
+        client_silence: app.settings.client_silence,
+    };
+    let server = tokio::spawn(http::serve(listener, served, async {
         // Both ends mean the same: stop.
         let _ = close.await;
     }));

@@ -1,7 +1,8 @@
 //! The catalogue: every event and metric that Danube tells, declared once.
 //!
 //! A fact is a struct that is a [`Fact`]; telling it (`signals.emit(JobStarted { … })`) writes
-//! its log line and moves its metrics, so that the two can't disagree. Metrics that no
+//! its log line, moves its metrics and, where it tells of a failure, marks the current span,
+//! so that they can't disagree. Metrics that no
 //! fact moves are fields of [`Families`], which [`Signals`] stands for. A name that
 //! isn't declared here doesn't compile.
 //!
@@ -9,23 +10,29 @@
 //! [`job_span`].
 
 mod alerts;
+mod catalogue;
 mod declared;
+mod export;
 mod fact;
 mod families;
 mod labels;
 mod not_yet;
 mod panels;
-mod reference;
+mod runbooks;
 mod signals;
 mod span;
 
 pub use alerts::{Alert, Expected, Severity, alerts};
+pub use catalogue::{
+    Signal, alerts_that_use, catalogue, find, kind_shown, labels_shown, panels_that_use, promql_of,
+    series_max,
+};
 pub use declared::{EventDecl, FamilyState, State, events, families};
+pub use export::{ExportFile, ExportOptions, export};
 pub use fact::*;
 pub use families::Families;
 pub use labels::*;
 pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
-pub use reference::reference_markdown;
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{job_span, request_span};
 

@@ -1,8 +1,9 @@
-//! Spans whose ids every line within shows.
+//! Spans whose ids every line within shows, and which facts of failures mark.
 
 use danube_telemetry::TraceContext;
 use danube_telemetry::context::SAMPLED;
 use tracing::Span;
+use tracing::field::Empty;
 
 /// The span of an HTTP request. Instrument the handler's future with it.
 pub fn request_span(request_id: &str, context: &TraceContext) -> Span {
@@ -13,6 +14,8 @@ pub fn request_span(request_id: &str, context: &TraceContext) -> Span {
         span_id = context.span_hex(),
         sampled = context.flags & SAMPLED != 0,
         request_id,
+        "error.type" = Empty,
+        "otel.status_code" = Empty,
     )
 }
 
@@ -25,5 +28,7 @@ pub fn job_span(job_id: &str, context: &TraceContext) -> Span {
         span_id = context.span_hex(),
         sampled = context.flags & SAMPLED != 0,
         job_id,
+        "error.type" = Empty,
+        "otel.status_code" = Empty,
     )
 }

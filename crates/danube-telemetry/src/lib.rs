@@ -8,14 +8,18 @@
 //!   with a level filter that can be changed while running.
 //! - [`context`]: W3C trace context and random ids; [`current`]: the trace that a thread
 //!   works in.
+//! - [`span`]: marks the span that a thread is in.
+//! - [`otlp`]: pushes metrics, logs and spans to a collector.
 //! - [`recorder`]: captures the lines of a test.
 
 pub mod context;
 mod current;
 pub mod log;
 pub mod metric;
+pub mod otlp;
 pub mod query;
 pub mod recorder;
+pub mod span;
 
 pub use context::TraceContext;
 pub use current::current;

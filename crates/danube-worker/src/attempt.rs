@@ -57,6 +57,7 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
         Err(error) => Outcome {
             verdict: broke(FailReason::LogFailed, error.to_string()),
             steps: skipped(work),
+            timeout: None,
             summary: None,
         },
     };
@@ -67,6 +68,8 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
 struct Outcome {
     verdict: Verdict,
     steps: Vec<Step>,
+    /// The limit that ended it.
+    timeout: Option<u64>,
     /// None when the log couldn't be opened or closed.
     summary: Option<Summary>,
 }
@@ -79,6 +82,8 @@ struct Running<'a> {
     output: LogOutput,
     steps: Vec<Step>,
     deadline: Instant,
+    /// The limit that the latest step ran against, in seconds.
+    limit: u64,
     commit: Option<String>,
 }
 
@@ -99,6 +104,7 @@ impl<'a> Running<'a> {
                 .map(|name| Step::pending(name))
                 .collect(),
             deadline: Instant::now() + Duration::from_secs(seconds),
+            limit: seconds,
             commit: None,
         })
     }
@@ -116,6 +122,7 @@ impl<'a> Running<'a> {
             }
         };
         let verdict = self.steps_in(&place);
+        self.inner.dispatch.finalizing(self.work.attempt);
         if let Err(error) = place.remove() {
             self.inner.signals.emit(danube_signals::WorkspaceLeft {
                 job_id: &self.work.attempt.job.to_string(),
@@ -245,6 +252,9 @@ impl<'a> Running<'a> {
                 Clock::Job(self.work.order.pipeline.max_duration_seconds),
             ),
         };
+        self.limit = match clock {
+            Clock::Step(seconds) | Clock::Job(seconds) => seconds,
+        };
         plan.timeout = Some(timeout);
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
@@ -329,8 +339,16 @@ impl<'a> Running<'a> {
             })
         });
         let summary = summary.ok();
+        let timed_out = matches!(
+            verdict,
+            Verdict::Ended {
+                cause: danube_model::Cause::TimedOut,
+                ..
+            }
+        );
         Outcome {
             verdict,
+            timeout: timed_out.then_some(self.limit),
             steps: self.steps,
             summary,
         }
@@ -345,6 +363,7 @@ pub(crate) fn report_panic(dispatch: &dyn Dispatch, attempt: Attempt) {
             "the worker failed; its log says how".to_owned(),
         ),
         steps: Vec::new(),
+        timeout: None,
         summary: None,
     };
     report(dispatch, attempt, outcome, &Secrets::new(Rules::none()));
@@ -356,6 +375,7 @@ fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: 
     let Outcome {
         verdict,
         steps,
+        timeout,
         summary,
     } = outcome;
     let told = |send: &dyn Fn() -> Result<(), ReportError>| {
@@ -385,6 +405,7 @@ fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: 
                 cause,
                 exit_code,
                 reason: reason.map(|text| secrets.redact(&text)),
+                timeout_seconds: timeout,
                 steps,
                 log_bytes: summary.map_or(0, |it| it.bytes),
                 log_complete: summary.is_some_and(|it| it.complete),

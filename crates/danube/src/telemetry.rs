@@ -3,7 +3,7 @@
 use danube_redact::Rules;
 use danube_signals::{BuildInfo, LOG_LOGGER, Limits, OWN_LOGGERS, Signals};
 use danube_telemetry::log::{self, Filter};
-use danube_telemetry::{LogGuard, LogOptions};
+use danube_telemetry::{LogGuard, LogHandle, LogOptions};
 
 use crate::config::LogFormat;
 use crate::exit::Exit;
@@ -14,7 +14,9 @@ use crate::log_secrets::LogSecrets;
 pub(crate) struct Telemetry {
     /// What every part tells its facts to.
     pub(crate) signals: Signals,
-    _log: LogGuard,
+    /// The server's log.
+    pub(crate) log: LogHandle,
+    _guard: LogGuard,
 }
 
 /// Starts it for the whole process, with these rules for what its log doesn't
@@ -51,6 +53,7 @@ pub(crate) fn start(level: &str, format: LogFormat, rules: Rules) -> Result<Tele
     signals.watch_log(&handle);
     Ok(Telemetry {
         signals,
-        _log: guard,
+        log: handle,
+        _guard: guard,
     })
 }

@@ -1,21 +1,20 @@
-//! Health, metrics, the API's own description, and what isn't there.
+//! Health, the API's own description, and what isn't there.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
 use danube_model::Timestamp;
-use danube_telemetry::negotiate;
 use serde::Serialize;
 use serde_json::json;
 
 use super::answer::Refusal;
 use super::caller::Local;
 use super::openapi;
-use crate::app::{Shared, blocking};
+use crate::app::Shared;
 
 /// The process answers; it asks nothing else, so that a broken dependency never
 /// restarts the server.
@@ -48,25 +47,6 @@ struct Readiness {
     status: &'static str,
     checks: BTreeMap<&'static str, &'static str>,
     timestamp: Timestamp,
-}
-
-/// The metrics, as Prometheus text or OpenMetrics.
-#[utoipa::path(get, path = "/metrics", tag = "health",
-    responses((status = 200, description = "Prometheus text 0.0.4, or OpenMetrics 1.0 by `Accept`", content_type = "text/plain")))]
-pub(crate) async fn metrics(
-    State(app): State<Shared>,
-    _: Local,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|it| it.to_str().ok())
-        .unwrap_or_default();
-    let format = negotiate(accept);
-    // Encoding walks every series: not on a thread that serves requests.
-    let signals = app.signals.clone();
-    let text = blocking(move || signals.registry().encode(format)).await?;
-    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 /// This description.

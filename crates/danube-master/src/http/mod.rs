@@ -1,5 +1,6 @@
 //! The routes. Handlers check, ask the store and show; they decide nothing.
 
+mod admin;
 mod answer;
 mod caller;
 mod follow;
@@ -11,6 +12,7 @@ mod lines;
 mod logs;
 mod mask;
 mod meta;
+pub(crate) mod metrics;
 mod openapi;
 mod pages;
 mod panels;
@@ -29,7 +31,7 @@ use crate::app::Shared;
 
 pub(crate) use jobs::{Ask, accept};
 pub(crate) use openapi::document;
-pub(crate) use serve::serve;
+pub(crate) use serve::{Served, serve};
 
 /// Bytes of a login form, which strangers may send: a key has 47.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;
@@ -50,6 +52,12 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/api-keys", post(keys::create).get(keys::list))
         .route("/api-keys/{id}", delete(keys::revoke))
+        .route(
+            "/admin/log-level",
+            get(admin::log_level)
+                .put(admin::set_log_level)
+                .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
+        )
         .route("/panels", get(panels::list))
         .route("/panels/{name}", get(panels::data))
         .route("/alerts", get(panels::alerts))
@@ -59,7 +67,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/health", get(meta::health))
         .route("/health/ready", get(meta::ready))
         .route("/ready", get(meta::ready))
-        .route("/metrics", get(meta::metrics))
+        .route("/metrics", get(metrics::metrics))
         .route("/", get(pages::jobs))
         .route("/jobs/{id}", get(pages::job))
         .route(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use danube_telemetry::LabelEnum;
 
 use crate::alerts::Severity;
-use crate::labels::{Check, DbOperation, HealthStatus, JobResult};
+use crate::labels::{Check, DbOperation, HealthStatus, JobResult, LogLevelReason};
 
 /// A time that a line shows in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,14 @@ macro_rules! by_name {
         }
     )*};
 }
-by_name!(Check, DbOperation, HealthStatus, JobResult, Severity);
+by_name!(
+    Check,
+    DbOperation,
+    HealthStatus,
+    JobResult,
+    LogLevelReason,
+    Severity
+);
 
 impl FieldValue for &str {
     type Written<'a>

@@ -94,6 +94,32 @@ fn master_stopping() {
 }
 
 #[test]
+fn log_level_changed() {
+    check_full(
+        LogLevelChanged {
+            new_level: "debug",
+            old_level: "info,danube.api=error",
+            reason: LogLevelReason::Api,
+            user: Some("admin"),
+            for_seconds: Some(millis(600_000)),
+        },
+        r#"{"level":"info","logger":"danube.telemetry","event":"log_level_changed","new_level":"debug","old_level":"info,danube.api=error","reason":"api","user":"admin","for_seconds":600.0}"#,
+        &[],
+    );
+}
+
+#[test]
+fn settings_refused() {
+    check_full(
+        SettingsRefused {
+            error: "/server: unknown",
+        },
+        r#"{"level":"warning","logger":"danube.master","event":"settings_refused","error":"/server: unknown"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn job_submitted() {
     check_full(
         JobSubmitted {
@@ -174,6 +200,7 @@ fn job_completed() {
             duration_seconds: Some(Duration::from_nanos(2_500_000_400)),
             pipeline: "build",
             max_rss_bytes: Some(4096),
+            run: RunEnd::default(),
         },
         r#"{"level":"info","logger":"danube.orchestrator","event":"job_completed","job_id":"0190-a","status":"success","duration_seconds":2.5}"#,
         &[
@@ -198,6 +225,7 @@ fn job_completed() {
         duration_seconds: None,
         pipeline: "build",
         max_rss_bytes: None,
+        run: RunEnd::default(),
     });
     assert!(
         told.line
@@ -243,6 +271,8 @@ fn job_retried() {
             job_id: JOB,
             attempt: 2,
             reason: "worker lost",
+            pipeline: "p",
+            error: None,
         },
         r#"{"level":"info","logger":"danube.orchestrator","event":"job_retried","job_id":"0190-a","attempt":2,"reason":"worker lost"}"#,
         &[],
@@ -268,7 +298,7 @@ fn job_timed_out() {
         JobTimedOut {
             job_id: JOB,
             step: Some("test"),
-            timeout_seconds: millis(30_000),
+            timeout_seconds: Some(millis(30_000)),
             pipeline: "build",
         },
         r#"{"level":"warning","logger":"danube.orchestrator","event":"job_timed_out","job_id":"0190-a","step":"test","timeout_seconds":30.0}"#,
@@ -456,6 +486,25 @@ fn health_check_recovered() {
 }
 
 #[test]
+fn health_checks_completed() {
+    check_full(
+        HealthChecksCompleted {
+            database: Some(HealthStatus::Ok),
+            k8s: Some(HealthStatus::Disabled),
+            dex: Some(HealthStatus::Disabled),
+            registry: Some(HealthStatus::Disabled),
+            blueprint_sync: Some(HealthStatus::Disabled),
+            queue: Some(HealthStatus::Disabled),
+            disk: Some(HealthStatus::Degraded),
+            workers: Some(HealthStatus::Disabled),
+            duration_seconds: millis(3),
+        },
+        r#"{"level":"debug","logger":"danube.health","event":"health_checks_completed","database":"ok","k8s":"disabled","dex":"disabled","registry":"disabled","blueprint_sync":"disabled","queue":"disabled","disk":"degraded","workers":"disabled","duration_seconds":0.003}"#,
+        &[],
+    );
+}
+
+#[test]
 fn database_unavailable() {
     check_full(
         DatabaseUnavailable {
@@ -604,6 +653,7 @@ fn hostile_names_stay_inside_their_quotes() {
         duration_seconds: None,
         pipeline: hostile,
         max_rss_bytes: None,
+        run: RunEnd::default(),
     });
     assert_eq!((told.name, told.fields.len()), ("job_completed", 3));
     let line: serde_json::Value = serde_json::from_str(&told.line).unwrap();

@@ -4,8 +4,12 @@
 #[cfg(test)]
 mod declared;
 #[cfg(test)]
+mod exported;
+#[cfg(test)]
 mod facts;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod spans;
 #[cfg(test)]
 mod watched;

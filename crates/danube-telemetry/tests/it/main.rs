@@ -3,10 +3,15 @@
 #[cfg(test)]
 mod allocations;
 #[cfg(test)]
+#[path = "../support/collector.rs"]
+mod collector;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod lines;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod otlp;
 #[cfg(test)]
 mod writer;

@@ -11,6 +11,7 @@ mod health;
 mod history;
 mod job;
 mod jobs;
+mod log_level;
 mod logs;
 mod master;
 mod pipelines;
@@ -18,6 +19,7 @@ mod retry;
 pub(crate) mod run;
 mod search;
 mod secret;
+mod signals;
 mod submit;
 mod version;
 mod work;
@@ -129,6 +131,11 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         group: SERVER,
+        command: log_level::command,
+        task: Task::Client(log_level::perform),
+    },
+    Verb {
+        group: SERVER,
         command: config::command,
         task: Task::Client(config::perform),
     },
@@ -136,6 +143,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: pipelines::command,
         task: Task::Client(pipelines::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: signals::command,
+        task: Task::Client(signals::perform),
     },
     Verb {
         group: HELP,

@@ -38,6 +38,7 @@ pub(crate) fn check(
         insecure_http: it.bool("server.insecure_http")?,
         public_url: it.text("server.public_url"),
         pipelines_dir: it.path("pipelines.dir")?,
+        client_silence: Duration::from_secs(it.number("server.client_silence_seconds")?),
         body_bytes_max: usize::try_from(it.number("server.body_bytes_max")?).unwrap_or(usize::MAX),
         lease: Duration::from_secs(it.number("queue.lease_seconds")?),
         grace: Duration::from_secs(it.number("server.grace_seconds")?),

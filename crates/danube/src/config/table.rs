@@ -122,6 +122,18 @@ pub(crate) const ROWS: &[Row] = &[
         example: "\"20MiB\"",
     },
     Row {
+        key: "server.client_silence_seconds",
+        kind: Kind::Seconds {
+            min: 1,
+            max: DAY_SECONDS,
+        },
+        preset: Preset::Fixed("120"),
+        flag: "client-silence",
+        short_variable: None,
+        help: "How long a client may take no byte of its answer, or its machine be silent, before its connection is closed",
+        example: "300",
+    },
+    Row {
         key: "server.grace_seconds",
         kind: Kind::Seconds {
             min: 0,

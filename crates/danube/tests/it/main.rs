@@ -4,13 +4,17 @@
 mod api;
 mod auth;
 mod cli;
+mod events;
 mod faults;
 mod golden;
 mod here;
 mod isolation;
 mod life;
+mod log_format;
+mod log_level;
 mod logs;
 mod master;
+mod metrics;
 mod pages;
 mod peers;
 mod processes;

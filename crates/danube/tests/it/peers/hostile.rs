@@ -20,9 +20,6 @@ static HOSTILE_SIZE: FamilyDecl = FamilyDecl::gauge("hostile.size", "Sizes.").un
 /// A size that a floating-point number holds exactly.
 const SIZE: i64 = 1 << 60;
 
-/// As many series as our exposition is measured with.
-const MANY_SERIES: usize = 100_000;
-
 /// Values that end a label, a line or a text in one format or the other.
 const VALUES: &[&str] = &[
     "",
@@ -136,27 +133,4 @@ fn prometheus_reads_every_label_value_back_as_it_was() {
         assert_eq!(asked.path, "/metrics");
         assert_eq!(asked.header("authorization"), "Bearer key");
     }
-}
-
-static MANY: FamilyDecl = FamilyDecl::counter("many", "Many.")
-    .bounded("number")
-    .series_max(MANY_SERIES);
-
-#[test]
-fn prometheus_takes_a_hundred_thousand_series_whole() {
-    let registry = Registry::new();
-    let many: Open<1, (), Counter> = registry.add(&MANY);
-    for number in 0..MANY_SERIES {
-        // In order, since the registry keeps them sorted.
-        many.with([&format!("{number:06}")]).add(number as u64);
-    }
-    let format = Format::OpenMetrics1;
-    let reply = Reply::text(format.content_type(), &registry.encode(format));
-    let target = Receiver::answering(reply);
-    let prometheus = Prometheus::scraping_at(&target.url, "key");
-    prometheus.scraped();
-    let all = MANY_SERIES as f64;
-    assert_eq!(prometheus.value("count(many_total)"), all);
-    assert_eq!(prometheus.value("sum(many_total)"), all * (all - 1.0) / 2.0);
-    assert_eq!(prometheus.value("scrape_samples_scraped"), all);
 }

@@ -7,9 +7,12 @@
 //! is shown when its test fails.
 
 mod alerting;
+mod deploy_files;
+mod exemplars;
 mod exposition;
 mod hostile;
 mod jobs;
+mod many;
 mod program;
 mod prometheus;
 mod python;
