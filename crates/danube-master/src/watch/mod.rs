@@ -177,7 +177,7 @@ pub(crate) async fn run(app: Shared) {
 
 #[cfg(test)]
 mod tests {
-    use danube_signals::{BuildInfo, JobCompleted, JobResult, Limits};
+    use danube_signals::{BuildInfo, JobCompleted, JobResult, Limits, RunEnd};
 
     use super::*;
 
@@ -211,6 +211,7 @@ mod tests {
                 duration_seconds: None,
                 pipeline: "p",
                 max_rss_bytes: None,
+                run: RunEnd::default(),
             });
         };
         ended(JobResult::Success);
