@@ -12,6 +12,7 @@ use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
 use danube_joblog::JobLogs;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
+use danube_telemetry::otlp::Records;
 use danube_worker::{PlaceSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
@@ -70,6 +71,7 @@ impl Parts {
     pub(crate) fn open(
         mut settings: Settings,
         signals: &Signals,
+        job_logs: Option<Records>,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
         let links = Links::default();
@@ -86,7 +88,11 @@ impl Parts {
                 .map_err(|error| StartError::Demo(error.to_string()))?;
         }
         let health = Arc::new(Health::new(signals.clone()));
-        let worker = worker(&settings, &kept, &links, signals)?;
+        let told = danube_worker::Settings {
+            job_logs,
+            ..worker_settings(&settings)?
+        };
+        let worker = worker(told, &kept, &links, signals)?;
         let scheduler = scheduler(&settings, &kept, &links, &worker, &health);
         let looked = Arc::new(Looked {
             store: kept.store.clone(),
@@ -172,7 +178,7 @@ fn listen(settings: &mut Settings) -> Result<TcpListener, StartError> {
 }
 
 fn worker(
-    settings: &Settings,
+    settings: danube_worker::Settings,
     kept: &Kept,
     links: &Links,
     signals: &Signals,
@@ -184,15 +190,14 @@ fn worker(
         phases: Arc::clone(&links.phases),
         signals: signals.clone(),
     };
+    let has_room = settings.jobs_at_once > 0;
     let worker = Worker::new(
-        worker_settings(settings)?,
+        settings,
         Arc::new(dispatch),
         kept.logs.clone(),
         signals.clone(),
     )?;
-    signals
-        .workers_active
-        .set(i64::from(settings.jobs_at_once > 0));
+    signals.workers_active.set(i64::from(has_room));
     Ok(worker)
 }
 
@@ -232,6 +237,7 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
             .unwrap_or_else(|| own_address(settings.listen)),
         rules: settings.rules.clone(),
         allow_unisolated: steps.allow_unisolated,
+        job_logs: None,
     })
 }
 

@@ -45,6 +45,12 @@ pub struct Settings {
     pub rules: Rules,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
+    /// Show metrics at `/metrics`.
+    pub metrics_enabled: bool,
+    /// Where alerts are sent.
+    pub alertmanager_url: Option<String>,
+    /// Workers below which an alert is raised.
+    pub workers_expected: u64,
 }
 
 /// What every step gets.

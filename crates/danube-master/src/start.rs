@@ -13,6 +13,7 @@ use danube_model::{JobId, Trigger};
 use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
 use danube_store::{OpenError, Role, StoreError};
 use danube_telemetry::TraceContext;
+use danube_telemetry::otlp::Records;
 use danube_worker::NoIsolation;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -90,16 +91,21 @@ impl From<AdminKeyError> for StartError {
     }
 }
 
-/// Runs a master until it is told to stop and has drained.
+/// Runs a master until it is told to stop and has drained. The logs of jobs go to
+/// `job_logs` too, where it is there.
 ///
 /// # Errors
 /// [`StartError`] when it can't start.
-pub fn run(settings: Settings, signals: &Signals) -> Result<(), StartError> {
+pub fn run(
+    settings: Settings,
+    signals: &Signals,
+    job_logs: Option<Records>,
+) -> Result<(), StartError> {
     prepare_directory(&settings.data_dir)?;
     let lock = DirectoryLock::take(&settings.data_dir)?;
     raise_open_files();
     clear_workspaces(&settings.data_dir, signals)?;
-    let parts = Parts::open(settings, signals, &lock)?;
+    let parts = Parts::open(settings, signals, job_logs, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("http")

@@ -178,7 +178,7 @@ families! {
     telemetry_dropped_total: Closed<DroppedSignal, Counter> =
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }
-        recorded "the log's buffer is full";
+        recorded "the log's buffer is full, or a collector doesn't take what it is sent";
     telemetry_scrape_duration_seconds: Single<Histogram> =
         histogram("danube.telemetry.scrape.duration", "Time that writing the metrics for a scrape took.", CALL) {}
         recorded "a scrape is written";

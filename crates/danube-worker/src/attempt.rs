@@ -14,6 +14,7 @@ use danube_telemetry::TraceContext;
 
 use crate::dispatch::{Dispatch, ReportError, Work};
 use crate::environment::{Surroundings, environment};
+use crate::export::About;
 use crate::output::LogOutput;
 use crate::place::Place;
 use crate::source;
@@ -50,7 +51,17 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
     }
     let _ = own.secrets.register(own.token.text().as_bytes());
     let outcome = match Running::begin(inner, work, own) {
-        Ok(mut running) => {
+        Ok((mut running, from)) => {
+            // Until the log is closed.
+            let _followed = inner.export.as_ref().map(|export| {
+                export.follow(About {
+                    job: &work.attempt.job.to_string(),
+                    pipeline: &work.order.pipeline.name,
+                    steps: step_names(work),
+                    context,
+                    from,
+                })
+            });
             let verdict = running.all_steps();
             running.end(verdict)
         }
@@ -83,13 +94,14 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn begin(inner: &'a Inner, work: &'a Work, own: &'a Own) -> Result<Self, LogError> {
+    /// Opens the log; it comes with where this attempt's part of it begins.
+    fn begin(inner: &'a Inner, work: &'a Work, own: &'a Own) -> Result<(Self, u64), LogError> {
         let job = work.attempt.job.to_string();
         let writer = inner.logs.writer(&job, &own.secrets)?;
         let mut output = LogOutput::new(writer, own.control.clone(), &inner.signals, job);
-        output.mark(Mark::Attempt(work.attempt.number));
+        let from = output.mark(Mark::Attempt(work.attempt.number));
         let seconds = work.order.pipeline.max_duration_seconds;
-        Ok(Self {
+        let running = Self {
             inner,
             work,
             own,
@@ -100,7 +112,8 @@ impl<'a> Running<'a> {
                 .collect(),
             deadline: Instant::now() + Duration::from_secs(seconds),
             commit: None,
-        })
+        };
+        Ok((running, from))
     }
 
     /// Makes the place, runs the steps in it, removes it.

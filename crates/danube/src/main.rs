@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod exit;
+mod export;
 mod failure;
 #[cfg(test)]
 #[path = "../tests/it/golden.rs"]
@@ -42,7 +43,7 @@ fn perform(asked: &Asked) -> Result<ExitCode, Failure> {
     match asked.task {
         Task::Master => {
             let config = config::load(&Sources::with_flags(&asked.matches))?;
-            let telemetry = telemetry::start(&config.log_level, config.log_format, config.rules)?;
+            let telemetry = telemetry::start(&config)?;
             serve::serve(config.settings, &telemetry)
         }
         Task::Run => run::run(RunArgs::read(&asked.matches, &asked.screen)?),

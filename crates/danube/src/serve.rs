@@ -10,7 +10,7 @@ use crate::telemetry::Telemetry;
 
 /// Serves with checked settings.
 pub(crate) fn serve(settings: Settings, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
-    match danube_master::run(settings, &telemetry.signals) {
+    match danube_master::run(settings, &telemetry.signals, telemetry.job_logs()) {
         Ok(()) => Ok(Exit::Ok.into()),
         Err(error) => Err(told(&error)),
     }

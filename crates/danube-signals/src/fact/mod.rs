@@ -104,4 +104,6 @@ pub(crate) static LIVE: &[EventDecl] = &[
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,
+    OtlpExportFailed::DECL,
+    OtlpExportRecovered::DECL,
 ];

@@ -1,8 +1,10 @@
 //! Facts about the server itself: its life, who comes in, its health, its database.
 
+use std::time::Duration;
+
 use super::fact;
 use super::value::Millis;
-use crate::labels::{Check, DbOperation, DeniedResource, HealthStatus, LoginResult};
+use crate::labels::{Check, DbOperation, DeniedResource, DroppedSignal, HealthStatus, LoginResult};
 
 /// From this failure in a row on, a failed check is an error.
 const FAILURES_OF_AN_ERROR: u64 = 3;
@@ -143,6 +145,36 @@ fact! {
         artifacts_deleted: u64,
         images_deleted: u64,
         bytes_freed: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The collector can't be reached, or doesn't take what it is sent. Told at most once
+    /// a minute.
+    OtlpExportFailed<'a> = "otlp_export_failed", WARN, "danube.telemetry";
+    {
+        /// What couldn't be sent.
+        signal: DroppedSignal,
+        error: &'a str,
+        /// Items of all signals that were lost since it was told of last.
+        dropped: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The collector takes everything again.
+    OtlpExportRecovered = "otlp_export_recovered", INFO, "danube.telemetry";
+    {
+        /// What it took last.
+        signal: DroppedSignal,
+        /// How long it went on.
+        duration_seconds: Duration,
+        /// Items of all signals that were lost since it was told of last.
+        dropped: u64,
     }
     also {}
     metrics |_, _| {}

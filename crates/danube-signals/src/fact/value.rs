@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use danube_telemetry::LabelEnum;
 
-use crate::labels::{Check, DbOperation, HealthStatus, JobResult};
+use crate::labels::{Check, DbOperation, DroppedSignal, HealthStatus, JobResult};
 
 /// A time that a line shows in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ macro_rules! by_name {
         }
     )*};
 }
-by_name!(Check, DbOperation, HealthStatus, JobResult);
+by_name!(Check, DbOperation, DroppedSignal, HealthStatus, JobResult);
 
 impl FieldValue for &str {
     type Written<'a>

@@ -9,10 +9,13 @@ use danube_master::{Settings, StepSettings};
 use danube_model::Mistake;
 use danube_redact::Rules;
 
+use super::collector::{Address, Header};
 use super::sources::{Found, Origin, Resolved};
 use super::table::{ROWS, index};
 use super::value::{Value, size};
 use super::{Config, LogFormat};
+
+mod export;
 
 /// Makes the settings and checks the options against each other. None when a
 /// value is missing; then there is a mistake that says why.
@@ -31,6 +34,7 @@ pub(crate) fn check(
     }
     public_address(&it, mistakes);
     log_sizes(&it, mistakes);
+    export::check(&it, mistakes);
     let rules = it.rules("redaction.rules");
     let settings = Settings {
         data_dir: it.path("server.data_dir")?,
@@ -58,6 +62,9 @@ pub(crate) fn check(
         allow_paths: it.paths("sources.allow_paths"),
         rules: job_rules(&rules, it.bool("redaction.email")?),
         demo,
+        metrics_enabled: it.bool("observability.metrics_enabled")?,
+        alertmanager_url: it.text("observability.alertmanager_url"),
+        workers_expected: it.number("observability.workers_expected")?,
     };
     Some(Config {
         settings,
@@ -68,6 +75,8 @@ pub(crate) fn check(
             "text" => LogFormat::Text,
             _ => LogFormat::Auto,
         },
+        export: export::read(&it)?,
+        secrets: export::secrets(&it),
     })
 }
 
@@ -237,6 +246,21 @@ impl Values<'_> {
             None => Rules::builtin(),
             Some(Value::Rules(it)) => it,
             Some(other) => unreachable!("{key} is no list of rules: {other:?}"),
+        }
+    }
+
+    fn collector(&self, key: &str) -> Option<Address> {
+        match self.value(key)? {
+            Value::Collector(it) => Some(it),
+            other => unreachable!("{key} is no collector: {other:?}"),
+        }
+    }
+
+    fn headers(&self, key: &str) -> Vec<Header> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Headers(it)) => it,
+            Some(other) => unreachable!("{key} is no list of headers: {other:?}"),
         }
     }
 
