@@ -6,7 +6,16 @@ set -eu
 
 say() { printf 'deps: %s\n' "$*"; }
 die() { say "$*" >&2; exit 1; }
-have() { command -v "$1" >/dev/null 2>&1; }
+on_path() { command -v "$1" >/dev/null 2>&1; }
+
+# Whether a tool is here, under the names that systems give it.
+have() {
+    case "$1" in
+        alertmanager) on_path alertmanager || on_path prometheus-alertmanager ;;
+        python3-venv) [ -n "$(python_for_peers)" ] ;;
+        *) on_path "$1" ;;
+    esac
+}
 
 # What each tool is for:
 #   git            pipelines are cloned with it
@@ -17,6 +26,10 @@ have() { command -v "$1" >/dev/null 2>&1; }
 tools='git bash cc'
 [ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace"
 
+# Real programs that the tests of telemetry run beside Danube (`peers`). Without
+# them everything else can still be built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv'
+
 # The package that holds a tool, by package manager.
 package_of() {
     case "$1:$2" in
@@ -25,24 +38,56 @@ package_of() {
         dnf:cc) echo gcc glibc-devel ;;
         apk:cc) echo gcc musl-dev ;;
         pacman:cc) echo gcc ;;
+        dnf:prometheus | dnf:promtool) echo golang-github-prometheus ;;
+        dnf:alertmanager | dnf:amtool) echo golang-github-prometheus-alertmanager ;;
+        *:prometheus | *:promtool) echo prometheus ;;
+        apt-get:alertmanager | apt-get:amtool) echo prometheus-alertmanager ;;
+        *:alertmanager | *:amtool) echo alertmanager ;;
+        apt-get:python3-venv) echo python3 python3-venv ;;
+        pacman:python3-venv) echo python ;;
+        brew:python3-venv) echo python@3.13 ;;
+        *:python3-venv) echo python3 ;;
         dnf:mount | dnf:unshare | dnf:setsid) echo util-linux util-linux-core ;;
         *) echo util-linux ;;
     esac
 }
 
-missing_tools() {
-    for tool in $tools; do
+# missing TOOL...: those that aren't here.
+missing() {
+    for tool; do
         have "$tool" || printf '%s ' "$tool"
     done
+}
+
+find_manager() {
+    manager=
+    for candidate in apt-get dnf apk pacman brew; do
+        if on_path "$candidate"; then manager=$candidate; break; fi
+    done
+}
+
+# packages_of TOOL...: the packages that hold them, each once.
+packages_of() {
+    packages=
+    for tool; do
+        for package in $(package_of "$manager" "$tool"); do
+            case " $packages " in
+                *" $package "*) ;;
+                *) packages="$packages $package" ;;
+            esac
+        done
+    done
+    echo "$packages"
 }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    elif have sudo; then
+    elif on_path sudo; then
         sudo "$@"
     else
-        die "missing: ${missing}(no root rights and no sudo); run as root: $*"
+        say "no root rights and no sudo; run as root: $*" >&2
+        return 1
     fi
 }
 
@@ -61,33 +106,123 @@ install() {
 }
 
 install_missing_tools() {
-    missing=$(missing_tools)
+    # Lists of words are split on purpose, here and below.
+    # shellcheck disable=SC2086
+    missing=$(missing $tools)
     [ -n "$missing" ] || return 0
-    manager=
-    for candidate in apt-get dnf apk pacman brew; do
-        if have "$candidate"; then manager=$candidate; break; fi
-    done
+    find_manager
     [ -n "$manager" ] ||
         die "missing: ${missing}and none of apt-get, dnf, apk, pacman, brew is here; please install them by hand"
     # Homebrew's compilers don't call themselves cc; Apple's do.
     case "$manager $missing" in
         brew*" cc "*) die "missing: cc; install it with: xcode-select --install" ;;
     esac
-    packages=
-    for tool in $missing; do
-        for package in $(package_of "$manager" "$tool"); do
-            case " $packages " in
-                *" $package "*) ;;
-                *) packages="$packages $package" ;;
-            esac
-        done
-    done
+    # shellcheck disable=SC2086
+    packages=$(packages_of $missing)
     say "missing: ${missing}- installing with $manager:$packages"
-    # Split on purpose: each word is a package.
     # shellcheck disable=SC2086
     install $packages || die "$manager could not install:$packages"
-    missing=$(missing_tools)
+    # shellcheck disable=SC2086
+    missing=$(missing $tools)
     [ -z "$missing" ] || die "still missing after the install: ${missing}- please install them by hand"
+}
+
+# Debian starts a service when its package is installed and at every boot. The
+# tests start their own on free ports; nothing may listen because of `make deps`.
+policy=/usr/sbin/policy-rc.d
+
+without_services() {
+    if [ "$manager" != apt-get ]; then
+        "$@"
+        return
+    fi
+    is_policy_ours=
+    if [ ! -e "$policy" ]; then
+        is_policy_ours=1
+        trap 'as_root rm -f "$policy"' EXIT
+        trap 'exit 1' INT TERM
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+    fi
+    outcome=0
+    "$@" || outcome=$?
+    if [ -n "$is_policy_ours" ]; then
+        as_root rm -f "$policy"
+        trap - EXIT INT TERM
+    fi
+    return "$outcome"
+}
+
+# disable SERVICE...: only what this run has installed; an operator's own stays.
+disable_services() {
+    [ "$manager" = apt-get ] && on_path systemctl || return 0
+    for service in $services; do
+        as_root systemctl disable --quiet "$service" || say "could not disable $service; it may start at the next boot"
+    done
+}
+
+# On CI nothing is left out in silence; elsewhere the rest is worth testing.
+without_peers() {
+    say "$*; the tests that need it fail (\`cargo test … -- --skip peers\` leaves them out)" >&2
+    [ -z "${CI:-}" ] || exit 1
+}
+
+install_missing_peers() {
+    # shellcheck disable=SC2086
+    missing=$(missing $peers)
+    [ -n "$missing" ] || return 0
+    find_manager
+    if [ -z "$manager" ]; then
+        without_peers "missing: ${missing}and none of apt-get, dnf, apk, pacman, brew is here"
+        return
+    fi
+    # shellcheck disable=SC2086
+    packages=$(packages_of $missing)
+    services=
+    have prometheus || services=prometheus
+    have alertmanager || services="$services prometheus-alertmanager"
+    say "missing: ${missing}- installing with $manager:$packages"
+    # shellcheck disable=SC2086
+    if without_services install $packages; then
+        disable_services
+    else
+        without_peers "$manager could not install:$packages"
+        return
+    fi
+    # shellcheck disable=SC2086
+    missing=$(missing $peers)
+    [ -z "$missing" ] || without_peers "still missing after the install: $missing"
+}
+
+# A Python with `venv` and pip's own wheel, of a version that rotel has a wheel for.
+python_for_peers() {
+    for candidate in python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10; do
+        "$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+            >/dev/null 2>&1 || continue
+        echo "$candidate"
+        return
+    done
+}
+
+# The copy of the list is written last: an install that broke off is done again.
+install_python_peers() {
+    list=ci/peers.txt
+    venv=${CARGO_TARGET_DIR:-target}/peers-venv
+    if cmp -s "$list" "$venv/peers.txt" && "$venv/bin/python" -c '' 2>/dev/null; then return; fi
+    python=$(python_for_peers)
+    if [ -z "$python" ]; then
+        without_peers "missing: a Python of 3.10 to 3.13 with venv"
+        return
+    fi
+    say "installing the Python packages of $list into $venv"
+    rm -rf "$venv"
+    mkdir -p "$(dirname "$venv")"
+    # Wheels only: nothing is compiled, and no setup script runs.
+    if "$python" -m venv "$venv" &&
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r "$list"; then
+        cp "$list" "$venv/peers.txt"
+    else
+        without_peers "could not install the packages of $list (rotel has wheels for glibc 2.34 or newer and macOS on ARM)"
+    fi
 }
 
 # The formatter and the linter come with the toolchain, but rustup's minimal
@@ -99,7 +234,10 @@ add_component() {
     rustup component add "$1" || die "rustup could not add $1"
 }
 
+cd "$(dirname "$0")/.."
 install_missing_tools
 have cargo || die "cargo is missing: install Rust from https://rustup.rs"
 add_component rustfmt fmt
 add_component clippy clippy
+install_missing_peers
+install_python_peers

@@ -9,8 +9,9 @@ use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body, SendBody};
 
 use crate::{
-    Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList, KeyView, LOG_OFFSET_HEADER,
-    LogDeleted, MaskValue, Masked, NewKey, NewKeyView, Problem, Submit,
+    Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList, KeyView, LOG_LEVEL_PATH,
+    LOG_OFFSET_HEADER, LogDeleted, LogLevelView, MaskValue, Masked, NewKey, NewKeyView,
+    NewLogLevel, Problem, Submit,
 };
 
 /// How long to wait for a connection: a server on the same continent answers
@@ -282,6 +283,24 @@ impl Client {
             None,
             None,
         )
+    }
+
+    /// How the level of the server's log stands.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn log_level(&self) -> Result<LogLevelView, ClientError> {
+        self.json(Method::GET, LOG_LEVEL_PATH, None, None)
+    }
+
+    /// Changes the level of the server's log.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `invalid` when the level is wrong.
+    pub fn set_log_level(&self, new: &NewLogLevel) -> Result<LogLevelView, ClientError> {
+        let body =
+            serde_json::to_vec(new).map_err(|error| ClientError::Answer(error.to_string()))?;
+        self.json(Method::PUT, LOG_LEVEL_PATH, Some(body), None)
     }
 
     /// Whatever JSON stands at `path`, a success or not: health tells with 503.

@@ -7,6 +7,7 @@ mod code;
 mod job;
 mod key;
 mod log;
+mod log_level;
 mod mask;
 mod problem;
 mod search;
@@ -18,6 +19,7 @@ pub use code::Code;
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
 pub use log::{EndEvent, GapEvent, LogDeleted, LogEvent};
+pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use search::{Hit, SearchEnd, SearchLine};
@@ -31,6 +33,9 @@ pub const LOG_OFFSET_HEADER: &str = "danube-log-offset";
 /// The header that says with which line a text begins that was asked for by line
 /// or by time.
 pub const FIRST_LINE_HEADER: &str = "danube-first-line";
+
+/// Where the level of the server's log is.
+pub const LOG_LEVEL_PATH: &str = "/api/v1/admin/log-level";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::auth::{Keys, Sessions};
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
+use crate::log_level::LogLevel;
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
 use crate::settings::Settings;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
+    pub(crate) log_level: Arc<LogLevel>,
     pub(crate) phases: Arc<Phases>,
     /// Turns at checking a submit: it takes processor and memory, and a caller
     /// with many large ones must not take all of both.

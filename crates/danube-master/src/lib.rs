@@ -13,6 +13,7 @@ mod drain;
 mod health;
 mod http;
 mod lock;
+mod log_level;
 mod meter;
 mod parts;
 mod pipelines;
@@ -24,6 +25,7 @@ mod start;
 mod submit;
 mod tell;
 
+pub use log_level::{LogControl, ReadLevel};
 pub use settings::{Settings, StepSettings};
 pub use start::{StartError, run};
 

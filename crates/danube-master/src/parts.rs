@@ -27,6 +27,7 @@ use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
 use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
+use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
 use crate::pipelines::Pipelines;
 use crate::readers::Readers;
@@ -71,6 +72,7 @@ impl Parts {
     pub(crate) fn open(
         mut settings: Settings,
         signals: &Signals,
+        log: LogControl,
         job_logs: Option<Records>,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
@@ -112,6 +114,7 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),
             blankings: Semaphore::new(BLANKINGS_MAX),

@@ -17,6 +17,7 @@ use danube_telemetry::otlp::Records;
 use danube_worker::NoIsolation;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Shared};
 use crate::auth::{AdminKeyError, Caller};
@@ -25,6 +26,7 @@ use crate::drain::{StopSignals, drain};
 use crate::health::watch;
 use crate::http::{self, Ask, accept};
 use crate::lock::{DirectoryLock, LockError, write_whole};
+use crate::log_level::LogControl;
 use crate::parts::Parts;
 use crate::reaper;
 use crate::settings::Settings;
@@ -91,21 +93,22 @@ impl From<AdminKeyError> for StartError {
     }
 }
 
-/// Runs a master until it is told to stop and has drained. The logs of jobs go to
-/// `job_logs` too, where it is there.
+/// Runs a master until it is told to stop and has drained. `log` is the server's own;
+/// the logs of jobs go to `job_logs` too, where it is there.
 ///
 /// # Errors
 /// [`StartError`] when it can't start.
 pub fn run(
     settings: Settings,
     signals: &Signals,
+    log: LogControl,
     job_logs: Option<Records>,
 ) -> Result<(), StartError> {
     prepare_directory(&settings.data_dir)?;
     let lock = DirectoryLock::take(&settings.data_dir)?;
     raise_open_files();
     clear_workspaces(&settings.data_dir, signals)?;
-    let parts = Parts::open(settings, signals, job_logs, &lock)?;
+    let parts = Parts::open(settings, signals, log, job_logs, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("http")
@@ -129,6 +132,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         is_first_start,
     } = parts;
     let mut stop = StopSignals::listen().map_err(system("listen for signals"))?;
+    let hangup = signal(SignalKind::hangup()).map_err(system("listen for signals"))?;
     listener
         .set_nonblocking(true)
         .map_err(system("prepare the listener"))?;
@@ -139,6 +143,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let scheduler = scheduler.start().map_err(system("start the scheduler"))?;
     tokio::spawn(watch(Arc::clone(&app.health), looked));
     tokio::spawn(reaper::run(Arc::clone(&app)));
+    tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, http::router(app.clone()), async {
         // Both ends mean the same: stop.

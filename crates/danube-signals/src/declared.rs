@@ -79,3 +79,13 @@ pub fn families() -> impl Iterator<Item = FamilyState> {
         .map(move |(decl, part)| of(State::NotYet(part), "", decl));
     live.chain(overflow).chain(process).chain(not_yet)
 }
+
+/// State of what is made of these families: live when all of them are. What Prometheus
+/// itself writes is always there.
+pub(crate) fn state_of(uses: impl IntoIterator<Item = &'static FamilyDecl>) -> State {
+    uses.into_iter()
+        .filter_map(|decl| families().find(|it| it.decl.name() == decl.name()))
+        .map(|it| it.state)
+        .find(|it| *it != State::Live)
+        .unwrap_or(State::Live)
+}

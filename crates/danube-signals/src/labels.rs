@@ -40,6 +40,18 @@ label_enum! {
 }
 
 label_enum! {
+    /// Why the level of the server's log changed.
+    pub enum LogLevelReason {
+        /// Somebody asked for it.
+        Api = "api",
+        /// The settings were read again.
+        Hangup = "hangup",
+        /// The time of the level before was up.
+        Expired = "expired",
+    }
+}
+
+label_enum! {
     /// What fills the disk.
     pub enum DiskKind { Logs = "logs", Artifacts = "artifacts", Registry = "registry", Database = "database" }
 }

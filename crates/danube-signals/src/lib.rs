@@ -1,29 +1,36 @@
 //! The catalogue: every event and metric that Danube tells, declared once.
 //!
 //! A fact is a struct that is a [`Fact`]; telling it (`signals.emit(JobStarted { … })`) writes
-//! its log line and moves its metrics, so that the two can't disagree. Metrics that no
+//! its log line, moves its metrics and, where it tells of a failure, marks the current span,
+//! so that they can't disagree. Metrics that no
 //! fact moves are fields of [`Families`], which [`Signals`] stands for. A name that
 //! isn't declared here doesn't compile.
 //!
 //! Job spans and request spans carry the ids that a line shows: [`request_span`],
-//! [`job_span`].
+//! [`job_span`], [`run_span`].
 
+mod alerts;
 mod declared;
 mod fact;
 mod families;
 mod labels;
 mod not_yet;
+mod panels;
 mod reference;
 mod signals;
 mod span;
 
+pub use alerts::{Alert, Expected, Severity, alerts};
 pub use declared::{EventDecl, FamilyState, State, events, families};
 pub use fact::*;
 pub use families::Families;
 pub use labels::*;
+pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
 pub use reference::reference_markdown;
 pub use signals::{BuildInfo, Limits, Signals};
-pub use span::{job_span, request_span};
+pub use span::{
+    RequestSpan, RunSpan, job_span, request_answered, request_span, run_ended, run_span,
+};
 
 /// The declaration of each family, by its name: what panels, alerts and documents refer
 /// to. One that isn't declared doesn't compile.

@@ -8,7 +8,7 @@ use crate::declared::{EventDecl, State};
 use crate::families::CALL;
 use crate::labels::{BlueprintChange, K8sOperation, Outcome, PlaybookResult, Truth};
 
-const KUBERNETES: &str = "the Kubernetes executor";
+pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
 const SECRETS: &str = "secrets";
 const BLUEPRINT: &str = "the blueprint";
 const REGISTRY: &str = "the registry";

@@ -88,7 +88,7 @@ impl Signals {
         Self(Arc::new(Inner { registry, families }))
     }
 
-    /// Tells a fact: moves its metrics, then writes its line.
+    /// Tells a fact: moves its metrics, marks the current span, then writes its line.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "a fact is made where it is told"

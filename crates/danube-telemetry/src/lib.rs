@@ -3,10 +3,12 @@
 //! there are is the catalogue's business.
 //!
 //! - [`metric`]: cells, typed families, the registry, text exposition.
+//! - [`query`]: questions to the metrics, as `PromQL` and answered in the process.
 //! - [`log`]: JSON lines (or text on a terminal) through a bounded writer thread,
 //!   with a level filter that can be changed while running.
 //! - [`context`]: W3C trace context and random ids; [`current`]: the trace that a thread
 //!   works in.
+//! - [`span`]: marks the span that a thread is in.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.
 //! - [`recorder`]: captures the lines of a test.
 
@@ -15,7 +17,9 @@ mod current;
 pub mod log;
 pub mod metric;
 pub mod otlp;
+pub mod query;
 pub mod recorder;
+pub mod span;
 
 pub use context::TraceContext;
 pub use current::current;

@@ -9,7 +9,7 @@ use danube_executor::{
 use danube_joblog::{LogError, Mark, Summary};
 use danube_model::{Attempt, Ended, FailReason, Step, StepStatus, Timestamp, spec};
 use danube_redact::{Rules, Secrets};
-use danube_signals::{StepCompleted, StepStarted, job_span};
+use danube_signals::{RunSpan, StepCompleted, StepStarted, run_ended, run_span};
 use danube_telemetry::TraceContext;
 
 use crate::dispatch::{Dispatch, ReportError, Work};
@@ -19,7 +19,9 @@ use crate::output::LogOutput;
 use crate::place::Place;
 use crate::source;
 use crate::token::JobToken;
-use crate::verdict::{Clock, Verdict, after_step, broke, step_status, stopped, succeeded};
+use crate::verdict::{
+    Clock, Verdict, after_step, broke, step_status, stopped, succeeded, told_by_span,
+};
 use crate::worker::{Inner, REPORT_RETRY_EVERY, Settings};
 
 /// Reports that a broken store is sent before the lease is left to lapse.
@@ -43,7 +45,15 @@ pub(crate) fn secrets(settings: &Settings) -> Secrets {
 /// Runs the job and reports how it ended. Never panics on what a job does.
 pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
     let context = TraceContext::parse(&work.traceparent).unwrap_or_else(TraceContext::random);
-    let _in_job = job_span(&work.attempt.job.to_string(), &context).entered();
+    let in_job = run_span(&RunSpan {
+        job_id: &work.attempt.job.to_string(),
+        short_id: &work.attempt.job.short().to_string(),
+        context: &context,
+        pipeline: &work.order.pipeline.name,
+        attempt: work.attempt.number,
+        worker: &inner.settings.id,
+    })
+    .entered();
     for mask in &work.order.masks {
         // Whoever sent it was refused if the redactor wouldn't take it, and a
         // short one if nobody insisted.
@@ -71,6 +81,8 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
             summary: None,
         },
     };
+    let (status, result, error_type) = told_by_span(&outcome.verdict);
+    run_ended(&in_job, status, result, error_type);
     report(inner.dispatch.as_ref(), work.attempt, outcome, &own.secrets);
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct LogOutput {
     /// Lives as long as the attempt; the series goes some minutes later.
     written: ExpiringHandle<Counter>,
     told: LogCounts,
+    /// Where the log ended when its counts were told last.
+    told_end: u64,
     job: String,
     /// The disk was full for longer than a job waits.
     gave_up: bool,
@@ -33,13 +35,14 @@ pub(crate) struct LogOutput {
 impl LogOutput {
     pub(crate) fn new(writer: LogWriter, control: Control, signals: &Signals, job: String) -> Self {
         let written = signals.log_bytes_written_total.open(&job);
-        let told = writer.counts();
+        let (told, told_end) = (writer.counts(), writer.end());
         Self {
             writer,
             control,
             signals: signals.clone(),
             written,
             told,
+            told_end,
             job,
             gave_up: false,
         }
@@ -119,6 +122,7 @@ impl LogOutput {
 
     /// Turns the writer's totals into metrics.
     fn tell(&mut self) {
+        self.told_end = self.writer.end();
         let now = self.writer.counts();
         let written = now.written_bytes - self.told.written_bytes;
         self.written.add(written);
@@ -149,6 +153,11 @@ impl Output for LogOutput {
         };
         if let Err(error) = self.writer.write(stream, bytes) {
             self.disk_is_well_again(&error);
+        }
+        // A lone line is appended at once, and no tick follows it: a job that says
+        // little is counted while it runs too.
+        if self.writer.end() != self.told_end {
+            self.tell();
         }
         Ok(())
     }

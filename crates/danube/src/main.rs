@@ -42,9 +42,14 @@ fn main() -> ExitCode {
 fn perform(asked: &Asked) -> Result<ExitCode, Failure> {
     match asked.task {
         Task::Master => {
-            let config = config::load(&Sources::with_flags(&asked.matches))?;
+            let sources = Sources::with_flags(&asked.matches);
+            let config = config::load(&sources)?;
             let telemetry = telemetry::start(&config)?;
-            serve::serve(config.settings, &telemetry)
+            serve::serve(
+                config.settings,
+                &telemetry,
+                Box::new(move || config::log_level(&sources)),
+            )
         }
         Task::Run => run::run(RunArgs::read(&asked.matches, &asked.screen)?),
         Task::Client(perform) => perform(&asked.matches, &asked.screen),

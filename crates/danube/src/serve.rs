@@ -2,15 +2,23 @@
 
 use std::process::ExitCode;
 
-use danube_master::{Settings, StartError};
+use danube_master::{LogControl, ReadLevel, Settings, StartError};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::telemetry::Telemetry;
 
-/// Serves with checked settings.
-pub(crate) fn serve(settings: Settings, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
-    match danube_master::run(settings, &telemetry.signals, telemetry.job_logs()) {
+/// Serves with checked settings. `configured` reads the log's level again.
+pub(crate) fn serve(
+    settings: Settings,
+    telemetry: &Telemetry,
+    configured: ReadLevel,
+) -> Result<ExitCode, Failure> {
+    let log = LogControl {
+        handle: telemetry.log.clone(),
+        configured,
+    };
+    match danube_master::run(settings, &telemetry.signals, log, telemetry.job_logs()) {
         Ok(()) => Ok(Exit::Ok.into()),
         Err(error) => Err(told(&error)),
     }

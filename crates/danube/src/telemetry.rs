@@ -5,7 +5,8 @@ use std::time::Duration;
 use danube_signals::{BuildInfo, LOG_LOGGER, Limits, OWN_LOGGERS, Signals};
 use danube_telemetry::log::{self, Filter};
 use danube_telemetry::otlp::{Exporter, Records};
-use danube_telemetry::{LogGuard, LogOptions};
+use danube_telemetry::span::set_recorded;
+use danube_telemetry::{LogGuard, LogHandle, LogOptions};
 
 use crate::config::{Config, LogFormat};
 use crate::exit::Exit;
@@ -21,9 +22,11 @@ const EXPORT_AT_END: Duration = Duration::from_secs(3);
 pub(crate) struct Telemetry {
     /// What every part tells its facts to.
     pub(crate) signals: Signals,
+    /// The server's log.
+    pub(crate) log: LogHandle,
     /// Ends first: what it has to say still reaches the log.
     exporter: Option<Exporter>,
-    _log: LogGuard,
+    _guard: LogGuard,
 }
 
 impl Telemetry {
@@ -75,11 +78,13 @@ pub(crate) fn start(config: &Config) -> Result<Telemetry, Failure> {
         tap: exporter.as_ref().and_then(Exporter::line_tap),
         ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
     };
+    set_recorded(options.spans.is_some());
     let (handle, guard) = log::init(options).map_err(|error| in_log(error.to_string()))?;
     signals.watch_lost(&handle, exporter.as_ref().map(Exporter::lost));
     Ok(Telemetry {
         signals,
+        log: handle,
         exporter,
-        _log: guard,
+        _guard: guard,
     })
 }

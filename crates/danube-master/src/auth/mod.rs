@@ -29,7 +29,7 @@ pub(crate) enum Need {
     Read,
     /// To submit, cancel and retry.
     Work,
-    /// To manage keys.
+    /// To manage keys and the server.
     Manage,
 }
 

@@ -17,8 +17,8 @@ use crate::auth::{Caller, Need, SESSION_COOKIE};
 pub(crate) struct Reader;
 /// May submit, cancel and retry.
 pub(crate) struct Doer(pub(crate) Caller);
-/// May manage keys.
-pub(crate) struct Manager;
+/// May manage keys and the server.
+pub(crate) struct Manager(pub(crate) Caller);
 /// May add a value to mask: whoever may submit, and the job itself, which shows
 /// the token of its attempt. That token is good for nothing else.
 pub(crate) struct Masker;
@@ -43,7 +43,7 @@ impl FromRequestParts<Shared> for Manager {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        need(parts, app, Need::Manage).map(|_| Self)
+        need(parts, app, Need::Manage).map(Self)
     }
 }
 
@@ -119,7 +119,7 @@ fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
     let action = match need {
         Need::Read => "read",
         Need::Work => "write",
-        Need::Manage => "manage keys",
+        Need::Manage => "manage keys or the server",
     };
     app.signals.emit(PermissionDenied {
         user: &caller.name,

@@ -7,7 +7,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
-use danube_signals::request_span;
+use danube_signals::{RequestSpan, request_answered, request_span};
 use danube_telemetry::TraceContext;
 use tracing::Instrument;
 
@@ -39,12 +39,19 @@ pub(crate) async fn around(
         .extensions()
         .get::<MatchedPath>()
         .map(|it| it.as_str().to_owned());
-    let context = context(&request);
+    let (context, parent) = context(&request);
     let id = request_id();
     request.extensions_mut().insert(Context(context));
+    let span = request_span(&RequestSpan {
+        request_id: &id,
+        context: &context,
+        parent,
+        method: method.as_str(),
+        route: route.as_deref(),
+        path: request.uri().path(),
+    });
     let request = Lingering::around(request);
-    let span = request_span(&id, &context);
-    let handled = next.run(request).instrument(span);
+    let handled = next.run(request).instrument(span.clone());
     let answered = if method.is_safe() {
         tokio::time::timeout(ANSWER_DEADLINE, handled).await
     } else {
@@ -62,6 +69,7 @@ pub(crate) async fn around(
         ))
         .into_response()
     });
+    request_answered(&span, response.status().as_u16());
     harden(&mut response, &id);
     let route = route.as_deref().unwrap_or(NO_ROUTE);
     app.signals.http_request(
@@ -82,16 +90,16 @@ fn broke() -> Response {
 }
 
 /// A child of the caller's trace, or the root of a new one; anything that isn't
-/// exactly one `traceparent` counts as none.
-fn context(request: &Request) -> TraceContext {
+/// exactly one `traceparent` counts as none. With it comes the caller's span.
+fn context(request: &Request) -> (TraceContext, Option<[u8; 8]>) {
     let mut all = request.headers().get_all("traceparent").iter();
     let sent = all
         .next()
         .filter(|_| all.next().is_none())
         .and_then(|it| it.to_str().ok());
     match sent.and_then(TraceContext::parse) {
-        Some(parent) => parent.child(),
-        None => TraceContext::random(),
+        Some(parent) => (parent.child(), Some(parent.span_id)),
+        None => (TraceContext::random(), None),
     }
 }
 

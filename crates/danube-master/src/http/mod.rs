@@ -1,5 +1,6 @@
 //! The routes. Handlers check, ask the store and show; they decide nothing.
 
+mod admin;
 mod answer;
 mod caller;
 mod follow;
@@ -50,6 +51,12 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/api-keys", post(keys::create).get(keys::list))
         .route("/api-keys/{id}", delete(keys::revoke))
+        .route(
+            "/admin/log-level",
+            get(admin::log_level)
+                .put(admin::set_log_level)
+                .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
+        )
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)

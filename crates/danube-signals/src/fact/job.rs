@@ -79,7 +79,8 @@ fact! {
 
 fact! {
     /// A job ended in failure; `job_completed` is told as well.
-    JobFailed<'a> = "job_failed", ERROR, "danube.orchestrator";
+    JobFailed<'a> = "job_failed", ERROR, "danube.orchestrator",
+        fails with |fact| fact.error_type;
     {
         job_id: &'a str,
         error_type: &'a str,
@@ -118,7 +119,8 @@ fact! {
 
 fact! {
     /// A job was stopped because its time was up; `job_completed` is told as well.
-    JobTimedOut<'a> = "job_timed_out", WARN, "danube.orchestrator";
+    JobTimedOut<'a> = "job_timed_out", WARN, "danube.orchestrator",
+        fails with |_| "timeout";
     {
         job_id: &'a str,
         /// The step that was running.
@@ -135,7 +137,8 @@ fact! {
 
 fact! {
     /// A job was taken back from a worker that fell silent.
-    JobOrphanRescued<'a> = "job_orphan_rescued", WARN, "danube.orchestrator";
+    JobOrphanRescued<'a> = "job_orphan_rescued", WARN, "danube.orchestrator",
+        fails with |_| "worker_lost";
     {
         job_id: &'a str,
         worker_id: Option<&'a str>,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::fact;
 use super::value::Millis;
-use crate::labels::{Check, DbOperation, DeniedResource, DroppedSignal, HealthStatus, LoginResult};
+use crate::labels::{
+    Check, DbOperation, DeniedResource, DroppedSignal, HealthStatus, LogLevelReason, LoginResult,
+};
 
 /// From this failure in a row on, a failed check is an error.
 const FAILURES_OF_AN_ERROR: u64 = 3;
@@ -27,6 +29,34 @@ fact! {
     {
         /// The signal's name, or who asked.
         reason: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The level of the server's log was changed, or set again.
+    LogLevelChanged<'a> = "log_level_changed", INFO, "danube.telemetry";
+    {
+        new_level: &'a str,
+        old_level: &'a str,
+        /// `api`, `hangup` (the settings were read again) or `expired`.
+        reason: LogLevelReason,
+        /// Who asked.
+        user: Option<&'a str>,
+        /// After so long the configured level comes back.
+        for_seconds: Option<Duration>,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The settings were read again (SIGHUP) and can't be used; nothing was changed.
+    SettingsRefused<'a> = "settings_refused", WARN, "danube.master";
+    {
+        /// The first mistake.
+        error: &'a str,
     }
     also {}
     metrics |_, _| {}
@@ -115,7 +145,8 @@ fact! {
 
 fact! {
     /// The database can't be read or written.
-    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store";
+    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store",
+        fails with |_| "database_unavailable";
     {
         error: &'a str,
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use danube_telemetry::LabelEnum;
 
-use crate::labels::{Check, DbOperation, DroppedSignal, HealthStatus, JobResult};
+use crate::labels::{Check, DbOperation, DroppedSignal, HealthStatus, JobResult, LogLevelReason};
 
 /// A time that a line shows in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,14 @@ macro_rules! by_name {
         }
     )*};
 }
-by_name!(Check, DbOperation, DroppedSignal, HealthStatus, JobResult);
+by_name!(
+    Check,
+    DbOperation,
+    DroppedSignal,
+    HealthStatus,
+    JobResult,
+    LogLevelReason
+);
 
 impl FieldValue for &str {
     type Written<'a>

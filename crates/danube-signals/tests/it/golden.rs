@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use danube_signals::{BuildInfo, Limits, Signals, reference_markdown};
 use danube_telemetry::Format;
 
-fn check(file: &str, text: &str) {
+pub(crate) fn check(file: &str, text: &str) {
     let file: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|it| it == "1") {
         std::fs::write(&file, text).unwrap();

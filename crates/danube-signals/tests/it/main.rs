@@ -7,3 +7,7 @@ mod declared;
 mod facts;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod spans;
+#[cfg(test)]
+mod watched;

@@ -123,8 +123,13 @@ impl LogHandle {
     /// # Errors
     /// When the filter is wrong; then nothing changes.
     pub fn set_filter(&self, text: &str) -> Result<(), FilterError> {
-        self.live.set(Filter::parse(text)?);
+        self.set(Filter::parse(text)?);
         Ok(())
+    }
+
+    /// The same with one that was read before.
+    pub fn set(&self, filter: Filter) {
+        self.live.set(filter);
     }
 
     /// The filter as it stands.

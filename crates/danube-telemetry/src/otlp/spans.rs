@@ -68,7 +68,9 @@ struct Fields {
 impl Fields {
     fn text(&mut self, name: &'static str, mut value: String) {
         if value.len() > TEXT_BYTES_MAX {
-            let end = (0..=TEXT_BYTES_MAX).rev().find(|it| value.is_char_boundary(*it));
+            let end = (0..=TEXT_BYTES_MAX)
+                .rev()
+                .find(|it| value.is_char_boundary(*it));
             value.truncate(end.unwrap_or(0));
         }
         match name {

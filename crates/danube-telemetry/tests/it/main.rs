@@ -6,6 +6,8 @@ mod allocations;
 #[path = "../support/collector.rs"]
 mod collector;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod lines;
 #[cfg(test)]
 mod metrics;

@@ -10,6 +10,7 @@ mod health;
 mod history;
 mod job;
 mod jobs;
+mod log_level;
 mod logs;
 mod master;
 mod pipelines;
@@ -120,6 +121,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: apikey::command,
         task: Task::Client(apikey::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: log_level::command,
+        task: Task::Client(log_level::perform),
     },
     Verb {
         group: SERVER,

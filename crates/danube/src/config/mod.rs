@@ -81,6 +81,20 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, Failure> {
     Ok(load_with_origins(sources)?.0)
 }
 
+/// The level of the server's log as the sources say it now, which may be other files
+/// than at the start; or in one line what is wrong with them.
+pub(crate) fn log_level(sources: &Sources) -> Result<String, String> {
+    let (resolved, mut mistakes) = sources::resolve(sources);
+    let config = check::check(&resolved, sources.demo, &mut mistakes);
+    match (config, mistakes.first()) {
+        (Some(config), None) => Ok(config.log_level),
+        (_, first) => Err(first.map_or_else(
+            || "a setting is missing".to_owned(),
+            |it| format!("{}: {}", it.pointer, it.message),
+        )),
+    }
+}
+
 /// The same with what was found where, for `danube config show`.
 pub(crate) fn load_with_origins(sources: &Sources) -> Result<(Config, Resolved), Failure> {
     let (resolved, mut mistakes) = sources::resolve(sources);

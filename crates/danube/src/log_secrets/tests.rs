@@ -26,7 +26,10 @@ const PLANTED: &str = concat!(
 const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
-const CLOSED: [&str; 3] = ["check", "operation", "status"];
+fn is_closed(event: &str, field: &str) -> bool {
+    matches!(field, "check" | "operation" | "status")
+        || (event, field) == ("log_level_changed", "reason")
+}
 
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -78,6 +81,14 @@ fn tell_all(text: &str) {
         version: text,
     });
     signals.emit(MasterStopping { reason: text });
+    signals.emit(LogLevelChanged {
+        new_level: text,
+        old_level: text,
+        reason: LogLevelReason::Api,
+        user: Some(text),
+        for_seconds: Some(time),
+    });
+    signals.emit(SettingsRefused { error: text });
     let (resource, action) = (Some(text), Some(text));
     signals.emit(LoginSucceeded {
         user: text,
@@ -159,6 +170,11 @@ fn tell_jobs(signals: &Signals, text: &str, time: Duration) {
         error_message: text,
         retry_count: 1,
     });
+    tell_ends(signals, text, time);
+}
+
+fn tell_ends(signals: &Signals, text: &str, time: Duration) {
+    let (job_id, some) = (text, Some(text));
     signals.emit(JobRetried {
         job_id,
         attempt: 2,
@@ -223,7 +239,7 @@ fn a_secret_in_any_field_of_any_event_is_masked_in_the_log_and_for_the_tap() {
         let keys: Vec<&str> = line.keys().map(String::as_str).collect();
         for field in decl.fields {
             assert!(keys.contains(field), "{event} has all its fields: {keys:?}");
-            let Some(text) = line[*field].as_str().filter(|_| !CLOSED.contains(field)) else {
+            let Some(text) = line[*field].as_str().filter(|_| !is_closed(&event, field)) else {
                 continue;
             };
             assert!(
@@ -320,9 +336,10 @@ fn names_that_hide_nothing_stay_as_they_are() {
     for line in lines {
         assert!(!line.contains("[redacted]"), "{line}");
         let line = parsed(&line);
+        let event = line["event"].as_str().unwrap();
         let schema = ["timestamp", "level", "logger", "event"];
         for (field, value) in line.iter().filter(|it| !schema.contains(&&**it.0)) {
-            if let Some(text) = value.as_str().filter(|_| !CLOSED.contains(&&**field)) {
+            if let Some(text) = value.as_str().filter(|_| !is_closed(event, field)) {
                 assert_eq!(text, name, "{field}");
             }
         }

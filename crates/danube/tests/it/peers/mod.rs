@@ -1,0 +1,21 @@
+//! Danube beside the real programs that read what it tells: Prometheus and
+//! promtool, Alertmanager, an OpenTelemetry collector, and Python packages that
+//! know the formats. `make deps` installs them.
+//!
+//! Everything runs on loopback, in directories of its own, on ports that the
+//! system chooses, and ends with the test that started it. What each program said
+//! is shown when its test fails.
+
+mod alerting;
+mod exemplars;
+mod exposition;
+mod hostile;
+mod jobs;
+mod many;
+mod program;
+mod prometheus;
+mod python;
+mod receiver;
+mod remote_write;
+mod same_numbers;
+mod scrape;
