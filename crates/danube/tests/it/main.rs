@@ -4,6 +4,8 @@
 mod api;
 mod auth;
 mod cli;
+#[path = "../../../danube-telemetry/tests/support/collector.rs"]
+mod collector;
 mod faults;
 mod golden;
 mod here;
@@ -12,6 +14,7 @@ mod life;
 mod log_level;
 mod logs;
 mod master;
+mod otlp;
 mod pages;
 mod peers;
 mod processes;

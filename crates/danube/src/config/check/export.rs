@@ -6,6 +6,7 @@ use danube_model::Mistake;
 use danube_telemetry::otlp::{Endpoint, Protocol};
 
 use super::super::Export;
+use super::super::collector::Header;
 use super::Values;
 
 const ENDPOINT: &str = "observability.otel_endpoint";
@@ -75,11 +76,11 @@ pub(super) fn secrets(it: &Values<'_>) -> Vec<String> {
     let mut all: Vec<String> = it
         .headers(HEADERS)
         .iter()
-        .flat_map(|it| it.secrets())
+        .flat_map(Header::secrets)
         .collect();
     if let Some(address) = it.collector(ENDPOINT) {
         all.extend(address.secrets());
-        all.extend(address.authorization().iter().flat_map(|it| it.secrets()));
+        all.extend(address.authorization().iter().flat_map(Header::secrets));
     }
     all
 }
