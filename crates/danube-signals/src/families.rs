@@ -193,7 +193,7 @@ families! {
     telemetry_dropped_total: Closed<DroppedSignal, Counter> =
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }
-        recorded "the log's buffer is full";
+        recorded "the log's buffer is full, or a collector doesn't take what it is sent";
     cicd_pipeline_run_duration_seconds: Open<4, (), Histogram> =
         histogram("cicd.pipeline.run.duration", "Time that a pipeline run spent in a state.", WAIT)
         { .bounded("cicd.pipeline.name").sparse("cicd.pipeline.run.state").sparse("cicd.pipeline.result")
