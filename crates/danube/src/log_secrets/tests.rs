@@ -27,7 +27,7 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
 fn is_closed(event: &str, field: &str) -> bool {
-    matches!(field, "check" | "operation" | "status")
+    matches!(field, "check" | "operation" | "severity" | "status")
         || (event, field) == ("log_level_changed", "reason")
 }
 
@@ -75,6 +75,7 @@ fn tell_all(text: &str) {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
     let time = Duration::from_millis(1500);
     tell_jobs(&signals, text, time);
+    tell_alerts(&signals, text, time);
     signals.emit(MasterReady {
         address: text,
         pid: 1,
@@ -147,6 +148,28 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         artifacts_deleted: 0,
         images_deleted: 0,
         bytes_freed: 2,
+    });
+}
+
+fn tell_alerts(signals: &Signals, text: &str, time: Duration) {
+    for severity in [Severity::Warning, Severity::Critical] {
+        signals.emit(AlertFired {
+            alert: text,
+            severity,
+            labels: Some(text),
+            value: 1.0,
+            summary: text,
+        });
+    }
+    signals.emit(AlertResolved {
+        alert: text,
+        severity: Severity::Warning,
+        labels: Some(text),
+        duration_seconds: time,
+    });
+    signals.emit(AlertsNotSent {
+        error: text,
+        alerts: 1,
     });
 }
 
