@@ -163,11 +163,9 @@ fn a_lock_held_by_another_process_is_shown_as_waiting_and_as_a_failed_check() {
         it < 2.0 * held + 1.0
     });
     assert!(waited > held / 2.0, "{waited} of {held} s");
-    let failed = master.event(|it| it["event"] == "health_check_failed");
-    assert_eq!(
-        (&failed["check"], &failed["level"]),
-        (&json!("database"), &json!("warning"))
-    );
+    let failed =
+        master.event(|it| it["event"] == "health_check_failed" && it["check"] == "database");
+    assert_eq!(failed["level"], "warning");
     assert_eq!(failed["consecutive_failures"], 1);
     master.event(|it| it["event"] == "database_unavailable");
     master.event(|it| it["event"] == "health_check_recovered" && it["check"] == "database");
