@@ -125,7 +125,11 @@ fn asks_for(expr: &Expr, family: &FamilyDecl) -> bool {
 pub fn promql_of(decl: &'static FamilyDecl) -> Vec<String> {
     /// Holds several scrapes, and is still of this moment.
     const WINDOW: Window = Window::minutes(5);
-    let labels: Vec<&'static str> = decl.labels().iter().map(|it| it.name()).collect();
+    let labels: Vec<&'static str> = decl
+        .labels()
+        .iter()
+        .map(danube_telemetry::metric::LabelDecl::name)
+        .collect();
     let questions = match decl.kind {
         Kind::Counter => vec![series(decl).rate(WINDOW).sum_by(&labels)],
         Kind::Gauge | Kind::Info => vec![series(decl).now()],

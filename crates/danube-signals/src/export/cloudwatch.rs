@@ -82,7 +82,10 @@ fn by_labels() -> BTreeMap<Vec<&'static str>, Vec<&'static str>> {
         if !is_used || decl.kind == Kind::Histogram {
             continue;
         }
-        let labels = decl.labels().iter().map(|it| it.name());
+        let labels = decl
+            .labels()
+            .iter()
+            .map(danube_telemetry::metric::LabelDecl::name);
         let labels: Vec<&'static str> = std::iter::once(TARGET_LABEL).chain(labels).collect();
         found.entry(labels).or_default().push(decl.name());
     }
