@@ -75,6 +75,8 @@ fn to(address: SocketAddr, protocol: Protocol) -> Setting {
         metrics: None,
         lines: false,
         records: false,
+        spans: false,
+        redact: None,
         retry: RETRY,
         tell,
     };
