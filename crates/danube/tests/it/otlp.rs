@@ -19,14 +19,18 @@ const PARENT: &str = "00f067aa0ba902b7";
 /// What the exporter may hold when nobody takes anything: its buffers (some 4 MiB of
 /// lines, 16 of spans, 4 of job logs), what it encodes of them, and slack for the
 /// allocator. Without a bound, the floods below would take several times as much.
-const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(crate) const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+fn url(collector: &Collector) -> String {
+    format!("http://{}", collector.address())
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 /// A master that sends to `url`, its metrics every second.
-fn master(url: &str, protocol: &str, more: &[&str]) -> Master {
+pub(crate) fn master(url: &str, protocol: &str, more: &[&str]) -> Master {
     let mut arguments = vec![
         "--otel-endpoint",
         url,
@@ -53,7 +57,7 @@ fn submit_traced(master: &Master, body: &Value) -> Value {
     answer.json()
 }
 
-fn has_event(sent: &Sent, name: &str) -> Option<()> {
+pub(crate) fn has_event(sent: &Sent, name: &str) -> Option<()> {
     let records = sent.records();
     records
         .iter()
@@ -70,7 +74,7 @@ fn each(run: impl Fn(&Collector, &str)) {
 fn metrics_logs_and_traces_of_a_job_arrive_under_one_trace() {
     each(|collector, protocol| {
         let master = master(
-            &collector.url(),
+            &url(collector),
             protocol,
             &[
                 "--job-logs",
@@ -181,7 +185,7 @@ fn each_switch_switches_what_it_says_and_nothing_else() {
         if off != "job-logs" {
             more.push("--job-logs");
         }
-        let mut master = master(&collector.url(), "grpc", &more);
+        let mut master = master(&url(&collector), "grpc", &more);
         let job = id(&master.submit(&one_step("echo hello")));
         master.ended(&job);
         let scrape = master.get("/metrics");
@@ -212,7 +216,7 @@ fn each_switch_switches_what_it_says_and_nothing_else() {
 #[test]
 fn a_trace_that_its_caller_does_not_want_is_not_sent() {
     let collector = Collector::grpc();
-    let mut master = master(&collector.url(), "grpc", &[]);
+    let mut master = master(&url(&collector), "grpc", &[]);
     let unwanted = TRACEPARENT.replace("-01", "-00");
     let key = format!("Bearer {}", master.key);
     let get = |traceparent: &str| {
@@ -251,7 +255,7 @@ fn secrets_for_a_collector_are_never_shown() {
     );
     std::fs::write(&file, &text).unwrap();
     let config = file.to_str().unwrap();
-    for (format, flags) in [("text", &[][..]), ("json", &["--json"][..])] {
+    for (format, flags) in [("text", &[][..]), ("json", &["--output", "json"][..])] {
         let shown = Command::new(DANUBE)
             .args(["config", "show", "--origin", "--config", config])
             .args(flags)
@@ -323,7 +327,7 @@ fn a_collector_that_comes_late_gets_what_it_missed() {
 }
 
 /// Runs jobs and asks for things until `until`; every request is answered.
-fn keep_busy(master: &Master, until: impl Fn(&Master) -> bool) {
+pub(crate) fn keep_busy(master: &Master, until: impl Fn(&Master) -> bool) {
     let end = Instant::now() + DEADLINE;
     let script = "i=0; while [ $i -lt 2000 ]; do echo \"line $i of a job that has much to say\"; i=$((i+1)); done";
     loop {
@@ -340,20 +344,21 @@ fn keep_busy(master: &Master, until: impl Fn(&Master) -> bool) {
     }
 }
 
-fn dropped(master: &Master, signal: &str) -> f64 {
+pub(crate) fn dropped(master: &Master, signal: &str) -> f64 {
     master.metric(&format!(
         "danube_telemetry_dropped_total{{signal=\"{signal}\"}}"
     ))
 }
 
-/// A flood of lines into the server's log, by requests that are refused.
-const NOISY: &[&str] = &["--log-level", "debug", "--job-logs"];
+/// Everything is sent, and the log says much.
+pub(crate) const NOISY: &[&str] = &["--log-level", "debug", "--job-logs"];
 
 #[test]
 fn a_collector_that_answers_errors_costs_drops_and_nothing_else() {
     each(|collector, protocol| {
-        collector.answer(Answer::Invalid);
-        let master = master(&collector.url(), protocol, NOISY);
+        // Larger than it takes: never again. Busy: again, and in time.
+        collector.answer(Answer::TooLarge);
+        let master = master(&url(collector), protocol, NOISY);
         let before = memory(master.pid(), "VmRSS");
         keep_busy(&master, |it| {
             ["log", "metric", "span"]
@@ -363,7 +368,12 @@ fn a_collector_that_answers_errors_costs_drops_and_nothing_else() {
         assert!(memory(master.pid(), "VmRSS") < before + MEMORY_BYTES_MAX);
         let failed = master.event(|it| it["event"] == "otlp_export_failed");
         let error = failed["error"].as_str().unwrap();
-        assert!(error.contains("not like this"), "{error}");
+        assert!(error.contains("too large"), "{error}");
+        collector.answer(Answer::Invalid);
+        let (refused, so_far) = (dropped(&master, "span"), collector.sent().requests);
+        keep_busy(&master, |it| dropped(it, "span") > refused);
+        collector.answer(Answer::Unavailable { waits: true });
+        collector.wait_for("a try", |it| (it.requests > so_far).then_some(()));
         // Some are taken in part, and then all.
         collector.answer(Answer::Partly(1));
         collector.wait_for("lines", |it| (!it.logs.is_empty()).then_some(()));
@@ -380,7 +390,7 @@ fn a_collector_that_answers_errors_costs_drops_and_nothing_else() {
 fn a_collector_that_never_answers_holds_up_no_request_and_no_end() {
     each(|collector, protocol| {
         collector.answer(Answer::Never);
-        let mut master = master(&collector.url(), protocol, NOISY);
+        let mut master = master(&url(collector), protocol, NOISY);
         let before = memory(master.pid(), "VmRSS");
         let warned = |it: &Master| {
             it.log_lines()
