@@ -12,6 +12,7 @@ use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
 use danube_joblog::JobLogs;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
+use danube_telemetry::otlp::Records;
 use danube_worker::{PlaceSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
@@ -87,6 +88,7 @@ impl Parts {
         mut settings: Settings,
         signals: &Signals,
         log: LogControl,
+        job_logs: Option<Records>,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
         let links = Links::new(signals);
@@ -103,7 +105,11 @@ impl Parts {
                 .map_err(|error| StartError::Demo(error.to_string()))?;
         }
         let health = Arc::new(Health::new(signals.clone()));
-        let worker = worker(&settings, &kept, &links, signals)?;
+        let told = danube_worker::Settings {
+            job_logs,
+            ..worker_settings(&settings)?
+        };
+        let worker = worker(told, &kept, &links, signals)?;
         let scheduler = scheduler(&settings, &kept, &links, &worker, &health);
         let looked = Arc::new(Looked {
             store: kept.store.clone(),
@@ -194,7 +200,7 @@ fn listen(settings: &mut Settings) -> Result<TcpListener, StartError> {
 }
 
 fn worker(
-    settings: &Settings,
+    settings: danube_worker::Settings,
     kept: &Kept,
     links: &Links,
     signals: &Signals,
@@ -208,7 +214,7 @@ fn worker(
         signals: signals.clone(),
     };
     let worker = Worker::new(
-        worker_settings(settings)?,
+        settings,
         Arc::new(dispatch),
         kept.logs.clone(),
         signals.clone(),
@@ -252,6 +258,7 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
             .unwrap_or_else(|| own_address(settings.listen)),
         rules: settings.rules.clone(),
         allow_unisolated: steps.allow_unisolated,
+        job_logs: None,
     })
 }
 

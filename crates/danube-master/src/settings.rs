@@ -50,6 +50,8 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
+    /// Show metrics at `/metrics`.
+    pub metrics_enabled: bool,
 }
 
 /// What every step gets.

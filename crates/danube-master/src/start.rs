@@ -13,6 +13,7 @@ use danube_model::{JobId, Trigger};
 use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
 use danube_store::{OpenError, Role, StoreError};
 use danube_telemetry::TraceContext;
+use danube_telemetry::otlp::Records;
 use danube_worker::NoIsolation;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -92,16 +93,22 @@ impl From<AdminKeyError> for StartError {
     }
 }
 
-/// Runs a master until it is told to stop and has drained. `log` is the server's own.
+/// Runs a master until it is told to stop and has drained. `log` is the server's own;
+/// the logs of jobs go to `job_logs` too, where it is there.
 ///
 /// # Errors
 /// [`StartError`] when it can't start.
-pub fn run(settings: Settings, signals: &Signals, log: LogControl) -> Result<(), StartError> {
+pub fn run(
+    settings: Settings,
+    signals: &Signals,
+    log: LogControl,
+    job_logs: Option<Records>,
+) -> Result<(), StartError> {
     prepare_directory(&settings.data_dir)?;
     let lock = DirectoryLock::take(&settings.data_dir)?;
     raise_open_files();
     clear_workspaces(&settings.data_dir, signals)?;
-    let parts = Parts::open(settings, signals, log, &lock)?;
+    let parts = Parts::open(settings, signals, log, job_logs, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("http")

@@ -7,7 +7,7 @@
 //! isn't declared here doesn't compile.
 //!
 //! Job spans and request spans carry the ids that a line shows: [`request_span`],
-//! [`job_span`].
+//! [`job_span`], [`run_span`].
 
 mod alerts;
 mod catalogue;
@@ -34,7 +34,9 @@ pub use families::Families;
 pub use labels::*;
 pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
 pub use signals::{BuildInfo, Limits, Signals};
-pub use span::{job_span, request_span};
+pub use span::{
+    RequestSpan, RunSpan, job_span, request_answered, request_span, run_ended, run_span,
+};
 
 /// The declaration of each family, by its name: what panels, alerts and documents refer
 /// to. One that isn't declared doesn't compile.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use danube_telemetry::metric::{Clock, Context, process};
+use danube_telemetry::otlp::{Lost, Signal, Told};
 use danube_telemetry::{LogHandle, Registry};
 
-use crate::fact::Fact;
+use crate::fact::{Fact, OtlpExportFailed, OtlpExportRecovered};
 use crate::families::{Families, OVERFLOW};
 use crate::labels::{Check, DroppedSignal, HealthStatus, SystemError};
 use crate::not_yet;
@@ -105,12 +106,44 @@ impl Signals {
         &self.0.registry
     }
 
-    /// Shows the log's lost lines in `danube_telemetry_dropped_total`.
-    pub fn watch_log(&self, log: &LogHandle) {
+    /// Shows what was lost in `danube_telemetry_dropped_total`: the log's lines, and what
+    /// an export couldn't send. Called once.
+    pub fn watch_lost(&self, log: &LogHandle, export: Option<Lost>) {
         let dropped = self.telemetry_dropped_total.clone();
         let log = log.clone();
-        self.registry()
-            .on_collect(move || dropped.at(DroppedSignal::Log).mirror(log.dropped()));
+        let sent = move |signal| export.as_ref().map_or(0, |it| it.of(signal));
+        self.registry().on_collect(move || {
+            let lines = log.dropped() + sent(Signal::Log);
+            dropped.at(DroppedSignal::Log).mirror(lines);
+            dropped
+                .at(DroppedSignal::Metric)
+                .mirror(sent(Signal::Metric));
+            dropped.at(DroppedSignal::Span).mirror(sent(Signal::Span));
+        });
+    }
+
+    /// Tells what an export has to say.
+    pub fn exporter_tells(&self, told: &Told<'_>) {
+        match *told {
+            Told::Failed {
+                signal,
+                error,
+                dropped,
+            } => self.emit(OtlpExportFailed {
+                signal: dropped_signal(signal),
+                error,
+                dropped,
+            }),
+            Told::Recovered {
+                signal,
+                outage,
+                dropped,
+            } => self.emit(OtlpExportRecovered {
+                signal: dropped_signal(signal),
+                duration_seconds: outage,
+                dropped,
+            }),
+        }
     }
 
     /// Records an HTTP request in both families. `route` is the template
@@ -171,5 +204,13 @@ impl Signals {
             }
         }
         failures.set_u64(consecutive_failures);
+    }
+}
+
+fn dropped_signal(signal: Signal) -> DroppedSignal {
+    match signal {
+        Signal::Log => DroppedSignal::Log,
+        Signal::Metric => DroppedSignal::Metric,
+        Signal::Span => DroppedSignal::Span,
     }
 }

@@ -18,11 +18,16 @@ pub fn set_recorded(recorded: bool) {
     RECORDED.store(recorded, Ordering::Relaxed);
 }
 
+/// Whether somebody records spans: what only they read needn't be worked out else.
+pub fn is_recorded() -> bool {
+    RECORDED.load(Ordering::Relaxed)
+}
+
 /// Marks the innermost span of this thread as failed, if it has [`ERROR_TYPE`] and
 /// [`STATUS`] among its fields. `error_type` is one of a few words, never a text that
 /// somebody wrote.
 pub fn mark_failed(error_type: &str) {
-    if !RECORDED.load(Ordering::Relaxed) {
+    if !is_recorded() {
         return;
     }
     let span = Span::current();

@@ -9,16 +9,19 @@ use danube_executor::{
 use danube_joblog::{LogError, Mark, Summary};
 use danube_model::{Attempt, Ended, FailReason, Step, StepStatus, Timestamp, spec};
 use danube_redact::{Rules, Secrets};
-use danube_signals::{StepCompleted, StepStarted, job_span};
+use danube_signals::{RunSpan, StepCompleted, StepStarted, run_ended, run_span};
 use danube_telemetry::TraceContext;
 
 use crate::dispatch::{Dispatch, ReportError, Work};
 use crate::environment::{Surroundings, environment};
+use crate::export::About;
 use crate::output::LogOutput;
 use crate::place::Place;
 use crate::source;
 use crate::token::JobToken;
-use crate::verdict::{Clock, Verdict, after_step, broke, step_status, stopped, succeeded};
+use crate::verdict::{
+    Clock, Verdict, after_step, broke, step_status, stopped, succeeded, told_by_span,
+};
 use crate::worker::{Inner, REPORT_RETRY_EVERY, Settings};
 
 /// Reports that a broken store is sent before the lease is left to lapse.
@@ -42,7 +45,15 @@ pub(crate) fn secrets(settings: &Settings) -> Secrets {
 /// Runs the job and reports how it ended. Never panics on what a job does.
 pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
     let context = TraceContext::parse(&work.traceparent).unwrap_or_else(TraceContext::random);
-    let _in_job = job_span(&work.attempt.job.to_string(), &context).entered();
+    let in_job = run_span(&RunSpan {
+        job_id: &work.attempt.job.to_string(),
+        short_id: &work.attempt.job.short().to_string(),
+        context: &context,
+        pipeline: &work.order.pipeline.name,
+        attempt: work.attempt.number,
+        worker: &inner.settings.id,
+    })
+    .entered();
     for mask in &work.order.masks {
         // Whoever sent it was refused if the redactor wouldn't take it, and a
         // short one if nobody insisted.
@@ -50,7 +61,17 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
     }
     let _ = own.secrets.register(own.token.text().as_bytes());
     let outcome = match Running::begin(inner, work, own) {
-        Ok(mut running) => {
+        Ok((mut running, from)) => {
+            // Until the log is closed.
+            let _followed = inner.export.as_ref().map(|export| {
+                export.follow(About {
+                    job: &work.attempt.job.to_string(),
+                    pipeline: &work.order.pipeline.name,
+                    steps: step_names(work),
+                    context,
+                    from,
+                })
+            });
             let verdict = running.all_steps();
             running.end(verdict)
         }
@@ -61,6 +82,8 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
             summary: None,
         },
     };
+    let (status, result, error_type) = told_by_span(&outcome.verdict);
+    run_ended(&in_job, status, result, error_type);
     report(inner.dispatch.as_ref(), work.attempt, outcome, &own.secrets);
 }
 
@@ -88,13 +111,14 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn begin(inner: &'a Inner, work: &'a Work, own: &'a Own) -> Result<Self, LogError> {
+    /// Opens the log; it comes with where this attempt's part of it begins.
+    fn begin(inner: &'a Inner, work: &'a Work, own: &'a Own) -> Result<(Self, u64), LogError> {
         let job = work.attempt.job.to_string();
         let writer = inner.logs.writer(&job, &own.secrets)?;
         let mut output = LogOutput::new(writer, own.control.clone(), &inner.signals, job);
-        output.mark(Mark::Attempt(work.attempt.number));
+        let from = output.mark(Mark::Attempt(work.attempt.number));
         let seconds = work.order.pipeline.max_duration_seconds;
-        Ok(Self {
+        let running = Self {
             inner,
             work,
             own,
@@ -106,7 +130,8 @@ impl<'a> Running<'a> {
             deadline: Instant::now() + Duration::from_secs(seconds),
             limit: seconds,
             commit: None,
-        })
+        };
+        Ok((running, from))
     }
 
     /// Makes the place, runs the steps in it, removes it.

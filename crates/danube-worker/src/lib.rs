@@ -12,6 +12,7 @@
 mod attempt;
 mod dispatch;
 mod environment;
+mod export;
 mod output;
 mod place;
 mod source;

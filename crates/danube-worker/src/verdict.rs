@@ -30,6 +30,23 @@ pub enum Verdict {
     Lost,
 }
 
+/// What the run's span says of it: the job's status, the result in the words of
+/// OpenTelemetry's conventions, and what went wrong.
+pub(crate) fn told_by_span(
+    verdict: &Verdict,
+) -> (&'static str, &'static str, Option<&'static str>) {
+    match verdict {
+        Verdict::Ended { cause, .. } => match cause {
+            Cause::Succeeded => ("success", "success", None),
+            Cause::Failed(reason) => ("failure", "failure", Some(reason.as_str())),
+            Cause::TimedOut => ("timeout", "timeout", Some("timeout")),
+            _ => ("cancelled", "cancellation", None),
+        },
+        Verdict::HandBack => ("pending", "cancellation", Some("handed_back")),
+        Verdict::Lost => ("pending", "error", Some("lease_lost")),
+    }
+}
+
 /// A step's status and exit code (`128 + n` for signal n, as shells count).
 pub(crate) fn step_status(end: End) -> (StepStatus, Option<i32>) {
     match end {
@@ -163,6 +180,34 @@ mod tests {
             Some(Verdict::Lost) => "lost",
         };
         assert_eq!(found, expected, "{end:?} {clock:?} {may_fail}");
+    }
+
+    #[test]
+    fn a_span_says_how_a_run_ended_and_marks_what_went_wrong() {
+        let ended = |cause| Verdict::Ended {
+            cause,
+            exit_code: None,
+            reason: None,
+        };
+        for (verdict, expected) in [
+            (succeeded(), ("success", "success", None)),
+            (
+                broke(FailReason::LogFailed, String::new()),
+                ("failure", "failure", Some("log_failed")),
+            ),
+            (
+                ended(Cause::TimedOut),
+                ("timeout", "timeout", Some("timeout")),
+            ),
+            (ended(Cause::Stopped), ("cancelled", "cancellation", None)),
+            (
+                Verdict::HandBack,
+                ("pending", "cancellation", Some("handed_back")),
+            ),
+            (Verdict::Lost, ("pending", "error", Some("lease_lost"))),
+        ] {
+            assert_eq!(told_by_span(&verdict), expected, "{verdict:?}");
+        }
     }
 
     #[test]

@@ -11,9 +11,11 @@ use danube_joblog::JobLogs;
 use danube_model::{Attempt, JobId};
 use danube_redact::{Rules, Secrets};
 use danube_signals::Signals;
+use danube_telemetry::otlp::Records;
 
 use crate::attempt::{self, Own};
 use crate::dispatch::{Dispatch, Work};
+use crate::export::LogExport;
 use crate::place::{PlaceSettings, Walls};
 use crate::token::{JobToken, TokenHash};
 
@@ -39,6 +41,8 @@ pub struct Settings {
     pub rules: Rules,
     /// Run jobs even where the kernel allows no isolation.
     pub allow_unisolated: bool,
+    /// Where the logs of jobs go beside their files.
+    pub job_logs: Option<Records>,
 }
 
 /// Runs jobs. Clones are the same worker.
@@ -54,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) dispatch: Arc<dyn Dispatch>,
     pub(crate) logs: JobLogs,
     pub(crate) signals: Signals,
+    pub(crate) export: Option<LogExport>,
     running: Mutex<Running>,
     ended: Condvar,
 }
@@ -123,7 +128,11 @@ impl Worker {
         for rule in settings.rules.clone().with_email().ids() {
             signals.log_redactions_total.with([rule]);
         }
+        // Without a thread for it the logs are in their files all the same.
+        let export = settings.job_logs.clone();
+        let export = export.and_then(|it| LogExport::start(it, logs.clone()).ok());
         let inner = Inner {
+            export,
             settings,
             walls,
             dispatch,
@@ -288,6 +297,9 @@ impl Worker {
     /// Removes what the worker made for itself outside its directories. Call it
     /// when it is closed and idle.
     pub fn clean_up(&self) {
+        if let Some(export) = &self.inner.export {
+            export.finish();
+        }
         if let Some(cgroup) = self.inner.walls.cgroup() {
             // With a step still in it, it stays for the next start to clear.
             let _ = cgroup.remove();

@@ -50,10 +50,6 @@ impl LogSecrets {
     ///
     /// # Errors
     /// A value that would shred the log is refused.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for values that settings hold; none does yet")
-    )]
     pub(crate) fn register(&self, value: &[u8]) -> Result<(), Refused> {
         self.0.user.register(value)?;
         self.0.other.register(value)

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod exit;
+mod export;
 mod failure;
 #[cfg(test)]
 #[path = "../tests/it/golden.rs"]
@@ -43,7 +44,7 @@ fn perform(asked: &Asked) -> Result<ExitCode, Failure> {
         Task::Master => {
             let sources = Sources::with_flags(&asked.matches);
             let config = config::load(&sources)?;
-            let telemetry = telemetry::start(&config.log_level, config.log_format, config.rules)?;
+            let telemetry = telemetry::start(&config)?;
             serve::serve(
                 config.settings,
                 &telemetry,

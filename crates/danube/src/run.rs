@@ -216,6 +216,7 @@ fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failur
         // The caller runs their own command; a kernel without namespaces is no
         // reason not to.
         allow_unisolated: true,
+        job_logs: None,
     })
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn serve(
         handle: telemetry.log.clone(),
         configured,
     };
-    match danube_master::run(settings, &telemetry.signals, log) {
+    match danube_master::run(settings, &telemetry.signals, log, telemetry.job_logs()) {
         Ok(()) => Ok(Exit::Ok.into()),
         Err(error) => Err(told(&error)),
     }

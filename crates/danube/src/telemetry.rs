@@ -1,14 +1,22 @@
 //! Starts what the server tells: its own log, and the metrics behind `/metrics`.
 
-use danube_redact::Rules;
+use std::time::Duration;
+
 use danube_signals::{BuildInfo, LOG_LOGGER, Limits, OWN_LOGGERS, Signals};
 use danube_telemetry::log::{self, Filter};
+use danube_telemetry::otlp::{Exporter, Records};
+use danube_telemetry::span::set_recorded;
 use danube_telemetry::{LogGuard, LogHandle, LogOptions};
 
-use crate::config::LogFormat;
+use crate::config::{Config, LogFormat};
 use crate::exit::Exit;
+use crate::export;
 use crate::failure::Failure;
 use crate::log_secrets::LogSecrets;
+
+/// How long the end waits for a collector to take the last of everything: a stop isn't
+/// held up by one that is away.
+const EXPORT_AT_END: Duration = Duration::from_secs(3);
 
 /// Telemetry of the whole process; the log ends with it.
 pub(crate) struct Telemetry {
@@ -16,32 +24,37 @@ pub(crate) struct Telemetry {
     pub(crate) signals: Signals,
     /// The server's log.
     pub(crate) log: LogHandle,
+    /// Ends first: what it has to say still reaches the log.
+    exporter: Option<Exporter>,
     _guard: LogGuard,
 }
 
-/// Starts it for the whole process, with these rules for what its log doesn't
-/// show. `level` has been checked.
-pub(crate) fn start(level: &str, format: LogFormat, rules: Rules) -> Result<Telemetry, Failure> {
-    let failed = |why: String| {
-        Failure::new(
-            Exit::Failed,
-            "telemetry",
-            format!("start the server log: {why}"),
-        )
+impl Telemetry {
+    /// Where the logs of jobs go beside their files.
+    pub(crate) fn job_logs(&self) -> Option<Records> {
+        self.exporter.as_ref().and_then(Exporter::records)
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(exporter) = self.exporter.take() {
+            exporter.finish(EXPORT_AT_END);
+        }
+    }
+}
+
+/// Starts it for the whole process.
+pub(crate) fn start(config: &Config) -> Result<Telemetry, Failure> {
+    let failed = |doing: &str, why: String| {
+        Failure::new(Exit::Failed, "telemetry", format!("{doing}: {why}"))
     };
-    let secrets = LogSecrets::new(rules);
-    let options = LogOptions {
-        filter: Filter::parse(level).map_err(|error| failed(error.to_string()))?,
-        format: match format {
-            LogFormat::Auto => None,
-            LogFormat::Json => Some(danube_telemetry::LogFormat::Json),
-            LogFormat::Text => Some(danube_telemetry::LogFormat::Text),
-        },
-        redact: Some(secrets.redact()),
-        suspects: Some(secrets.suspects()),
-        ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
-    };
-    let (handle, guard) = log::init(options).map_err(|error| failed(error.to_string()))?;
+    let in_log = |why| failed("start the server log", why);
+    let secrets = LogSecrets::new(config.rules.clone());
+    for secret in &config.secrets {
+        // What is too short to be masked is no secret, and its mask would shred the log.
+        let _ = secrets.register(secret.as_bytes());
+    }
     let commit = option_env!("DANUBE_COMMIT").unwrap_or("unknown");
     let signals = Signals::new(
         BuildInfo {
@@ -50,10 +63,28 @@ pub(crate) fn start(level: &str, format: LogFormat, rules: Rules) -> Result<Tele
         },
         Limits::default(),
     );
-    signals.watch_log(&handle);
+    let exporter = export::start(config, &signals, secrets.redact())
+        .map_err(|error| failed("start the export to the collector", error.to_string()))?;
+    let options = LogOptions {
+        filter: Filter::parse(&config.log_level).map_err(|error| in_log(error.to_string()))?,
+        format: match config.log_format {
+            LogFormat::Auto => None,
+            LogFormat::Json => Some(danube_telemetry::LogFormat::Json),
+            LogFormat::Text => Some(danube_telemetry::LogFormat::Text),
+        },
+        redact: Some(secrets.redact()),
+        suspects: Some(secrets.suspects()),
+        spans: exporter.as_ref().and_then(Exporter::span_layer),
+        tap: exporter.as_ref().and_then(Exporter::line_tap),
+        ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
+    };
+    set_recorded(options.spans.is_some());
+    let (handle, guard) = log::init(options).map_err(|error| in_log(error.to_string()))?;
+    signals.watch_lost(&handle, exporter.as_ref().map(Exporter::lost));
     Ok(Telemetry {
         signals,
         log: handle,
+        exporter,
         _guard: guard,
     })
 }

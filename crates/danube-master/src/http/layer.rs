@@ -7,7 +7,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
-use danube_signals::{SystemError, request_span};
+use danube_signals::{RequestSpan, SystemError, request_answered, request_span};
 use danube_telemetry::TraceContext;
 use tracing::{Instrument, Span};
 
@@ -40,10 +40,17 @@ pub(crate) async fn around(
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let context = context(&request);
+    let (context, parent) = context(&request);
     let id = request_id();
     request.extensions_mut().insert(Context(context));
-    let span = request_span(&id, &context);
+    let span = request_span(&RequestSpan {
+        request_id: &id,
+        context: &context,
+        parent,
+        method: method.as_str(),
+        route: route.as_ref().map(MatchedPath::as_str),
+        path: request.uri().path(),
+    });
     let mut told = Told {
         app: app.clone(),
         span: span.clone(),
@@ -53,7 +60,7 @@ pub(crate) async fn around(
         status: CLIENT_LEFT,
     };
     let request = Lingering::around(request);
-    let handled = next.run(request).instrument(span);
+    let handled = next.run(request).instrument(span.clone());
     let answered = if method.is_safe() {
         tokio::time::timeout(ANSWER_DEADLINE, handled).await
     } else {
@@ -71,6 +78,7 @@ pub(crate) async fn around(
         ))
         .into_response()
     });
+    request_answered(&span, response.status().as_u16());
     harden(&mut response, &id);
     told.status = response.status().as_u16();
     response
@@ -111,16 +119,16 @@ fn broke() -> Response {
 }
 
 /// A child of the caller's trace, or the root of a new one; anything that isn't
-/// exactly one `traceparent` counts as none.
-fn context(request: &Request) -> TraceContext {
+/// exactly one `traceparent` counts as none. With it comes the caller's span.
+fn context(request: &Request) -> (TraceContext, Option<[u8; 8]>) {
     let mut all = request.headers().get_all("traceparent").iter();
     let sent = all
         .next()
         .filter(|_| all.next().is_none())
         .and_then(|it| it.to_str().ok());
     match sent.and_then(TraceContext::parse) {
-        Some(parent) => parent.child(),
-        None => TraceContext::random(),
+        Some(parent) => (parent.child(), Some(parent.span_id)),
+        None => (TraceContext::random(), None),
     }
 }
 

@@ -98,6 +98,7 @@ impl Drop for Sending {
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses(
         (status = 200, description = "Prometheus text 0.0.4, or OpenMetrics 1.0 with exemplars by `Accept`; gzip by `Accept-Encoding`", content_type = "text/plain"),
+        (status = 404, description = "The metrics are switched off"),
         (status = 429, description = "Too many scrapes are under way"),
     ))]
 pub(crate) async fn metrics(
@@ -105,6 +106,10 @@ pub(crate) async fn metrics(
     _: Local,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    if !app.settings.metrics_enabled {
+        let why = "the metrics are switched off; observability.metrics_enabled = true shows them";
+        return Err(Problem::new(Code::NotFound, why).into());
+    }
     let scrapes = &app.scrapes;
     let busy = || {
         Problem::new(

@@ -116,4 +116,6 @@ pub(crate) static LIVE: &[EventDecl] = &[
     AlertFired::DECL,
     AlertResolved::DECL,
     AlertsNotSent::DECL,
+    OtlpExportFailed::DECL,
+    OtlpExportRecovered::DECL,
 ];

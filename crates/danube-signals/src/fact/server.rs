@@ -6,7 +6,7 @@ use super::fact;
 use super::value::Millis;
 use crate::alerts::Severity;
 use crate::labels::{
-    Check, DbOperation, DeniedResource, HealthStatus, LogLevelReason, LoginResult,
+    Check, DbOperation, DeniedResource, DroppedSignal, HealthStatus, LogLevelReason, LoginResult,
 };
 
 /// From this failure in a row on, a failed check is an error.
@@ -239,6 +239,36 @@ fact! {
     {
         error: &'a str,
         alerts: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The collector can't be reached, or doesn't take what it is sent. Told at most once
+    /// a minute.
+    OtlpExportFailed<'a> = "otlp_export_failed", WARN, "danube.telemetry";
+    {
+        /// What couldn't be sent.
+        signal: DroppedSignal,
+        error: &'a str,
+        /// Items of all signals that were lost since it was told of last.
+        dropped: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The collector takes everything again.
+    OtlpExportRecovered = "otlp_export_recovered", INFO, "danube.telemetry";
+    {
+        /// What it took last.
+        signal: DroppedSignal,
+        /// How long it went on.
+        duration_seconds: Duration,
+        /// Items of all signals that were lost since it was told of last.
+        dropped: u64,
     }
     also {}
     metrics |_, _| {}

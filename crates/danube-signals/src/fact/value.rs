@@ -5,7 +5,7 @@ use std::time::Duration;
 use danube_telemetry::LabelEnum;
 
 use crate::alerts::Severity;
-use crate::labels::{Check, DbOperation, HealthStatus, JobResult, LogLevelReason};
+use crate::labels::{Check, DbOperation, DroppedSignal, HealthStatus, JobResult, LogLevelReason};
 
 /// A time that a line shows in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,7 @@ macro_rules! by_name {
 by_name!(
     Check,
     DbOperation,
+    DroppedSignal,
     HealthStatus,
     JobResult,
     LogLevelReason,

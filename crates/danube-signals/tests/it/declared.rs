@@ -119,7 +119,7 @@ fn every_family_of_the_specification_is_declared() {
         ),
         (
             "cicd_",
-            "pipeline_run_duration_seconds pipeline_run_active pipeline_run_errors_total worker_count \
+            "pipeline_run_duration_seconds pipeline_run_active pipeline_run_errors_total workers \
              system_errors_total",
         ),
     ] {
@@ -244,7 +244,7 @@ fn lines_that_the_log_lost_show_in_the_metrics() {
         ..LogOptions::new(OWN_LOGGERS, LOG_LOGGER)
     };
     let (subscriber, handle, guard) = build(options).unwrap();
-    signals.watch_log(&handle);
+    signals.watch_lost(&handle, None);
     let lost = r#"danube_telemetry_dropped_total{signal="log"}"#;
     assert_eq!(signals.registry().value(lost), Some(0.0));
     assert!(guard.finish(Duration::from_secs(10)));

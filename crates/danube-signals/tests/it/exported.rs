@@ -106,6 +106,15 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
     assert_eq!(files_below("docs/runbooks"), wanted);
 }
 
+#[test]
+fn a_page_says_not_yet_as_long_as_its_alert_cannot_fire() {
+    for alert in danube_signals::alerts(danube_signals::Expected::default()) {
+        let waits = alert.state() != danube_signals::State::Live;
+        let says = alert.page().contains("Not yet:");
+        assert_eq!(says, waits, "{}", alert.runbook());
+    }
+}
+
 /// The exported files whose names end so.
 fn ending(suffix: &str) -> Vec<danube_signals::ExportFile> {
     let all = export(&ExportOptions::default()).into_iter();

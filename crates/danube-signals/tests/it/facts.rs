@@ -603,6 +603,32 @@ fn sql_query() {
 }
 
 #[test]
+fn otlp_export_failed() {
+    check(
+        OtlpExportFailed {
+            signal: DroppedSignal::Metric,
+            error: "connection refused",
+            dropped: 7,
+        },
+        r#"{"level":"warning","logger":"danube.telemetry","event":"otlp_export_failed","signal":"metric","error":"connection refused","dropped":7}"#,
+        &[],
+    );
+}
+
+#[test]
+fn otlp_export_recovered() {
+    check(
+        OtlpExportRecovered {
+            signal: DroppedSignal::Span,
+            duration_seconds: millis(61_500),
+            dropped: 0,
+        },
+        r#"{"level":"info","logger":"danube.telemetry","event":"otlp_export_recovered","signal":"span","duration_seconds":61.5,"dropped":0}"#,
+        &[],
+    );
+}
+
+#[test]
 fn each_live_event_has_a_test_above() {
     let tests = include_str!("facts.rs");
     for event in events().filter(|event| event.state == State::Live) {
@@ -621,7 +647,15 @@ fn facts_show_the_ids_of_the_request_and_the_job_around_them() {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
     let recorder = Recorder::new();
     recorder.run(|| {
-        request_span("req-1", &context).in_scope(|| {
+        let request = RequestSpan {
+            request_id: "req-1",
+            context: &context,
+            parent: None,
+            method: "GET",
+            route: None,
+            path: "/",
+        };
+        request_span(&request).in_scope(|| {
             signals.emit(StepStarted {
                 job_id: JOB,
                 step: "a",

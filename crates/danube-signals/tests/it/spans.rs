@@ -36,6 +36,17 @@ impl Visit for Add<'_> {
     }
 }
 
+fn request(context: &TraceContext) -> RequestSpan<'_> {
+    RequestSpan {
+        request_id: "r",
+        context,
+        parent: None,
+        method: "GET",
+        route: None,
+        path: "/",
+    }
+}
+
 /// What is recorded on the job's span while these facts are told in it.
 fn marks(tell: impl FnOnce(&Signals)) -> Vec<(String, String, String)> {
     span::set_recorded(true);
@@ -43,7 +54,7 @@ fn marks(tell: impl FnOnce(&Signals)) -> Vec<(String, String, String)> {
     let marks = Marks::default();
     let subscriber = tracing_subscriber::registry().with(marks.clone());
     tracing::subscriber::with_default(subscriber, || {
-        let _request = request_span("r", &TraceContext::random()).entered();
+        let _request = request_span(&request(&TraceContext::random())).entered();
         let _job = job_span("0190-a", &TraceContext::random()).entered();
         tell(&signals);
     });

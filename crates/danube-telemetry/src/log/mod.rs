@@ -27,6 +27,7 @@ pub(crate) use line::Style;
 pub use line::{Redact, Suspects};
 
 use crate::current::Current;
+use crate::otlp::SpanLayer;
 use filter::{Live, LiveHandle};
 use line::{Fields, Head, Scratch, finish};
 use writer::Writer;
@@ -81,6 +82,9 @@ pub struct LogOptions {
     pub suspects: Option<Box<Suspects>>,
     /// Also told of each line.
     pub tap: Option<Tap>,
+    /// Also told of spans; heard by [`init`] only, since [`build`] hands over a
+    /// subscriber that it can be stacked on.
+    pub spans: Option<SpanLayer>,
     /// First parts of our own loggers' names: only these follow a bare level below
     /// `warning`, libraries don't.
     pub own: &'static [&'static str],
@@ -99,6 +103,7 @@ impl LogOptions {
             redact: None,
             suspects: None,
             tap: None,
+            spans: None,
             own,
             logger,
         }
@@ -164,10 +169,15 @@ impl Drop for LogGuard {
 ///
 /// # Errors
 /// When the output can't be had, the thread doesn't start, or a log is there already.
-pub fn init(options: LogOptions) -> io::Result<(LogHandle, LogGuard)> {
+pub fn init(mut options: LogOptions) -> io::Result<(LogHandle, LogGuard)> {
+    let spans = options.spans.take();
     let (subscriber, handle, guard) = build(options)?;
-    tracing::subscriber::set_global_default(subscriber)
-        .map_err(|_| io::Error::other("a log is already running in this process"))?;
+    // Not an `Option` of a layer: without an export a span costs nothing for it.
+    let set = match spans {
+        Some(spans) => tracing::subscriber::set_global_default(subscriber.with(spans)),
+        None => tracing::subscriber::set_global_default(subscriber),
+    };
+    set.map_err(|_| io::Error::other("a log is already running in this process"))?;
     Ok((handle, guard))
 }
 
@@ -190,6 +200,7 @@ pub fn build(
         redact,
         suspects,
         tap,
+        spans: _,
         own,
         logger,
     } = options;

@@ -5,11 +5,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use tonic::client::Grpc as Client;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::http::uri::PathAndQuery;
+
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint as Target};
 use tonic::{Code, Request, Status};

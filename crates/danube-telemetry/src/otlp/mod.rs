@@ -19,28 +19,32 @@ mod http;
 mod logs;
 mod metrics;
 mod queue;
+mod spans;
 mod transport;
 mod value;
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use crate::log::{Redact, Tap};
 use crate::metric::Registry;
 
 pub use account::{Signal, Tell, Told};
 pub use courier::Retry;
 pub use logs::{Record, RecordSource};
+pub use spans::SpanLayer;
 pub use value::{Attribute, Source, Value};
 
 use account::{Account, Stream};
 use courier::{Courier, Office, Stop};
 use queue::{Bounds, LINGER, Queue};
+use spans::Recorded;
 use transport::{Service, Transport};
 
 /// Time between two pushes of the metrics where nothing is said.
@@ -64,6 +68,16 @@ const LINES: Bounds = Bounds {
 const RECORDS: Bounds = Bounds {
     items: 8_192,
     bytes: 4 * MIB,
+    reserve_items: 0,
+    reserve_bytes: 0,
+    batch_items: 1_000,
+    batch_bytes: MIB,
+};
+
+/// Spans: some seconds of the busiest server.
+const SPANS: Bounds = Bounds {
+    items: 16_384,
+    bytes: 16 * MIB,
     reserve_items: 0,
     reserve_bytes: 0,
     batch_items: 1_000,
@@ -116,6 +130,10 @@ pub struct Options {
     pub lines: bool,
     /// Other logs.
     pub records: bool,
+    /// Spans that say so, see [`SpanLayer`].
+    pub spans: bool,
+    /// Takes secrets out of what spans say; lines and records come without.
+    pub redact: Option<Box<Redact>>,
     /// How what failed is sent again.
     pub retry: Retry,
     /// Hears what there is to say.
@@ -151,18 +169,22 @@ pub struct Exporter {
     stop: Arc<Stop>,
     lines: Option<Arc<Queue<Box<str>>>>,
     records: Option<Arc<Queue<Record>>>,
+    spans: Option<Arc<Queue<Recorded>>>,
     /// Hears from each thread that it has ended, by the end of the channel.
     ended: Receiver<()>,
 }
-
-/// Takes the server's log line by line: one redacted JSON object without newline.
-pub type LineTap = Arc<dyn Fn(&str, tracing::Level) + Send + Sync>;
 
 /// Takes records of other logs.
 #[derive(Clone)]
 pub struct Records {
     queue: Arc<Queue<Record>>,
     account: Arc<Account>,
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Records")
+    }
 }
 
 impl Records {
@@ -215,12 +237,14 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         metrics,
         lines,
         records,
+        spans,
+        redact,
         retry,
         tell,
     } = options;
     let agent = format!("{}/{}", source.scope, source.version);
     let source = Arc::new(source);
-    let (alive, ended) = channel();
+    let (alive, ended) = sync_channel(0);
     let office = Office {
         transport: Arc::new(Transport::new(&endpoint, &agent)?),
         account: Arc::new(Account::new(tell)),
@@ -232,6 +256,7 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         stop: Arc::clone(&office.stop),
         lines: None,
         records: None,
+        spans: None,
         ended,
     };
     let courier = |service, signal, bit| Courier {
@@ -265,6 +290,15 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
             pump(&queue, &courier, encode);
         })?;
     }
+    if spans {
+        let queue = Arc::new(Queue::new(SPANS, LINGER));
+        exporter.spans = Some(Arc::clone(&queue));
+        let courier = courier(Service::Traces, Signal::Span, 8);
+        let encode = move |spans: &[Recorded]| spans::encode(spans, &source, redact.as_deref());
+        spawn("otlp-spans", alive, move || {
+            pump(&queue, &courier, encode);
+        })?;
+    }
     Ok(exporter)
 }
 
@@ -274,7 +308,7 @@ fn now() -> u64 {
 
 fn spawn(
     name: &str,
-    alive: Sender<()>,
+    alive: SyncSender<()>,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<(), StartError> {
     let thread = thread::Builder::new().name(name.to_owned());
@@ -299,7 +333,7 @@ fn pump<T>(queue: &Queue<T>, courier: &Courier, encode: impl Fn(&[T]) -> Bytes) 
 
 impl Exporter {
     /// Where the server's log goes, if it is exported.
-    pub fn line_tap(&self) -> Option<LineTap> {
+    pub fn line_tap(&self) -> Option<Tap> {
         let queue = Arc::clone(self.lines.as_ref()?);
         let account = Arc::clone(&self.account);
         Some(Arc::new(move |line, level| {
@@ -322,6 +356,14 @@ impl Exporter {
         })
     }
 
+    /// Records spans, if they are exported.
+    pub fn span_layer(&self) -> Option<SpanLayer> {
+        Some(SpanLayer {
+            queue: Arc::clone(self.spans.as_ref()?),
+            account: Arc::clone(&self.account),
+        })
+    }
+
     /// What was lost so far.
     pub fn lost(&self) -> Lost {
         Lost(Arc::clone(&self.account))
@@ -336,6 +378,9 @@ impl Exporter {
             queue.close();
         }
         if let Some(queue) = &self.records {
+            queue.close();
+        }
+        if let Some(queue) = &self.spans {
             queue.close();
         }
         // Nothing is ever sent: the channel ends with the last thread.

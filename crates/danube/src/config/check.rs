@@ -9,10 +9,13 @@ use danube_master::{Settings, StepSettings, WatchSettings};
 use danube_model::Mistake;
 use danube_redact::Rules;
 
+use super::collector::{Address, Header};
 use super::sources::{Found, Origin, Resolved};
 use super::table::{ROWS, index};
 use super::value::{Value, size};
 use super::{Config, LogFormat};
+
+mod export;
 
 /// Makes the settings and checks the options against each other. None when a
 /// value is missing; then there is a mistake that says why.
@@ -31,6 +34,7 @@ pub(crate) fn check(
     }
     public_address(&it, mistakes);
     log_sizes(&it, mistakes);
+    export::check(&it, mistakes);
     let rules = it.rules("redaction.rules");
     let settings = Settings {
         data_dir: it.path("server.data_dir")?,
@@ -65,6 +69,7 @@ pub(crate) fn check(
             alertmanager_url: it.text("observability.alertmanager_url"),
         },
         demo,
+        metrics_enabled: it.bool("observability.metrics_enabled")?,
     };
     Some(Config {
         settings,
@@ -75,6 +80,8 @@ pub(crate) fn check(
             "text" => LogFormat::Text,
             _ => LogFormat::Auto,
         },
+        export: export::read(&it)?,
+        secrets: export::secrets(&it),
     })
 }
 
@@ -244,6 +251,21 @@ impl Values<'_> {
             None => Rules::builtin(),
             Some(Value::Rules(it)) => it,
             Some(other) => unreachable!("{key} is no list of rules: {other:?}"),
+        }
+    }
+
+    fn collector(&self, key: &str) -> Option<Address> {
+        match self.value(key)? {
+            Value::Collector(it) => Some(it),
+            other => unreachable!("{key} is no collector: {other:?}"),
+        }
+    }
+
+    fn headers(&self, key: &str) -> Vec<Header> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Headers(it)) => it,
+            Some(other) => unreachable!("{key} is no list of headers: {other:?}"),
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) row: usize,
     /// Where its value stands.
     pub(crate) at: Position,
+    /// The bytes of the value.
+    pub(crate) span: Range<usize>,
     /// The value; none when it doesn't fit.
     pub(crate) value: Option<Value>,
 }
@@ -40,6 +42,37 @@ pub(crate) fn read(text: &str, dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<E
     mistakes.extend(broken);
     mistakes.extend(found);
     entries
+}
+
+/// The text with what may be a secret made unreadable, byte for byte, so that places
+/// stay right. A line that can't be read counts by how it begins.
+pub(crate) fn without_secrets(text: String, entries: &[Entry]) -> String {
+    let hidden = ROWS.iter().filter(|row| row.kind.is_hidden());
+    let names: Vec<&str> = hidden.map(super::table::Row::name).collect();
+    let mut spans: Vec<Range<usize>> = entries
+        .iter()
+        .filter(|it| ROWS[it.row].kind.is_hidden())
+        .map(|it| it.span.clone())
+        .collect();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let begins = line.trim_start().trim_start_matches(['"', '\'']);
+        if let Some(equals) = line.find('=')
+            && names.iter().any(|it| begins.starts_with(it))
+        {
+            spans.push(at + equals + 1..at + line.len());
+        }
+        at += line.len();
+    }
+    if spans.is_empty() {
+        return text;
+    }
+    let hide = |(at, c): (usize, char)| match c {
+        c if c.is_whitespace() || "[]\"',".contains(c) => c.to_string(),
+        c if spans.iter().any(|it| it.contains(&at)) => "*".repeat(c.len_utf8()),
+        c => c.to_string(),
+    };
+    text.char_indices().map(hide).collect()
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
@@ -79,7 +112,8 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
                 mistakes.push(unknown_option(section, name, at));
                 continue;
             };
-            let at = position(text, &value.span());
+            let span = value.span();
+            let at = position(text, &span);
             let value = ROWS[row].kind.read_toml(value.get_ref(), dir);
             let value = value.map_err(|misfits| {
                 let pointer = format!("/{section}/{name}");
@@ -89,6 +123,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
             entries.push(Entry {
                 row,
                 at,
+                span,
                 value: value.ok(),
             });
         }

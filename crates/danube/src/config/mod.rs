@@ -11,6 +11,7 @@
 //! ```
 
 mod check;
+mod collector;
 mod file;
 mod print;
 mod rules;
@@ -18,9 +19,12 @@ mod sources;
 mod table;
 mod value;
 
+use std::time::Duration;
+
 use danube_master::Settings;
 use danube_model::{Mistake, Mistakes};
 use danube_redact::Rules;
+use danube_telemetry::otlp::Endpoint;
 
 pub(crate) use print::{as_default_file, as_json, as_text};
 pub(crate) use sources::{Resolved, Sources, data_dir, flags};
@@ -40,6 +44,25 @@ pub(crate) struct Config {
     pub(crate) log_level: String,
     /// What the server log looks like.
     pub(crate) log_format: LogFormat,
+    /// What goes to a collector, if there is one.
+    pub(crate) export: Option<Export>,
+    /// What the settings hold that must not be seen.
+    pub(crate) secrets: Vec<String>,
+}
+
+/// What goes to a collector.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Export {
+    /// The collector.
+    pub(crate) endpoint: Endpoint,
+    /// The metrics, so often.
+    pub(crate) metrics: Option<Duration>,
+    /// The server's log.
+    pub(crate) logs: bool,
+    /// The logs of jobs.
+    pub(crate) job_logs: bool,
+    /// Spans.
+    pub(crate) traces: bool,
 }
 
 /// What the server log looks like.

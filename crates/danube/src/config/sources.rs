@@ -105,7 +105,7 @@ fn flag(row: &Row) -> Arg {
         })
         .help_heading(heading.map(|(_, about)| *about));
     match row.kind {
-        Kind::Paths => arg.action(ArgAction::Append),
+        Kind::Paths | Kind::Headers => arg.action(ArgAction::Append),
         // `--demo --insecure-http`, but also `--insecure-http=false` against the file.
         Kind::Bool => arg
             .num_args(0..=1)
@@ -199,7 +199,8 @@ pub(crate) fn resolve(sources: &Sources) -> (Resolved, Vec<Mistake>) {
     }
     let source = file.as_ref().map(|path| Source {
         name: path.display().to_string(),
-        text,
+        // From here on the text is only shown, around mistakes.
+        text: file::without_secrets(text, &entries),
     });
     (
         Resolved {
@@ -281,11 +282,15 @@ impl Hearing<'_> {
         if values.len() < given.len() {
             return Some(Err(()));
         }
-        // A repeated flag adds paths; of anything else clap lets one through.
+        // A repeated flag adds to a list; of anything else clap lets one through.
         let joined = values.into_iter().reduce(|all, one| match (all, one) {
             (Value::Paths(mut all), Value::Paths(one)) => {
                 all.extend(one);
                 Value::Paths(all)
+            }
+            (Value::Headers(mut all), Value::Headers(one)) => {
+                all.extend(one);
+                Value::Headers(all)
             }
             (_, last) => last,
         });

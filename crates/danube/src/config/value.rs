@@ -8,6 +8,7 @@ use danube_redact::Rules;
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
+use super::collector::{self, Address, Header};
 use super::rules;
 
 /// What an option takes.
@@ -39,6 +40,11 @@ pub(crate) enum Kind {
     Word(&'static [&'static str]),
     /// Redaction rules: a list of tables.
     Rules,
+    /// Like `Url`, also with a path and `user:password@`, which is never shown.
+    Collector,
+    /// `name: value`, a list in the file, a repeated flag, a line each in a variable;
+    /// values are never shown.
+    Headers,
 }
 
 /// A value that fits its kind.
@@ -60,6 +66,10 @@ pub(crate) enum Value {
     Cores(f64),
     /// Of `Rules`; compiled, beside the built-in ones.
     Rules(Rules),
+    /// Of `Collector`.
+    Collector(Address),
+    /// Of `Headers`.
+    Headers(Vec<Header>),
 }
 
 /// Why a value doesn't fit.
@@ -122,6 +132,11 @@ impl Kind {
             Self::Level => "a log level such as info".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
             Self::Rules => "a list of rules, each with id, keyword and pattern".into(),
+            Self::Collector => {
+                "an address such as http://127.0.0.1:4317, also with user:password@ before the host"
+                    .into()
+            }
+            Self::Headers => "a list of headers, each `name: value`, with no name twice".into(),
         }
     }
 
@@ -131,7 +146,7 @@ impl Kind {
             Self::Text => "TEXT",
             Self::Path | Self::Paths => "DIR",
             Self::Address => "ADDR",
-            Self::Url => "URL",
+            Self::Url | Self::Collector => "URL",
             Self::Bool => "BOOL",
             Self::Count { .. } | Self::Cores => "NUMBER",
             Self::Bytes { .. } => "BYTES",
@@ -139,7 +154,13 @@ impl Kind {
             Self::Level => "LEVEL",
             Self::Word(_) => "WORD",
             Self::Rules => "LIST",
+            Self::Headers => "HEADER",
         }
+    }
+
+    /// What is written here may be a secret: it isn't shown, also where it is wrong.
+    pub(crate) const fn is_hidden(self) -> bool {
+        matches!(self, Self::Collector | Self::Headers)
     }
 
     /// Reads a flag's, a variable's or a preset's text. Paths are relative to `dir`.
@@ -180,6 +201,8 @@ impl Kind {
             Self::Level => return level(text),
             Self::Word(words) => words.contains(&text).then(|| Value::Text(text.into())),
             Self::Rules => None,
+            Self::Collector => Address::read(text).map(Value::Collector),
+            Self::Headers => collector::headers(text.lines()).map(Value::Headers),
         };
         value.ok_or_else(misfit)
     }
@@ -207,6 +230,12 @@ impl Kind {
                 });
                 texts.collect::<Result<_, _>>().map(Value::Paths)
             }
+            (Self::Headers, DeValue::Array(list)) => {
+                let texts: Option<Vec<&str>> =
+                    list.iter().map(|it| it.get_ref().as_str()).collect();
+                let headers = texts.and_then(|it| collector::headers(it.into_iter()));
+                headers.map(Value::Headers).ok_or_else(|| self.misfit(""))
+            }
             (Self::Bool, DeValue::Boolean(it)) => Ok(Value::Bool(*it)),
             (
                 Self::Count { .. } | Self::Seconds { .. } | Self::Bytes { .. },
@@ -227,6 +256,7 @@ impl Kind {
                 | Self::Url
                 | Self::Level
                 | Self::Word(_)
+                | Self::Collector
                 | Self::Bytes { .. },
                 DeValue::String(text),
             ) => self.read_one(text, dir),
@@ -235,9 +265,14 @@ impl Kind {
     }
 
     fn misfit(self, found: &str) -> Misfit {
+        let found = if self.is_hidden() {
+            "; what stands there isn't shown, since it may be a secret".to_owned()
+        } else {
+            format!(", found {found}")
+        };
         Misfit {
             code: "setting.value",
-            why: format!("must be {}, found {found}", self.expects()),
+            why: format!("must be {}{found}", self.expects()),
             help: None,
             within: None,
         }
@@ -262,6 +297,11 @@ impl Value {
             Self::Number(it) => it.to_string(),
             Self::Cores(it) => it.to_string(),
             Self::Rules(it) => rules::as_toml(it.user()),
+            Self::Collector(it) => toml_text(&it.shown()),
+            Self::Headers(all) => {
+                let all: Vec<String> = all.iter().map(|it| toml_text(&it.shown())).collect();
+                format!("[{}]", all.join(", "))
+            }
         }
     }
 
@@ -276,6 +316,8 @@ impl Value {
             Self::Number(it) => json!(it),
             Self::Cores(it) => json!(it),
             Self::Rules(it) => rules::as_json(it.user()),
+            Self::Collector(it) => json!(it.shown()),
+            Self::Headers(all) => json!(all.iter().map(Header::shown).collect::<Vec<_>>()),
         }
     }
 }

@@ -27,8 +27,10 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
 fn is_closed(event: &str, field: &str) -> bool {
-    matches!(field, "check" | "operation" | "status")
+    matches!(field, "check" | "operation" | "severity" | "status")
         || (event, field) == ("log_level_changed", "reason")
+        // Each of its fields is a check, and the text its status.
+        || event == "health_checks_completed"
 }
 
 #[derive(Clone, Default)]
@@ -75,6 +77,7 @@ fn tell_all(text: &str) {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
     let time = Duration::from_millis(1500);
     tell_jobs(&signals, text, time);
+    tell_alerts(&signals, text, time);
     signals.emit(MasterReady {
         address: text,
         pid: 1,
@@ -121,6 +124,10 @@ fn tell_all(text: &str) {
         status,
         consecutive_failures: 3,
     });
+    tell_store(&signals, text, time);
+}
+
+fn tell_store(signals: &Signals, text: &str, time: Duration) {
     signals.emit(DatabaseUnavailable { error: text });
     let ok = Some(HealthStatus::Ok);
     signals.emit(HealthChecksCompleted {
@@ -143,6 +150,28 @@ fn tell_all(text: &str) {
         artifacts_deleted: 0,
         images_deleted: 0,
         bytes_freed: 2,
+    });
+}
+
+fn tell_alerts(signals: &Signals, text: &str, time: Duration) {
+    for severity in [Severity::Warning, Severity::Critical] {
+        signals.emit(AlertFired {
+            alert: text,
+            severity,
+            labels: Some(text),
+            value: 1.0,
+            summary: text,
+        });
+    }
+    signals.emit(AlertResolved {
+        alert: text,
+        severity: Severity::Warning,
+        labels: Some(text),
+        duration_seconds: time,
+    });
+    signals.emit(AlertsNotSent {
+        error: text,
+        alerts: 1,
     });
 }
 

@@ -4,6 +4,8 @@
 mod api;
 mod auth;
 mod cli;
+#[path = "../../../danube-telemetry/tests/support/collector.rs"]
+mod collector;
 mod events;
 mod faults;
 mod golden;
@@ -15,6 +17,7 @@ mod log_level;
 mod logs;
 mod master;
 mod metrics;
+mod otlp;
 mod pages;
 mod peers;
 mod processes;

@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "secret mask",
     "master",
     "health",
+    "alerts",
     "log-level",
     "apikey",
     "apikey create",

@@ -27,7 +27,7 @@ pub(super) const STATES: Scenario = &[
     "danube_job_queue_size",
     "danube_workers_active",
     "cicd_pipeline_run_active",
-    "cicd_worker_count",
+    "cicd_workers",
 ];
 
 /// A secret that a job prints.
@@ -236,7 +236,7 @@ fn jobs_that_wait_and_run_are_shown_where_they_are() {
             "cicd_pipeline_run_active{{cicd_pipeline_name=\"held\",cicd_pipeline_run_state=\"{state}\"}}"
         )
     };
-    let worker = |state: &str| format!("cicd_worker_count{{cicd_worker_state=\"{state}\"}}");
+    let worker = |state: &str| format!("cicd_workers{{cicd_worker_state=\"{state}\"}}");
     let shows = |queue: f64, runs: f64| {
         proof.until_all(&[
             ("danube_job_queue_size", queue),
@@ -265,5 +265,5 @@ fn jobs_that_wait_and_run_are_shown_where_they_are() {
     let idle = Master::with(&["--jobs-at-once", "0"]);
     let now = Scrape::of(&idle);
     assert_eq!(now.value("danube_workers_active"), Some(0.0));
-    assert_eq!(now.sum("cicd_worker_count", &[]), 0.0);
+    assert_eq!(now.sum("cicd_workers", &[]), 0.0);
 }

@@ -7,7 +7,7 @@ use super::prometheus::Prometheus;
 use super::receiver::{Receiver, Reply};
 
 /// Families.
-const FAMILIES: usize = 100;
+pub(crate) const FAMILIES: usize = 100;
 
 /// Series of each: as many as a family holds.
 const SERIES_EACH: usize = 1_000;

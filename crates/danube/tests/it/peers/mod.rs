@@ -7,17 +7,21 @@
 //! is shown when its test fails.
 
 mod alerting;
+mod collector;
 mod deploy_files;
 mod exemplars;
 mod exposition;
 mod hostile;
 mod jobs;
+mod live;
 mod many;
+mod otlp;
 mod program;
 mod prometheus;
 mod python;
 mod receiver;
 mod remote_write;
+mod rotel;
 mod same_numbers;
 mod scrape;
 mod watched;

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::program::finish;
 
 /// Reads an exposition; prints every sample as JSON.
 const READ_EXPOSITION: &str = include_str!("python/exposition.py");
+
+/// Reads OTLP requests; prints each as JSON.
+const READ_OTLP: &str = include_str!("python/otlp.py");
 
 /// The environment that `make deps` makes, beside cargo's own files.
 #[track_caller]
@@ -93,6 +97,23 @@ pub(crate) fn read_openmetrics(text: &str) -> Vec<Sample> {
 fn read(format: &str, text: &str) -> Vec<Sample> {
     let printed = run(READ_EXPOSITION, &[format], text.as_bytes());
     serde_json::from_str(&printed).expect("the script prints samples")
+}
+
+/// Reads OTLP requests (path, content encoding, body) with `opentelemetry-proto`;
+/// ids are in hex.
+#[track_caller]
+pub(crate) fn read_otlp(requests: &[(&str, &str, &[u8])]) -> Vec<Value> {
+    let mut input = Vec::new();
+    for (path, encoding, body) in requests {
+        let head = serde_json::json!({"path": path, "encoding": encoding, "length": body.len()});
+        input.extend_from_slice(format!("{head}\n").as_bytes());
+        input.extend_from_slice(body);
+    }
+    let printed = run(READ_OTLP, &[], &input);
+    let lines = printed.lines();
+    lines
+        .map(|it| serde_json::from_str(it).expect("the script prints JSON"))
+        .collect()
 }
 
 /// The value of this series; fails when it isn't there.

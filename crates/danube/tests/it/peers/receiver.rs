@@ -96,7 +96,7 @@ impl Receiver {
 
     /// Waits until `look` sees something in what came.
     #[track_caller]
-    pub(crate) fn until<T>(&self, what: &str, look: impl Fn(&[Received]) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&self, what: &str, mut look: impl FnMut(&[Received]) -> Option<T>) -> T {
         until(what, DEADLINE, || look(&self.received()))
     }
 }

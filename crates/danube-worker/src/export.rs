@@ -1,0 +1,303 @@
+//! Sends the logs of jobs to wherever other logs go, by following their files: what is
+//! sent is what is stored, redacted, and a receiver that is away or slow costs no
+//! memory and holds up no job, since the file waits for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use danube_joblog::{JobLogs, LineItem, LogError, LogReader, StepRange, StreamKind, TimedLine};
+use danube_telemetry::TraceContext;
+use danube_telemetry::otlp::{Attribute, Record, RecordSource, Records};
+
+/// How often the logs are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Logs that are followed at once, those of ended jobs included whose end wasn't sent
+/// yet. Above, what ended first is given up.
+const FOLLOWED_MAX: usize = 1_024;
+
+/// Lines of one log before the next one has its turn.
+const LINES_A_TURN: usize = 2_000;
+
+/// A longer line comes in pieces of about this size, and its pieces are sent as they
+/// come.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// How long the end waits for the last lines to be handed over.
+const END_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Scope of the records.
+const SCOPE: &str = "danube.job";
+
+/// Follows logs on a thread of its own.
+pub(crate) struct LogExport(Arc<Shared>);
+
+struct Shared {
+    records: Records,
+    logs: JobLogs,
+    state: Mutex<State>,
+    /// Wakes the thread, and who waits for its end.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    arrived: Vec<Followed>,
+    is_closed: bool,
+    is_done: bool,
+}
+
+/// Says, when dropped, that nothing more will be written.
+pub(crate) struct Following(Arc<AtomicBool>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// What is known of a job whose log is followed.
+pub(crate) struct About<'a> {
+    pub(crate) job: &'a str,
+    pub(crate) pipeline: &'a str,
+    pub(crate) steps: Vec<String>,
+    pub(crate) context: TraceContext,
+    /// Where this attempt's part of the log begins.
+    pub(crate) from: u64,
+}
+
+struct Followed {
+    job: String,
+    steps: Vec<String>,
+    source: Arc<RecordSource>,
+    at: u64,
+    has_ended: Arc<AtomicBool>,
+    reader: Option<LogReader>,
+}
+
+/// How far a turn came.
+enum Turn {
+    /// Everything that is there was sent, and nothing more will come.
+    Done,
+    /// Nothing more for now.
+    Later,
+    /// There is more to send.
+    More,
+    /// Whoever takes the records has no room.
+    Full,
+}
+
+impl LogExport {
+    pub(crate) fn start(records: Records, logs: JobLogs) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            records,
+            logs,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let thread = thread::Builder::new().name("job-log-export".into());
+        let own = Arc::clone(&shared);
+        thread.spawn(move || {
+            run(&own);
+            own.lock().is_done = true;
+            own.changed.notify_all();
+        })?;
+        Ok(Self(shared))
+    }
+
+    /// Follows a log until what this returns is dropped, and to its end.
+    pub(crate) fn follow(&self, about: About<'_>) -> Following {
+        let attributes: Vec<Attribute> = vec![
+            ("job.id".into(), about.job.into()),
+            ("cicd.pipeline.name".into(), about.pipeline.into()),
+            ("cicd.pipeline.run.id".into(), about.job.into()),
+        ];
+        let has_ended = Arc::new(AtomicBool::new(false));
+        self.0.lock().arrived.push(Followed {
+            job: about.job.to_owned(),
+            steps: about.steps,
+            source: Arc::new(RecordSource {
+                scope: SCOPE,
+                context: about.context,
+                attributes,
+            }),
+            at: about.from,
+            has_ended: Arc::clone(&has_ended),
+            reader: None,
+        });
+        Following(has_ended)
+    }
+
+    /// Hands over what there is, and ends; what isn't taken by then is counted as lost.
+    pub(crate) fn finish(&self) {
+        let end = Instant::now() + END_DEADLINE;
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        self.0.changed.notify_all();
+        while !state.is_done {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let woken = self.0.changed.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for LogExport {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next look; whether it is the last.
+    fn wait(&self) -> bool {
+        let state = self.lock();
+        let woken = self
+            .changed
+            .wait_timeout_while(state, LOOK_EVERY, |it| !it.is_closed);
+        woken.unwrap_or_else(PoisonError::into_inner).0.is_closed
+    }
+}
+
+fn run(shared: &Shared) {
+    let mut followed: VecDeque<Followed> = VecDeque::new();
+    loop {
+        let is_last = shared.wait();
+        followed.extend(mem::take(&mut shared.lock().arrived));
+        let surplus = followed.len().saturating_sub(FOLLOWED_MAX);
+        for _ in 0..surplus {
+            let ended = followed.iter().position(Followed::has_ended);
+            if let Some(one) = followed.remove(ended.unwrap_or(0)) {
+                shared.records.lose(one.lines_left());
+            }
+        }
+        let mut is_full = false;
+        while !is_full {
+            let mut is_more = false;
+            followed.retain_mut(|one| {
+                if is_full {
+                    return true;
+                }
+                let turn = one.turn(shared);
+                is_more |= matches!(turn, Turn::More);
+                is_full |= matches!(turn, Turn::Full);
+                !matches!(turn, Turn::Done)
+            });
+            if !is_more {
+                break;
+            }
+        }
+        if is_last {
+            for one in followed {
+                shared.records.lose(one.lines_left());
+            }
+            return;
+        }
+        // So that the first one isn't always the one that has room.
+        followed.rotate_left(usize::from(is_full && !followed.is_empty()));
+    }
+}
+
+impl Followed {
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Sends what has come; an error (the log was deleted, the disk is gone) ends it.
+    fn turn(&mut self, shared: &Shared) -> Turn {
+        self.try_turn(shared).unwrap_or(Turn::Done)
+    }
+
+    fn try_turn(&mut self, shared: &Shared) -> Result<Turn, LogError> {
+        // Looked at first: what comes after is there by then.
+        let has_ended = self.has_ended();
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => shared.logs.reader(&self.job)?,
+        };
+        reader.refresh()?;
+        let (steps, end) = (reader.steps(), reader.end());
+        let mut turn = if has_ended { Turn::Done } else { Turn::Later };
+        for (count, item) in reader.lines_with_time(self.at, end).enumerate() {
+            if count == LINES_A_TURN {
+                turn = Turn::More;
+                break;
+            }
+            let line = match item? {
+                LineItem::Gap { to, .. } => {
+                    self.at = to;
+                    continue;
+                }
+                LineItem::Line(line) => line,
+            };
+            let after = line.offset + line.bytes.len() as u64;
+            let is_whole = line.bytes.ends_with(b"\n") || line.bytes.len() >= PIECE_BYTES;
+            if after >= end && !is_whole && !has_ended {
+                // The rest of the line is still to come.
+                break;
+            }
+            if shared.records.push(self.record(&line, &steps)).is_err() {
+                turn = Turn::Full;
+                break;
+            }
+            self.at = after;
+        }
+        self.reader = Some(reader);
+        Ok(turn)
+    }
+
+    fn record(&self, line: &TimedLine, steps: &[StepRange]) -> Record {
+        let mut attributes: Vec<Attribute> = Vec::with_capacity(3);
+        let step = steps.iter().rev().find(|it| it.start <= line.offset);
+        let step = step.filter(|it| it.end.is_none_or(|end| line.offset < end));
+        let name = step.and_then(|it| self.steps.get(usize::try_from(it.step).ok()?));
+        if let Some(name) = name {
+            attributes.push(("cicd.pipeline.task.name".into(), name.as_str().into()));
+        }
+        let stream = match line.stream {
+            StreamKind::Stdout => Some("stdout"),
+            StreamKind::Stderr => Some("stderr"),
+            _ => None,
+        };
+        if let Some(stream) = stream {
+            attributes.push(("log.iostream".into(), stream.into()));
+        }
+        let offset = i64::try_from(line.offset).unwrap_or(i64::MAX);
+        attributes.push(("danube.log.offset".into(), offset.into()));
+        let text = line.bytes.strip_suffix(b"\n").unwrap_or(&line.bytes);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        Record {
+            source: Arc::clone(&self.source),
+            time_unix_nanos: line.time_us.unwrap_or(0).saturating_mul(1_000),
+            body: String::from_utf8_lossy(text).into_owned(),
+            attributes,
+        }
+    }
+
+    /// How many lines won't be sent any more.
+    fn lines_left(self) -> u64 {
+        let at = self.at;
+        let count = |mut reader: LogReader| {
+            reader.refresh().ok()?;
+            if reader.end() <= at {
+                return Some(0);
+            }
+            let last = reader.line_count().ok()?;
+            Some((last + 1).saturating_sub(reader.line_at(at).ok()?))
+        };
+        self.reader.and_then(count).unwrap_or(0)
+    }
+}

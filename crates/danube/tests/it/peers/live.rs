@@ -1,0 +1,73 @@
+//! Every panel and every alert whose families are recorded has something to show, in
+//! a real Prometheus, for a master that runs real jobs.
+
+use danube_signals::{Expected, State, alerts, panels};
+use danube_telemetry::query::Expr;
+
+use super::jobs;
+use super::prometheus::Prometheus;
+use crate::master::Master;
+
+/// What Grafana would put in the place of its own window at our interval.
+const WINDOW: &str = "60s";
+
+/// What an alert's condition looks at, whether it holds or not.
+fn looks_at(condition: &Expr) -> &Expr {
+    match condition {
+        Expr::Compare { left, .. } | Expr::Set { left, .. } => looks_at(left),
+        other => other,
+    }
+}
+
+#[test]
+fn every_live_panel_and_alert_has_data_in_prometheus() {
+    let master = Master::start();
+    let prometheus = Prometheus::scraping(&master);
+    // A counter that appears with its first event has not grown yet, to Prometheus.
+    jobs::run(&master);
+    prometheus.scraped();
+    jobs::run(&master);
+    prometheus.scraped();
+
+    let mut asked = 0;
+    let mut empty = Vec::new();
+    let mut ask = |name: &str, expr: &Expr| {
+        let query = expr.promql(WINDOW);
+        let points = prometheus.query(&query);
+        if points.iter().all(|it| it.value.is_nan()) {
+            empty.push(format!("{name}: {query}"));
+        }
+        asked += 1;
+    };
+    for panel in panels().iter().filter(|it| it.state() == State::Live) {
+        for query in &panel.queries {
+            ask(panel.name, &query.expr);
+        }
+    }
+    for alert in alerts(Expected::default()) {
+        if alert.state() == State::Live {
+            ask(alert.name, looks_at(&alert.condition));
+        }
+    }
+    assert_eq!(empty, [""; 0], "of {asked}");
+    assert!(asked >= 20, "{asked}");
+}
+
+#[test]
+fn no_alert_holds_for_a_healthy_master_and_none_for_one_that_did_nothing() {
+    let master = Master::start();
+    let prometheus = Prometheus::scraping(&master);
+    let silent = || {
+        prometheus.scraped();
+        for alert in alerts(Expected::default()) {
+            let query = alert.condition.promql(WINDOW);
+            assert_eq!(prometheus.query(&query), [], "{}: {query}", alert.name);
+        }
+    };
+    silent();
+    for _ in 0..2 {
+        let job = master.run("echo well");
+        jobs::counted(&master, &job);
+        silent();
+    }
+}
