@@ -114,65 +114,75 @@ fn metrics_logs_and_traces_of_a_job_arrive_under_one_trace() {
         assert_eq!(attribute(&run.attributes, "job.id"), job_id);
         assert!(run.end_time_unix_nano > run.start_time_unix_nano);
 
-        let request = collector.wait_for("the request's span", |sent| {
-            let spans = sent.spans().into_iter();
-            spans.clone().find(|it| it.name == "POST /api/v1/jobs")
-        });
-        assert_eq!(hex(&request.trace_id), TRACE);
-        assert_eq!(hex(&request.parent_span_id), PARENT);
-        assert_eq!(request.kind, 2, "a server's");
-        for (key, value) in [
-            ("http.request.method", "POST"),
-            ("http.route", "/api/v1/jobs"),
-            ("http.response.status_code", "202"),
-            ("url.path", "/api/v1/jobs"),
-        ] {
-            assert_eq!(attribute(&request.attributes, key), value, "{key}");
-        }
-
-        let lines = collector.wait_for("the job's log", |sent| {
-            let records = sent.records().into_iter();
-            let lines: Vec<_> = records.filter(|it| it.0 == "danube.job").collect();
-            (lines.len() >= 3).then_some(lines)
-        });
-        let texts: BTreeSet<String> = lines
-            .iter()
-            .map(|it| shown(it.1.body.as_ref().unwrap()))
-            .collect();
-        assert!(texts.contains("to stdout") && texts.contains("to stderr"));
-        assert!(!texts.iter().any(|it| it.contains("4711")), "{texts:?}");
-        for (_, line) in &lines {
-            assert_eq!(line.span_id, run.span_id);
-            assert_eq!(attribute(&line.attributes, "job.id"), job_id);
-            assert!(!attribute(&line.attributes, "cicd.pipeline.task.name").is_empty());
-            assert!(line.time_unix_nano > 0);
-            let is_error = shown(line.body.as_ref().unwrap()) == "to stderr";
-            let stream = attribute(&line.attributes, "log.iostream");
-            assert_eq!(stream, if is_error { "stderr" } else { "stdout" });
-        }
-
-        collector.wait_for("the jobs' metric", |sent| sent.metric("danube.jobs").pop());
-        let sent = collector.sent();
-        let key = ("x-api-key".to_owned(), "s3cret-of-the-collector".to_owned());
-        assert!(sent.headers.contains(&key), "{:?}", sent.headers);
-        let resource = sent.metrics[0].resource_metrics[0]
-            .resource
-            .as_ref()
-            .unwrap();
-        for (key, value) in [
-            ("service.name", "danube".to_owned()),
-            ("process.pid", master.pid().to_string()),
-        ] {
-            assert_eq!(attribute(&resource.attributes, key), value);
-        }
-        for key in ["service.version", "service.instance.id", "host.name"] {
-            assert!(!attribute(&resource.attributes, key).is_empty(), "{key}");
-        }
-        assert_eq!(
-            master.metric(r#"danube_telemetry_dropped_total{signal="log"}"#),
-            0.0
-        );
+        request_s_span(collector);
+        lines_of_the_job(collector, &job_id, &run.span_id);
+        metrics_and_who_sent_them(collector, &master);
     });
+}
+
+fn request_s_span(collector: &Collector) {
+    let request = collector.wait_for("the request's span", |sent| {
+        let spans = sent.spans().into_iter();
+        spans.clone().find(|it| it.name == "POST /api/v1/jobs")
+    });
+    assert_eq!(hex(&request.trace_id), TRACE);
+    assert_eq!(hex(&request.parent_span_id), PARENT);
+    assert_eq!(request.kind, 2, "a server's");
+    for (key, value) in [
+        ("http.request.method", "POST"),
+        ("http.route", "/api/v1/jobs"),
+        ("http.response.status_code", "202"),
+        ("url.path", "/api/v1/jobs"),
+    ] {
+        assert_eq!(attribute(&request.attributes, key), value, "{key}");
+    }
+}
+
+fn lines_of_the_job(collector: &Collector, job_id: &str, span_id: &[u8]) {
+    let lines = collector.wait_for("the job's log", |sent| {
+        let records = sent.records().into_iter();
+        let lines: Vec<_> = records.filter(|it| it.0 == "danube.job").collect();
+        (lines.len() >= 3).then_some(lines)
+    });
+    let texts: BTreeSet<String> = lines
+        .iter()
+        .map(|it| shown(it.1.body.as_ref().unwrap()))
+        .collect();
+    assert!(texts.contains("to stdout") && texts.contains("to stderr"));
+    assert!(!texts.iter().any(|it| it.contains("4711")), "{texts:?}");
+    for (_, line) in &lines {
+        assert_eq!(line.span_id, span_id);
+        assert_eq!(attribute(&line.attributes, "job.id"), job_id);
+        assert!(!attribute(&line.attributes, "cicd.pipeline.task.name").is_empty());
+        assert!(line.time_unix_nano > 0);
+        let is_error = shown(line.body.as_ref().unwrap()) == "to stderr";
+        let stream = attribute(&line.attributes, "log.iostream");
+        assert_eq!(stream, if is_error { "stderr" } else { "stdout" });
+    }
+}
+
+fn metrics_and_who_sent_them(collector: &Collector, master: &Master) {
+    collector.wait_for("the jobs' metric", |sent| sent.metric("danube.jobs").pop());
+    let sent = collector.sent();
+    let key = ("x-api-key".to_owned(), "s3cret-of-the-collector".to_owned());
+    assert!(sent.headers.contains(&key), "{:?}", sent.headers);
+    let resource = sent.metrics[0].resource_metrics[0]
+        .resource
+        .as_ref()
+        .unwrap();
+    for (key, value) in [
+        ("service.name", "danube".to_owned()),
+        ("process.pid", master.pid().to_string()),
+    ] {
+        assert_eq!(attribute(&resource.attributes, key), value);
+    }
+    for key in ["service.version", "service.instance.id", "host.name"] {
+        assert!(!attribute(&resource.attributes, key).is_empty(), "{key}");
+    }
+    assert_eq!(
+        master.metric(r#"danube_telemetry_dropped_total{signal="log"}"#),
+        0.0
+    );
 }
 
 #[test]
@@ -244,9 +254,7 @@ fn a_trace_that_its_caller_does_not_want_is_not_sent() {
 #[test]
 fn secrets_for_a_collector_are_never_shown() {
     let collector = Collector::http();
-    let address = collector
-        .url()
-        .replace("http://", "http://me:pass-word-0815@");
+    let address = url(&collector).replace("http://", "http://me:pass-word-0815@");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("danube.toml");
     let text = format!(
