@@ -29,6 +29,8 @@ fn a_collector_with_its_usual_limits_takes_a_hundred_thousand_series() {
         metrics: Some((many::registry(), Duration::from_secs(3_600))),
         lines: false,
         records: false,
+        spans: false,
+        redact: None,
         retry: Retry::default(),
         tell: Arc::new(|told| panic!("{told:?}")),
     });
