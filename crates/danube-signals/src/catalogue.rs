@@ -1,7 +1,7 @@
 //! The catalogue as one list: every signal by its names, what it says, and what uses it.
 
 use danube_telemetry::FamilyDecl;
-use danube_telemetry::metric::{Kind, LabelValues};
+use danube_telemetry::metric::{Kind, LabelDecl, LabelValues};
 use danube_telemetry::query::{Expr, Part, Window, buckets, quantile, series};
 
 use crate::alerts::{Alert, Expected, alerts};
@@ -125,7 +125,7 @@ fn asks_for(expr: &Expr, family: &FamilyDecl) -> bool {
 pub fn promql_of(decl: &'static FamilyDecl) -> Vec<String> {
     /// Holds several scrapes, and is still of this moment.
     const WINDOW: Window = Window::minutes(5);
-    let labels: Vec<&'static str> = decl.labels().iter().map(|it| it.name()).collect();
+    let labels: Vec<&'static str> = decl.labels().iter().map(LabelDecl::name).collect();
     let questions = match decl.kind {
         Kind::Counter => vec![series(decl).rate(WINDOW).sum_by(&labels)],
         Kind::Gauge | Kind::Info => vec![series(decl).now()],

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use danube_telemetry::metric::Kind;
+use danube_telemetry::metric::{Kind, LabelDecl};
 use danube_telemetry::query::{TARGET, TARGET_LABEL, UP};
 use serde_json::json;
 use tracing::Level;
@@ -82,7 +82,7 @@ fn by_labels() -> BTreeMap<Vec<&'static str>, Vec<&'static str>> {
         if !is_used || decl.kind == Kind::Histogram {
             continue;
         }
-        let labels = decl.labels().iter().map(|it| it.name());
+        let labels = decl.labels().iter().map(LabelDecl::name);
         let labels: Vec<&'static str> = std::iter::once(TARGET_LABEL).chain(labels).collect();
         found.entry(labels).or_default().push(decl.name());
     }

@@ -62,7 +62,7 @@ fn a_line_in_two_spans_allocates_nothing_once_the_buffers_are_there() {
             options.suspects = Some(Box::new(|line| line.contains("secret")));
         }
         options.tap = Some(std::sync::Arc::new(|line, _| {
-            assert!(line.starts_with('{'))
+            assert!(line.starts_with('{'));
         }));
         let (subscriber, handle, guard) = build(options).unwrap();
         tracing::subscriber::with_default(subscriber, || {

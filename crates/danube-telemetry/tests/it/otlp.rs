@@ -15,6 +15,8 @@ use danube_telemetry::{
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 
+use tracing_subscriber::layer::SubscriberExt as _;
+
 use crate::collector::{Answer, Collector, attribute, shown};
 
 /// Long enough for whatever should happen.
@@ -299,6 +301,82 @@ fn records_of_other_logs_keep_their_trace_and_attributes() {
     assert_eq!(record.trace_id, context.trace_id);
     assert_eq!(record.span_id, context.span_id);
     assert_eq!(record.flags, 1);
+}
+
+#[test]
+fn spans_arrive_under_the_ids_they_were_given_redacted_and_only_if_wanted() {
+    let collector = Collector::grpc();
+    let mut setting = to(collector.address(), Protocol::Grpc);
+    setting.options.spans = true;
+    setting.options.redact = Some(Box::new(|_, text| text.replace("s3cret", "***").into()));
+    let (exporter, _) = start(setting);
+    let subscriber = tracing_subscriber::registry().with(exporter.span_layer().unwrap());
+    let context = TraceContext::random();
+    let span = |name: &str, sampled: bool| {
+        tracing::info_span!(
+            "any",
+            trace_id = context.trace_hex(),
+            span_id = context.span_hex(),
+            parent_span_id = "00f067aa0ba902b7",
+            sampled,
+            request_id = "r",
+            "otel.kind" = "server",
+            "otel.name" = name,
+            text = "a s3cret",
+            number = 7_u64,
+            late = tracing::field::Empty,
+            "otel.status_code" = tracing::field::Empty,
+        )
+    };
+    tracing::subscriber::with_default(subscriber, || {
+        let wanted = span("GET /x", true);
+        wanted.record("late", true);
+        wanted.record("otel.status_code", "ERROR");
+        drop(wanted);
+        drop(span("unwanted", false));
+        drop(tracing::info_span!("plain", trace_id = context.trace_hex()));
+    });
+    assert!(exporter.finish(DEADLINE));
+    let sent = collector.sent().spans();
+    let [span] = &sent[..] else {
+        panic!("one span: {sent:?}")
+    };
+    assert_eq!(span.name, "GET /x");
+    assert_eq!(span.trace_id, context.trace_id);
+    assert_eq!(span.span_id, context.span_id);
+    assert_eq!(span.parent_span_id[..2], [0x00, 0xf0]);
+    // Sampled, and the parent is another process's.
+    assert_eq!((span.kind, span.flags), (2, 0x301));
+    assert_eq!(span.status.as_ref().unwrap().code, 2);
+    let attributes: Vec<String> = span
+        .attributes
+        .iter()
+        .map(|it| format!("{}={}", it.key, shown(it.value.as_ref().unwrap())))
+        .collect();
+    assert_eq!(attributes, ["text=a ***", "number=7", "late=true"]);
+    assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
+}
+
+#[test]
+fn spans_that_find_no_room_are_counted() {
+    let collector = Collector::grpc();
+    collector.answer(Answer::Never);
+    let mut setting = to(collector.address(), Protocol::Grpc);
+    setting.options.spans = true;
+    let (exporter, _) = start(setting);
+    let subscriber = tracing_subscriber::registry().with(exporter.span_layer().unwrap());
+    let context = TraceContext::random();
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..20_000 {
+            drop(tracing::info_span!(
+                "any",
+                trace_id = context.trace_hex(),
+                span_id = context.span_hex(),
+                "otel.kind" = "internal",
+            ));
+        }
+    });
+    assert_eq!(exporter.lost().of(Signal::Span), 20_000 - 16_384);
 }
 
 #[test]

@@ -221,10 +221,6 @@ impl Collector {
         self.address
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
     /// Answers like this from now on.
     pub(crate) fn answer(&self, answer: Answer) {
         self.shared.lock().answer = answer;
@@ -233,11 +229,6 @@ impl Collector {
     /// What was sent and taken so far.
     pub(crate) fn sent(&self) -> Sent {
         self.shared.lock().sent.clone()
-    }
-
-    /// Forgets what was sent.
-    pub(crate) fn forget(&self) {
-        self.shared.lock().sent = Sent::default();
     }
 
     /// Waits until what was sent has what is looked for.

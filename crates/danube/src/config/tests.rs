@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use danube_model::Mistake;
+use danube_telemetry::otlp::Protocol;
 
 use super::print::as_page;
 use super::sources::{Origin, Resolved, Sources, resolve};
@@ -383,6 +385,98 @@ fn variables_of_others_are_left_alone() {
         sources.environment.insert(name.into(), "x".into());
     }
     good(&sources);
+}
+
+#[test]
+fn a_collector_is_an_address_a_protocol_and_headers_that_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = good(&sources(&dir));
+    assert_eq!((config.export, config.secrets), (None, Vec::new()));
+
+    let text = "[observability]\n\
+                otel_endpoint = \"https://me:p%40ssword@otel.example.org/in\"\n\
+                otel_protocol = \"http/protobuf\"\n\
+                otel_headers = [\"X-Tenant: acme-corp\"]\n\
+                metrics_interval_seconds = 5\n\
+                logs_enabled = false\n\
+                job_logs_enabled = true\n";
+    let config = good(&with_file(&dir, text));
+    let export = config.export.unwrap();
+    assert_eq!(export.endpoint.url, "https://otel.example.org/in");
+    assert_eq!(export.endpoint.protocol, Protocol::HttpProtobuf);
+    let names: Vec<_> = export.endpoint.headers.iter().map(|it| &*it.0).collect();
+    assert_eq!(names, ["x-tenant", "authorization"]);
+    assert_eq!(export.metrics, Some(Duration::from_secs(5)));
+    assert!(!export.logs && export.job_logs && export.traces);
+    assert!(config.settings.metrics_enabled);
+    for secret in ["acme-corp", "p%40ssword", "p@ssword"] {
+        assert!(config.secrets.iter().any(|it| it == secret), "{secret}");
+    }
+    let off = text.to_owned() + "metrics_enabled = false\n";
+    let config = good(&with_file(&dir, &off));
+    assert_eq!(config.export.unwrap().metrics, None);
+    assert!(!config.settings.metrics_enabled);
+}
+
+#[test]
+fn what_is_wrong_with_a_collector_is_said_and_its_secrets_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |text: &str| {
+        let (_, resolved, list) = load(&with_file(&dir, &format!("[observability]\n{text}")));
+        let shown = resolved.source.unwrap().text;
+        assert!(!shown.contains("s3cret"), "{shown}");
+        let all: Vec<String> = list.iter().map(|it| it.message.clone()).collect();
+        all.join("\n")
+    };
+    assert_eq!(
+        told("otel_endpoint = \"http://me:s3cret\"\n"),
+        "`otel_endpoint` must be an address such as http://127.0.0.1:4317, also with user:password@ before the host; \
+         what stands there isn't shown, since it may be a secret"
+    );
+    assert_eq!(
+        told("otel_headers = [\"authorization s3cret\"]\n"),
+        "`otel_headers` must be a list of headers, each `name: value`, with no name twice; what stands there isn't \
+         shown, since it may be a secret"
+    );
+    assert_eq!(
+        told("otel_endpoint = \"http://127.0.0.1:4317/path\"\n"),
+        "over gRPC a collector's address has no path"
+    );
+    assert_eq!(
+        told(
+            "otel_endpoint = \"http://a:s3cret@b\"\notel_headers = [\"authorization: Bearer s3cret\"]\n"
+        ),
+        "the header authorization and the collector's address both say who we are"
+    );
+    assert_eq!(
+        told("otel_protocol = \"json\"\n"),
+        "`otel_protocol` must be one of grpc, http/protobuf, found `json`"
+    );
+    // A line that can't be read at all.
+    let broken = told("otel_headers = [\"x: s3cret\n");
+    assert!(broken.contains("not valid TOML"), "{broken}");
+}
+
+#[test]
+fn headers_of_a_variable_stand_a_line_each_and_flags_add_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sources = sources(&dir);
+    let endpoint = "http://127.0.0.1:4317";
+    sources
+        .flags
+        .insert("observability.otel_endpoint", vec![endpoint.into()]);
+    sources.environment.insert(
+        "DANUBE_OBSERVABILITY_OTEL_HEADERS".into(),
+        "a: 1\nb: 2".into(),
+    );
+    let names = |sources: &Sources| {
+        let headers = good(sources).export.unwrap().endpoint.headers;
+        headers.into_iter().map(|it| it.0).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&sources), ["a", "b"]);
+    let flags = vec!["c: 3".into(), "d: 4".into()];
+    sources.flags.insert("observability.otel_headers", flags);
+    assert_eq!(names(&sources), ["c", "d"]);
 }
 
 #[test]

@@ -19,14 +19,18 @@ const PARENT: &str = "00f067aa0ba902b7";
 /// What the exporter may hold when nobody takes anything: its buffers (some 4 MiB of
 /// lines, 16 of spans, 4 of job logs), what it encodes of them, and slack for the
 /// allocator. Without a bound, the floods below would take several times as much.
-const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(crate) const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+fn url(collector: &Collector) -> String {
+    format!("http://{}", collector.address())
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 /// A master that sends to `url`, its metrics every second.
-fn master(url: &str, protocol: &str, more: &[&str]) -> Master {
+pub(crate) fn master(url: &str, protocol: &str, more: &[&str]) -> Master {
     let mut arguments = vec![
         "--otel-endpoint",
         url,
@@ -53,7 +57,7 @@ fn submit_traced(master: &Master, body: &Value) -> Value {
     answer.json()
 }
 
-fn has_event(sent: &Sent, name: &str) -> Option<()> {
+pub(crate) fn has_event(sent: &Sent, name: &str) -> Option<()> {
     let records = sent.records();
     records
         .iter()
@@ -70,7 +74,7 @@ fn each(run: impl Fn(&Collector, &str)) {
 fn metrics_logs_and_traces_of_a_job_arrive_under_one_trace() {
     each(|collector, protocol| {
         let master = master(
-            &collector.url(),
+            &url(collector),
             protocol,
             &[
                 "--job-logs",
@@ -110,65 +114,75 @@ fn metrics_logs_and_traces_of_a_job_arrive_under_one_trace() {
         assert_eq!(attribute(&run.attributes, "job.id"), job_id);
         assert!(run.end_time_unix_nano > run.start_time_unix_nano);
 
-        let request = collector.wait_for("the request's span", |sent| {
-            let spans = sent.spans().into_iter();
-            spans.clone().find(|it| it.name == "POST /api/v1/jobs")
-        });
-        assert_eq!(hex(&request.trace_id), TRACE);
-        assert_eq!(hex(&request.parent_span_id), PARENT);
-        assert_eq!(request.kind, 2, "a server's");
-        for (key, value) in [
-            ("http.request.method", "POST"),
-            ("http.route", "/api/v1/jobs"),
-            ("http.response.status_code", "202"),
-            ("url.path", "/api/v1/jobs"),
-        ] {
-            assert_eq!(attribute(&request.attributes, key), value, "{key}");
-        }
-
-        let lines = collector.wait_for("the job's log", |sent| {
-            let records = sent.records().into_iter();
-            let lines: Vec<_> = records.filter(|it| it.0 == "danube.job").collect();
-            (lines.len() >= 3).then_some(lines)
-        });
-        let texts: BTreeSet<String> = lines
-            .iter()
-            .map(|it| shown(it.1.body.as_ref().unwrap()))
-            .collect();
-        assert!(texts.contains("to stdout") && texts.contains("to stderr"));
-        assert!(!texts.iter().any(|it| it.contains("4711")), "{texts:?}");
-        for (_, line) in &lines {
-            assert_eq!(line.span_id, run.span_id);
-            assert_eq!(attribute(&line.attributes, "job.id"), job_id);
-            assert!(!attribute(&line.attributes, "cicd.pipeline.task.name").is_empty());
-            assert!(line.time_unix_nano > 0);
-            let is_error = shown(line.body.as_ref().unwrap()) == "to stderr";
-            let stream = attribute(&line.attributes, "log.iostream");
-            assert_eq!(stream, if is_error { "stderr" } else { "stdout" });
-        }
-
-        collector.wait_for("the jobs' metric", |sent| sent.metric("danube.jobs").pop());
-        let sent = collector.sent();
-        let key = ("x-api-key".to_owned(), "s3cret-of-the-collector".to_owned());
-        assert!(sent.headers.contains(&key), "{:?}", sent.headers);
-        let resource = sent.metrics[0].resource_metrics[0]
-            .resource
-            .as_ref()
-            .unwrap();
-        for (key, value) in [
-            ("service.name", "danube".to_owned()),
-            ("process.pid", master.pid().to_string()),
-        ] {
-            assert_eq!(attribute(&resource.attributes, key), value);
-        }
-        for key in ["service.version", "service.instance.id", "host.name"] {
-            assert!(!attribute(&resource.attributes, key).is_empty(), "{key}");
-        }
-        assert_eq!(
-            master.metric(r#"danube_telemetry_dropped_total{signal="log"}"#),
-            0.0
-        );
+        request_s_span(collector);
+        lines_of_the_job(collector, &job_id, &run.span_id);
+        metrics_and_who_sent_them(collector, &master);
     });
+}
+
+fn request_s_span(collector: &Collector) {
+    let request = collector.wait_for("the request's span", |sent| {
+        let spans = sent.spans().into_iter();
+        spans.clone().find(|it| it.name == "POST /api/v1/jobs")
+    });
+    assert_eq!(hex(&request.trace_id), TRACE);
+    assert_eq!(hex(&request.parent_span_id), PARENT);
+    assert_eq!(request.kind, 2, "a server's");
+    for (key, value) in [
+        ("http.request.method", "POST"),
+        ("http.route", "/api/v1/jobs"),
+        ("http.response.status_code", "202"),
+        ("url.path", "/api/v1/jobs"),
+    ] {
+        assert_eq!(attribute(&request.attributes, key), value, "{key}");
+    }
+}
+
+fn lines_of_the_job(collector: &Collector, job_id: &str, span_id: &[u8]) {
+    let lines = collector.wait_for("the job's log", |sent| {
+        let records = sent.records().into_iter();
+        let lines: Vec<_> = records.filter(|it| it.0 == "danube.job").collect();
+        (lines.len() >= 3).then_some(lines)
+    });
+    let texts: BTreeSet<String> = lines
+        .iter()
+        .map(|it| shown(it.1.body.as_ref().unwrap()))
+        .collect();
+    assert!(texts.contains("to stdout") && texts.contains("to stderr"));
+    assert!(!texts.iter().any(|it| it.contains("4711")), "{texts:?}");
+    for (_, line) in &lines {
+        assert_eq!(line.span_id, span_id);
+        assert_eq!(attribute(&line.attributes, "job.id"), job_id);
+        assert!(!attribute(&line.attributes, "cicd.pipeline.task.name").is_empty());
+        assert!(line.time_unix_nano > 0);
+        let is_error = shown(line.body.as_ref().unwrap()) == "to stderr";
+        let stream = attribute(&line.attributes, "log.iostream");
+        assert_eq!(stream, if is_error { "stderr" } else { "stdout" });
+    }
+}
+
+fn metrics_and_who_sent_them(collector: &Collector, master: &Master) {
+    collector.wait_for("the jobs' metric", |sent| sent.metric("danube.jobs").pop());
+    let sent = collector.sent();
+    let key = ("x-api-key".to_owned(), "s3cret-of-the-collector".to_owned());
+    assert!(sent.headers.contains(&key), "{:?}", sent.headers);
+    let resource = sent.metrics[0].resource_metrics[0]
+        .resource
+        .as_ref()
+        .unwrap();
+    for (key, value) in [
+        ("service.name", "danube".to_owned()),
+        ("process.pid", master.pid().to_string()),
+    ] {
+        assert_eq!(attribute(&resource.attributes, key), value);
+    }
+    for key in ["service.version", "service.instance.id", "host.name"] {
+        assert!(!attribute(&resource.attributes, key).is_empty(), "{key}");
+    }
+    assert_eq!(
+        master.metric(r#"danube_telemetry_dropped_total{signal="log"}"#),
+        0.0
+    );
 }
 
 #[test]
@@ -181,7 +195,7 @@ fn each_switch_switches_what_it_says_and_nothing_else() {
         if off != "job-logs" {
             more.push("--job-logs");
         }
-        let mut master = master(&collector.url(), "grpc", &more);
+        let mut master = master(&url(&collector), "grpc", &more);
         let job = id(&master.submit(&one_step("echo hello")));
         master.ended(&job);
         let scrape = master.get("/metrics");
@@ -212,7 +226,7 @@ fn each_switch_switches_what_it_says_and_nothing_else() {
 #[test]
 fn a_trace_that_its_caller_does_not_want_is_not_sent() {
     let collector = Collector::grpc();
-    let mut master = master(&collector.url(), "grpc", &[]);
+    let mut master = master(&url(&collector), "grpc", &[]);
     let unwanted = TRACEPARENT.replace("-01", "-00");
     let key = format!("Bearer {}", master.key);
     let get = |traceparent: &str| {
@@ -240,9 +254,7 @@ fn a_trace_that_its_caller_does_not_want_is_not_sent() {
 #[test]
 fn secrets_for_a_collector_are_never_shown() {
     let collector = Collector::http();
-    let address = collector
-        .url()
-        .replace("http://", "http://me:pass-word-0815@");
+    let address = url(&collector).replace("http://", "http://me:pass-word-0815@");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("danube.toml");
     let text = format!(
@@ -251,7 +263,7 @@ fn secrets_for_a_collector_are_never_shown() {
     );
     std::fs::write(&file, &text).unwrap();
     let config = file.to_str().unwrap();
-    for (format, flags) in [("text", &[][..]), ("json", &["--json"][..])] {
+    for (format, flags) in [("text", &[][..]), ("json", &["--output", "json"][..])] {
         let shown = Command::new(DANUBE)
             .args(["config", "show", "--origin", "--config", config])
             .args(flags)
@@ -323,7 +335,7 @@ fn a_collector_that_comes_late_gets_what_it_missed() {
 }
 
 /// Runs jobs and asks for things until `until`; every request is answered.
-fn keep_busy(master: &Master, until: impl Fn(&Master) -> bool) {
+pub(crate) fn keep_busy(master: &Master, until: impl Fn(&Master) -> bool) {
     let end = Instant::now() + DEADLINE;
     let script = "i=0; while [ $i -lt 2000 ]; do echo \"line $i of a job that has much to say\"; i=$((i+1)); done";
     loop {
@@ -340,20 +352,21 @@ fn keep_busy(master: &Master, until: impl Fn(&Master) -> bool) {
     }
 }
 
-fn dropped(master: &Master, signal: &str) -> f64 {
+pub(crate) fn dropped(master: &Master, signal: &str) -> f64 {
     master.metric(&format!(
         "danube_telemetry_dropped_total{{signal=\"{signal}\"}}"
     ))
 }
 
-/// A flood of lines into the server's log, by requests that are refused.
-const NOISY: &[&str] = &["--log-level", "debug", "--job-logs"];
+/// Everything is sent, and the log says much.
+pub(crate) const NOISY: &[&str] = &["--log-level", "debug", "--job-logs"];
 
 #[test]
 fn a_collector_that_answers_errors_costs_drops_and_nothing_else() {
     each(|collector, protocol| {
-        collector.answer(Answer::Invalid);
-        let master = master(&collector.url(), protocol, NOISY);
+        // Larger than it takes: never again. Busy: again, and in time.
+        collector.answer(Answer::TooLarge);
+        let master = master(&url(collector), protocol, NOISY);
         let before = memory(master.pid(), "VmRSS");
         keep_busy(&master, |it| {
             ["log", "metric", "span"]
@@ -363,7 +376,12 @@ fn a_collector_that_answers_errors_costs_drops_and_nothing_else() {
         assert!(memory(master.pid(), "VmRSS") < before + MEMORY_BYTES_MAX);
         let failed = master.event(|it| it["event"] == "otlp_export_failed");
         let error = failed["error"].as_str().unwrap();
-        assert!(error.contains("not like this"), "{error}");
+        assert!(error.contains("too large"), "{error}");
+        collector.answer(Answer::Invalid);
+        let (refused, so_far) = (dropped(&master, "span"), collector.sent().requests);
+        keep_busy(&master, |it| dropped(it, "span") > refused);
+        collector.answer(Answer::Unavailable { waits: true });
+        collector.wait_for("a try", |it| (it.requests > so_far).then_some(()));
         // Some are taken in part, and then all.
         collector.answer(Answer::Partly(1));
         collector.wait_for("lines", |it| (!it.logs.is_empty()).then_some(()));
@@ -380,7 +398,7 @@ fn a_collector_that_answers_errors_costs_drops_and_nothing_else() {
 fn a_collector_that_never_answers_holds_up_no_request_and_no_end() {
     each(|collector, protocol| {
         collector.answer(Answer::Never);
-        let mut master = master(&collector.url(), protocol, NOISY);
+        let mut master = master(&url(collector), protocol, NOISY);
         let before = memory(master.pid(), "VmRSS");
         let warned = |it: &Master| {
             it.log_lines()

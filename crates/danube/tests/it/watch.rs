@@ -33,8 +33,8 @@ pub(crate) fn is_of_database(line: &Value, event: &str) -> bool {
 }
 
 fn firing(master: &Master) -> Option<Value> {
-    let all = alerts(master, "firing").into_iter();
-    all.filter(|it| it["labels"]["check"] == "database").last()
+    let mut all = alerts(master, "firing").into_iter();
+    all.rfind(|it| it["labels"]["check"] == "database")
 }
 
 fn alerts(master: &Master, state: &str) -> Vec<Value> {

@@ -1,5 +1,6 @@
 //! What must hold when something breaks.
 
+mod collector;
 mod disk;
 mod flush;
 mod followers;

@@ -11,10 +11,9 @@ use crate::watch::{FAST, LockedDatabase, is_of_database};
 const NAME: &str = "DanubeHealthCheckFailing";
 
 fn known(alertmanager: &Alertmanager) -> Option<Value> {
-    let all = alertmanager.alerts().into_iter();
+    let mut all = alertmanager.alerts().into_iter();
     // The machine's own disk may be nearly full, which is another alert.
-    all.filter(|it| it["labels"]["alertname"] == NAME && it["labels"]["check"] == "database")
-        .last()
+    all.rfind(|it| it["labels"]["alertname"] == NAME && it["labels"]["check"] == "database")
 }
 
 #[test]
