@@ -157,7 +157,7 @@ impl Made {
                 }
             }
             (Kind::Gauge | Kind::Info | Kind::Histogram, None) => {
-                self.values[0] = self.gauge(tick, numbers)
+                self.values[0] = self.gauge(tick, numbers);
             }
         }
         let is_there = tick >= self.from && !self.gone.contains(&tick);
