@@ -47,6 +47,13 @@ impl Client {
         self.answer().1
     }
 
+    /// GET with further headers, each with its line end; status and body as it came.
+    pub fn get_bytes(&mut self, path: &str, headers: &str) -> (u16, Vec<u8>) {
+        let head = format!("GET {path} HTTP/1.1\r\n{}{headers}\r\n", self.head);
+        self.send(&head);
+        self.raw_answer()
+    }
+
     /// Follows a job's log to its first byte, and then to its end.
     pub fn follow(&mut self, id: &str, mut first_byte: impl FnMut()) -> Vec<u8> {
         let head = format!(
@@ -105,6 +112,11 @@ impl Client {
     }
 
     fn answer(&mut self) -> (u16, String) {
+        let (status, body) = self.raw_answer();
+        (status, String::from_utf8(body).expect("text"))
+    }
+
+    fn raw_answer(&mut self) -> (u16, Vec<u8>) {
         let (status, length) = self.headers();
         let mut body = match length {
             Some(length) => {
@@ -121,7 +133,7 @@ impl Client {
             }
             body.extend(chunk);
         }
-        (status, String::from_utf8(body).expect("text"))
+        (status, body)
     }
 
     fn chunk(&mut self) -> Vec<u8> {

@@ -1,4 +1,7 @@
-//! What the benches share: a real server, and a client for it.
+//! What the benches share: a real server, a client for it, numbers and how they are
+//! shown.
 
 pub mod client;
+pub mod figures;
+pub mod rng;
 pub mod server;

@@ -1,7 +1,8 @@
 //! A release master in a process of its own, for as long as a figure takes.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use tempfile::TempDir;
 /// reuses no inode within five seconds of its end and looks at each one anew,
 /// which a server that keeps its logs never meets.
 const SETTLE: Duration = Duration::from_secs(6);
+
+/// How long a server may take until it answers.
+const READY_MAX: Duration = Duration::from_secs(30);
 
 /// Lets the file system forget what was removed.
 pub fn settle() {
@@ -86,15 +90,48 @@ impl Server {
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
         let event: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
         let address = event["address"].as_str().expect("an address").to_owned();
-        let key = fs::read_to_string(dir.join("admin.key"))
-            .expect("the admin key")
-            .trim()
-            .to_owned();
         Self {
             child,
             address,
-            key,
+            key: admin_key(dir),
             started_in,
+            dir: dir.to_owned(),
+            _own: None,
+        }
+    }
+
+    /// A master whose log says nothing, or goes to a file: the port is chosen beforehand
+    /// and `/health` asked until it answers. `settings` are environment variables.
+    pub fn start_quiet(
+        program: &Path,
+        dir: &Path,
+        log: fs::File,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let began = Instant::now();
+        // Somebody else could take the port before the server does, which would end the
+        // bench and spoil nothing.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+        let address = free.expect("a free port").to_string();
+        let mut child = Command::new(program)
+            .args(["master", "--listen", &address, "--data-dir"])
+            .arg(dir)
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .spawn()
+            .expect("start the master");
+        while !answers(&address) {
+            let ended = child.try_wait().expect("watch the master");
+            assert!(ended.is_none(), "the master ended early");
+            assert!(began.elapsed() < READY_MAX, "the master doesn't answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self {
+            child,
+            address,
+            key: admin_key(dir),
+            started_in: began.elapsed(),
             dir: dir.to_owned(),
             _own: None,
         }
@@ -116,6 +153,24 @@ impl Server {
             .status();
         self.child.wait().is_ok_and(|it| it.success())
     }
+}
+
+fn admin_key(dir: &Path) -> String {
+    let key = fs::read_to_string(dir.join("admin.key"));
+    key.expect("the admin key").trim().to_owned()
+}
+
+/// Whether a server is ready there.
+fn answers(address: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(READY_MAX))?;
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: danube\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200"))
+    };
+    ask().unwrap_or(false)
 }
 
 impl Drop for Server {

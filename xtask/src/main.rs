@@ -6,6 +6,7 @@
 mod cargo;
 mod ci;
 mod deps_report;
+mod export;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ usage: cargo xtask COMMAND
   ci           everything CI runs: fmt, clippy, tidy, doc, test
   lint         the part of ci that runs no test
   tidy         the rules of the house that no compiler knows
+  export       writes docs/signals.md and deploy/ from the declared signals
   deps-report  what the binary is made of: budget, licences, duplicates, prices";
 
 /// An error is a sentence for the person at the terminal.
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root, ci::CI),
         ["lint"] => ci::run(&root, ci::LINT),
         ["tidy"] => tidy::run(&root),
+        ["export"] => export::run(&root),
         ["deps-report"] => deps_report::run(&root),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");

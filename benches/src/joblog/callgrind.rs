@@ -11,8 +11,8 @@ use danube_redact::{Rules, Simd};
 
 use crate::contender::{self, Contender, READ_BYTES};
 use crate::corpus::{self, Corpus, Kind};
-use crate::field::digits;
 use crate::naive::Naive;
+use danube_bench::figures::digits;
 
 /// The option that makes this program the one that is counted.
 pub(crate) const BODY: &str = "--callgrind-body";

@@ -5,9 +5,9 @@ use std::io::Write as _;
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::rng::Rng;
 use crate::shapes::{self, Pattern, SHAPES, Shape};
 use crate::values::{self, PLANTED, Shown};
+use danube_bench::rng::Rng;
 
 /// Which log is made up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use danube_bench::client::Client;
+use danube_bench::figures::digits;
 use danube_bench::server::Server;
 use danube_joblog::{Chunk, JobLogs, Stream};
 use danube_redact::{Rules, Simd};
@@ -15,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::contender::{READ_BYTES, secrets};
 use crate::corpus::{Corpus, float};
-use crate::field::{digits, verdict};
+use crate::field::verdict;
 use crate::{proc, whole};
 
 /// What a job puts out a second.

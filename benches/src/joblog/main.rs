@@ -11,7 +11,6 @@ mod followers;
 mod naive;
 mod options;
 mod proc;
-mod rng;
 mod shapes;
 mod values;
 mod whole;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::rng::Rng;
+use danube_bench::rng::Rng;
 
 /// Registered at most in a contender.
 pub(crate) const VALUES: usize = 500;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use danube_bench::figures::{digits, median, spread};
 use danube_joblog::{Chunk, JobLogs, Limits, LogWriter, Stream};
 use danube_redact::{Rules, Secrets, Simd};
 use memchr::memmem;
 
 use crate::contender::{Claim, READ_BYTES, secrets};
 use crate::corpus::{self, Corpus, Kind, float};
-use crate::field::{digits, median, spread, verdict};
+use crate::field::verdict;
 use crate::proc;
 
 /// The goal: so much of the speed of bare writes.

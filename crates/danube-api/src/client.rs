@@ -9,9 +9,9 @@ use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body, SendBody};
 
 use crate::{
-    Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList, KeyView, LOG_LEVEL_PATH,
-    LOG_OFFSET_HEADER, LogDeleted, LogLevelView, MaskValue, Masked, NewKey, NewKeyView,
-    NewLogLevel, Problem, Submit,
+    ALERTS_PATH, AlertList, Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList,
+    KeyView, LOG_LEVEL_PATH, LOG_OFFSET_HEADER, LogDeleted, LogLevelView, MaskValue, Masked,
+    NewKey, NewKeyView, NewLogLevel, Problem, Submit,
 };
 
 /// How long to wait for a connection: a server on the same continent answers
@@ -166,6 +166,14 @@ impl Client {
     /// [`ClientError`]
     pub fn history(&self, id: &str) -> Result<HistoryView, ClientError> {
         self.json(Method::GET, &job_path(id, "/history"), None, None)
+    }
+
+    /// The alerts that fire or are about to.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn alerts(&self) -> Result<AlertList, ClientError> {
+        self.json(Method::GET, ALERTS_PATH, None, None)
     }
 
     /// Cancels a job.

@@ -11,6 +11,7 @@ mod log_level;
 mod mask;
 mod problem;
 mod search;
+mod watch;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -23,6 +24,9 @@ pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use search::{Hit, SearchEnd, SearchLine};
+pub use watch::{
+    AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
+};
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
@@ -39,3 +43,9 @@ pub const LOG_LEVEL_PATH: &str = "/api/v1/admin/log-level";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";
+
+/// Where the panels are; the data of one below its name.
+pub const PANELS_PATH: &str = "/api/v1/panels";
+
+/// Where the alerts are that fire.
+pub const ALERTS_PATH: &str = "/api/v1/alerts";

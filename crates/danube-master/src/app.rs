@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use danube_api::{Code, Problem};
 use danube_joblog::JobLogs;
 use danube_model::JobId;
-use danube_signals::Signals;
+use danube_signals::{Signals, SystemError};
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
 use tokio::sync::{Notify, Semaphore};
@@ -19,6 +19,7 @@ use crate::log_level::LogLevel;
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
 use crate::settings::Settings;
+use crate::watch::Watch;
 
 /// The parts of the master, shared by all requests.
 pub(crate) struct App {
@@ -43,6 +44,10 @@ pub(crate) struct App {
     /// Turns at reading a log for a follower: a flush wakes all of them at once,
     /// and each on a thread of its own would be more threads than processors help.
     pub(crate) log_reads: Semaphore,
+    /// Turns at drawing a panel: it takes a processor.
+    pub(crate) panels: Semaphore,
+    /// What is seen of the metrics over time.
+    pub(crate) watch: Watch,
     /// Open readers of logs that are followed.
     pub(crate) readers: Arc<Readers>,
     /// Turns and buffers of scrapes.
@@ -98,6 +103,9 @@ pub(crate) const BLANKINGS_MAX: usize = 2;
 /// Logs that are searched at once: each takes a processor.
 pub(crate) const SEARCHES_MAX: usize = 4;
 
+/// Panels that are drawn at once: each takes a processor for some milliseconds.
+pub(crate) const PANELS_MAX: usize = 4;
+
 /// Reads for followers at once: enough to keep a disk busy that has to be read,
 /// where most reads find their bytes in memory.
 pub(crate) const LOG_READS_MAX: usize = 32;
@@ -135,7 +143,7 @@ impl App {
             StoreError::NameTaken(_) => Problem::new(Code::NameTaken, error.to_string()),
             StoreError::BadCursor => Problem::new(Code::Malformed, error.to_string()),
             StoreError::NoSpace => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(
                     Code::NoSpace,
                     "the disk of the data directory is full; nothing was changed",
@@ -143,17 +151,24 @@ impl App {
             }
             StoreError::Closed => Problem::new(Code::Unavailable, "the server is stopping"),
             StoreError::Io(_) | StoreError::Corrupt(_) | StoreError::Locked(_) => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(
                     Code::Unavailable,
                     "the database can't be used now; nothing was changed",
                 )
             }
             StoreError::JobExists(_) | StoreError::Unreadable(_) | StoreError::Internal(_) => {
-                self.health.database_failed(error);
+                self.database_failed(error);
                 Problem::new(Code::Internal, "the database gave an unexpected answer")
             }
         }
+    }
+}
+
+impl App {
+    fn database_failed(&self, error: &StoreError) {
+        self.signals.system_error(SystemError::Database);
+        self.health.database_failed(error);
     }
 }
 

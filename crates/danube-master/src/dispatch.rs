@@ -1,15 +1,17 @@
 //! What the worker inside the master reports to: the store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use danube_model::{Attempt, Cause, Ended, FailReason, Job, Step};
+use danube_model::{Attempt, Cause, Ended, Job, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
 use danube_worker::{Dispatch, ReportError};
 
 use crate::app::Phases;
+use crate::runs::Runs;
 use crate::schedule::{Bell, Leases};
-use crate::tell;
+use crate::tell::{self, Why};
 
 /// Turns reports into writes, and durable writes into signals.
 pub(crate) struct LocalDispatch {
@@ -17,6 +19,7 @@ pub(crate) struct LocalDispatch {
     pub(crate) leases: Arc<Leases>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) phases: Arc<Phases>,
+    pub(crate) runs: Arc<Runs>,
     pub(crate) signals: Signals,
 }
 
@@ -25,6 +28,9 @@ impl Dispatch for LocalDispatch {
     // at the end holds all of it. Only the store's refusals of the end count.
 
     fn started(&self, attempt: Attempt, steps: &[Step]) -> Result<(), ReportError> {
+        if let Some(claim) = self.runs.begins(attempt) {
+            tell::started(&self.signals, &claim);
+        }
         drop(self.store.started(attempt, steps.to_vec()));
         // The log is open now: whoever waits for its first byte reads from here.
         self.phases.touch(attempt.job);
@@ -38,16 +44,20 @@ impl Dispatch for LocalDispatch {
         Ok(())
     }
 
+    fn finalizing(&self, attempt: Attempt) {
+        self.runs.finalizes(attempt);
+    }
+
     fn finish(&self, attempt: Attempt, ended: &Ended) -> Result<(), ReportError> {
-        let failed = match ended.cause {
-            Cause::Failed(reason) => Some(reason),
-            _ => None,
+        let why = Why {
+            failed: match ended.cause {
+                Cause::Failed(reason) => Some(reason),
+                _ => None,
+            },
+            timeout: ended.timeout_seconds.map(Duration::from_secs),
         };
-        self.told(
-            attempt,
-            self.store.finish(attempt, ended.clone()).wait(),
-            failed,
-        )
+        let answer = self.store.finish(attempt, ended.clone()).wait();
+        self.told(attempt, answer, why)
     }
 
     fn hand_back(
@@ -59,7 +69,7 @@ impl Dispatch for LocalDispatch {
         self.told(
             attempt,
             self.store.hand_back(attempt, reason, may_have_run).wait(),
-            None,
+            Why::default(),
         )
     }
 
@@ -74,10 +84,10 @@ impl LocalDispatch {
         &self,
         attempt: Attempt,
         answer: Result<Job, StoreError>,
-        failed: Option<FailReason>,
+        why: Why,
     ) -> Result<(), ReportError> {
         match answer {
-            Ok(job) => tell::moved(&self.signals, &job, failed),
+            Ok(job) => tell::moved(&self.signals, &job, why),
             Err(error) => {
                 let refused = report_error(error);
                 if refused != ReportError::Fenced {

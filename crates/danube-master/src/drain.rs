@@ -7,7 +7,7 @@ use danube_signals::{Signals, WorkerDrained};
 use danube_store::Store;
 use danube_worker::Worker;
 
-use crate::tell;
+use crate::tell::{self, Why};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long jobs have to end after they were told to, beyond the time between
@@ -65,7 +65,7 @@ pub(crate) async fn drain(
         // Refused where the job ended in this very moment; on a disk that hangs
         // the next start finds the lease.
         if let Ok(Ok(job)) = tokio::time::timeout(REPORT_DEADLINE, given).await {
-            tell::moved(signals, &job, None);
+            tell::moved(signals, &job, Why::default());
         }
     }
     signals.emit(WorkerDrained {

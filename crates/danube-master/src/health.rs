@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use danube_joblog::JobLogs;
 use danube_signals::{
-    Check, DatabaseUnavailable, DiskKind, HealthCheckFailed, HealthCheckRecovered, HealthStatus,
-    Signals,
+    Check, DatabaseUnavailable, DiskKind, HealthCheckFailed, HealthCheckRecovered,
+    HealthChecksCompleted, HealthStatus, Signals,
 };
 use danube_store::{Store, StoreError};
 use danube_telemetry::LabelEnum;
@@ -21,7 +21,7 @@ pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// How long the database may take for a read and a write that is rolled back.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How often the disk usage is measured: it walks the log directory.
+/// How often the logs are measured: it walks their directory.
 const USAGE_EVERY: Duration = Duration::from_secs(300);
 
 /// Free bytes under which no job can be accepted any more.
@@ -167,7 +167,8 @@ impl Health {
                 error,
                 consecutive_failures: failures,
             });
-            if check == Check::Database && is_news {
+            let is_gone = check == Check::Database && status == HealthStatus::Failed;
+            if is_gone && is_news {
                 self.signals.emit(DatabaseUnavailable { error });
             }
         }
@@ -182,7 +183,8 @@ impl Health {
 
 /// One round of all checks, on a thread that may block.
 pub(crate) fn round(health: &Health, looked: &Looked) {
-    for check in CHECKS {
+    let began = Instant::now();
+    let results = CHECKS.map(|check| {
         let (status, error) = match check {
             Check::Database => database(&looked.store),
             Check::Disk => disk(health, looked),
@@ -193,7 +195,23 @@ pub(crate) fn round(health: &Health, looked: &Looked) {
             _ => (HealthStatus::Disabled, String::new()),
         };
         health.note(check, status, &error);
-    }
+        (check, status)
+    });
+    let of = |check: Check| {
+        let found = results.into_iter().find(|(it, _)| *it == check);
+        found.map(|(_, status)| status)
+    };
+    health.signals.emit(HealthChecksCompleted {
+        database: of(Check::Database),
+        k8s: of(Check::K8s),
+        dex: of(Check::Dex),
+        registry: of(Check::Registry),
+        blueprint_sync: of(Check::BlueprintSync),
+        queue: of(Check::Queue),
+        disk: of(Check::Disk),
+        workers: of(Check::Workers),
+        duration_seconds: began.elapsed(),
+    });
     *health
         .looked_at
         .lock()
@@ -230,6 +248,7 @@ fn disk(health: &Health, looked: &Looked) -> (HealthStatus, String) {
         stat.f_bavail as f64 / stat.f_blocks as f64
     };
     health.signals.disk_free_ratio.set(ratio);
+    database_usage(&health.signals, looked);
     let text = format!("{free_bytes} bytes are free, {:.1} %", ratio * 100.0);
     if free_bytes < DISK_FREE_BYTES_MIN {
         (HealthStatus::Failed, text)
@@ -265,7 +284,10 @@ fn usage(signals: &Signals, looked: &Looked) {
     if let Ok(bytes) = looked.logs.usage_bytes() {
         signals.disk_usage_bytes.at(DiskKind::Logs).set_u64(bytes);
     }
-    let files = ["danube.db", "danube.db-wal"];
+}
+
+fn database_usage(signals: &Signals, looked: &Looked) {
+    let files = ["danube.db", "danube.db-wal", "danube.db-shm"];
     let bytes = files
         .iter()
         .filter_map(|it| std::fs::metadata(looked.data_dir.join(it)).ok())

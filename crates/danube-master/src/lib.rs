@@ -3,7 +3,7 @@
 //! [`run`] tells the whole life of a master. From there: `http` for what comes
 //! in, `submit` for what is accepted, `schedule` for who runs it (`decide` is
 //! the one place of decisions), `dispatch` for what comes back, `health` for
-//! how it is.
+//! how it is, `watch` for what its metrics say over time.
 
 mod app;
 mod auth;
@@ -15,18 +15,21 @@ mod http;
 mod lock;
 mod log_level;
 mod meter;
+mod observe;
 mod parts;
 mod pipelines;
 mod readers;
 mod reaper;
+mod runs;
 mod schedule;
 mod settings;
 mod start;
 mod submit;
 mod tell;
+mod watch;
 
 pub use log_level::{LogControl, ReadLevel};
-pub use settings::{Settings, StepSettings};
+pub use settings::{Settings, StepSettings, WatchSettings};
 pub use start::{StartError, run};
 
 /// The API's description (OpenAPI 3.1, JSON), for the docs and for tests.

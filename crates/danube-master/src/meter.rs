@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use danube_signals::{DbOperation, Millis, Signals, SqlQuery};
-use danube_store::{Meter, Operation};
+use danube_store::{Live, Meter, Moved, Operation};
 
+use crate::runs::Runs;
 use crate::schedule::Bell;
 
 /// Tells what the store does, and wakes the scheduler: whatever made a job
@@ -13,6 +14,7 @@ use crate::schedule::Bell;
 pub(crate) struct StoreMeter {
     pub(crate) signals: Signals,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) runs: Arc<Runs>,
 }
 
 impl Meter for StoreMeter {
@@ -44,5 +46,13 @@ impl Meter for StoreMeter {
         if pending > 0 {
             self.bell.ring();
         }
+    }
+
+    fn moved(&self, moved: &Moved) {
+        self.runs.moved(moved);
+    }
+
+    fn counted(&self, live: &Live) {
+        self.runs.counted(live);
     }
 }

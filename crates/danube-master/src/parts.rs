@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::app::{
-    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, Phases, Room, SEARCHES_MAX, Shared,
+    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, Room, SEARCHES_MAX, Shared,
 };
 use crate::auth::{Keys, Sessions};
 use crate::demo;
@@ -29,11 +29,14 @@ use crate::http::metrics::Scrapes;
 use crate::lock::DirectoryLock;
 use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
+use crate::observe;
 use crate::pipelines::Pipelines;
 use crate::readers::Readers;
+use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
+use crate::watch::Watch;
 
 /// How long a step's processes have between TERM and KILL, at most: ten seconds
 /// after a job has ended none of its processes may live.
@@ -58,12 +61,24 @@ struct Kept {
 }
 
 /// What those who hand out jobs and those who run them share.
-#[derive(Default)]
 struct Links {
     bell: Arc<Bell>,
     leases: Arc<Leases>,
     phases: Arc<Phases>,
     beat: Arc<Beat>,
+    runs: Arc<Runs>,
+}
+
+impl Links {
+    fn new(signals: &Signals) -> Self {
+        Self {
+            bell: Arc::default(),
+            leases: Arc::default(),
+            phases: Arc::default(),
+            beat: Arc::default(),
+            runs: Arc::new(Runs::new(signals.clone())),
+        }
+    }
 }
 
 impl Parts {
@@ -76,7 +91,7 @@ impl Parts {
         job_logs: Option<Records>,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
-        let links = Links::default();
+        let links = Links::new(signals);
         let kept = Kept::open(&settings, signals, &links)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
@@ -120,12 +135,15 @@ impl Parts {
             blankings: Semaphore::new(BLANKINGS_MAX),
             log_reads: Semaphore::new(LOG_READS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            panels: Semaphore::new(PANELS_MAX),
+            watch: Watch::new(&settings.watch, signals),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
             scrapes: Scrapes::default(),
             settings,
         });
+        observe::at_each_scrape(&app);
         // The first probe must find results.
         round(&app.health, &looked);
         Ok(Self {
@@ -146,6 +164,7 @@ impl Kept {
             meter: Arc::new(StoreMeter {
                 signals: signals.clone(),
                 bell: Arc::clone(&links.bell),
+                runs: Arc::clone(&links.runs),
             }),
             ..Options::default()
         };
@@ -191,16 +210,15 @@ fn worker(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         phases: Arc::clone(&links.phases),
+        runs: Arc::clone(&links.runs),
         signals: signals.clone(),
     };
-    let has_room = settings.jobs_at_once > 0;
     let worker = Worker::new(
         settings,
         Arc::new(dispatch),
         kept.logs.clone(),
         signals.clone(),
     )?;
-    signals.workers_active.set(i64::from(has_room));
     Ok(worker)
 }
 
@@ -285,6 +303,7 @@ fn scheduler(
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         rescue,
+        runs: Arc::clone(&links.runs),
         signals: health.signals().clone(),
         health: Arc::clone(health),
         beat: Arc::clone(&links.beat),

@@ -23,6 +23,9 @@ pub struct Settings {
     pub pipelines_dir: PathBuf,
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
+    /// How long a client may take no byte, or its machine be silent, before its
+    /// connection is closed.
+    pub client_silence: Duration,
     /// How long a worker may be silent before its jobs are given to others.
     pub lease: Duration,
     /// How long running jobs may go on after SIGTERM, and how long a job's
@@ -43,14 +46,12 @@ pub struct Settings {
     pub allow_paths: Vec<PathBuf>,
     /// What is taken out of job logs beside the jobs' own values.
     pub rules: Rules,
+    /// How the server watches its own metrics.
+    pub watch: WatchSettings,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
     /// Show metrics at `/metrics`.
     pub metrics_enabled: bool,
-    /// Where alerts are sent.
-    pub alertmanager_url: Option<String>,
-    /// Workers below which an alert is raised.
-    pub workers_expected: u64,
 }
 
 /// What every step gets.
@@ -73,4 +74,15 @@ pub struct StepSettings {
     pub processes: Option<u64>,
     /// Open files of one process.
     pub open_files: Option<u64>,
+}
+
+/// How the server watches its own metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchSettings {
+    /// How often metrics are sampled and alerts are looked at.
+    pub interval: Duration,
+    /// Workers that there should be.
+    pub workers_expected: u32,
+    /// Address of the Alertmanager that is told of alerts.
+    pub alertmanager_url: Option<String>,
 }

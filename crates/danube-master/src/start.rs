@@ -144,8 +144,14 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     tokio::spawn(watch(Arc::clone(&app.health), looked));
     tokio::spawn(reaper::run(Arc::clone(&app)));
     tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
+    tokio::spawn(crate::watch::run(Arc::clone(&app)));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(http::serve(listener, http::router(app.clone()), async {
+    let served = http::Served {
+        router: http::router(app.clone()),
+        signals: app.signals.clone(),
+        client_silence: app.settings.client_silence,
+    };
+    let server = tokio::spawn(http::serve(listener, served, async {
         // Both ends mean the same: stop.
         let _ = close.await;
     }));

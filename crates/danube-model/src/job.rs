@@ -97,6 +97,8 @@ pub struct Job {
     pub trace_id: String,
     /// Somebody asked to cancel it while it ran.
     pub cancel_asked: bool,
+    /// The name of the API key that asked to cancel it while it ran.
+    pub cancelled_by: Option<String>,
     /// Bytes of its log when it ended (live ones are asked of the log itself).
     pub log_bytes: u64,
     /// Whether the log holds everything that the job wrote.
@@ -274,6 +276,8 @@ pub struct Ended {
     /// Why, for people; already redacted. Of a stopped job: where it was
     /// stopped ("while step x ran"); who asked, the store knows.
     pub reason: Option<String>,
+    /// The limit that was passed, of an attempt that timed out.
+    pub timeout_seconds: Option<u64>,
     /// Every step in its final state.
     pub steps: Vec<Step>,
     /// The log's logical end.

@@ -11,6 +11,7 @@ use crate::family;
 use crate::labels::Check;
 use crate::not_yet;
 use crate::panels::{Unit, share};
+use crate::runbooks::PAGES;
 
 label_enum! {
     /// How urgent an alert is.
@@ -79,6 +80,13 @@ impl Alert {
     /// Its page, from the root of the repository.
     pub fn runbook(&self) -> String {
         format!("docs/runbooks/{}.md", self.name)
+    }
+
+    /// What its page says, as Markdown: what it means, what to look at, what to do.
+    pub fn page(&self) -> &'static str {
+        let found = PAGES.iter().find(|(name, _)| *name == self.name);
+        // A test holds that every alert has one.
+        found.map_or("", |(_, page)| page)
     }
 
     fn needing(mut self, part: &'static str) -> Self {

@@ -6,8 +6,8 @@ use danube_telemetry::{
 };
 
 use crate::labels::{
-    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult,
-    SseDropReason,
+    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult, RunError,
+    RunState, SseDropReason, WorkerState,
 };
 
 /// Buckets of a job's time, in seconds.
@@ -24,6 +24,13 @@ const WAIT: &[f64] = &[
 pub(crate) const CALL: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+
+/// Buckets of a request's time where the playbook API's document gives them, in seconds.
+const REQUEST: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// Most series of pipeline runs by state, result and error: about four for each of a
+/// thousand pipelines.
+const RUN_SERIES_MAX: usize = 4_000;
 
 /// Buckets of an SQL statement's time, in seconds.
 const QUERY: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -70,19 +77,19 @@ families! {
     active_jobs: Single<Gauge> =
         gauge("danube.active_jobs", "Jobs that are scheduling or running now.")
         { .unit("{job}") }
-        recorded "counted in the store at each scrape";
+        recorded "each commit that moves a job; counted anew at start";
     job_queue_size: Single<Gauge> =
         gauge("danube.job.queue_size", "Jobs that are pending now.")
         { .unit("{job}") }
-        recorded "counted in the store at each scrape";
+        recorded "each commit that moves a job; counted anew at start";
     job_timeouts_total: Open<1, (), Counter> =
         counter("danube.job.timeouts", "Jobs that were stopped because their time was up.")
         { .unit("{job}").bounded("pipeline") }
         recorded "a job is stopped for time";
     job_queue_wait_seconds: Single<Histogram> =
-        histogram("danube.job.queue_wait", "Time from a job's submission to its start.", WAIT)
+        histogram("danube.job.queue_wait", "Time from when a job came into the queue to its start.", WAIT)
         {}
-        recorded "a job starts";
+        recorded "an attempt begins to run";
     step_duration_seconds: Open<1, (), Histogram> =
         histogram("danube.step.duration", "Time that a step ran.", WAIT)
         { .bounded("pipeline") }
@@ -102,7 +109,7 @@ families! {
     workers_active: Single<Gauge> =
         gauge("danube.workers_active", "Workers that are heard from.")
         { .unit("{worker}") }
-        recorded "counted in the store at each scrape";
+        recorded "counted at each scrape";
     db_queries_total: Closed<DbOperation, Counter> =
         counter("danube.db.queries", "SQL statements that were run.")
         { .unit("{query}").closed::<DbOperation>("operation") }
@@ -136,17 +143,17 @@ families! {
         { .unit("s") }
         recorded "a job log is appended to";
     sse_clients_active: Single<Gauge> =
-        gauge("danube.sse.clients_active", "Open followers of job logs.")
+        gauge("danube.sse.clients_active", "Open event streams (SSE) of job logs.")
         { .unit("{client}") }
-        recorded "a follower comes or goes";
+        recorded "a stream begins or ends";
     sse_messages_sent_total: Single<Counter> =
-        counter("danube.sse.messages_sent", "Messages sent to followers.")
+        counter("danube.sse.messages_sent", "Events sent to those who follow a job log by SSE.")
         { .unit("{message}") }
-        recorded "a message is sent";
+        recorded "an event is sent; a heartbeat is none";
     sse_clients_dropped_total: Closed<SseDropReason, Counter> =
-        counter("danube.sse.clients_dropped", "Followers that were sent away.")
+        counter("danube.sse.clients_dropped", "Event streams (SSE) that the server ended before their log had.")
         { .unit("{client}").closed::<SseDropReason>("reason") }
-        recorded "a follower is sent away";
+        recorded "a stream is refused, cut or given up; not when its client leaves by itself";
     auth_logins_total: Closed<LoginResult, Counter> =
         counter("danube.auth.logins", "Attempts to log in.")
         { .unit("{login}").closed::<LoginResult>("status") }
@@ -155,14 +162,22 @@ families! {
         counter("danube.auth.permission_denied", "Requests that were denied for want of a permission.")
         { .unit("{request}").closed::<DeniedResource>("resource") }
         recorded "a permission is denied";
+    auth_active_sessions: Single<Gauge> =
+        gauge("danube.auth.active_sessions", "Sessions that are open now.")
+        { .unit("{session}") }
+        recorded "counted at each scrape";
     http_request_duration_seconds: Open<3, (), Histogram> =
-        histogram("danube.http.request.duration", "Time that an HTTP request took.", CALL)
+        histogram("danube.http.request.duration", "Time from the head of an HTTP request to the head of its answer.", CALL)
         { .sparse("method").bounded("route").sparse("status") }
-        recorded "one layer around all routes";
+        recorded "one layer around all routes; 499 when the client left before the answer";
+    api_request_duration_seconds: Open<3, (), Histogram> =
+        histogram("ansible_api.request.duration", "Time from the head of an API request to the head of its answer.", REQUEST)
+        { .sparse("method").bounded("endpoint").sparse("status_code") }
+        recorded "the same layer, the same requests";
     disk_usage_bytes: Closed<DiskKind, Gauge> =
         gauge("danube.disk.usage", "Disk space that is used, by what uses it.")
         { .unit("By").closed::<DiskKind>("kind") }
-        recorded "measured by the disk check";
+        recorded "the database with each disk check, the logs every 5 minutes";
     disk_free_ratio: Single<FloatGauge> =
         gauge("danube.disk.free", "Free share of the disk that holds the data directory.")
         { .unit("1").when_set() }
@@ -179,6 +194,28 @@ families! {
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }
         recorded "the log's buffer is full, or a collector doesn't take what it is sent";
+    cicd_pipeline_run_duration_seconds: Open<4, (), Histogram> =
+        histogram("cicd.pipeline.run.duration", "Time that a pipeline run spent in a state.", WAIT)
+        { .bounded("cicd.pipeline.name").sparse("cicd.pipeline.run.state").sparse("cicd.pipeline.result")
+            .sparse("error.type").series_max(RUN_SERIES_MAX) }
+        recorded "pending when an attempt begins to run, executing and finalizing at the job's end; the state in which the result was set has it";
+    cicd_pipeline_run_active: Open<1, RunState, Gauge> =
+        gauge("cicd.pipeline.run.active", "Pipeline runs that are active now.")
+        { .unit("{run}").bounded("cicd.pipeline.name").closed::<RunState>("cicd.pipeline.run.state") }
+        recorded "each commit that moves a job, and when its last step has ended; counted anew at start";
+    cicd_pipeline_run_errors_total: Open<1, RunError, Counter> =
+        counter("cicd.pipeline.run.errors", "Errors in pipeline runs: failed steps, also those that may fail, and what else ended an attempt.")
+        { .unit("{error}").bounded("cicd.pipeline.name").closed::<RunError>("error.type") }
+        recorded "a job reaches its final state, or loses its worker";
+    cicd_worker_count: Closed<WorkerState, Gauge> =
+        gauge("cicd.worker.count", "Workers by state.")
+        // `_count` is the histograms' own: promtool refuses it.
+        { .unit("{count}").named("cicd_workers").closed::<WorkerState>("cicd.worker.state") }
+        recorded "counted at each scrape";
+    cicd_system_errors_total: Open<2, (), Counter> =
+        counter("cicd.system.errors", "Errors of the system itself, by the part that had them.")
+        { .unit("{error}").sparse("cicd.system.component").sparse("error.type") }
+        recorded "a part can't do its work";
     telemetry_scrape_duration_seconds: Single<Histogram> =
         histogram("danube.telemetry.scrape.duration", "Time that writing the metrics for a scrape took.", CALL) {}
         recorded "a scrape is written";

@@ -8,7 +8,7 @@ label_enum! {
 }
 
 label_enum! {
-    /// What an SQL statement does; anything else counts as what it comes closest to.
+    /// What an SQL statement does. Transactions and settings aren't counted.
     pub enum DbOperation { Select = "select", Insert = "insert", Update = "update", Delete = "delete" }
 }
 
@@ -30,11 +30,12 @@ label_enum! {
 label_enum! {
     /// Why a follower of a job log was sent away.
     pub enum SseDropReason {
-        /// It stopped reading.
+        /// It took no byte for too long.
         Slow = "slow",
         /// More followers than are allowed.
         Limit = "limit",
-        /// Its connection broke while something was being sent.
+        /// The log couldn't be read on, or the network failed. One that leaves by
+        /// itself isn't counted.
         Error = "error",
     }
 }
@@ -105,4 +106,103 @@ label_enum! {
 label_enum! {
     /// What a blueprint change concerns.
     pub enum BlueprintChange { Pipeline = "pipeline", User = "user", Team = "team" }
+}
+
+label_enum! {
+    /// Where a pipeline run is, in the words of the OpenTelemetry conventions.
+    pub enum RunState {
+        /// It waits, or its worker prepares its place.
+        Pending = "pending",
+        /// Its steps run.
+        Executing = "executing",
+        /// Its steps have ended; what they left is cleared away and reported.
+        Finalizing = "finalizing",
+    }
+}
+
+label_enum! {
+    /// How a pipeline run ended, in the words of the OpenTelemetry conventions.
+    pub enum RunResult {
+        Success = "success",
+        /// A step, or the source it needed, failed.
+        Failure = "failure",
+        Timeout = "timeout",
+        Cancellation = "cancellation",
+        /// The system's own fault, not the job's.
+        Error = "error",
+        Skip = "skip",
+    }
+}
+
+label_enum! {
+    /// What went wrong in a pipeline run: the reasons of failure, and the time limit.
+    pub enum RunError {
+        StepFailed = "step_failed",
+        SourceFailed = "source_failed",
+        SetupFailed = "setup_failed",
+        LogFailed = "log_failed",
+        WorkerLost = "worker_lost",
+        Timeout = "timeout",
+    }
+}
+
+label_enum! {
+    /// What a worker does, in the words of the OpenTelemetry conventions.
+    pub enum WorkerState {
+        /// It runs nothing and could.
+        Available = "available",
+        /// It runs a job at least.
+        Busy = "busy",
+        /// It takes no work any more.
+        Offline = "offline",
+    }
+}
+
+/// An error of the system itself, with the part that had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SystemError {
+    /// A request found the database unusable, or its disk full.
+    Database,
+    /// A request ended in a defect of ours.
+    Internal,
+    /// The scheduler found the database unusable.
+    SchedulerDatabase,
+    /// The worker couldn't take a job although it had room.
+    WorkerRefused,
+    /// The worker of a job was lost.
+    WorkerLost,
+    /// The workspace or the sandbox of a job couldn't be made.
+    SetupFailed,
+    /// A job's output couldn't be written.
+    LogWriteFailed,
+    /// A workspace couldn't be removed whole.
+    WorkspaceLeft,
+}
+
+impl SystemError {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Database,
+        Self::Internal,
+        Self::SchedulerDatabase,
+        Self::WorkerRefused,
+        Self::WorkerLost,
+        Self::SetupFailed,
+        Self::LogWriteFailed,
+        Self::WorkspaceLeft,
+    ];
+
+    /// `cicd.system.component` and `error.type`.
+    pub const fn labels(self) -> [&'static str; 2] {
+        match self {
+            Self::Database => ["controller", "database"],
+            Self::Internal => ["controller", "internal"],
+            Self::SchedulerDatabase => ["scheduler", "database"],
+            Self::WorkerRefused => ["scheduler", "worker_refused"],
+            Self::WorkerLost => ["agent", "worker_lost"],
+            Self::SetupFailed => ["agent", "setup_failed"],
+            Self::LogWriteFailed => ["agent", "log_write_failed"],
+            Self::WorkspaceLeft => ["agent", "workspace_left"],
+        }
+    }
 }

@@ -10,23 +10,29 @@
 //! [`job_span`], [`run_span`].
 
 mod alerts;
+mod catalogue;
 mod declared;
+mod export;
 mod fact;
 mod families;
 mod labels;
 mod not_yet;
 mod panels;
-mod reference;
+mod runbooks;
 mod signals;
 mod span;
 
 pub use alerts::{Alert, Expected, Severity, alerts};
+pub use catalogue::{
+    Signal, alerts_that_use, catalogue, find, kind_shown, labels_shown, panels_that_use, promql_of,
+    series_max,
+};
 pub use declared::{EventDecl, FamilyState, State, events, families};
+pub use export::{ExportFile, ExportOptions, export};
 pub use fact::*;
 pub use families::Families;
 pub use labels::*;
 pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
-pub use reference::reference_markdown;
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{
     RequestSpan, RunSpan, job_span, request_answered, request_span, run_ended, run_span,

@@ -12,19 +12,13 @@ pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
 const SECRETS: &str = "secrets";
 const BLUEPRINT: &str = "the blueprint";
 const REGISTRY: &str = "the registry";
-const ACCOUNTS: &str = "accounts and sessions";
 const PLAYBOOKS: &str = "playbooks";
 const WEBHOOKS: &str = "webhooks";
 const RPC: &str = "remote workers";
 const HEALING: &str = "self-healing";
-const EXPORTS: &str = "the OpenTelemetry export";
 
 const SYNC: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 const PLAYBOOK: &[f64] = &[10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
-const REQUEST: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
-const RUN: &[f64] = &[
-    1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0,
-];
 
 /// Declares families that nothing records yet, by the part that will.
 macro_rules! families {
@@ -69,8 +63,6 @@ families! {
         { .unit("{push}").bounded("image") } by REGISTRY;
     registry_storage_bytes: gauge("danube.registry.storage", "Disk space of the registry.")
         { .unit("By") } by REGISTRY;
-    auth_active_sessions: gauge("danube.auth.active_sessions", "Sessions that are open now.")
-        { .unit("{session}") } by ACCOUNTS;
     playbook_jobs_submitted_total: counter("ansible_api.jobs_submitted", "Playbook jobs submitted.")
         { .unit("{job}").bounded("source_type") } by PLAYBOOKS;
     playbook_jobs_completed_total: counter("ansible_api.jobs_completed", "Playbook jobs that ended.")
@@ -79,8 +71,6 @@ families! {
         { .unit("{delivery}").closed::<Truth>("success") } by PLAYBOOKS;
     playbook_job_duration_seconds: histogram("ansible_api.job.duration", "Time of a playbook job.", PLAYBOOK)
         { .bounded("source_type") } by PLAYBOOKS;
-    api_request_duration_seconds: histogram("ansible_api.request.duration", "Time of an API request.", REQUEST)
-        { .sparse("method").bounded("endpoint").sparse("status_code") } by PLAYBOOKS;
     playbook_queue_length: gauge("ansible_api.queue_length", "Playbook jobs that wait.")
         { .unit("{job}").bounded("queue_name") } by PLAYBOOKS;
     playbook_active_workers: gauge("ansible_api.active_workers", "Workers that take playbook jobs.")
@@ -95,16 +85,6 @@ families! {
         { .unit("{attempt}").sparse("check").sparse("result") } by HEALING;
     webhook_deliveries_total: counter("danube.webhook.deliveries", "Attempts to deliver a webhook.")
         { .unit("{delivery}").closed::<Truth>("success") } by WEBHOOKS;
-    cicd_pipeline_run_duration_seconds: histogram("cicd.pipeline.run.duration", "Time of a pipeline run.", RUN)
-        { .bounded("cicd.pipeline.name").sparse("cicd.pipeline.run.state").sparse("cicd.pipeline.result").sparse("error.type") } by EXPORTS;
-    cicd_pipeline_run_active: gauge("cicd.pipeline.run.active", "Pipeline runs that are active now.")
-        { .unit("{run}").bounded("cicd.pipeline.name").sparse("cicd.pipeline.run.state") } by EXPORTS;
-    cicd_pipeline_run_errors_total: counter("cicd.pipeline.run.errors", "Errors in pipeline runs.")
-        { .unit("{error}").bounded("cicd.pipeline.name").sparse("error.type") } by EXPORTS;
-    cicd_worker_count: gauge("cicd.worker.count", "Workers by state.")
-        { .unit("{count}").sparse("cicd.worker.state") } by EXPORTS;
-    cicd_system_errors_total: counter("cicd.system.errors", "Errors of the system itself.")
-        { .unit("{error}").sparse("cicd.system.component").sparse("error.type") } by EXPORTS;
 }
 
 /// Fields are those of the line, in order.

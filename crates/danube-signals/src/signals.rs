@@ -10,7 +10,7 @@ use danube_telemetry::{LogHandle, Registry};
 
 use crate::fact::{Fact, OtlpExportFailed, OtlpExportRecovered};
 use crate::families::{Families, OVERFLOW};
-use crate::labels::{Check, DroppedSignal, HealthStatus};
+use crate::labels::{Check, DroppedSignal, HealthStatus, SystemError};
 use crate::not_yet;
 
 /// What build is running.
@@ -80,6 +80,10 @@ impl Signals {
             .build_info
             .with([build.version, build.commit])
             .set(1);
+        for error in SystemError::ALL {
+            // Known values, so each is shown from the start.
+            families.cicd_system_errors_total.with(error.labels());
+        }
         registry.add_overflow(&OVERFLOW.0);
         process::register(&registry);
         for (decl, _) in not_yet::FAMILIES {
@@ -142,8 +146,9 @@ impl Signals {
         }
     }
 
-    /// Records an HTTP request. `route` is the template (`/api/v1/jobs/{id}`), never the
-    /// path; an unknown method counts as `OTHER`, an impossible status as `000`.
+    /// Records an HTTP request in both families. `route` is the template
+    /// (`/api/v1/jobs/{id}`), never the path; an unknown method counts as `OTHER`, an
+    /// impossible status as `000`.
     pub fn http_request(&self, method: &str, route: &str, status: u16, time: Duration) {
         const METHODS: [&str; 9] = [
             "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
@@ -161,9 +166,27 @@ impl Signals {
         let digits = [status / 100, status / 10 % 10, status % 10]
             .map(|digit| b'0' + u8::try_from(digit).expect("one digit"));
         let status = std::str::from_utf8(&digits).expect("digits are ASCII");
+        let labels = [method, route, status];
         self.http_request_duration_seconds
-            .with([method, route, status])
+            .with(labels)
             .observe_duration(time);
+        self.api_request_duration_seconds
+            .with(labels)
+            .observe_duration(time);
+    }
+
+    /// Counts an error of the system itself.
+    pub fn system_error(&self, error: SystemError) {
+        self.cicd_system_errors_total.with(error.labels()).inc();
+    }
+
+    /// Shows a pipeline's counters at 0 before its first job has ended, so that a rate
+    /// sees that end.
+    pub fn expect_runs(&self, pipeline: &str) {
+        self.jobs_total.with([pipeline]);
+        self.job_timeouts_total.with([pipeline]);
+        self.cicd_pipeline_run_active.with([pipeline]);
+        self.cicd_pipeline_run_errors_total.with([pipeline]);
     }
 
     /// Records the result of a health check; one that is disabled isn't shown.

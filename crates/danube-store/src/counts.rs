@@ -4,30 +4,36 @@ use std::sync::Mutex;
 
 use danube_model::State;
 
-use crate::Counts;
+use crate::{Counts, Moved};
 
 /// What one transaction changes in the counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Change {
     pending: i64,
     active: i64,
+    moves: Vec<Moved>,
 }
 
 impl Change {
     /// A job came to be, or moved.
-    pub(crate) fn moved(&mut self, from: Option<State>, to: State) {
-        if let Some(from) = from {
+    pub(crate) fn moved(&mut self, moved: Moved) {
+        if let Some(from) = moved.from {
             self.add(from, -1);
         }
-        self.add(to, 1);
+        self.add(moved.to, 1);
+        self.moves.push(moved);
     }
 
-    /// Both changes together.
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self {
-            pending: self.pending + other.pending,
-            active: self.active + other.active,
-        }
+    /// Takes in what came after.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.pending += later.pending;
+        self.active += later.active;
+        self.moves.append(&mut later.moves);
+    }
+
+    /// Every move, in order.
+    pub(crate) fn moves(&self) -> &[Moved] {
+        &self.moves
     }
 
     fn add(&mut self, state: State, jobs: i64) {
@@ -53,7 +59,7 @@ impl Ledger {
     }
 
     /// Adds a committed change.
-    pub(crate) fn apply(&self, change: Change) -> Counts {
+    pub(crate) fn apply(&self, change: &Change) -> Counts {
         let mut counts = self.0.lock().expect("nothing panics while it holds this");
         counts.pending = counts.pending.saturating_add_signed(change.pending);
         counts.active = counts.active.saturating_add_signed(change.active);
@@ -64,16 +70,29 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use danube_model::JobId;
+
+    fn moved(from: Option<State>, to: State) -> Moved {
+        Moved {
+            job: JobId::new(),
+            pipeline: "p".into(),
+            from,
+            to,
+        }
+    }
 
     #[test]
     fn a_jobs_way_is_counted_in_and_out() {
         let ledger = Ledger::default();
         let mut change = Change::default();
-        change.moved(None, State::Pending);
-        change.moved(None, State::Pending);
-        change.moved(Some(State::Pending), State::Scheduling);
+        change.moved(moved(None, State::Pending));
+        change.moved(moved(None, State::Pending));
+        let mut later = Change::default();
+        later.moved(moved(Some(State::Pending), State::Scheduling));
+        change.append(later);
+        assert_eq!(change.moves().len(), 3);
         assert_eq!(
-            ledger.apply(change),
+            ledger.apply(&change),
             Counts {
                 pending: 1,
                 active: 1
@@ -81,10 +100,10 @@ mod tests {
         );
 
         let mut change = Change::default();
-        change.moved(Some(State::Scheduling), State::Running);
-        change.moved(Some(State::Running), State::Success);
+        change.moved(moved(Some(State::Scheduling), State::Running));
+        change.moved(moved(Some(State::Running), State::Success));
         assert_eq!(
-            ledger.apply(change),
+            ledger.apply(&change),
             Counts {
                 pending: 1,
                 active: 0

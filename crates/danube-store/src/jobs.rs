@@ -87,6 +87,7 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
             worker_id: None,
             trace_id: new.trace_id.clone(),
             cancel_asked: false,
+            cancelled_by: None,
             log_bytes: 0,
             log_complete: None,
             log_missing_bytes: 0,
@@ -125,6 +126,7 @@ pub(crate) fn cancel(tx: &Tx<'_>, id: JobId, by: &str) -> Result<CancelOutcome, 
                 .prepare_cached("UPDATE jobs SET cancel_by = ?2 WHERE seq = ?1")?
                 .execute((record.seq, by))?;
             record.job.cancel_asked = true;
+            record.job.cancelled_by = Some(by.to_owned());
         }
         return full(tx, record).map(CancelOutcome::Asked);
     }
@@ -166,6 +168,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         worker_id: None,
         trace_id: retry.trace_id.clone(),
         cancel_asked: false,
+        cancelled_by: None,
         log_bytes: 0,
         log_complete: None,
         log_missing_bytes: 0,
@@ -235,7 +238,7 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
     tx.connection
         .prepare_cached("INSERT INTO orders (seq, sealed) VALUES (?1, ?2)")?
         .execute((seq, sealed))?;
-    tx.moved(None, job.state);
+    tx.moved(job, None);
     Ok(())
 }
 

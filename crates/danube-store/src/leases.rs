@@ -5,23 +5,24 @@ use danube_model::{Attempt, Cause, FailReason, Job, State, Step, Timestamp};
 
 use crate::rows::{self, Record};
 use crate::writer::Tx;
-use crate::{Assignment, Claimed, Ended, StoreError, jobs, moves};
+use crate::{Assignment, Claimed, Claims, Ended, StoreError, jobs, moves};
 
-pub(crate) fn claim(tx: &Tx<'_>, assignments: &[Assignment]) -> Result<Vec<Claimed>, StoreError> {
-    let mut claimed = Vec::with_capacity(assignments.len());
+pub(crate) fn claim(tx: &Tx<'_>, assignments: &[Assignment]) -> Result<Claims, StoreError> {
+    let mut claims = Claims::default();
     for assignment in assignments {
-        claimed.extend(claim_one(tx, assignment)?);
+        claim_one(tx, assignment, &mut claims)?;
     }
-    Ok(claimed)
+    Ok(claims)
 }
 
-fn claim_one(tx: &Tx<'_>, assignment: &Assignment) -> Result<Option<Claimed>, StoreError> {
+fn claim_one(tx: &Tx<'_>, assignment: &Assignment, claims: &mut Claims) -> Result<(), StoreError> {
     let Some(mut record) = rows::find(tx.connection, assignment.job)? else {
-        return Ok(None);
+        return Ok(());
     };
     if record.job.state != State::Pending {
-        return Ok(None);
+        return Ok(());
     }
+    let queued_at = queued_at(tx, &record)?;
     record.fence += 1;
     record.job.attempt += 1;
     record.job.worker_id = Some(assignment.worker.clone());
@@ -36,11 +37,12 @@ fn claim_one(tx: &Tx<'_>, assignment: &Assignment) -> Result<Option<Claimed>, St
             let why = error.to_string();
             record.job.reason = Some(why.clone());
             moves::apply(tx, &mut record, &cause, &assignment.worker, Some(&why))?;
-            return Ok(None);
+            claims.failed.push(record.job);
+            return Ok(());
         }
         Err(error) => return Err(error),
     };
-    Ok(Some(Claimed {
+    claims.claimed.push(Claimed {
         attempt: Attempt {
             job: record.job.id,
             fence: record.fence,
@@ -50,8 +52,22 @@ fn claim_one(tx: &Tx<'_>, assignment: &Assignment) -> Result<Option<Claimed>, St
         traceparent: record.traceparent,
         retry_on_lost: record.retry_on_lost,
         job: record.job,
+        queued_at,
         order,
-    }))
+    });
+    Ok(())
+}
+
+/// When a pending job came into the queue: with its last move, if it has any.
+fn queued_at(tx: &Tx<'_>, record: &Record) -> Result<Timestamp, StoreError> {
+    if record.moves == 0 {
+        return Ok(record.job.created_at);
+    }
+    let millis: i64 = tx
+        .connection
+        .prepare_cached("SELECT at FROM transitions WHERE seq = ?1 AND n = ?2")?
+        .query_row((record.seq, record.moves), |row| row.get(0))?;
+    Ok(Timestamp::from_millis(millis))
 }
 
 /// `at` is when it was told: the commit comes some 50 ms later.

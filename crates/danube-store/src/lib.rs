@@ -37,12 +37,12 @@ use std::time::Duration;
 use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
 pub use error::{OpenError, StoreError};
-pub use meter::{Meter, NoMeter, Operation};
+pub use meter::{Live, Meter, Moved, NoMeter, Operation};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
-    Assignment, CancelOutcome, Claimed, Counts, Filter, Idempotency, KeyId, KeyRecord, LeaseState,
-    Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome, Role, Submitted,
-    Waiting,
+    Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, KeyId, KeyRecord,
+    LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome, Role,
+    Submitted, Waiting,
 };
 pub use writer::pending::Pending;
 
@@ -123,7 +123,7 @@ impl Store {
 
     /// Leases pending jobs to workers. Those that aren't pending any more are
     /// left out of the answer.
-    pub fn claim(&self, assignments: Vec<Assignment>) -> Pending<Vec<Claimed>> {
+    pub fn claim(&self, assignments: Vec<Assignment>) -> Pending<Claims> {
         self.urgent(move |tx| leases::claim(tx, &assignments))
     }
 

@@ -187,7 +187,8 @@ mod tests {
             crate::read::LEASED,
             crate::read::HISTORY,
             crate::read::CHECK,
-            crate::read::COUNT,
+            crate::read::PENDING,
+            crate::read::ACTIVE,
         ] {
             let plan = plan(&connection, sql);
             assert!(plan.starts_with("SEARCH"), "{sql}: {plan}");

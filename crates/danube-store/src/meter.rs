@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use danube_model::{JobId, State};
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
@@ -53,6 +54,28 @@ impl Operation {
     }
 }
 
+/// A job that came to be, or moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Which.
+    pub job: JobId,
+    /// Its pipeline's name.
+    pub pipeline: String,
+    /// Where it was; none for a new one.
+    pub from: Option<State>,
+    /// Where it is.
+    pub to: State,
+}
+
+/// The jobs that haven't ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Live {
+    /// How many are pending, by pipeline.
+    pub pending: Vec<(String, u64)>,
+    /// Those that are scheduling or running; `from` is none.
+    pub leased: Vec<Moved>,
+}
+
 /// Hears what the store does. Called from the writer's and the readers'
 /// threads, between statements: it must be quick and must not call the store.
 pub trait Meter: Send + Sync {
@@ -65,6 +88,11 @@ pub trait Meter: Send + Sync {
     fn connections(&self, _in_use: i64) {}
     /// So many jobs are pending and active (scheduling or running) now.
     fn counts(&self, _pending: u64, _active: u64) {}
+    /// A job came to be, or moved: told once, after that is durable.
+    fn moved(&self, _moved: &Moved) {}
+    /// What hasn't ended was counted in the database, at the start or after it
+    /// was given up: this takes the place of all that was told before.
+    fn counted(&self, _live: &Live) {}
 }
 
 /// Hears nothing.

@@ -45,7 +45,7 @@ pub(crate) fn apply(
             by,
             detail.map(cut),
         ))?;
-    tx.moved(Some(from), to);
+    tx.moved(&record.job, Some(from));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use crate::counts::Ledger;
 use crate::pulse::Pulse;
 use crate::reserve::Reserve;
 use crate::seal::Sealer;
-use crate::{Meter, NoMeter, OpenError, StoreError, meter, read, schema};
+use crate::{Counts, Meter, NoMeter, OpenError, StoreError, meter, read, schema};
 
 /// How long a write waits for another process to let go of the lock. Only a
 /// backup or a person with the `sqlite3` shell takes it, for moments.
@@ -134,6 +134,19 @@ impl Shared {
         connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
+    }
+
+    /// Counts what hasn't ended in the database itself, and tells it.
+    pub(crate) fn count_anew(&self, connection: &Connection) -> Result<(), StoreError> {
+        let live = read::live(connection)?;
+        let counts = Counts {
+            pending: live.pending.iter().map(|(_, jobs)| jobs).sum(),
+            active: live.leased.len() as u64,
+        };
+        self.counts.set(counts);
+        self.options.meter.counted(&live);
+        self.options.meter.counts(counts.pending, counts.active);
+        Ok(())
     }
 
     /// What a database error means here.
@@ -364,9 +377,7 @@ fn prepare(shared: &Shared) -> Result<Connection, StoreError> {
             (SEAL_CHECK, check),
         )?;
     }
-    let counts = read::counts(&connection)?;
-    shared.counts.set(counts);
-    shared.options.meter.counts(counts.pending, counts.active);
+    shared.count_anew(&connection)?;
     Ok(connection)
 }
 

@@ -1,10 +1,12 @@
 //! What the master asks of jobs, one snapshot each.
 
+use std::collections::HashMap;
+
 use danube_model::{Attempt, Job, JobId, State, Transition};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::rows::{self, count, id, named, state, time, to_integer};
-use crate::{Counts, LeaseState, Leased, Store, StoreError, Waiting};
+use crate::{Counts, LeaseState, Leased, Live, Moved, Store, StoreError, Waiting};
 
 pub(crate) const WAITING: &str =
     "SELECT id, queue, created_at FROM jobs WHERE state = 'pending' ORDER BY seq LIMIT ?1";
@@ -21,7 +23,10 @@ pub(crate) const HISTORY: &str = "SELECT at, from_state, to_state, cause, attemp
 
 pub(crate) const CHECK: &str = "SELECT fence, state, cancel_by IS NOT NULL FROM jobs WHERE id = ?1";
 
-pub(crate) const COUNT: &str = "SELECT count(*) FROM jobs WHERE state = ?1";
+pub(crate) const PENDING: &str = "SELECT pipeline FROM jobs WHERE state = 'pending'";
+
+pub(crate) const ACTIVE: &str =
+    "SELECT id, pipeline, state FROM jobs WHERE state IN ('scheduling', 'running')";
 
 /// The digits of a short id, as [`JobId::short`] writes them.
 const SHORT_DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -188,13 +193,31 @@ fn short_bits(short: &str) -> Option<[u8; 5]> {
     bits.to_be_bytes().last_chunk().copied()
 }
 
-/// Counts pending and active jobs by the index of their states.
-pub(crate) fn counts(connection: &Connection) -> Result<Counts, StoreError> {
-    let mut statement = connection.prepare_cached(COUNT)?;
-    let mut of = |state: State| statement.query_row([state.as_str()], |row| count(row, 0));
-    Ok(Counts {
-        pending: of(State::Pending)?,
-        active: of(State::Scheduling)? + of(State::Running)?,
+/// The jobs that haven't ended, found by the index of their states.
+pub(crate) fn live(connection: &Connection) -> Result<Live, StoreError> {
+    let mut pending = connection.prepare_cached(PENDING)?;
+    let mut rows = pending.query([])?;
+    // Counted here: SQLite would sort them all, or walk the index of all pipelines.
+    let mut pending: HashMap<String, u64> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let pipeline = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        match pending.get_mut(pipeline) {
+            Some(jobs) => *jobs += 1,
+            None => drop(pending.insert(pipeline.to_owned(), 1)),
+        }
+    }
+    let mut leased = connection.prepare_cached(ACTIVE)?;
+    let leased = leased.query_map([], |row| {
+        Ok(Moved {
+            job: id(row, 0)?,
+            pipeline: row.get(1)?,
+            from: None,
+            to: state(row, 2)?,
+        })
+    })?;
+    Ok(Live {
+        pending: pending.into_iter().collect(),
+        leased: leased.collect::<Result<_, _>>()?,
     })
 }
 

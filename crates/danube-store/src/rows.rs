@@ -51,6 +51,7 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         attempt: row.get(16)?,
         worker_id: row.get(20)?,
         cancel_asked: cancel_by.is_some(),
+        cancelled_by: cancel_by.clone(),
         exit_code: row.get(22)?,
         reason: row.get(23)?,
         log_bytes: count(row, 24)?,

@@ -63,12 +63,25 @@ pub struct Claimed {
     pub worker: String,
     /// The job as it is now.
     pub job: Job,
+    /// When it came into the queue: at its submission, or when the attempt before
+    /// was given up.
+    pub queued_at: Timestamp,
     /// What it is asked to do.
     pub order: Order,
     /// The context under which its spans are told.
     pub traceparent: String,
     /// Run again when the worker is lost.
     pub retry_on_lost: bool,
+}
+
+/// What became of jobs that were to be leased.
+#[derive(Debug, Clone, Default)]
+pub struct Claims {
+    /// The leases that were given.
+    pub claimed: Vec<Claimed>,
+    /// Jobs that can never run, because what they are asked to do can't be read
+    /// any more: they have ended in failure.
+    pub failed: Vec<Job>,
 }
 
 /// The answer to a cancel.

@@ -78,6 +78,7 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
         Err(error) => Outcome {
             verdict: broke(FailReason::LogFailed, error.to_string()),
             steps: skipped(work),
+            timeout: None,
             summary: None,
         },
     };
@@ -90,6 +91,8 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
 struct Outcome {
     verdict: Verdict,
     steps: Vec<Step>,
+    /// The limit that ended it.
+    timeout: Option<u64>,
     /// None when the log couldn't be opened or closed.
     summary: Option<Summary>,
 }
@@ -102,6 +105,8 @@ struct Running<'a> {
     output: LogOutput,
     steps: Vec<Step>,
     deadline: Instant,
+    /// The limit that the latest step ran against, in seconds.
+    limit: u64,
     commit: Option<String>,
 }
 
@@ -123,6 +128,7 @@ impl<'a> Running<'a> {
                 .map(|name| Step::pending(name))
                 .collect(),
             deadline: Instant::now() + Duration::from_secs(seconds),
+            limit: seconds,
             commit: None,
         };
         Ok((running, from))
@@ -141,6 +147,7 @@ impl<'a> Running<'a> {
             }
         };
         let verdict = self.steps_in(&place);
+        self.inner.dispatch.finalizing(self.work.attempt);
         if let Err(error) = place.remove() {
             self.inner.signals.emit(danube_signals::WorkspaceLeft {
                 job_id: &self.work.attempt.job.to_string(),
@@ -270,6 +277,9 @@ impl<'a> Running<'a> {
                 Clock::Job(self.work.order.pipeline.max_duration_seconds),
             ),
         };
+        self.limit = match clock {
+            Clock::Step(seconds) | Clock::Job(seconds) => seconds,
+        };
         plan.timeout = Some(timeout);
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
@@ -354,8 +364,16 @@ impl<'a> Running<'a> {
             })
         });
         let summary = summary.ok();
+        let timed_out = matches!(
+            verdict,
+            Verdict::Ended {
+                cause: danube_model::Cause::TimedOut,
+                ..
+            }
+        );
         Outcome {
             verdict,
+            timeout: timed_out.then_some(self.limit),
             steps: self.steps,
             summary,
         }
@@ -370,6 +388,7 @@ pub(crate) fn report_panic(dispatch: &dyn Dispatch, attempt: Attempt) {
             "the worker failed; its log says how".to_owned(),
         ),
         steps: Vec::new(),
+        timeout: None,
         summary: None,
     };
     report(dispatch, attempt, outcome, &Secrets::new(Rules::none()));
@@ -381,6 +400,7 @@ fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: 
     let Outcome {
         verdict,
         steps,
+        timeout,
         summary,
     } = outcome;
     let told = |send: &dyn Fn() -> Result<(), ReportError>| {
@@ -410,6 +430,7 @@ fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: 
                 cause,
                 exit_code,
                 reason: reason.map(|text| secrets.redact(&text)),
+                timeout_seconds: timeout,
                 steps,
                 log_bytes: summary.map_or(0, |it| it.bytes),
                 log_complete: summary.is_some_and(|it| it.complete),

@@ -28,6 +28,9 @@ pub trait Dispatch: Send + Sync + 'static {
     /// As for [`Dispatch::started`].
     fn step(&self, attempt: Attempt, index: usize, step: &Step) -> Result<(), ReportError>;
 
+    /// No step follows: what is left is to clear away and to report.
+    fn finalizing(&self, _attempt: Attempt) {}
+
     /// The attempt has ended. Returns once that is durable.
     ///
     /// # Errors

@@ -79,6 +79,17 @@ struct Held {
     token: TokenHash,
 }
 
+/// What a worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Jobs that it runs.
+    pub jobs: usize,
+    /// As many as it may; 0 for one that is none.
+    pub jobs_max: usize,
+    /// It takes nothing new.
+    pub is_closed: bool,
+}
+
 /// The worker takes no job now; the work comes back.
 #[derive(Debug)]
 pub struct Busy(pub Box<Work>);
@@ -152,6 +163,17 @@ impl Worker {
                 .settings
                 .jobs_at_once
                 .saturating_sub(running.jobs.len())
+        }
+    }
+
+    /// What it does now.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let running = self.inner.lock();
+        Load {
+            jobs: running.jobs.len(),
+            jobs_max: self.inner.settings.jobs_at_once,
+            is_closed: running.draining,
         }
     }
 

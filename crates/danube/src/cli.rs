@@ -173,4 +173,69 @@ mod tests {
         assert_eq!(format("danube -o=json"), Format::Json);
         assert_eq!(format("danube run --bad -- x --output json"), Format::Text);
     }
+
+    /// The `danube …` commands in a page, as words: in code, up to a pipe or a comment.
+    fn commands_of(page: &str) -> Vec<Vec<String>> {
+        let mut fenced = false;
+        let mut found = Vec::new();
+        for line in page.lines() {
+            if line.starts_with("```") {
+                fenced = !fenced;
+            }
+            // Every second piece between backticks is code.
+            let code: Vec<&str> = if fenced {
+                vec![line]
+            } else {
+                line.split('`').skip(1).step_by(2).collect()
+            };
+            for code in code.into_iter().filter(|it| it.starts_with("danube ")) {
+                let mut quoted = code.split('\'').enumerate();
+                let mut words: Vec<String> = Vec::new();
+                // Every second piece between quotes is one word.
+                for (at, piece) in quoted.by_ref() {
+                    if at % 2 == 1 {
+                        words.push(piece.to_owned());
+                        continue;
+                    }
+                    let ended = piece.find(['|', '#', '&']);
+                    let piece = &piece[..ended.unwrap_or(piece.len())];
+                    words.extend(piece.split_whitespace().map(str::to_owned));
+                    if ended.is_some() {
+                        break;
+                    }
+                }
+                found.push(words);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_in_an_alert_s_page_can_be_typed() {
+        for alert in danube_signals::alerts(danube_signals::Expected::default()) {
+            let commands = commands_of(alert.page());
+            assert!(!commands.is_empty(), "{}", alert.name);
+            for mut words in commands {
+                // The only place holder that has to look like something.
+                for word in words.iter_mut().filter(|it| *it == "TIME") {
+                    "2026-01-31T12:00:00Z".clone_into(word);
+                }
+                let parsed = command().try_get_matches_from(&words);
+                assert!(parsed.is_ok(), "{}: {words:?}: {parsed:?}", alert.name);
+            }
+        }
+    }
+
+    #[test]
+    fn commands_are_found_in_code_alone() {
+        let page = "danube no\n`danube jobs` and `danube a`\n```sh\ndanube logs J --search 'a|b' -i | tail # x\n```\n";
+        assert_eq!(
+            commands_of(page),
+            [
+                vec!["danube", "jobs"],
+                vec!["danube", "a"],
+                vec!["danube", "logs", "J", "--search", "a|b", "-i"],
+            ]
+        );
+    }
 }

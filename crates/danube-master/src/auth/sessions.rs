@@ -85,6 +85,16 @@ impl Sessions {
         (*until >= now).then(|| caller.clone())
     }
 
+    /// How many sessions are open.
+    pub(crate) fn count(&self, now: Instant) -> usize {
+        let state = self.lock();
+        state
+            .sessions
+            .values()
+            .filter(|(_, until)| *until >= now)
+            .count()
+    }
+
     /// Ends a session.
     pub(crate) fn end(&self, token: &str) {
         self.lock().sessions.remove(&hash(token));
@@ -147,11 +157,11 @@ mod tests {
     fn a_session_ends_by_time_and_by_logout() {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let session = sessions.follow_link(&sessions.new_link(now), now).unwrap();
-        assert_eq!(
-            sessions.caller(&session, now + SESSION_LIFE + Duration::from_secs(1)),
-            None
-        );
+        let late = now + SESSION_LIFE + Duration::from_secs(1);
+        assert_eq!(sessions.caller(&session, late), None);
+        assert_eq!((sessions.count(now), sessions.count(late)), (1, 0));
         sessions.end(&session);
+        assert_eq!(sessions.count(now), 0);
         assert_eq!(sessions.caller(&session, now), None);
     }
 

@@ -100,12 +100,11 @@ fn came_directly(headers: &HeaderMap) -> bool {
 /// Whether nobody outside this machine is served: it listens on loopback, and
 /// nobody said that a proxy stands in front.
 pub(crate) fn is_private(app: &App) -> bool {
-    is_loopback(app.settings.listen) && app.settings.public_url.is_none()
+    is_for_this_machine(app.settings.listen, app.settings.public_url.as_deref())
 }
 
-/// Whether an address is reached from this machine only.
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().is_loopback()
+fn is_for_this_machine(listen: SocketAddr, public_url: Option<&str>) -> bool {
+    listen.ip().is_loopback() && public_url.is_none()
 }
 
 fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
@@ -174,6 +173,22 @@ pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_master_that_others_reach_is_not_private() {
+        for (listen, public_url, expected) in [
+            ("127.0.0.1:80", None, true),
+            ("[::1]:80", None, true),
+            ("127.0.0.1:80", Some("https://ci.example.org"), false),
+            ("0.0.0.0:80", None, false),
+            ("[::]:80", None, false),
+            ("192.0.2.1:80", None, false),
+        ] {
+            let listen = listen.parse().unwrap();
+            let found = is_for_this_machine(listen, public_url);
+            assert_eq!(found, expected, "{listen} {public_url:?}");
+        }
+    }
 
     #[test]
     fn only_a_request_meant_for_this_machine_needs_no_key() {

@@ -10,7 +10,6 @@ use std::time::Duration;
 use danube_api::{Code, Problem};
 use danube_joblog::{Chunk, GapReason, LogError, LogReader, Progress, StreamKind};
 use danube_model::{Job, JobId};
-use danube_signals::SseDropReason;
 
 use super::jobs::with_log;
 use crate::app::{PhaseWatch, Shared, blocking};
@@ -114,12 +113,6 @@ impl Follower {
             follow,
         };
         if before >= follower.app.followers_max {
-            follower
-                .app
-                .signals
-                .sse_clients_dropped_total
-                .at(SseDropReason::Limit)
-                .inc();
             return Err(Problem::new(
                 Code::TooMany,
                 format!("{before} followers read logs already"),

@@ -27,7 +27,7 @@ use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::pipelines::NoPipeline;
 use crate::submit::{Checked, World, check, real_below};
-use crate::tell;
+use crate::tell::{self, Why};
 
 /// Submits a job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
@@ -340,8 +340,9 @@ pub(crate) async fn cancel(
     let outcome = app.store.cancel(id, &caller.name).await;
     let outcome = outcome.map_err(|error| cancel_unrecorded(&app, id, &error))?;
     let job = match outcome {
-        CancelOutcome::Cancelled(job) => {
-            tell::moved(&app.signals, &job, None);
+        CancelOutcome::Cancelled(mut job) => {
+            job.cancelled_by = Some(caller.name);
+            tell::moved(&app.signals, &job, Why::default());
             app.phases.touch(id);
             job
         }

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
-use danube_signals::{RequestSpan, request_answered, request_span};
+use danube_signals::{RequestSpan, SystemError, request_answered, request_span};
 use danube_telemetry::TraceContext;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::answer::Refusal;
 use super::incoming::Lingering;
@@ -23,6 +23,10 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// The route of requests that match none, so that strangers can't make series.
 const NO_ROUTE: &str = "none";
 
+/// The status of a request whose client left before the head of an answer was there:
+/// nobody was sent it.
+const CLIENT_LEFT: u16 = 499;
+
 /// The trace context under which a request is served; handlers take it from
 /// the request's extensions.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +39,7 @@ pub(crate) async fn around(
 ) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|it| it.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let (context, parent) = context(&request);
     let id = request_id();
     request.extensions_mut().insert(Context(context));
@@ -47,11 +48,19 @@ pub(crate) async fn around(
         context: &context,
         parent,
         method: method.as_str(),
-        route: route.as_deref(),
+        route: route.as_ref().map(MatchedPath::as_str),
         path: request.uri().path(),
     });
+    let mut told = Told {
+        app: app.clone(),
+        span: span.clone(),
+        started,
+        method: method.clone(),
+        route,
+        status: CLIENT_LEFT,
+    };
     let request = Lingering::around(request);
-    let handled = next.run(request).instrument(span.clone());
+    let handled = next.run(request).instrument(span);
     let answered = if method.is_safe() {
         tokio::time::timeout(ANSWER_DEADLINE, handled).await
     } else {
@@ -69,16 +78,36 @@ pub(crate) async fn around(
         ))
         .into_response()
     });
-    request_answered(&span, response.status().as_u16());
     harden(&mut response, &id);
-    let route = route.as_deref().unwrap_or(NO_ROUTE);
-    app.signals.http_request(
-        method.as_str(),
-        route,
-        response.status().as_u16(),
-        started.elapsed(),
-    );
+    told.status = response.status().as_u16();
     response
+}
+
+/// A request, told when its answer begins or its client has left. What follows of a
+/// streaming answer isn't measured: a followed log may take for ever.
+struct Told {
+    app: Shared,
+    /// The request's, so that its time shows its trace.
+    span: Span,
+    started: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    status: u16,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        request_answered(&self.span, self.status);
+        let _in_request = self.span.enter();
+        let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        let time = self.started.elapsed();
+        let signals = &self.app.signals;
+        signals.http_request(self.method.as_str(), route, self.status, time);
+        // Full disks and drains are told by whoever finds them.
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
+            signals.system_error(SystemError::Internal);
+        }
+    }
 }
 
 fn broke() -> Response {

@@ -42,7 +42,7 @@ const GZIP_BYTES_MIN: usize = 1_400;
 /// Turns and buffers of all scrapes.
 pub(crate) struct Scrapes {
     /// One scrape is written at a time: two would only take processors from jobs.
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
     answers: Arc<Semaphore>,
     buffers: Arc<Buffers>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Scrapes {
 impl Default for Scrapes {
     fn default() -> Self {
         Self {
-            turn: Semaphore::new(1),
+            turn: Arc::new(Semaphore::new(1)),
             answers: Arc::new(Semaphore::new(ANSWERS_MAX)),
             buffers: Arc::default(),
         }
@@ -119,12 +119,18 @@ pub(crate) async fn metrics(
     };
     let place = Arc::clone(&scrapes.answers).try_acquire_owned();
     let place = place.map_err(|_| busy())?;
-    let turn = tokio::time::timeout(TURN_WAIT_MAX, scrapes.turn.acquire()).await;
-    let _turn = turn.map_err(|_| busy())?;
-    let format = negotiate(value(&headers, &header::ACCEPT));
-    let gzip = accepts_gzip(value(&headers, &header::ACCEPT_ENCODING));
+    let turn = Arc::clone(&scrapes.turn).acquire_owned();
+    let turn = tokio::time::timeout(TURN_WAIT_MAX, turn).await;
+    let turn = turn.map_err(|_| busy())?;
+    let format = negotiate(&value(&headers, &header::ACCEPT));
+    let gzip = accepts_gzip(&value(&headers, &header::ACCEPT_ENCODING));
     let (signals, buffers) = (app.signals.clone(), Arc::clone(&scrapes.buffers));
-    let (bytes, is_gzip) = blocking(move || write(&signals, format, gzip, &buffers)).await?;
+    let (bytes, is_gzip) = blocking(move || {
+        // Held by the writing, which goes on when the scraper leaves.
+        let _turn = turn;
+        write(&signals, format, gzip, &buffers)
+    })
+    .await?;
     let body = Sending {
         bytes,
         buffers: Arc::clone(&scrapes.buffers),
@@ -142,11 +148,11 @@ pub(crate) async fn metrics(
     Ok(response)
 }
 
-fn value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|it| it.to_str().ok())
-        .unwrap_or_default()
+/// The value of a header; several lines of it are one list (RFC 9110, 5.3).
+fn value(headers: &HeaderMap, name: &HeaderName) -> String {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<&str> = lines.filter_map(|it| it.to_str().ok()).collect();
+    lines.join(",")
 }
 
 /// Writes the text, compresses it where that is asked for, and tells what it cost.

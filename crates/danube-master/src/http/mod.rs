@@ -15,6 +15,7 @@ mod meta;
 pub(crate) mod metrics;
 mod openapi;
 mod pages;
+mod panels;
 mod range;
 mod search;
 mod serve;
@@ -30,7 +31,7 @@ use crate::app::Shared;
 
 pub(crate) use jobs::{Ask, accept};
 pub(crate) use openapi::document;
-pub(crate) use serve::serve;
+pub(crate) use serve::{Served, serve};
 
 /// Bytes of a login form, which strangers may send: a key has 47.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;
@@ -57,6 +58,9 @@ pub(crate) fn router(app: Shared) -> Router {
                 .put(admin::set_log_level)
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
+        .route("/panels", get(panels::list))
+        .route("/panels/{name}", get(panels::data))
+        .route("/alerts", get(panels::alerts))
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)

@@ -5,7 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use std::error::Error as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use axum::Router;
+use danube_signals::{Signals, SseDropReason};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -15,13 +22,6 @@ use tokio::sync::Semaphore;
 
 /// How long a client may take to send the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
-
-/// How long a client's machine may be silent, or take no byte, before its
-/// connection is closed.
-const PEER_SILENCE_MAX: Duration = Duration::from_secs(120);
-
-/// The same, as the socket option wants it.
-const PEER_SILENCE_MILLIS_MAX: u32 = 120_000;
 
 /// Connections at once: followers and room for everybody else.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -37,8 +37,25 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(50);
 /// come back with their offset.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// What is served, and how.
+pub(crate) struct Served {
+    pub(crate) router: Router,
+    pub(crate) signals: Signals,
+    /// How long a client may take no byte, or its machine be silent, before its
+    /// connection is closed.
+    pub(crate) client_silence: Duration,
+}
+
 /// Serves until `stop` is done.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    Served {
+        router,
+        signals,
+        client_silence,
+    }: Served,
+    stop: impl Future<Output = ()>,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = GracefulShutdown::new();
     let mut server = hyper::server::conn::http1::Builder::new();
@@ -62,12 +79,21 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             },
             () = &mut stop => break,
         };
-        prepare(&stream);
-        let service = TowerToHyperService::new(router.clone());
+        prepare(&stream, client_silence);
+        let line = Line::default();
+        let service = OnLine {
+            router: TowerToHyperService::new(router.clone()),
+            line: line.clone(),
+        };
         let connection = open.watch(server.serve_connection(TokioIo::new(stream), service));
+        let signals = signals.clone();
         tokio::spawn(async move {
             // A client that breaks off is its own affair.
-            let _ = connection.await;
+            let ended = connection.await;
+            if let Some(reason) = ended.err().and_then(|it| dropped_for(&it)) {
+                let cut = line.cut();
+                signals.sse_clients_dropped_total.at(reason).add(cut);
+            }
             drop(permit);
         });
     }
@@ -76,15 +102,71 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
     let _ = tokio::time::timeout(CLOSE_DEADLINE, open.shutdown()).await;
 }
 
+/// A connection, as its requests see it: they find it in their extensions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line(Arc<AtomicU64>);
+
+impl Line {
+    /// A follower went before its log had ended.
+    pub(crate) fn follower_went(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many followers went so.
+    fn cut(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The routes for the requests of one connection.
+struct OnLine {
+    router: TowerToHyperService<Router>,
+    line: Line,
+}
+
+impl Service<Request<Incoming>> for OnLine {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.line.clone());
+        self.router.call(request)
+    }
+}
+
+/// Why a connection that broke took its followers with it; none when its client
+/// left by itself.
+fn dropped_for(error: &hyper::Error) -> Option<SseDropReason> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return match io.kind() {
+                // The kernel gave it up: it took nothing, or its machine is gone.
+                io::ErrorKind::TimedOut => Some(SseDropReason::Slow),
+                io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::NotConnected
+                | io::ErrorKind::UnexpectedEof => None,
+                _ => Some(SseDropReason::Error),
+            };
+        }
+        source = cause.source();
+    }
+    None
+}
+
 /// A failure here only makes an answer later, or a vanished client last longer.
-fn prepare(stream: &TcpStream) {
+fn prepare(stream: &TcpStream, silence: Duration) {
     // Small answers go out at once.
     let _ = stream.set_nodelay(true);
     // A follower whose machine is gone, or that takes nothing, doesn't keep its
     // place: `danube logs` and browsers come back with their offset.
     let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, PEER_SILENCE_MAX);
-    let _ = sockopt::set_tcp_user_timeout(stream, PEER_SILENCE_MILLIS_MAX);
+    let _ = sockopt::set_tcp_keepidle(stream, silence);
+    let millis = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    let _ = sockopt::set_tcp_user_timeout(stream, millis);
 }
 
 async fn after_failed_accept(error: &io::Error) {

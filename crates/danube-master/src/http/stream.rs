@@ -5,7 +5,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use base64::Engine;
@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use danube_api::{Code, EndEvent, GapEvent, LogEvent, Problem};
 use danube_joblog::{GapReason, StreamKind};
 use danube_model::Timestamp;
+use danube_signals::SseDropReason;
 use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use super::caller::Reader;
 use super::follow::{Follower, Part, Piece};
 use super::incoming::Id;
 use super::jobs::find_logged;
+use super::serve::Line;
 use crate::app::Shared;
 
 /// What a client waits before it connects again, told at the start.
@@ -44,7 +46,7 @@ pub(crate) async fn stream(
     State(app): State<Shared>,
     _: Reader,
     Id(id): Id,
-    headers: HeaderMap,
+    (headers, line): (HeaderMap, Extension<Line>),
     query: Result<Query<StreamQuery>, QueryRejection>,
 ) -> Answer<Response> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
@@ -67,10 +69,13 @@ pub(crate) async fn stream(
         timed: true,
         ..Part::default()
     };
-    let follower = Follower::new(app.clone(), job.id, part, true)?;
+    let follower = Follower::new(app.clone(), job.id, part, true).inspect_err(|_| {
+        let dropped = &app.signals.sse_clients_dropped_total;
+        dropped.at(SseDropReason::Limit).inc();
+    })?;
     let events = Events {
         follower,
-        sender: Counted::new(app),
+        sender: Counted::new(app, line.0),
         rest: Vec::new(),
         state: Stage::Start,
     };
@@ -95,12 +100,26 @@ pub(crate) async fn stream(
 /// Counts an open stream for as long as it lives.
 struct Counted {
     app: Shared,
+    line: Line,
+    /// The end was sent.
+    is_done: bool,
 }
 
 impl Counted {
-    fn new(app: Shared) -> Self {
+    fn new(app: Shared, line: Line) -> Self {
         app.signals.sse_clients_active.inc();
-        Self { app }
+        Self {
+            app,
+            line,
+            is_done: false,
+        }
+    }
+
+    /// The follower is sent away: its log can't be read on.
+    fn drop_it(&mut self) {
+        self.is_done = true;
+        let dropped = &self.app.signals.sse_clients_dropped_total;
+        dropped.at(SseDropReason::Error).inc();
     }
 
     fn sent(&self) {
@@ -111,6 +130,9 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.app.signals.sse_clients_active.dec();
+        if !self.is_done {
+            self.line.follower_went();
+        }
     }
 }
 
@@ -144,6 +166,7 @@ impl Events {
                 Ok(piece) => piece,
                 Err(problem) => {
                     self.state = Stage::Ended;
+                    self.sender.drop_it();
                     return Some(format!(": {}\n\n", problem.detail));
                 }
             };
@@ -161,6 +184,7 @@ impl Events {
                 Piece::Gap { from, to, reason } => self.last_rest(from) + &gap(from, to, reason),
                 Piece::End { at, job } => {
                     self.state = Stage::Ended;
+                    self.sender.is_done = true;
                     let data = EndEvent {
                         status: job.state.as_str().to_owned(),
                         offset: at,

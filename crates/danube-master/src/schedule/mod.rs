@@ -10,12 +10,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use danube_executor::Stop;
-use danube_signals::Signals;
+use danube_model::FailReason;
+use danube_signals::{Signals, SystemError};
 use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
 use danube_worker::{Work, Worker};
 
 use crate::health::{Beat, Health};
-use crate::tell;
+use crate::runs::Runs;
+use crate::tell::{self, Why};
 use decide::{Action, Idle, QueueView, decide, next_look};
 pub(crate) use leases::Leases;
 pub(crate) use rescue::{Rescue, after_restart};
@@ -112,6 +114,7 @@ pub(crate) struct Scheduler {
     pub(crate) leases: Arc<Leases>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) rescue: Rescue,
+    pub(crate) runs: Arc<Runs>,
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
     /// Beats with every look; health listens.
@@ -163,6 +166,7 @@ impl Scheduler {
                 // nobody ends keeps this from going round at full speed.
                 Ok(Round::Refused) => (Some(now), Some(WORKER_RETRY_AFTER)),
                 Err(error) => {
+                    self.signals.system_error(SystemError::SchedulerDatabase);
                     self.health.database_failed(&error);
                     (Some(now), Some(STORE_RETRY_EVERY))
                 }
@@ -234,8 +238,16 @@ impl Scheduler {
                 (false, false) => Round::Done,
             });
         }
-        let claimed = self.store.claim(assignments).wait()?;
-        self.hand_over_all(claimed)
+        let claims = self.store.claim(assignments).wait()?;
+        for job in &claims.failed {
+            let why = Why {
+                failed: Some(FailReason::SetupFailed),
+                ..Why::default()
+            };
+            tell::moved(&self.signals, job, why);
+            self.rescue.phases.touch(job.id);
+        }
+        self.hand_over_all(claims.claimed)
     }
 
     /// Gives claimed jobs to the worker. From the first that it doesn't take on,
@@ -248,6 +260,9 @@ impl Scheduler {
             if !refused && self.hand_over(claimed) {
                 continue;
             }
+            if !refused && !self.worker.load().is_closed {
+                self.signals.system_error(SystemError::WorkerRefused);
+            }
             refused = true;
             match self
                 .store
@@ -256,7 +271,7 @@ impl Scheduler {
             {
                 Ok(job) => {
                     self.leases.end(attempt);
-                    tell::moved(&self.signals, &job, None);
+                    tell::moved(&self.signals, &job, Why::default());
                     self.rescue.phases.touch(attempt.job);
                 }
                 // Its lease is in the list and lapses.
@@ -275,7 +290,7 @@ impl Scheduler {
     fn hand_over(&self, claimed: Claimed) -> bool {
         let attempt = claimed.attempt;
         let _in_job = tell::span(&claimed.job, &claimed.traceparent).entered();
-        tell::started(&self.signals, &claimed.job, &claimed.worker);
+        self.runs.claimed(&claimed);
         let work = Work {
             attempt,
             order: claimed.order,

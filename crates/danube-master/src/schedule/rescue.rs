@@ -10,7 +10,7 @@ use danube_worker::Worker;
 
 use super::Leases;
 use crate::app::Phases;
-use crate::tell;
+use crate::tell::{self, Why};
 
 /// Takes jobs back.
 pub(crate) struct Rescue {
@@ -74,5 +74,5 @@ fn tell_rescue(signals: &Signals, job: &Job, attempt: Attempt, worker: &str) {
         worker_id: Some(worker),
         attempt: u64::from(attempt.number),
     });
-    tell::moved(signals, job, None);
+    tell::moved(signals, job, Why::WORKER_LOST);
 }

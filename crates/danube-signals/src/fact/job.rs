@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use danube_telemetry::LabelEnum;
+
 use super::fact;
-use crate::labels::JobResult;
+use crate::labels::{JobResult, RunError, RunResult, RunState, SystemError};
+use crate::signals::Signals;
 
 fact! {
     /// A job was accepted and is durable.
     JobSubmitted<'a> = "job_submitted", INFO, "danube.api";
     {
         job_id: &'a str,
-        /// `pipeline`, `spec` or the type of a playbook's source.
+        /// `pipeline`, `spec`, `retry` (the order of an ended job) or the type of a
+        /// playbook's source.
         source_type: &'a str,
         /// Name of the key, never the key.
         api_key_name: Option<&'a str>,
@@ -29,7 +33,9 @@ fact! {
         user: Option<&'a str>,
     }
     also {}
-    metrics |_, _| {}
+    metrics |fact, signals| {
+        signals.expect_runs(fact.pipeline);
+    }
 }
 
 fact! {
@@ -50,7 +56,23 @@ fact! {
     }
     metrics |fact, signals| {
         signals.job_queue_wait_seconds.observe_duration(fact.queue_wait);
+        let pipeline = fact.pipeline.unwrap_or_default();
+        run_time(signals, pipeline, (RunState::Pending, fact.queue_wait), None);
     }
+}
+
+/// The end of a job as the conventions for pipeline runs see it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunEnd<'a> {
+    /// What kind of error it was, of a failure.
+    pub error: Option<RunError>,
+    /// Every error that its last attempt met, those that it got over included.
+    pub errors: &'a [RunError],
+    /// Time since it was submitted.
+    pub age: Duration,
+    /// Of `duration_seconds`, the time after the last step's end; none where no step
+    /// ran or its worker was lost.
+    pub finalizing: Option<Duration>,
 }
 
 fact! {
@@ -65,9 +87,12 @@ fact! {
     also {
         pipeline: &'a str,
         max_rss_bytes: Option<u64>,
+        run: RunEnd<'a>,
     }
     metrics |fact, signals| {
         signals.jobs_total.with([fact.pipeline]).at(fact.status).inc();
+        ended_run(fact, signals);
+        run_errors(signals, fact.pipeline, fact.run.errors);
         if let Some(time) = fact.duration_seconds {
             signals.job_duration_seconds.with([fact.pipeline]).observe_duration(time);
         }
@@ -101,8 +126,14 @@ fact! {
         attempt: u64,
         reason: &'a str,
     }
-    also {}
-    metrics |_, _| {}
+    also {
+        pipeline: &'a str,
+        /// What ended the attempt before, where that was an error.
+        error: Option<RunError>,
+    }
+    metrics |fact, signals| {
+        run_errors(signals, fact.pipeline, fact.error.as_slice());
+    }
 }
 
 fact! {
@@ -125,7 +156,8 @@ fact! {
         job_id: &'a str,
         /// The step that was running.
         step: Option<&'a str>,
-        timeout_seconds: Duration,
+        /// The limit that was passed: the step's own or the job's.
+        timeout_seconds: Option<Duration>,
     }
     also {
         pipeline: &'a str,
@@ -148,6 +180,7 @@ fact! {
     also {}
     metrics |_, signals| {
         signals.orphaned_jobs_rescued_total.inc();
+        signals.system_error(SystemError::WorkerLost);
     }
 }
 
@@ -192,7 +225,9 @@ fact! {
         error: &'a str,
     }
     also {}
-    metrics |_, _| {}
+    metrics |_, signals| {
+        signals.system_error(SystemError::LogWriteFailed);
+    }
 }
 
 fact! {
@@ -203,7 +238,9 @@ fact! {
         error: &'a str,
     }
     also {}
-    metrics |_, _| {}
+    metrics |_, signals| {
+        signals.system_error(SystemError::WorkspaceLeft);
+    }
 }
 
 fact! {
@@ -217,4 +254,74 @@ fact! {
     }
     also {}
     metrics |_, _| {}
+}
+
+/// Observes the time that a run spent in a state; with the result, if it was set there.
+fn run_time(
+    signals: &Signals,
+    pipeline: &str,
+    (state, time): (RunState, Duration),
+    result: Option<(RunResult, Option<RunError>)>,
+) {
+    // An empty label is one that isn't there.
+    let (result, error) = match result {
+        None => ("", ""),
+        Some((result, error)) => (result.as_str(), error.map_or("", LabelEnum::as_str)),
+    };
+    signals
+        .cicd_pipeline_run_duration_seconds
+        .with([pipeline, state.as_str(), result, error])
+        .observe_duration(time);
+}
+
+fn run_errors(signals: &Signals, pipeline: &str, errors: &[RunError]) {
+    let cells = signals.cicd_pipeline_run_errors_total.with([pipeline]);
+    for error in errors {
+        cells.at(*error).inc();
+    }
+}
+
+/// The times of a run that has ended. Each run has one series with its result: that of
+/// `executing`, or of `pending` where nothing was run.
+fn ended_run(fact: &JobCompleted<'_>, signals: &Signals) {
+    let result = match fact.status {
+        JobResult::Success => RunResult::Success,
+        JobResult::Timeout => RunResult::Timeout,
+        JobResult::Cancelled => RunResult::Cancellation,
+        JobResult::Failure => match fact.run.error {
+            Some(RunError::StepFailed | RunError::SourceFailed) => RunResult::Failure,
+            _ => RunResult::Error,
+        },
+    };
+    let error = match fact.status {
+        JobResult::Failure => fact.run.error,
+        JobResult::Timeout => Some(RunError::Timeout),
+        JobResult::Success | JobResult::Cancelled => None,
+    };
+    let result = Some((result, error));
+    let Some(ran) = fact.duration_seconds else {
+        run_time(
+            signals,
+            fact.pipeline,
+            (RunState::Pending, fact.run.age),
+            result,
+        );
+        return;
+    };
+    let finalizing = fact.run.finalizing.unwrap_or_default();
+    let executing = ran.saturating_sub(finalizing);
+    run_time(
+        signals,
+        fact.pipeline,
+        (RunState::Executing, executing),
+        result,
+    );
+    if fact.run.finalizing.is_some() {
+        run_time(
+            signals,
+            fact.pipeline,
+            (RunState::Finalizing, finalizing),
+            None,
+        );
+    }
 }

@@ -109,9 +109,13 @@ pub(crate) static LIVE: &[EventDecl] = &[
     PermissionDenied::DECL,
     HealthCheckFailed::DECL,
     HealthCheckRecovered::DECL,
+    HealthChecksCompleted::DECL,
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,
     OtlpExportFailed::DECL,
     OtlpExportRecovered::DECL,
+    AlertFired::DECL,
+    AlertResolved::DECL,
+    AlertsNotSent::DECL,
 ];

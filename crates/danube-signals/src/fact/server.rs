@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::fact;
 use super::value::Millis;
+use crate::alerts::Severity;
 use crate::labels::{
     Check, DbOperation, DeniedResource, DroppedSignal, HealthStatus, LogLevelReason, LoginResult,
 };
@@ -144,6 +145,24 @@ fact! {
 }
 
 fact! {
+    /// A round of health checks is done. A check that isn't there yet is left out.
+    HealthChecksCompleted = "health_checks_completed", DEBUG, "danube.health";
+    {
+        database: Option<HealthStatus>,
+        k8s: Option<HealthStatus>,
+        dex: Option<HealthStatus>,
+        registry: Option<HealthStatus>,
+        blueprint_sync: Option<HealthStatus>,
+        queue: Option<HealthStatus>,
+        disk: Option<HealthStatus>,
+        workers: Option<HealthStatus>,
+        duration_seconds: Duration,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
     /// The database can't be read or written.
     DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store",
         fails with |_| "database_unavailable";
@@ -176,6 +195,50 @@ fact! {
         artifacts_deleted: u64,
         images_deleted: u64,
         bytes_freed: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// An alert fires: somebody should look.
+    AlertFired<'a> = "alert_fired", WARN, "danube.watch",
+        error when "its severity is critical"
+        if |fact| fact.severity == Severity::Critical;
+    {
+        alert: &'a str,
+        severity: Severity,
+        /// `check="disk",job="danube"`: which of them, where there may be several.
+        labels: Option<&'a str>,
+        value: f64,
+        /// What is wrong, in a few words.
+        summary: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// What an alert fired on is no longer so.
+    AlertResolved<'a> = "alert_resolved", INFO, "danube.watch";
+    {
+        alert: &'a str,
+        severity: Severity,
+        labels: Option<&'a str>,
+        /// How long it fired.
+        duration_seconds: Duration,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// Alerts could not be handed to Alertmanager. Told once a minute at most; they are
+    /// sent again.
+    AlertsNotSent<'a> = "alerts_not_sent", WARN, "danube.watch";
+    {
+        error: &'a str,
+        alerts: u64,
     }
     also {}
     metrics |_, _| {}

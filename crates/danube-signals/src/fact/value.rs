@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use danube_telemetry::LabelEnum;
 
+use crate::alerts::Severity;
 use crate::labels::{Check, DbOperation, DroppedSignal, HealthStatus, JobResult, LogLevelReason};
 
 /// A time that a line shows in milliseconds.
@@ -47,7 +48,8 @@ by_name!(
     DroppedSignal,
     HealthStatus,
     JobResult,
-    LogLevelReason
+    LogLevelReason,
+    Severity
 );
 
 impl FieldValue for &str {

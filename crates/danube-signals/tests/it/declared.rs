@@ -119,7 +119,7 @@ fn every_family_of_the_specification_is_declared() {
         ),
         (
             "cicd_",
-            "pipeline_run_duration_seconds pipeline_run_active pipeline_run_errors_total worker_count \
+            "pipeline_run_duration_seconds pipeline_run_active pipeline_run_errors_total workers \
              system_errors_total",
         ),
     ] {

@@ -200,6 +200,7 @@ fn job_completed() {
             duration_seconds: Some(Duration::from_nanos(2_500_000_400)),
             pipeline: "build",
             max_rss_bytes: Some(4096),
+            run: RunEnd::default(),
         },
         r#"{"level":"info","logger":"danube.orchestrator","event":"job_completed","job_id":"0190-a","status":"success","duration_seconds":2.5}"#,
         &[
@@ -224,6 +225,7 @@ fn job_completed() {
         duration_seconds: None,
         pipeline: "build",
         max_rss_bytes: None,
+        run: RunEnd::default(),
     });
     assert!(
         told.line
@@ -269,6 +271,8 @@ fn job_retried() {
             job_id: JOB,
             attempt: 2,
             reason: "worker lost",
+            pipeline: "p",
+            error: None,
         },
         r#"{"level":"info","logger":"danube.orchestrator","event":"job_retried","job_id":"0190-a","attempt":2,"reason":"worker lost"}"#,
         &[],
@@ -294,7 +298,7 @@ fn job_timed_out() {
         JobTimedOut {
             job_id: JOB,
             step: Some("test"),
-            timeout_seconds: millis(30_000),
+            timeout_seconds: Some(millis(30_000)),
             pipeline: "build",
         },
         r#"{"level":"warning","logger":"danube.orchestrator","event":"job_timed_out","job_id":"0190-a","step":"test","timeout_seconds":30.0}"#,
@@ -482,6 +486,25 @@ fn health_check_recovered() {
 }
 
 #[test]
+fn health_checks_completed() {
+    check_full(
+        HealthChecksCompleted {
+            database: Some(HealthStatus::Ok),
+            k8s: Some(HealthStatus::Disabled),
+            dex: Some(HealthStatus::Disabled),
+            registry: Some(HealthStatus::Disabled),
+            blueprint_sync: Some(HealthStatus::Disabled),
+            queue: Some(HealthStatus::Disabled),
+            disk: Some(HealthStatus::Degraded),
+            workers: Some(HealthStatus::Disabled),
+            duration_seconds: millis(3),
+        },
+        r#"{"level":"debug","logger":"danube.health","event":"health_checks_completed","database":"ok","k8s":"disabled","dex":"disabled","registry":"disabled","blueprint_sync":"disabled","queue":"disabled","disk":"degraded","workers":"disabled","duration_seconds":0.003}"#,
+        &[],
+    );
+}
+
+#[test]
 fn database_unavailable() {
     check_full(
         DatabaseUnavailable {
@@ -502,6 +525,57 @@ fn reaper_completed() {
             bytes_freed: 4096,
         },
         r#"{"level":"info","logger":"danube.reaper","event":"reaper_completed","logs_deleted":2,"artifacts_deleted":0,"images_deleted":0,"bytes_freed":4096}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alert_fired() {
+    let fired = AlertFired {
+        alert: "disk_nearly_full",
+        severity: Severity::Warning,
+        labels: Some("job=\"danube\""),
+        value: 0.0625,
+        summary: "More than 90 % of the disk are used",
+    };
+    check_full(
+        fired,
+        r#"{"level":"warning","logger":"danube.watch","event":"alert_fired","alert":"disk_nearly_full","severity":"warning","labels":"job=\"danube\"","value":0.0625,"summary":"More than 90 % of the disk are used"}"#,
+        &[],
+    );
+    check(
+        AlertFired {
+            severity: Severity::Critical,
+            labels: None,
+            ..fired
+        },
+        r#"{"level":"error","logger":"danube.watch","event":"alert_fired","alert":"disk_nearly_full","severity":"critical","value":0.0625,"summary":"More than 90 % of the disk are used"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alert_resolved() {
+    check(
+        AlertResolved {
+            alert: "api_slow",
+            severity: Severity::Warning,
+            labels: None,
+            duration_seconds: Duration::from_secs(90),
+        },
+        r#"{"level":"info","logger":"danube.watch","event":"alert_resolved","alert":"api_slow","severity":"warning","duration_seconds":90.0}"#,
+        &[],
+    );
+}
+
+#[test]
+fn alerts_not_sent() {
+    check_full(
+        AlertsNotSent {
+            error: "connection refused",
+            alerts: 2,
+        },
+        r#"{"level":"warning","logger":"danube.watch","event":"alerts_not_sent","error":"connection refused","alerts":2}"#,
         &[],
     );
 }
@@ -613,6 +687,7 @@ fn hostile_names_stay_inside_their_quotes() {
         duration_seconds: None,
         pipeline: hostile,
         max_rss_bytes: None,
+        run: RunEnd::default(),
     });
     assert_eq!((told.name, told.fields.len()), ("job_completed", 3));
     let line: serde_json::Value = serde_json::from_str(&told.line).unwrap();

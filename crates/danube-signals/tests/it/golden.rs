@@ -1,8 +1,8 @@
-//! What strangers see: the first scrape and the reference page, compared with files.
+//! What strangers see: the first scrape, compared with files.
 
 use std::path::{Path, PathBuf};
 
-use danube_signals::{BuildInfo, Limits, Signals, reference_markdown};
+use danube_signals::{BuildInfo, Limits, Signals};
 use danube_telemetry::Format;
 
 pub(crate) fn check(file: &str, text: &str) {
@@ -16,11 +16,6 @@ pub(crate) fn check(file: &str, text: &str) {
         "{} differs from the declarations; UPDATE_GOLDEN=1 cargo test -p danube-signals writes it anew",
         file.display()
     );
-}
-
-#[test]
-fn the_reference_page_says_what_is_declared() {
-    check("../../docs/signals.md", &reference_markdown());
 }
 
 /// The first scrape, less the numbers of this very process.

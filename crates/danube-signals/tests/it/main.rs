@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod declared;
 #[cfg(test)]
+mod exported;
+#[cfg(test)]
 mod facts;
 #[cfg(test)]
 mod golden;

@@ -84,7 +84,7 @@ fn a_fact_that_tells_of_a_failure_marks_the_innermost_span_with_its_kind() {
         signals.emit(JobTimedOut {
             job_id,
             step: None,
-            timeout_seconds,
+            timeout_seconds: Some(timeout_seconds),
             pipeline: "p",
         });
     });

@@ -13,7 +13,7 @@ use super::queue::Queue;
 use super::{Request, Tx, Urgency};
 use crate::counts::Change;
 use crate::open::Shared;
-use crate::{StoreError, open, read};
+use crate::{StoreError, open};
 
 /// Pages of SQLite's log (4 KiB each) after which it is written back into the
 /// database once nothing waits.
@@ -105,9 +105,11 @@ impl Writing {
         });
         match done {
             Ok(Done { change, reopen }) => {
-                let counts = shared.counts.apply(change);
-                if change != Change::default() {
-                    shared.options.meter.counts(counts.pending, counts.active);
+                let counts = shared.counts.apply(&change);
+                if !change.moves().is_empty() {
+                    let meter = &shared.options.meter;
+                    change.moves().iter().for_each(|it| meter.moved(it));
+                    meter.counts(counts.pending, counts.active);
                 }
                 if let Some(connection) = self.connection.take_if(|_| reopen) {
                     // As far as can be done; the next one goes on.
@@ -132,10 +134,7 @@ impl Writing {
             None => {
                 let connection = self.shared.connect_writer()?;
                 // A commit that was told as lost may be there after all.
-                let counts = read::counts(&connection)?;
-                self.shared.counts.set(counts);
-                let meter = &self.shared.options.meter;
-                meter.counts(counts.pending, counts.active);
+                self.shared.count_anew(&connection)?;
                 connection
             }
         };
@@ -249,7 +248,7 @@ fn run(
                 return Err(error);
             }
             (Ok(()), _) if !tx.undo.get() => {
-                total = total.plus(tx.change.take());
+                total.append(tx.change.take());
                 kept |= changed;
             }
             (_, Apart::Wholly) => execute("ROLLBACK TO request")?,

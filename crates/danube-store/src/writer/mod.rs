@@ -14,13 +14,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use danube_model::{State, Timestamp};
+use danube_model::{Job, State, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::StoreError;
 use crate::counts::Change;
 use crate::open::Shared;
+use crate::{Moved, StoreError};
 use pending::Pending;
 use queue::Queue;
 
@@ -102,10 +102,15 @@ pub(crate) struct Tx<'a> {
 }
 
 impl Tx<'_> {
-    /// A job came to be, or moved.
-    pub(crate) fn moved(&self, from: Option<State>, to: State) {
-        let mut change = self.change.get();
-        change.moved(from, to);
+    /// The job came to be, or moved from there to where it is now.
+    pub(crate) fn moved(&self, job: &Job, from: Option<State>) {
+        let mut change = self.change.take();
+        change.moved(Moved {
+            job: job.id,
+            pipeline: job.pipeline.clone(),
+            from,
+            to: job.state,
+        });
         self.change.set(change);
     }
 

@@ -84,7 +84,7 @@ impl Model {
 fn step(store: &Store, job: JobId, model: &mut Model, act: &Act) {
     match act {
         Act::Claim => {
-            let claimed = store.claim(vec![assignment(job)]).wait().unwrap();
+            let claimed = store.claim(vec![assignment(job)]).wait().unwrap().claimed;
             assert_eq!(claimed.len(), usize::from(model.state == State::Pending));
             for claimed in claimed {
                 assert!(claimed.attempt.fence > model.fence, "fences ascend");

@@ -128,8 +128,9 @@ fn a_job_is_claimed_once() {
     let (store, _dir) = store();
     let id = submit(&store).id;
     let twice = vec![assignment(id), assignment(id), assignment(JobId::new())];
-    assert_eq!(store.claim(twice).wait().unwrap().len(), 1);
-    assert!(store.claim(vec![assignment(id)]).wait().unwrap().is_empty());
+    assert_eq!(store.claim(twice).wait().unwrap().claimed.len(), 1);
+    let again = store.claim(vec![assignment(id)]).wait().unwrap();
+    assert!(again.claimed.is_empty() && again.failed.is_empty());
 }
 
 #[test]
@@ -507,9 +508,12 @@ fn an_order_that_cant_be_unsealed_fails_its_job_and_no_other() {
         )
         .unwrap();
     let both = vec![assignment(bad), assignment(good)];
-    let claimed = store.claim(both).wait().unwrap();
-    assert_eq!(claimed.len(), 1);
-    assert_eq!(claimed[0].job.id, good);
+    let claims = store.claim(both).wait().unwrap();
+    assert_eq!(claims.claimed.len(), 1);
+    assert_eq!(claims.claimed[0].job.id, good);
+    // Its end is answered, so that somebody tells of it.
+    assert_eq!(claims.failed.len(), 1);
+    assert_eq!(claims.failed[0].id, bad);
     let job = store.job(bad).unwrap().unwrap();
     assert_eq!(job.state, State::Failure);
     assert!(job.reason.unwrap().contains("can't be unsealed"));

@@ -86,7 +86,7 @@ pub(crate) fn assignment(job: JobId) -> Assignment {
 }
 
 pub(crate) fn claim(store: &Store, job: JobId) -> Claimed {
-    let mut claimed = store.claim(vec![assignment(job)]).wait().unwrap();
+    let mut claimed = store.claim(vec![assignment(job)]).wait().unwrap().claimed;
     assert_eq!(claimed.len(), 1, "{job} is pending");
     claimed.remove(0)
 }
@@ -101,6 +101,7 @@ pub(crate) fn running(store: &Store) -> Attempt {
 
 pub(crate) fn ended(cause: Cause) -> Ended {
     Ended {
+        timeout_seconds: None,
         cause,
         exit_code: Some(0),
         reason: None,

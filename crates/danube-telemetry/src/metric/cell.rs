@@ -1,5 +1,10 @@
 //! Cells: the numbers themselves. Recording is a relaxed atomic or two: it never
 //! waits, never allocates and never fails.
+//!
+//! Relaxed is enough. All changes of one atomic have one order, and whoever read one of
+//! them never reads an earlier one after it; a scrape happens after the scrape before
+//! it, because a lock or a channel lies between them. So no counter goes backwards.
+//! Nothing orders two cells: a scrape may see a job that ended and not its time.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -59,6 +64,11 @@ impl<'a> HistogramSample<'a> {
             sum: 0.0,
             slots: &[],
         }
+    }
+
+    /// How many observations there are.
+    pub fn count(&self) -> u64 {
+        self.cumulative.last().copied().unwrap_or_default()
     }
 
     /// The last traced observation in the bucket of this index, where there is one.
@@ -295,6 +305,8 @@ const MILLIS: f64 = 1e3;
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
+    /// The same, filled up with infinity, so that they are compared four at a time.
+    fours: Box<[[f64; 4]]>,
     /// One more than bounds: the last counts what is above all of them.
     buckets: Box<[AtomicU64]>,
     /// As many.
@@ -313,20 +325,22 @@ impl Histogram {
     /// Like [`Self::observe`], made in this trace: it becomes the bucket's exemplar
     /// where the trace is recorded.
     pub fn observe_in(&self, value: f64, trace: Option<&TraceContext>) {
-        if value.is_nan() {
-            return;
+        // Neither adds to the sum, and NaN to nothing.
+        if !value.is_finite() {
+            return self.observe_odd(value);
         }
-        // Counting all bounds costs less than leaving a loop at a place that can't be
-        // foretold.
-        let at: usize = self
-            .bounds
-            .iter()
-            .map(|bound| usize::from(value > *bound))
-            .sum();
+        let at = above(&self.fours, value);
         self.buckets[at].fetch_add(1, Relaxed);
-        self.sum.fetch_add(scaled(value, self.scale), Relaxed);
+        self.sum.fetch_add(rounded(value * self.scale), Relaxed);
         if let Some(trace) = trace {
             self.exemplars[at].put(value, trace);
+        }
+    }
+
+    #[cold]
+    fn observe_odd(&self, value: f64) {
+        if !value.is_nan() {
+            self.buckets[above(&self.fours, value)].fetch_add(1, Relaxed);
         }
     }
 
@@ -350,8 +364,14 @@ impl Cell for Histogram {
     fn new(decl: &'static FamilyDecl) -> Self {
         let buckets = 0..=decl.buckets.len();
         let scale = if decl.unit == "s" { NANOS } else { MILLIS };
+        let fours = decl.buckets.chunks(4).map(|few| {
+            let mut four = [f64::INFINITY; 4];
+            four[..few.len()].copy_from_slice(few);
+            four
+        });
         Self {
             bounds: decl.buckets,
+            fours: fours.collect(),
             exemplars: buckets.clone().map(|_| Slot::default()).collect(),
             buckets: buckets.map(|_| AtomicU64::new(0)).collect(),
             sum: AtomicU64::new(0),
@@ -370,6 +390,9 @@ impl Cell for Histogram {
             slots: &self.exemplars,
             ..HistogramSample::empty(self.bounds)
         };
+        // The count is the sum of what is read here, so it can't disagree with the
+        // buckets, and each bucket only grows. The sum may hold an observation more or
+        // less than they do: those that others are making just now.
         let mut total = 0;
         let counts = &mut sample.cumulative.counts;
         for (count, bucket) in counts.iter_mut().zip(&self.buckets) {
@@ -381,18 +404,36 @@ impl Cell for Histogram {
     }
 }
 
-/// `value * scale` as a whole number; what is negative or NaN is 0.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float cast saturates, and a negative value is 0 here"
-)]
+/// How many bounds lie below the value. Comparing with all of them costs less than
+/// leaving a loop at a place that can't be foretold.
+fn above(fours: &[[f64; 4]], value: f64) -> usize {
+    let mut lanes = [0_usize; 4];
+    for four in fours {
+        for (lane, bound) in lanes.iter_mut().zip(four) {
+            *lane += usize::from(value > *bound);
+        }
+    }
+    lanes.iter().sum()
+}
+
+/// `value * scale` as a whole number; what is negative or not finite is 0.
 fn scaled(value: f64, scale: f64) -> u64 {
     if value.is_finite() {
-        (value * scale).round() as u64
+        rounded(value * scale)
     } else {
         0
     }
+}
+
+/// The next whole number, or the one after it at a half; what is negative is 0. Adding a
+/// half is an instruction where `round` is a call, and by way of `i64` the cast is short.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float cast saturates, and what is negative was made 0"
+)]
+fn rounded(value: f64) -> u64 {
+    ((value + 0.5) as i64).max(0) as u64
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -1,6 +1,9 @@
 //! Writes the text that a scrape reads: Prometheus 0.0.4 and OpenMetrics 1.0.
 //! Numbers and `le` look the same in both, so a scraper that changes its mind
 //! keeps its series.
+//!
+//! `_created` is left out: Prometheus before 3 stores it as three more series for every
+//! histogram. Start times go out where they belong to a point, in the push.
 
 use super::cell::{HistogramSample, Sample};
 use super::decl::{FamilyDecl, Kind};
@@ -14,14 +17,16 @@ use crate::context::hex_into;
 /// histogram counts as one.
 pub(super) fn encode(registry: &Registry, format: Format, out: &mut Vec<u8>) -> usize {
     let mut count = 0;
+    let mut bounds = Bounds::default();
     registry.collect(&mut |family| {
         let decl = family.decl();
         let mut first = true;
         family.visit(&mut |series| {
             if std::mem::take(&mut first) {
                 header(decl, format, out);
+                bounds.set(decl);
             }
-            write_series(decl, &series, format, out);
+            write_series(decl, &series, (format, &bounds), out);
             count += 1;
         });
     });
@@ -75,41 +80,76 @@ fn push<const N: usize>(out: &mut Vec<u8>, parts: [&str; N]) {
     }
 }
 
-fn write_series(decl: &FamilyDecl, series: &SeriesRef<'_>, format: Format, out: &mut Vec<u8>) {
-    let labels = series.labels;
-    match &series.sample {
-        Sample::Histogram(histogram) => {
-            return write_histogram(decl.name(), labels, histogram, format, out);
+/// The bounds of a family as they are written in each of its series: `le="0.5"} `.
+#[derive(Default)]
+struct Bounds {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Bounds {
+    fn set(&mut self, decl: &FamilyDecl) {
+        self.text.clear();
+        self.ends.clear();
+        if decl.kind != Kind::Histogram {
+            return;
         }
-        Sample::Counter(value) => {
-            line_head(decl.name(), "", labels, out);
-            whole(*value, out);
-        }
-        Sample::Gauge(value) => {
-            line_head(decl.name(), "", labels, out);
-            push(out, [itoa::Buffer::new().format(*value)]);
-        }
-        Sample::FloatCounter(value) | Sample::FloatGauge(value) => {
-            line_head(decl.name(), "", labels, out);
-            float(*value, out);
+        for bound in decl.buckets.iter().copied().chain([f64::INFINITY]) {
+            push(&mut self.text, ["le=\""]);
+            float(bound, &mut self.text);
+            push(&mut self.text, ["\"} "]);
+            self.ends.push(self.text.len());
         }
     }
-    out.push(b'\n');
+
+    fn each(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let bound = &self.text[start..*end];
+            start = *end;
+            bound
+        })
+    }
+}
+
+fn write_series(
+    decl: &FamilyDecl,
+    series: &SeriesRef<'_>,
+    (format, bounds): (Format, &Bounds),
+    out: &mut Vec<u8>,
+) {
+    let (name, head) = (decl.name(), series.head);
+    match &series.sample {
+        Sample::Histogram(histogram) => {
+            write_histogram(name, series, histogram, (format, bounds), out);
+        }
+        Sample::Counter(value) => {
+            push(out, [name, head, itoa::Buffer::new().format(*value), "\n"]);
+        }
+        Sample::Gauge(value) => {
+            push(out, [name, head, itoa::Buffer::new().format(*value), "\n"]);
+        }
+        Sample::FloatCounter(value) | Sample::FloatGauge(value) => {
+            push(out, [name, head]);
+            float(*value, out);
+            out.push(b'\n');
+        }
+    }
 }
 
 fn write_histogram(
     name: &str,
-    labels: &str,
+    series: &SeriesRef<'_>,
     histogram: &HistogramSample<'_>,
-    format: Format,
+    (format, bounds): (Format, &Bounds),
     out: &mut Vec<u8>,
 ) {
+    let labels = series.labels;
     let comma = if labels.is_empty() { "" } else { "," };
-    let bounds = histogram.bounds.iter().copied().chain([f64::INFINITY]);
-    for (at, (bound, count)) in bounds.zip(histogram.cumulative.iter()).enumerate() {
-        push(out, [name, "_bucket{", labels, comma, "le=\""]);
-        float(bound, out);
-        push(out, ["\"} "]);
+    let counts = histogram.cumulative.iter();
+    for (at, (bound, count)) in bounds.each().zip(counts).enumerate() {
+        push(out, [name, "_bucket{", labels, comma]);
+        out.extend_from_slice(bound);
         whole(*count, out);
         if format == Format::OpenMetrics1
             && let Some(exemplar) = histogram.exemplar(at)
@@ -118,14 +158,10 @@ fn write_histogram(
         }
         out.push(b'\n');
     }
-    line_head(name, "_sum", labels, out);
+    push(out, [name, "_sum", series.head]);
     float(histogram.sum, out);
-    out.push(b'\n');
-    line_head(name, "_count", labels, out);
-    whole(
-        histogram.cumulative.last().copied().unwrap_or_default(),
-        out,
-    );
+    push(out, ["\n", name, "_count", series.head]);
+    whole(histogram.count(), out);
     out.push(b'\n');
 }
 
@@ -144,14 +180,6 @@ fn write_exemplar(exemplar: &Exemplar, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(digits);
     push(out, [".", &digits[1..]]);
-}
-
-fn line_head(name: &str, suffix: &str, labels: &str, out: &mut Vec<u8>) {
-    if labels.is_empty() {
-        push(out, [name, suffix, " "]);
-    } else {
-        push(out, [name, suffix, "{", labels, "} "]);
-    }
 }
 
 /// Whole numbers without the machinery of `fmt`, which is most of a scrape's cost.

@@ -54,6 +54,11 @@ impl SeriesRoom {
             .is_ok()
     }
 
+    /// Whether there is room for `series`.
+    pub(super) fn has(&self, series: usize) -> bool {
+        self.0.load(Relaxed) >= series
+    }
+
     /// Gives room back.
     pub(super) fn give(&self, series: usize) {
         self.0.fetch_add(series, Relaxed);
@@ -68,9 +73,23 @@ pub struct SeriesRef<'a> {
     pub start_unix_nanos: u64,
     /// Its reading.
     pub sample: Sample<'a>,
+    /// What stands between name and value in a line of text, as [`head_into`] wrote it.
+    pub(super) head: &'a str,
 }
 
-/// What every reader (text today, push and panels later) gets from a family.
+impl<'a> SeriesRef<'a> {
+    pub(super) fn new(head: &'a str, start_unix_nanos: u64, sample: Sample<'a>) -> Self {
+        let labels = head.strip_prefix('{').and_then(|it| it.strip_suffix("} "));
+        Self {
+            labels: labels.unwrap_or_default(),
+            start_unix_nanos,
+            sample,
+            head,
+        }
+    }
+}
+
+/// What every reader (text, push, panels) gets from a family.
 pub trait Collect: Send + Sync {
     /// Its declaration.
     fn decl(&self) -> &'static FamilyDecl;
@@ -119,15 +138,18 @@ pub(super) fn check<K: ClosedKey, C: Cell>(decl: &'static FamilyDecl, open: usiz
     );
 }
 
-/// Renders the labels of one cell: `open` and the closed values, in declared order.
-pub(super) fn render(decl: &FamilyDecl, open: &[&str], cell: usize) -> Box<str> {
+/// Appends what stands between name and value of a line: `{a="x",b="y"} `, or a space
+/// where there is no label. `open` and the closed values of `cell` come in declared order.
+///
+/// Written once for each series, so that a scrape copies it in one piece.
+pub(super) fn head_into(decl: &FamilyDecl, open: &[&str], cell: usize, out: &mut String) {
     let sizes = decl.labels().iter().map(|label| match label.values {
         LabelValues::Closed(values) => values.len(),
         _ => 1,
     });
     let mut below: usize = sizes.product();
     let mut open = open.iter();
-    let mut out = String::new();
+    let mut before = '{';
     for label in decl.labels() {
         let value = if let LabelValues::Closed(values) = label.values {
             below /= values.len();
@@ -135,14 +157,23 @@ pub(super) fn render(decl: &FamilyDecl, open: &[&str], cell: usize) -> Box<str> 
         } else {
             open.next().copied().unwrap_or_default()
         };
-        if !out.is_empty() {
-            out.push(',');
-        }
+        out.push(before);
+        before = ',';
         out.push_str(label.name());
         out.push_str("=\"");
-        escape(value, &mut out);
+        escape(value, out);
         out.push('"');
     }
+    if before == ',' {
+        out.push('}');
+    }
+    out.push(' ');
+}
+
+/// [`head_into`] on its own.
+pub(super) fn head(decl: &FamilyDecl, open: &[&str], cell: usize) -> Box<str> {
+    let mut out = String::new();
+    head_into(decl, open, cell, &mut out);
     out.into()
 }
 
@@ -155,7 +186,7 @@ struct Cells<C> {
 impl<C: Cell> Cells<C> {
     fn new(decl: &'static FamilyDecl, count: usize) -> Arc<Self> {
         let cells = (0..count)
-            .map(|cell| (render(decl, &[], cell), C::new(decl)))
+            .map(|cell| (head(decl, &[], cell), C::new(decl)))
             .collect();
         Arc::new(Self {
             decl,
@@ -170,13 +201,9 @@ impl<C: Cell> Collect for Cells<C> {
         self.decl
     }
     fn visit(&self, each: &mut dyn FnMut(SeriesRef<'_>)) {
-        for (labels, cell) in &self.cells {
+        for (head, cell) in &self.cells {
             if let Some(sample) = cell.sample() {
-                each(SeriesRef {
-                    labels,
-                    start_unix_nanos: self.start_unix_nanos,
-                    sample,
-                });
+                each(SeriesRef::new(head, self.start_unix_nanos, sample));
             }
         }
     }

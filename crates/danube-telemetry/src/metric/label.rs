@@ -91,6 +91,22 @@ pub(super) fn escape(value: &str, out: &mut String) {
     }
 }
 
+/// Longest label value that is kept; the rest is cut off. A name of a kilobyte
+/// would be paid for at every scrape.
+const LABEL_BYTES_MAX: usize = 256;
+
+/// What is kept of a label value: all of it, or whole characters of its beginning.
+pub(super) fn cut(value: &str) -> &str {
+    if value.len() <= LABEL_BYTES_MAX {
+        return value;
+    }
+    let mut end = LABEL_BYTES_MAX;
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    &value[..end]
+}
+
 /// Reads rendered labels (`a="x",b="y"`) back into names and values. Text that is
 /// not of that form ends the list.
 pub fn pairs(rendered: &str) -> Vec<(&str, String)> {

@@ -4,6 +4,7 @@
 mod cell;
 mod decl;
 mod exemplar;
+mod expiring;
 mod exposition;
 mod family;
 mod label;
@@ -20,11 +21,12 @@ pub use decl::{
     BUCKETS_MAX, FamilyDecl, Kind, LABELS_MAX, LabelDecl, LabelValues, SERIES_MAX, Start,
 };
 pub use exemplar::Exemplar;
+pub use expiring::{EXPIRES_AFTER, Expiring, ExpiringHandle};
 pub use family::{
     Closed, Collect, Context, Family, PROCESS_SERIES_MAX, SeriesRef, SeriesRoom, Single,
 };
 pub use label::{ClosedKey, LabelEnum, OTHER, pairs};
 pub use name::{Name, prometheus_name, unit_word};
 pub use negotiate::{Format, negotiate};
-pub use open::{EXPIRES_AFTER, Expiring, ExpiringHandle, Handle, Open};
+pub use open::{Handle, Open};
 pub use registry::{Clock, Registry};

@@ -9,8 +9,8 @@ use super::cell::{HistogramSample, Sample};
 use super::decl::{FamilyDecl, Kind, LabelValues, Start};
 use super::exemplar::now_unix_nanos;
 use super::exposition::encode;
-use super::family::{Collect, Context, Family, SeriesRef, render};
-use super::label::{escape, pairs};
+use super::family::{Collect, Context, Family, SeriesRef, head};
+use super::label::pairs;
 use super::negotiate::Format;
 
 /// Where "now" comes from; a test gives its own.
@@ -192,11 +192,8 @@ impl Collect for Zeros {
                 Kind::Gauge | Kind::Info => Sample::Gauge(0),
                 Kind::Histogram => Sample::Histogram(HistogramSample::empty(decl.buckets)),
             };
-            each(SeriesRef {
-                labels: &render(decl, &[], cell),
-                start_unix_nanos: self.start_unix_nanos,
-                sample,
-            });
+            let head = head(decl, &[], cell);
+            each(SeriesRef::new(&head, self.start_unix_nanos, sample));
         }
     }
 }
@@ -219,14 +216,9 @@ impl Collect for Overflow {
             let Some(times) = family.overflowed() else {
                 continue;
             };
-            let mut labels = format!("{}=\"", self.decl.labels()[0].name());
-            escape(family.decl().name(), &mut labels);
-            labels.push('"');
-            each(SeriesRef {
-                labels: &labels,
-                start_unix_nanos: self.start_unix_nanos,
-                sample: Sample::Counter(times),
-            });
+            let head = head(self.decl, &[family.decl().name()], 0);
+            let sample = Sample::Counter(times);
+            each(SeriesRef::new(&head, self.start_unix_nanos, sample));
         }
     }
 }

@@ -6,6 +6,8 @@ mod allocations;
 #[path = "../support/collector.rs"]
 mod collector;
 #[cfg(test)]
+mod exposition;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod lines;
@@ -13,5 +15,7 @@ mod lines;
 mod metrics;
 #[cfg(test)]
 mod otlp;
+#[cfg(test)]
+mod text;
 #[cfg(test)]
 mod writer;

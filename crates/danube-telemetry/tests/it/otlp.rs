@@ -338,7 +338,9 @@ fn spans_arrive_under_the_ids_they_were_given_redacted_and_only_if_wanted() {
     });
     assert!(exporter.finish(DEADLINE));
     let sent = collector.sent().spans();
-    let [span] = &sent[..] else { panic!("one span: {sent:?}") };
+    let [span] = &sent[..] else {
+        panic!("one span: {sent:?}")
+    };
     assert_eq!(span.name, "GET /x");
     assert_eq!(span.trace_id, context.trace_id);
     assert_eq!(span.span_id, context.span_id);

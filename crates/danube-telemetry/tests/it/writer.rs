@@ -1,7 +1,8 @@
 //! The way out when it is blocked, broken or closed.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use danube_telemetry::log::build;
@@ -142,4 +143,93 @@ fn the_end_waits_for_the_last_lines_but_not_for_ever() {
     drop(release);
     assert!(handle.flush(DEADLINE));
     assert!(out.text().contains(r#""event":"last""#));
+}
+
+/// Hands over what is written, some bytes at a time.
+struct Told {
+    to: SyncSender<Vec<u8>>,
+    at_once: usize,
+}
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let some = &bytes[..bytes.len().min(self.at_once)];
+        // Nobody may listen any more.
+        let _ = self.to.send(some.to_vec());
+        Ok(some.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn every_line_is_written_without_another_one_that_pushes_it() {
+    let (to, written) = sync_channel(1_000);
+    let at_once = usize::MAX;
+    let (subscriber, _handle, guard) = build(options(Told { to, at_once })).unwrap();
+    let mut text = Vec::new();
+    let mut lines = 0;
+    tracing::subscriber::with_default(subscriber, || {
+        // One alone, some close together, and errors among them.
+        for round in 0..60 {
+            for n in 0..round % 4 {
+                info!(target: "danube.api", event = "numbered", round, n);
+                if round % 5 == 0 {
+                    error!(target: "danube.api", event = "numbered", round, n);
+                    lines += 1;
+                }
+                lines += 1;
+            }
+            while text.iter().filter(|it| **it == b'\n').count() < lines {
+                text.extend(written.recv_timeout(DEADLINE).expect("the line is written"));
+            }
+        }
+    });
+    assert!(guard.finish(DEADLINE));
+}
+
+#[test]
+fn a_flood_from_several_threads_is_whole_lines_and_each_is_written_or_counted() {
+    const THREADS: usize = 4;
+    const LINES: usize = 30_000;
+    let (to, written) = sync_channel(4);
+    let at_once = 64 * 1024;
+    let (subscriber, handle, guard) = build(options(Told { to, at_once })).unwrap();
+    let dispatch = tracing::Dispatch::new(subscriber);
+    let text = "x".repeat(200);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (dispatch, text) = (&dispatch, &text);
+            scope.spawn(move || {
+                tracing::dispatcher::with_default(dispatch, || {
+                    for n in 0..LINES {
+                        info!(target: "danube.api", event = "filler", thread, n, text);
+                    }
+                });
+            });
+        }
+    });
+    // Only now is anything taken beyond the first pieces: the buffer was full for long.
+    let reader = thread::spawn(move || written.iter().flatten().collect::<Vec<u8>>());
+    assert!(handle.flush(DEADLINE));
+    let dropped = handle.dropped();
+    assert!(guard.finish(DEADLINE));
+    drop((dispatch, handle));
+    let text = String::from_utf8(reader.join().unwrap()).unwrap();
+    assert!(dropped > 0, "the flood was larger than the buffer");
+    assert_eq!(told(&text), dropped);
+    let mut next = [0; THREADS];
+    let mut filler = 0;
+    for line in text.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a whole line");
+        if line["event"] == "filler" {
+            filler += 1;
+            let n = line["n"].as_u64().unwrap();
+            let next = &mut next[usize::try_from(line["thread"].as_u64().unwrap()).unwrap()];
+            assert!(n >= *next, "a thread's lines stay in order");
+            *next = n + 1;
+        }
+    }
+    assert_eq!(filler + dropped, (THREADS * LINES) as u64);
 }

@@ -1,5 +1,6 @@
 //! The commands: each file defines one and performs it.
 
+mod alerts;
 mod apikey;
 mod cancel;
 mod completions;
@@ -18,6 +19,7 @@ mod retry;
 pub(crate) mod run;
 mod search;
 mod secret;
+mod signals;
 mod submit;
 mod version;
 mod work;
@@ -119,6 +121,11 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         group: SERVER,
+        command: alerts::command,
+        task: Task::Client(alerts::perform),
+    },
+    Verb {
+        group: SERVER,
         command: apikey::command,
         task: Task::Client(apikey::perform),
     },
@@ -136,6 +143,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: pipelines::command,
         task: Task::Client(pipelines::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: signals::command,
+        task: Task::Client(signals::perform),
     },
     Verb {
         group: HELP,

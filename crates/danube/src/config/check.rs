@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_joblog::Retention;
-use danube_master::{Settings, StepSettings};
+use danube_master::{Settings, StepSettings, WatchSettings};
 use danube_model::Mistake;
 use danube_redact::Rules;
 
@@ -42,6 +42,7 @@ pub(crate) fn check(
         insecure_http: it.bool("server.insecure_http")?,
         public_url: it.text("server.public_url"),
         pipelines_dir: it.path("pipelines.dir")?,
+        client_silence: Duration::from_secs(it.number("server.client_silence_seconds")?),
         body_bytes_max: usize::try_from(it.number("server.body_bytes_max")?).unwrap_or(usize::MAX),
         lease: Duration::from_secs(it.number("queue.lease_seconds")?),
         grace: Duration::from_secs(it.number("server.grace_seconds")?),
@@ -61,10 +62,14 @@ pub(crate) fn check(
         retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         rules: job_rules(&rules, it.bool("redaction.email")?),
+        watch: WatchSettings {
+            interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
+            workers_expected: u32::try_from(it.number("observability.workers_expected")?)
+                .expect("the table bounds it"),
+            alertmanager_url: it.text("observability.alertmanager_url"),
+        },
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
-        alertmanager_url: it.text("observability.alertmanager_url"),
-        workers_expected: it.number("observability.workers_expected")?,
     };
     Some(Config {
         settings,

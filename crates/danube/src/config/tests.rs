@@ -443,7 +443,9 @@ fn what_is_wrong_with_a_collector_is_said_and_its_secrets_are_not() {
         "over gRPC a collector's address has no path"
     );
     assert_eq!(
-        told("otel_endpoint = \"http://a:s3cret@b\"\notel_headers = [\"authorization: Bearer s3cret\"]\n"),
+        told(
+            "otel_endpoint = \"http://a:s3cret@b\"\notel_headers = [\"authorization: Bearer s3cret\"]\n"
+        ),
         "the header authorization and the collector's address both say who we are"
     );
     assert_eq!(

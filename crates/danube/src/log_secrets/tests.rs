@@ -27,7 +27,7 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
 fn is_closed(event: &str, field: &str) -> bool {
-    matches!(field, "check" | "operation" | "status")
+    matches!(field, "check" | "operation" | "severity" | "status")
         || (event, field) == ("log_level_changed", "reason")
 }
 
@@ -75,6 +75,7 @@ fn tell_all(text: &str) {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
     let time = Duration::from_millis(1500);
     tell_jobs(&signals, text, time);
+    tell_alerts(&signals, text, time);
     signals.emit(MasterReady {
         address: text,
         pid: 1,
@@ -121,7 +122,23 @@ fn tell_all(text: &str) {
         status,
         consecutive_failures: 3,
     });
+    tell_store(&signals, text, time);
+}
+
+fn tell_store(signals: &Signals, text: &str, time: Duration) {
     signals.emit(DatabaseUnavailable { error: text });
+    let ok = Some(HealthStatus::Ok);
+    signals.emit(HealthChecksCompleted {
+        database: ok,
+        k8s: ok,
+        dex: ok,
+        registry: ok,
+        blueprint_sync: ok,
+        queue: ok,
+        disk: ok,
+        workers: ok,
+        duration_seconds: time,
+    });
     signals.emit(SqlQuery {
         operation: DbOperation::Select,
         duration_ms: Millis(time),
@@ -131,6 +148,28 @@ fn tell_all(text: &str) {
         artifacts_deleted: 0,
         images_deleted: 0,
         bytes_freed: 2,
+    });
+}
+
+fn tell_alerts(signals: &Signals, text: &str, time: Duration) {
+    for severity in [Severity::Warning, Severity::Critical] {
+        signals.emit(AlertFired {
+            alert: text,
+            severity,
+            labels: Some(text),
+            value: 1.0,
+            summary: text,
+        });
+    }
+    signals.emit(AlertResolved {
+        alert: text,
+        severity: Severity::Warning,
+        labels: Some(text),
+        duration_seconds: time,
+    });
+    signals.emit(AlertsNotSent {
+        error: text,
+        alerts: 1,
     });
 }
 
@@ -163,6 +202,7 @@ fn tell_jobs(signals: &Signals, text: &str, time: Duration) {
         duration_seconds: Some(time),
         pipeline: "p",
         max_rss_bytes: None,
+        run: RunEnd::default(),
     });
     signals.emit(JobFailed {
         job_id,
@@ -179,6 +219,8 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
         job_id,
         attempt: 2,
         reason: text,
+        pipeline: "p",
+        error: None,
     });
     signals.emit(JobCancelled {
         job_id,
@@ -188,7 +230,7 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
     signals.emit(JobTimedOut {
         job_id,
         step: some,
-        timeout_seconds: time,
+        timeout_seconds: Some(time),
         pipeline: "p",
     });
     signals.emit(JobOrphanRescued {

@@ -9,6 +9,7 @@ mod accept;
 mod answers;
 mod jobs;
 mod problems;
+mod scrapes;
 
 use serde_json::Value;
 

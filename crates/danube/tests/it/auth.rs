@@ -455,6 +455,28 @@ fn a_login_link_opens_a_session_once_that_may_only_read() {
 }
 
 #[test]
+fn metrics_need_a_key_where_others_reach_the_server() {
+    let open = Master::start();
+    assert_eq!(open.request("GET", "/metrics", &[], b"").status, 200);
+    // Passed on for somebody else, it does there too.
+    let by_proxy = [("x-forwarded-for", "203.0.113.9")];
+    assert_eq!(open.request("GET", "/metrics", &by_proxy, b"").status, 401);
+
+    let public = Master::with(&["--public-url", "https://ci.example.org"]);
+    let refused = public.request("GET", "/metrics", &[], b"");
+    assert_eq!(refused.status, 401);
+    assert!(
+        !refused.text().contains("danube_jobs"),
+        "{}",
+        refused.text()
+    );
+    let wrong = [("authorization", "Bearer wrong")];
+    assert_eq!(public.request("GET", "/metrics", &wrong, b"").status, 401);
+    let (_, viewer) = make(&public, "scraper", "viewer");
+    assert_eq!(with(&public, &viewer, "GET", "/metrics", None).status, 200);
+}
+
+#[test]
 fn a_key_opens_a_session_for_a_browser() {
     let master = Master::start();
     let (_, viewer) = make(&master, "looks", "viewer");

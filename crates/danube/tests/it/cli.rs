@@ -13,7 +13,8 @@ mod follow;
 mod help;
 mod messages;
 mod responder;
-mod terminal;
+mod signals;
+pub(crate) mod terminal;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

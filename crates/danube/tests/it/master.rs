@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub(crate) struct Master {
 #[derive(Default)]
 struct Lines {
     state: Mutex<(Vec<String>, String)>,
+    /// Held while nothing of the log is to be read.
+    gate: Mutex<()>,
     grown: Condvar,
 }
 
@@ -91,9 +93,23 @@ impl Master {
             .unwrap_or_else(|said| panic!("the master didn't start: {said}"))
     }
 
+    /// A master in this directory, started by another program: the words before its
+    /// own arguments.
+    pub(crate) fn start_by(words: &[&str], dir: &Path) -> Self {
+        let (program, words) = words.split_first().expect("a program");
+        let mut command = Command::new(program);
+        command.args(words);
+        Self::launch(command, dir, &[])
+            .unwrap_or_else(|said| panic!("the master didn't start: {said}"))
+    }
+
     /// The same, or what it said on standard error.
     pub(crate) fn try_start_in(dir: &Path, arguments: &[&str]) -> Result<Self, String> {
-        let mut child = Command::new(DANUBE)
+        Self::launch(Command::new(DANUBE), dir, arguments)
+    }
+
+    fn launch(mut command: Command, dir: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let mut child = command
             .args(["master", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
             .args(arguments)
@@ -176,6 +192,11 @@ impl Master {
     /// Every line of the server log so far.
     pub(crate) fn log_lines(&self) -> Vec<String> {
         self.lines.state.lock().expect("lines").0.clone()
+    }
+
+    /// Reads nothing of the server log until the guard goes.
+    pub(crate) fn hold_output(&self) -> MutexGuard<'_, ()> {
+        self.lines.gate.lock().expect("the gate")
     }
 
     /// What it wrote to standard error so far.
@@ -400,6 +421,7 @@ impl Lines {
         let lines = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
+                drop(lines.gate.lock().expect("the gate"));
                 lines.add(true, line);
             }
             errors.join().expect("standard error was read");

@@ -244,9 +244,7 @@ fn a_trace_that_its_caller_does_not_want_is_not_sent() {
 #[test]
 fn secrets_for_a_collector_are_never_shown() {
     let collector = Collector::http();
-    let address = collector
-        .url()
-        .replace("http://", "http://me:pass-word-0815@");
+    let address = format!("http://me:pass-word-0815@{}", collector.address());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("danube.toml");
     let text = format!(

@@ -32,7 +32,8 @@ fn on_terminal(mut command: Command, columns: u16) -> String {
     String::from_utf8(bytes).unwrap().replace("\r\n", "\n")
 }
 
-fn terminal(columns: u16) -> (OwnedFd, OwnedFd) {
+/// A terminal of this width: our end, and the one for a program.
+pub(crate) fn terminal(columns: u16) -> (OwnedFd, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();

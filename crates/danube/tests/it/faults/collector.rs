@@ -25,7 +25,11 @@ fn for_a_minute(master: &crate::master::Master) {
     }
     let after = memory(master.pid(), "VmRSS");
     assert!(after < before + MEMORY_BYTES_MAX, "{before} to {after}");
-    assert!(after < at_half.get() + SLACK_BYTES, "{} to {after}", at_half.get());
+    assert!(
+        after < at_half.get() + SLACK_BYTES,
+        "{} to {after}",
+        at_half.get()
+    );
 }
 
 #[test]

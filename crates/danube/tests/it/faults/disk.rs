@@ -17,13 +17,13 @@ use crate::processes::{root_or_skip, until};
 const READINESS: Duration = Duration::from_secs(5);
 
 /// A small file system of its own. Unmounted when dropped.
-struct SmallDisk {
-    dir: PathBuf,
+pub(crate) struct SmallDisk {
+    pub(crate) dir: PathBuf,
     _own: TempDir,
 }
 
 impl SmallDisk {
-    fn mount(size: &str) -> Self {
+    pub(crate) fn mount(size: &str) -> Self {
         let own = tempfile::tempdir().unwrap();
         let dir = own.path().join("disk");
         fs::create_dir(&dir).unwrap();

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::master::{DANUBE, Master, one_step};
 use crate::processes::{self, HELD, release};
 
+pub(crate) use disk::SmallDisk;
 use history::{attempts, check_database};
 use load::{Load, Random};
 
@@ -142,7 +143,7 @@ fn counts(jobs: &[Value]) -> BTreeMap<String, u64> {
 }
 
 /// Kills the master while a job with [`HELD`] runs, and starts another.
-fn killed_while_it_runs(retry_on_lost: bool) -> (Master, tempfile::TempDir, String) {
+pub(crate) fn killed_while_it_runs(retry_on_lost: bool) -> (Master, tempfile::TempDir, String) {
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let mut master = Master::start_in(&dir, &[]);

@@ -14,6 +14,7 @@ const TRACED: &[&str] = &[
     "danube_job_duration_seconds",
     "danube_step_duration_seconds",
     "danube_job_queue_wait_seconds",
+    "danube_http_request_duration_seconds",
 ];
 
 /// OpenMetrics: names and values of an exemplar's labels together, in characters.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use super::jobs::{self, ENDED};
+use super::program::finish;
 use super::prometheus::promtool;
 use super::python::{Sample, read_openmetrics, read_text, value};
 use crate::master::{Answer, Master};
@@ -173,4 +175,44 @@ fn the_format_is_chosen_by_what_is_accepted_and_head_gives_the_same_headers() {
         assert_eq!(head.header("content-type"), Some(kind), "{accept}");
         assert_eq!(head.body, b"", "{accept}");
     }
+}
+
+#[test]
+fn an_accepted_format_may_stand_in_a_line_of_its_own() {
+    let master = Master::start();
+    let lines = [
+        ("accept", "text/plain;q=0.5"),
+        ("accept", OPENMETRICS),
+        ("accept-encoding", "identity"),
+        ("accept-encoding", "gzip"),
+    ];
+    let answer = master.request("GET", "/metrics", &lines, b"");
+    let kind = answer.header("content-type").unwrap();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+}
+
+#[test]
+fn gzip_unpacks_the_same_series_for_those_who_ask_for_it() {
+    let master = Master::start();
+    jobs::run(&master);
+    scrape(&master, OPENMETRICS);
+    let plain = scrape(&master, OPENMETRICS);
+    assert_eq!(plain.header("content-encoding"), None);
+    let ask = [("accept", OPENMETRICS), ("accept-encoding", "gzip")];
+    let packed = master.request("GET", "/metrics", &ask, b"");
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert_eq!(packed.header("vary"), Some("accept, accept-encoding"));
+    assert!(packed.body.len() < plain.body.len() / 3);
+    let mut command = Command::new("gzip");
+    command.arg("-dc");
+    let unpacked = finish(command, &packed.body);
+    assert!(unpacked.status.success(), "{unpacked:?}");
+    never_went_down(
+        &read_openmetrics(&plain.text()),
+        &read_openmetrics(&unpacked.stdout),
+    );
+    let head = master.request("HEAD", "/metrics", &ask, b"");
+    assert_eq!(head.header("content-encoding"), Some("gzip"));
+    assert_eq!(head.body, b"");
 }

@@ -7,6 +7,7 @@
 //! is shown when its test fails.
 
 mod alerting;
+mod deploy_files;
 mod exemplars;
 mod exposition;
 mod hostile;
@@ -19,3 +20,4 @@ mod receiver;
 mod remote_write;
 mod same_numbers;
 mod scrape;
+mod watched;

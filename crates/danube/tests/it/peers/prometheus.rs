@@ -61,10 +61,15 @@ impl Prometheus {
     /// configuration mean them).
     #[track_caller]
     pub(crate) fn with(config: &Value, files: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().expect("make a directory");
         // JSON is YAML.
-        let config = config.to_string();
-        for (name, text) in files.iter().chain(&[("prometheus.yml", config.as_str())]) {
+        Self::with_yaml(&config.to_string(), files)
+    }
+
+    /// The same with a configuration as it stands in a file.
+    #[track_caller]
+    pub(crate) fn with_yaml(config: &str, files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("make a directory");
+        for (name, text) in files.iter().chain(&[("prometheus.yml", config)]) {
             fs::write(dir.path().join(name), text).expect("write its files");
         }
         let arguments = [

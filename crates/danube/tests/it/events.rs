@@ -1,0 +1,125 @@
+//! Every live event of the catalogue, provoked through the door in a real master: its
+//! line has the fields that are declared, in the order of the schema, and no other.
+
+mod line;
+mod provoked;
+
+use std::collections::BTreeSet;
+
+use danube_signals::{State, events};
+
+use line::Line;
+
+/// What was provoked, and what is expected of it.
+pub(crate) struct Scenario {
+    /// Each event with the fields of its own that it has here.
+    expected: &'static [(&'static str, &'static [&'static str])],
+    /// Provokes them; the lines of the server log. `None` where this machine doesn't
+    /// allow it, which it has said then.
+    provoke: fn() -> Option<Vec<String>>,
+}
+
+impl Scenario {
+    #[track_caller]
+    fn check(&self) {
+        let Some(lines) = (self.provoke)() else {
+            return;
+        };
+        let lines: Vec<Line> = lines.iter().map(|it| Line::read(it)).collect();
+        for line in &lines {
+            line.check_schema();
+        }
+        for (event, fields) in self.expected {
+            let mut told = lines.iter().filter(|it| it.event() == *event);
+            assert!(
+                told.any(|it| it.own_keys() == *fields),
+                "no {event} with {fields:?}: {:#?}",
+                lines
+                    .iter()
+                    .filter(|it| it.event() == *event)
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+}
+
+/// A test for each scenario, and the list of them.
+macro_rules! scenarios {
+    ($($test:ident: $provoke:path => [$($event:literal: [$($field:literal),*]),+ $(,)?];)+) => {
+        const SCENARIOS: &[Scenario] = &[$(Scenario {
+            expected: &[$(($event, &[$($field),*])),+],
+            provoke: $provoke,
+        }),+];
+
+        scenarios!(@test 0usize; $($test)+);
+    };
+    (@test $index:expr; $test:ident $($rest:ident)*) => {
+        #[test]
+        fn $test() {
+            SCENARIOS[$index].check();
+        }
+        scenarios!(@test $index + 1; $($rest)*);
+    };
+    (@test $index:expr;) => {};
+}
+
+scenarios! {
+    a_master_tells_of_its_life_and_of_its_jobs: provoked::work => [
+        "master_ready": ["address", "pid", "version"],
+        "job_submitted": ["job_id", "source_type", "api_key_name"],
+        "pipeline_triggered": ["pipeline", "trigger_type", "trigger_ref", "user"],
+        "pipeline_triggered": ["pipeline", "trigger_type", "user"],
+        "job_started": ["job_id", "pipeline", "trigger_type", "trigger_ref", "user", "worker_id"],
+        "step_started": ["job_id", "step"],
+        "step_completed": ["job_id", "step", "exit_code", "duration_seconds"],
+        "job_failed": ["job_id", "error_type", "error_message", "retry_count"],
+        "job_completed": ["job_id", "status", "duration_seconds"],
+        "job_timed_out": ["job_id", "step", "timeout_seconds"],
+        "job_cancelled": ["job_id", "reason"],
+        "sql_query": ["operation", "duration_ms"],
+        "master_stopping": ["reason"],
+        "worker_drained": ["worker_id", "jobs_handed_back", "duration_seconds"],
+    ];
+    a_master_that_was_killed_tells_of_the_jobs_that_it_takes_back: provoked::killed => [
+        "job_orphan_rescued": ["job_id", "worker_id", "attempt"],
+        "job_retried": ["job_id", "attempt", "reason"],
+    ];
+    a_workspace_that_can_not_be_removed_is_told: provoked::left_workspace => [
+        "workspace_left": ["job_id", "error"],
+    ];
+    those_who_come_in_or_do_not_are_told: provoked::people => [
+        "login_succeeded": ["user", "action"],
+        "login_failed": ["action"],
+        "permission_denied": ["user", "resource", "action"],
+    ];
+    a_change_of_the_log_level_is_told_and_so_are_settings_that_are_wrong: provoked::level => [
+        "log_level_changed": ["new_level", "old_level", "reason", "user", "for_seconds"],
+        "log_level_changed": ["new_level", "old_level", "reason"],
+        "settings_refused": ["error"],
+    ];
+    a_database_that_can_not_be_written_is_told_and_so_is_its_return: provoked::database => [
+        "health_check_failed": ["check", "status", "error", "consecutive_failures"],
+        "database_unavailable": ["error"],
+        "health_check_recovered": ["check", "status", "consecutive_failures"],
+    ];
+    logs_that_were_deleted_are_told: provoked::reaper => [
+        "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed"],
+    ];
+    a_log_that_can_not_be_written_is_told: provoked::full_disk => [
+        "log_write_failed": ["job_id", "error"],
+    ];
+}
+
+#[test]
+fn each_live_event_is_provoked_by_a_scenario() {
+    let provoked: BTreeSet<&str> = SCENARIOS
+        .iter()
+        .flat_map(|it| it.expected)
+        .map(|(event, _)| *event)
+        .collect();
+    let live: BTreeSet<&str> = events()
+        .filter(|it| it.state == State::Live)
+        .map(|it| it.name)
+        .collect();
+    assert_eq!(provoked, live);
+}

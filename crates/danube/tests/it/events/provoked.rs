@@ -1,0 +1,138 @@
+//! Provokes events: what people do, and faults that are really there.
+
+use std::fs;
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::faults::{SmallDisk, killed_while_it_runs};
+use crate::master::{Master, id};
+use crate::processes::{release, root_or_skip};
+
+/// Jobs that end in each way, and the end of the master itself.
+pub(super) fn work() -> Option<Vec<String>> {
+    let mut master = Master::with(&["--log-level", "info,danube.store=debug"]);
+    let fails = json!({"ref": "main", "spec": {"name": "fails", "steps": [
+        {"name": "first", "run": "echo one"},
+        {"name": "second", "run": "exit 3"},
+    ]}});
+    let late = json!({"spec": {"name": "late", "steps": [
+        {"name": "slow", "run": "echo slow; sleep 600", "timeout_seconds": 1},
+    ]}});
+    for body in [fails, late] {
+        master.ended(&id(&master.submit(&body)));
+    }
+    let job = master.run("echo begin; exec sleep 600");
+    master.until_log(&job, "begin\n");
+    let answer = master.call("DELETE", &format!("/api/v1/jobs/{job}"), None);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    master.ended(&job);
+    master.event(|it| it["event"] == "job_completed" && it["job_id"] == job);
+    master.signal("TERM");
+    assert!(master.wait().success());
+    let mut lines = master.log_lines();
+    assert_eq!(lines.pop().as_deref(), Some("{\"event\":\"(end)\"}"));
+    Some(lines)
+}
+
+/// A master that dies with a job that may run again.
+pub(super) fn killed() -> Option<Vec<String>> {
+    let (master, _own, job) = killed_while_it_runs(true);
+    master.event(|it| it["event"] == "job_retried" && it["job_id"] == job);
+    master.until_log(&job, "begin\nbegin\n");
+    release(&job);
+    master.ended(&job);
+    Some(master.log_lines())
+}
+
+/// Something stands where a workspace was and is none.
+pub(super) fn left_workspace() -> Option<Vec<String>> {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let work = dir.join("work");
+    fs::create_dir_all(&work).unwrap();
+    let job = "0192f3a4-5b6c-7d8e-9f00-112233445566";
+    fs::write(work.join(job), "no directory").unwrap();
+    let master = Master::start_in(&dir, &[]);
+    master.event(|it| it["event"] == "workspace_left" && it["job_id"] == job);
+    Some(master.log_lines())
+}
+
+/// A browser with a good and with a wrong key, and a key that may not do that.
+pub(super) fn people() -> Option<Vec<String>> {
+    let master = Master::start();
+    let new = json!({"name": "looks", "role": "viewer"});
+    let made = master.call("POST", "/api/v1/api-keys", Some(&new)).json();
+    let key = made["key"].as_str().unwrap();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for (body, status) in [(format!("key={key}"), 200), ("key=wrong".into(), 401)] {
+        let answer = master.request("POST", "/login", &form, body.as_bytes());
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    let bearer = format!("Bearer {key}");
+    let headers = [
+        ("authorization", &*bearer),
+        ("content-type", "application/json"),
+    ];
+    let answer = master.request("POST", "/api/v1/jobs", &headers, b"{}");
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    master.event(|it| it["event"] == "permission_denied" && it["user"] == "looks");
+    master.event(|it| it["event"] == "login_failed");
+    Some(master.log_lines())
+}
+
+/// Somebody sets the level for a time, which ends; then the settings are wrong.
+pub(super) fn level() -> Option<Vec<String>> {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let master = Master::start_in(&dir, &[]);
+    let new = json!({"level": "debug", "for_seconds": 1});
+    let answer = master.call("PUT", "/api/v1/admin/log-level", Some(&new));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    master.event(|it| it["event"] == "log_level_changed" && it["reason"] == "expired");
+    fs::write(dir.join("danube.toml"), "nonsense").unwrap();
+    master.signal("HUP");
+    master.event(|it| it["event"] == "settings_refused");
+    Some(master.log_lines())
+}
+
+/// Another program holds the database's write lock, and gives it back.
+pub(super) fn database() -> Option<Vec<String>> {
+    let master = Master::start();
+    let other = Connection::open(master.dir.join("danube.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    master.event(|it| it["event"] == "database_unavailable");
+    other.execute_batch("ROLLBACK").unwrap();
+    master.event(|it| it["event"] == "health_check_recovered" && it["check"] == "database");
+    Some(master.log_lines())
+}
+
+/// A log that is older than logs are kept.
+pub(super) fn reaper() -> Option<Vec<String>> {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let master = Master::start_in(&dir, &[]);
+    let job = master.run("echo hello");
+    master.ended(&job);
+    drop(master);
+    let master = Master::start_in(&dir, &["--logs-max-bytes", "1"]);
+    master.event(|it| it["event"] == "reaper_completed");
+    Some(master.log_lines())
+}
+
+/// A job whose output the disk doesn't hold.
+pub(super) fn full_disk() -> Option<Vec<String>> {
+    if !root_or_skip("mounting a small disk") {
+        return None;
+    }
+    let disk = SmallDisk::mount("48m");
+    let arguments = ["--jobs-at-once", "1", "--grace", "1"];
+    let master = Master::start_in(&disk.dir.join("data"), &arguments);
+    let script = "while :; do echo 'a line that is there to fill the disk'; done";
+    let job = master.run(script);
+    master.event(|it| it["event"] == "log_write_failed" && it["job_id"] == job);
+    let lines = master.log_lines();
+    let answer = master.call("DELETE", &format!("/api/v1/jobs/{job}"), None);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    Some(lines)
+}
