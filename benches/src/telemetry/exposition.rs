@@ -1,12 +1,16 @@
 //! Scraping: time and bytes of the text, beside others, and what compression adds.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use danube_telemetry::metric::{Context, LabelEnum, SeriesRoom};
+use danube_telemetry::otlp::{Source, Value, encode_metrics};
 use danube_telemetry::{
     Counter, FamilyDecl, Format, Histogram, Open, Registry, TraceContext, label_enum,
 };
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::field::{self, Case, Goal, Table};
 use crate::keys::BOUNDS;
@@ -25,6 +29,13 @@ const SIZES: [(usize, f64, &str); 3] = [
 
 /// Only at this size there is a goal.
 const GOAL_SERIES: usize = 100_000;
+
+/// As the server compresses.
+const GZIP_LEVEL: u32 = 1;
+
+/// Points of a message at most, and what a collector takes by default.
+const POINTS_MAX: usize = 10_000;
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// Histograms of their own table.
 const HISTOGRAMS: usize = 1_000;
@@ -130,7 +141,10 @@ pub(crate) fn run(options: &Options) {
         let series = series(count);
         let expected: u64 = series.iter().map(|it| it.value).sum();
         let check = |text: &str| check(text, count, expected);
-        let mut cases = ours(&registry(&series), &check, count == GOAL_SERIES);
+        let registry = registry(&series);
+        let mut cases = ours(&registry, &check, count == GOAL_SERIES);
+        cases.push(compressed(&registry));
+        cases.push(pushed(&registry, count));
         cases.extend(crate::peers::exposition::cases(&series, &check));
         let table = Table {
             title: &format!(
@@ -217,10 +231,56 @@ fn copied(text: Vec<u8>) -> Case {
     })
 }
 
+/// What compressing the text adds, at the server's own level.
+fn compressed(registry: &Registry) -> Case {
+    let text = registry.encode(Format::OpenMetrics1);
+    let compress = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
+        let written = encoder.write_all(text);
+        written
+            .and_then(|()| encoder.finish())
+            .expect("memory takes it")
+    };
+    let bytes = compress(text.as_bytes()).len();
+    Case::new("gzip of danube's OpenMetrics, apart", move |times, _| {
+        for _ in 0..times {
+            std::hint::black_box(compress(text.as_bytes()));
+        }
+    })
+    .note(mega(bytes))
+}
+
+/// The messages of a push, not compressed.
+fn pushed(registry: &Registry, count: usize) -> Case {
+    let registry = registry.clone();
+    let source = Source {
+        resource: vec![("service.name".into(), Value::Text("danube".to_owned()))],
+        scope: "danube",
+        version: "0",
+    };
+    let messages = encode_metrics(&registry, &source);
+    assert!(
+        messages.len() >= count.div_ceil(POINTS_MAX),
+        "series are missing"
+    );
+    assert!(
+        messages.iter().all(|it| it.len() < MESSAGE_BYTES_MAX),
+        "a collector would refuse it"
+    );
+    let bytes = messages.iter().fold(0, |all, it| all + it.len());
+    Case::new(
+        format!("danube, OTLP in {} messages", messages.len()),
+        move |times, _| {
+            for _ in 0..times {
+                std::hint::black_box(encode_metrics(&registry, &source));
+            }
+        },
+    )
+    .note(mega(bytes))
+}
+
 pub(crate) fn mega(bytes: usize) -> String {
-    let mut text = String::new();
-    let _ = write!(text, "{:.3} MB", field::float(bytes) / 1e6);
-    text
+    format!("{:.3} MB", field::float(bytes) / 1e6)
 }
 
 /// Nobody wins by leaving something out: as many samples as series, with their values.

@@ -60,7 +60,7 @@ pub(crate) async fn around(
         status: CLIENT_LEFT,
     };
     let request = Lingering::around(request);
-    let handled = next.run(request).instrument(span.clone());
+    let handled = next.run(request).instrument(span);
     let answered = if method.is_safe() {
         tokio::time::timeout(ANSWER_DEADLINE, handled).await
     } else {
@@ -78,7 +78,6 @@ pub(crate) async fn around(
         ))
         .into_response()
     });
-    request_answered(&span, response.status().as_u16());
     harden(&mut response, &id);
     told.status = response.status().as_u16();
     response
@@ -98,6 +97,7 @@ struct Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
+        request_answered(&self.span, self.status);
         let _in_request = self.span.enter();
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
         let time = self.started.elapsed();

@@ -113,9 +113,9 @@ pub(crate) static LIVE: &[EventDecl] = &[
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,
+    OtlpExportFailed::DECL,
+    OtlpExportRecovered::DECL,
     AlertFired::DECL,
     AlertResolved::DECL,
     AlertsNotSent::DECL,
-    OtlpExportFailed::DECL,
-    OtlpExportRecovered::DECL,
 ];

@@ -20,7 +20,7 @@ use crate::metric::{FamilyDecl, HistogramSample, Kind, Registry, Sample, SeriesR
 
 /// Points of one message: collectors take 4 MiB by default, and one of 100,000
 /// series has 7.
-const POINTS_MAX: usize = 10_000;
+pub(super) const POINTS_MAX: usize = 10_000;
 
 /// Bytes of one message before it is compressed, for the same reason: a point of a
 /// histogram has several hundred.

@@ -219,6 +219,13 @@ impl Lost {
     }
 }
 
+/// The messages of one push of the metrics, as they are sent but for compression: to
+/// measure what a push costs.
+pub fn encode_metrics(registry: &Registry, source: &Source) -> Vec<Bytes> {
+    let chunks = metrics::encode(registry, source, SystemTime::now(), metrics::POINTS_MAX);
+    chunks.into_iter().map(|it| it.body).collect()
+}
+
 /// Starts the threads; nothing is connected yet.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ mod check;
 mod collector;
 mod file;
 mod print;
+mod row;
 mod rules;
 mod sources;
 mod table;

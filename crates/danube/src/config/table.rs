@@ -1,50 +1,7 @@
 //! The one table of options.
 
+pub(crate) use super::row::{Machine, Preset, Row};
 use super::value::{Kind, Value};
-
-/// One option.
-#[derive(Debug)]
-pub(crate) struct Row {
-    /// `section.name`, as in the file.
-    pub(crate) key: &'static str,
-    /// What it takes.
-    pub(crate) kind: Kind,
-    /// What holds when nobody says anything.
-    pub(crate) preset: Preset,
-    /// The flag of `danube master`, without the dashes.
-    pub(crate) flag: &'static str,
-    /// A second, shorter name of its variable.
-    pub(crate) short_variable: Option<&'static str>,
-    /// What it decides, in plain words; begins the line of `--help`.
-    pub(crate) help: &'static str,
-    /// A value as it stands in the file.
-    pub(crate) example: &'static str,
-}
-
-/// What holds when nobody says anything.
-#[derive(Debug)]
-pub(crate) enum Preset {
-    /// This, as it would stand in a variable.
-    Fixed(&'static str),
-    /// Nothing: the option is off.
-    Unset,
-    /// It depends on the machine; `says` tells how, for the reference.
-    Made {
-        says: &'static str,
-        make: fn(&Machine) -> Option<Value>,
-    },
-}
-
-/// What the presets depend on.
-#[derive(Debug, Clone)]
-pub(crate) struct Machine {
-    /// The data directory, once it is known.
-    pub(crate) data_dir: Option<std::path::PathBuf>,
-    /// Where this user's data directory is when nobody says anything.
-    pub(crate) usual_data_dir: Option<std::path::PathBuf>,
-    /// Processors that this process may use.
-    pub(crate) cores: u64,
-}
 
 /// A section of the file and what it is about.
 pub(crate) const SECTIONS: &[(&str, &str)] = &[
@@ -58,7 +15,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("sources", "Where jobs may get their sources from"),
     (
         "observability",
-        "The server's own log and its metrics: where both go, and what watches them",
+        "The server's own log, its metrics and what watches them, and where all of it goes",
     ),
 ];
 
@@ -364,27 +321,6 @@ pub(crate) const ROWS: &[Row] = &[
         example: "\"json\"",
     },
     Row {
-        key: "observability.history_interval_seconds",
-        kind: Kind::Seconds { min: 1, max: 15 },
-        preset: Preset::Fixed("15"),
-        flag: "history-interval",
-        short_variable: None,
-        help: "How often metrics are sampled for panels and alerts",
-        example: "5",
-    },
-    Row {
-        key: "observability.workers_expected",
-        kind: Kind::Count {
-            min: 0,
-            max: 100_000,
-        },
-        preset: Preset::Fixed("1"),
-        flag: "workers-expected",
-        short_variable: None,
-        help: "Workers below which an alert fires",
-        example: "2",
-    },
-    Row {
         key: "observability.otel_endpoint",
         kind: Kind::Collector,
         preset: Preset::Unset,
@@ -459,6 +395,27 @@ pub(crate) const ROWS: &[Row] = &[
         example: "true",
     },
     Row {
+        key: "observability.history_interval_seconds",
+        kind: Kind::Seconds { min: 1, max: 15 },
+        preset: Preset::Fixed("15"),
+        flag: "history-interval",
+        short_variable: None,
+        help: "How often metrics are sampled for panels and alerts",
+        example: "5",
+    },
+    Row {
+        key: "observability.workers_expected",
+        kind: Kind::Count {
+            min: 0,
+            max: 100_000,
+        },
+        preset: Preset::Fixed("1"),
+        flag: "workers-expected",
+        short_variable: None,
+        help: "Workers below which an alert fires",
+        example: "2",
+    },
+    Row {
         key: "observability.alertmanager_url",
         kind: Kind::Url,
         preset: Preset::Unset,
@@ -468,38 +425,6 @@ pub(crate) const ROWS: &[Row] = &[
         example: "\"http://alertmanager:9093\"",
     },
 ];
-
-impl Row {
-    /// The section of the file.
-    pub(crate) fn section(&self) -> &'static str {
-        self.key.split_once('.').expect("every key has a section").0
-    }
-
-    /// The key within its section.
-    pub(crate) fn name(&self) -> &'static str {
-        self.key.split_once('.').expect("every key has a section").1
-    }
-
-    /// `DANUBE_SERVER_LISTEN`.
-    pub(crate) fn variable(&self) -> String {
-        format!("DANUBE_{}", self.key.replace('.', "_").to_uppercase())
-    }
-
-    /// Its variables, the one that people are told of first.
-    pub(crate) fn variables(&self) -> Vec<String> {
-        let short = self.short_variable.map(str::to_owned);
-        short.into_iter().chain([self.variable()]).collect()
-    }
-
-    /// The default in words.
-    pub(crate) fn preset_text(&self) -> &'static str {
-        match self.preset {
-            Preset::Fixed(text) => text,
-            Preset::Unset => "none",
-            Preset::Made { says, .. } => says,
-        }
-    }
-}
 
 /// The place of an option in [`ROWS`].
 pub(crate) fn index(key: &str) -> Option<usize> {
