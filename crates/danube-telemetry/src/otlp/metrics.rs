@@ -214,9 +214,12 @@ fn is_empty(metric: &Metric) -> bool {
     }
 }
 
+/// A label whose value is empty is one that isn't there, as Prometheus has it and as
+/// the conventions want it: a run that went well has no `error.type`.
 fn attributes(decl: &FamilyDecl, labels: &str) -> Vec<KeyValue> {
     pairs(labels)
         .into_iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| {
             let declared = decl.labels().iter().find(|it| it.name() == name);
             pair(declared.map_or(name, |it| it.key), &Value::Text(value))

@@ -17,6 +17,7 @@ use crate::master::Master;
 
 const METRICS: &str = "/v1/metrics";
 const LOGS: &str = "/v1/logs";
+const TRACES: &str = "/v1/traces";
 
 /// A master that pushes to `endpoint`, its metrics every second.
 fn pushing(endpoint: &str, protocol: &str) -> Master {
@@ -100,6 +101,11 @@ fn same_as_shown(shown: &[Sample], pushed: &BTreeMap<String, Pushed>) {
         }
     }
     assert!(series > 300, "{series}");
+    for name in ["danube.job.duration", "danube.step.duration"] {
+        let points = pushed[name].points.values();
+        let exemplars: usize = points.map(|it| it.exemplars.len()).sum();
+        assert!(exemplars > 0, "{name} has no exemplars");
+    }
 }
 
 #[track_caller]
@@ -127,6 +133,14 @@ fn same_point(sample: &Sample, point: &Point, decl: &FamilyDecl) {
         (None, true) if decl.kind == Kind::Histogram => point.count as f64,
         (None, _) => point.value,
     };
+    for exemplar in &point.exemplars {
+        let id = |name: &str| exemplar[name].as_str().map(str::len);
+        assert_eq!(
+            (id("traceId"), id("spanId")),
+            (Some(32), Some(16)),
+            "{exemplar}"
+        );
+    }
     if STILL.iter().any(|it| sample.name.starts_with(it)) {
         assert_eq!(is, sample.number(), "{sample:?} {point:?}");
     } else if decl.kind == Kind::Counter || decl.kind == Kind::Histogram {
@@ -143,10 +157,11 @@ fn is_of(sample: &Sample, decl: &FamilyDecl) -> bool {
     }
 }
 
-/// The attributes that belong to the labels.
+/// The attributes that belong to the labels: an empty value is none.
 #[track_caller]
 fn key(sample: &Sample, decl: &FamilyDecl) -> Attributes {
-    let labels = sample.labels.iter().filter(|it| it.0 != "le");
+    let is_one = |it: &&(String, String)| it.0 != "le" && !it.1.is_empty();
+    let labels = sample.labels.iter().filter(is_one);
     let key = |(name, value): &(String, String)| {
         let label = decl.labels().iter().find(|it| it.name() == name);
         (
@@ -176,35 +191,26 @@ fn told_who_we_are(requests: &[Value], list_name: &str) {
     assert!(count > 0, "no {list_name}");
 }
 
+/// What is shown once jobs have ended in each way.
+#[track_caller]
+fn shown_after_jobs(master: &Master) -> Vec<Sample> {
+    jobs::run(master);
+    // A request that families of requests can show.
+    master.get("/metrics");
+    let accept = [("accept", "application/openmetrics-text")];
+    read_openmetrics(&master.request("GET", "/metrics", &accept, b"").text())
+}
+
 #[track_caller]
 fn a_collector_is_told_what_is_shown(protocol: &str) {
     let receiver = otlp::receiver();
     let collector = Rotel::handing_on_to(&receiver);
-    let endpoint = if protocol == "grpc" {
-        &collector.grpc
-    } else {
-        &collector.http
-    };
-    let master = pushing(endpoint, protocol);
-    jobs::run(&master);
-    master.get("/metrics");
-    let shown = master.request(
-        "GET",
-        "/metrics",
-        &[("accept", "application/openmetrics-text")],
-        b"",
-    );
-    let shown = read_openmetrics(&shown.text());
-    same_as_shown(&shown, &pushed(&receiver));
-    told_who_we_are(
-        &otlp::read(&receiver.received(), METRICS),
-        "resourceMetrics",
-    );
-    assert!(
-        !collector.output().contains("ERROR"),
-        "{}",
-        collector.output()
-    );
+    let master = pushing(collector.endpoint(protocol), protocol);
+    same_as_shown(&shown_after_jobs(&master), &pushed(&receiver));
+    let requests = otlp::read(&receiver.received(), METRICS);
+    told_who_we_are(&requests, "resourceMetrics");
+    let output = collector.output();
+    assert!(!output.contains("ERROR"), "{output}");
 }
 
 #[test]
@@ -221,23 +227,77 @@ fn a_collector_gets_over_http_what_is_shown() {
 fn python_reads_what_is_pushed_over_http() {
     let receiver = otlp::receiver();
     let master = pushing(&receiver.url, "http/protobuf");
-    jobs::run(&master);
-    master.get("/metrics");
-    let shown = read_openmetrics(
-        &master
-            .request(
-                "GET",
-                "/metrics",
-                &[("accept", "application/openmetrics-text")],
-                b"",
-            )
-            .text(),
-    );
-    same_as_shown(&shown, &pushed(&receiver));
+    same_as_shown(&shown_after_jobs(&master), &pushed(&receiver));
     let received = receiver.received();
     for request in &received {
         assert_eq!(request.header("content-type"), "application/x-protobuf");
     }
     told_who_we_are(&otlp::read(&received, METRICS), "resourceMetrics");
     told_who_we_are(&otlp::read(&received, LOGS), "resourceLogs");
+    told_who_we_are(&otlp::read(&received, TRACES), "resourceSpans");
+}
+
+/// Everything of the last level in requests of this shape.
+fn flat<'a>(requests: &'a [Value], levels: [&'a str; 3]) -> impl Iterator<Item = &'a Value> {
+    let [resources, scopes, items] = levels;
+    let resources = requests.iter().flat_map(move |it| list(&it[resources]));
+    let scopes = resources.flat_map(move |it| list(&it[scopes]));
+    scopes.flat_map(move |it| list(&it[items]))
+}
+
+/// Log, output and spans of a job, told to a collector.
+#[track_caller]
+fn a_jobs_records_and_spans_are_handed_on(protocol: &str) {
+    let receiver = otlp::receiver();
+    let collector = Rotel::handing_on_to(&receiver);
+    let master = pushing(collector.endpoint(protocol), protocol);
+    let job = master.run("echo \"said to be heard\"; echo password=hunter22");
+    jobs::counted(&master, &job);
+    let trace = master.job(&job)["trace_id"].clone();
+
+    let mut read = 0;
+    let (done, said, spans) = receiver.until("its records and spans come", |received| {
+        if received.len() == std::mem::replace(&mut read, received.len()) {
+            return None;
+        }
+        let logs = otlp::read(received, LOGS);
+        let records = flat(&logs, ["resourceLogs", "scopeLogs", "logRecords"]);
+        let records: Vec<&Value> = records.filter(|it| it["traceId"] == trace).collect();
+        let done = records
+            .iter()
+            .find(|it| it["eventName"] == "job_completed")?;
+        let heard = |it: &&&Value| it["body"]["stringValue"] == "said to be heard";
+        let said = records.iter().find(heard)?;
+        let traces = otlp::read(received, TRACES);
+        let spans = flat(&traces, ["resourceSpans", "scopeSpans", "spans"]);
+        let spans: Vec<Value> = spans.filter(|it| it["traceId"] == trace).cloned().collect();
+        let is_whole = ["Job ", "POST /api/v1/jobs"].iter().all(|name| {
+            spans
+                .iter()
+                .any(|it| otlp::text(&it["name"]).starts_with(name))
+        });
+        is_whole.then(|| ((*done).clone(), (*said).clone(), spans))
+    });
+    assert_eq!(done["severityNumber"], "SEVERITY_NUMBER_INFO", "{done}");
+    let attributes: BTreeMap<_, _> = attributes(&done["attributes"]).into_iter().collect();
+    assert_eq!(attributes["job_id"], job, "{done}");
+    assert_eq!(attributes["status"], "success", "{done}");
+    let ids: Vec<&Value> = spans.iter().map(|it| &it["spanId"]).collect();
+    assert!(ids.contains(&&done["spanId"]), "{done} {spans:?}");
+    assert!(ids.contains(&&said["spanId"]), "{said} {spans:?}");
+    // What is masked is masked on this way too.
+    for received in receiver.received() {
+        let read = otlp::read(&[received.clone()], &received.path);
+        assert!(!serde_json::to_string(&read).unwrap().contains("hunter22"));
+    }
+}
+
+#[test]
+fn a_collector_gets_log_output_and_spans_of_a_job_over_grpc() {
+    a_jobs_records_and_spans_are_handed_on("grpc");
+}
+
+#[test]
+fn a_collector_gets_log_output_and_spans_of_a_job_over_http() {
+    a_jobs_records_and_spans_are_handed_on("http/protobuf");
 }

@@ -40,6 +40,14 @@ impl Rotel {
         panic!("no ports for rotel in {STARTS_MAX} tries");
     }
 
+    /// Where it takes what is sent in this way: `grpc` or `http/protobuf`.
+    pub(crate) fn endpoint(&self, protocol: &str) -> &str {
+        match protocol {
+            "grpc" => &self.grpc,
+            _ => &self.http,
+        }
+    }
+
     /// What it wrote so far.
     pub(crate) fn output(&self) -> String {
         self.program.output()
