@@ -305,8 +305,6 @@ const MILLIS: f64 = 1e3;
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// The same, filled up with infinity, so that they are compared four at a time.
-    fours: Box<[[f64; 4]]>,
     /// One more than bounds: the last counts what is above all of them.
     buckets: Box<[AtomicU64]>,
     /// As many.
@@ -329,9 +327,10 @@ impl Histogram {
         if !value.is_finite() {
             return self.observe_odd(value);
         }
-        let at = above(&self.fours, value);
+        let amount = rounded(value * self.scale);
+        let at = above(self.bounds, value);
         self.buckets[at].fetch_add(1, Relaxed);
-        self.sum.fetch_add(rounded(value * self.scale), Relaxed);
+        self.sum.fetch_add(amount, Relaxed);
         if let Some(trace) = trace {
             self.exemplars[at].put(value, trace);
         }
@@ -340,7 +339,7 @@ impl Histogram {
     #[cold]
     fn observe_odd(&self, value: f64) {
         if !value.is_nan() {
-            self.buckets[above(&self.fours, value)].fetch_add(1, Relaxed);
+            self.buckets[above(self.bounds, value)].fetch_add(1, Relaxed);
         }
     }
 
@@ -364,14 +363,8 @@ impl Cell for Histogram {
     fn new(decl: &'static FamilyDecl) -> Self {
         let buckets = 0..=decl.buckets.len();
         let scale = if decl.unit == "s" { NANOS } else { MILLIS };
-        let fours = decl.buckets.chunks(4).map(|few| {
-            let mut four = [f64::INFINITY; 4];
-            four[..few.len()].copy_from_slice(few);
-            four
-        });
         Self {
             bounds: decl.buckets,
-            fours: fours.collect(),
             exemplars: buckets.clone().map(|_| Slot::default()).collect(),
             buckets: buckets.map(|_| AtomicU64::new(0)).collect(),
             sum: AtomicU64::new(0),
@@ -404,16 +397,10 @@ impl Cell for Histogram {
     }
 }
 
-/// How many bounds lie below the value. Comparing with all of them costs less than
-/// leaving a loop at a place that can't be foretold.
-fn above(fours: &[[f64; 4]], value: f64) -> usize {
-    let mut lanes = [0_usize; 4];
-    for four in fours {
-        for (lane, bound) in lanes.iter_mut().zip(four) {
-            *lane += usize::from(value > *bound);
-        }
-    }
-    lanes.iter().sum()
+/// How many bounds lie below the value. Halving has no branch that can't be foretold,
+/// and comparing with all of them is turned into twice the work by the compiler.
+fn above(bounds: &[f64], value: f64) -> usize {
+    bounds.partition_point(|bound| *bound < value)
 }
 
 /// `value * scale` as a whole number; what is negative or not finite is 0.
