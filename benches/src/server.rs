@@ -119,6 +119,7 @@ impl Server {
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(log)
+            .stderr(Stdio::null())
             .spawn()
             .expect("start the master");
         while !answers(&address) {

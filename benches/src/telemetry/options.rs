@@ -13,6 +13,8 @@ usage: danube-bench-telemetry [OPTIONS]
   --only NAME      only what holds this in its name: `counter`, `histogram`, `scrape`,
                    `line`, `whole`
   --case NAME      of the small tables only the first case and those that hold this
+  --control        the whole job's figure with everything off on both sides: how much
+                   two equal servers differ
   --danube PATH    the server of the whole job's figure (target/release/danube)
   --quick          few rounds and pairs: to see that it works, not to compare";
 
@@ -22,6 +24,7 @@ pub(crate) struct Options {
     pub(crate) pairs: usize,
     pub(crate) jobs: usize,
     pub(crate) danube: PathBuf,
+    pub(crate) control: bool,
     only: Option<String>,
     /// Part of a case's name; empty for all.
     pub(crate) case: String,
@@ -36,6 +39,7 @@ impl Options {
             pairs: 30,
             jobs: 400,
             danube: "target/release/danube".into(),
+            control: false,
             only: None,
             case: String::new(),
             allowed: sched_getaffinity(None).map_err(|it| it.to_string())?,
@@ -51,6 +55,7 @@ impl Options {
                 "--pairs" => it.pairs = number(&value()?)?,
                 "--jobs" => it.jobs = number(&value()?)?,
                 "--only" => it.only = Some(value()?),
+                "--control" => it.control = true,
                 "--case" => it.case = value()?,
                 "--danube" => it.danube = value()?.into(),
                 "--quick" => (it.rounds, it.pairs, it.jobs) = (9, 4, 200),

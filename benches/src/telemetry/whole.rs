@@ -76,9 +76,19 @@ pub(crate) fn run(options: &Options) {
     }
     let dir = tempfile::tempdir_in("target").expect("run this where `target` is");
     let sink = Sink::start();
-    let mut with_sink = ON.to_vec();
-    with_sink.push(("DANUBE_OBSERVABILITY_OTEL_ENDPOINT", &sink.url));
-    let mut on = side(&options.danube, &dir.path().join("on"), &with_sink, true);
+    let endpoint = ("DANUBE_OBSERVABILITY_OTEL_ENDPOINT", sink.url.as_str());
+    let settings = if options.control {
+        OFF.to_vec()
+    } else {
+        [ON, &[endpoint]].concat()
+    };
+    let is_scraped = !options.control;
+    let mut on = side(
+        &options.danube,
+        &dir.path().join("on"),
+        &settings,
+        is_scraped,
+    );
     let mut off = side(&options.danube, &dir.path().join("off"), OFF, false);
     for pair in 0..=options.pairs {
         // Who goes first changes, so that neither always has the warmer machine.
@@ -92,7 +102,11 @@ pub(crate) fn run(options: &Options) {
         }
     }
     print(options, &on, &off);
-    told(dir.path(), &on, &off, &sink);
+    if options.control {
+        println!("  a control: both had everything off");
+    } else {
+        told(dir.path(), &on, &off, &sink);
+    }
 }
 
 fn side(program: &Path, dir: &Path, settings: &[(&str, &str)], is_scraped: bool) -> Side {
