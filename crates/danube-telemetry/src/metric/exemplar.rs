@@ -32,6 +32,8 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Keeps the observation if its trace is recorded and nobody else writes just now.
+    // Rare, so that it stays out of the way of those that have no trace.
+    #[inline(never)]
     pub(super) fn put(&self, value: f64, trace: &TraceContext) {
         if trace.flags & SAMPLED == 0 {
             return;
