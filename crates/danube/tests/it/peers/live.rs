@@ -60,7 +60,7 @@ fn no_alert_holds_for_a_healthy_master_and_none_for_one_that_did_nothing() {
     let silent = || {
         prometheus.scraped();
         // The disk is the machine's own: where it is nearly full, that is no mistake.
-        let is_full = prometheus.query("danube_disk_free_ratio < 0.1") != [];
+        let is_full = !prometheus.query("danube_disk_free_ratio < 0.1").is_empty();
         for alert in alerts(Expected::default()) {
             let query = alert.condition.promql(WINDOW);
             let points = prometheus.query(&query).into_iter();
