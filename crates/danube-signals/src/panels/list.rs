@@ -265,12 +265,12 @@ pub(super) fn playbooks() -> Vec<Panel> {
         panel(
             (dashboard, Unit::PerMinute),
             ("playbook_jobs_per_minute", "Jobs per minute"),
-            "Playbook jobs that ended, by how they ended.",
+            "Playbook jobs that were submitted, by where their playbooks come from.",
             vec![query(
-                "{{status}}",
-                series(&family::playbook_jobs_completed_total)
+                "{{source_type}}",
+                series(&family::playbook_jobs_submitted_total)
                     .rate(PANEL)
-                    .sum_by(&["status"])
+                    .sum_by(&["source_type"])
                     .times(60.0),
             )],
         ),

@@ -374,7 +374,7 @@ fn bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// `http://host…` without blanks and without a slash at its end.
+/// `http://host[:port]…` without blanks and without a slash at its end.
 pub(crate) fn url(text: &str) -> Option<String> {
     let rest = text
         .strip_prefix("https://")
@@ -384,7 +384,11 @@ pub(crate) fn url(text: &str) -> Option<String> {
         .next()
         .is_some_and(|it| it.is_ascii_alphanumeric() || it == b'[');
     let plain = text.bytes().all(|it| it.is_ascii_graphic()) && !rest.contains(['?', '#', '@']);
-    (host_is_there && plain).then(|| text.trim_end_matches('/').to_owned())
+    let host = rest.split('/').next().unwrap_or_default();
+    // Colons within brackets are those of an IPv6 address.
+    let port = host.rsplit(']').next().and_then(|it| it.split_once(':'));
+    let port_is_one = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
+    (host_is_there && plain && port_is_one).then(|| text.trim_end_matches('/').to_owned())
 }
 
 fn level(text: &str) -> Result<Value, Misfit> {

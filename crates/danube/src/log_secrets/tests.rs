@@ -27,7 +27,7 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
 fn is_closed(event: &str, field: &str) -> bool {
-    matches!(field, "check" | "operation" | "severity" | "status")
+    matches!(field, "check" | "operation" | "severity" | "signal" | "status")
         || (event, field) == ("log_level_changed", "reason")
         // Each of its fields is a check, and the text its status.
         || event == "health_checks_completed"
@@ -172,6 +172,16 @@ fn tell_alerts(signals: &Signals, text: &str, time: Duration) {
     signals.emit(AlertsNotSent {
         error: text,
         alerts: 1,
+    });
+    signals.emit(OtlpExportFailed {
+        signal: DroppedSignal::Log,
+        error: text,
+        dropped: 1,
+    });
+    signals.emit(OtlpExportRecovered {
+        signal: DroppedSignal::Log,
+        duration_seconds: time,
+        dropped: 1,
     });
 }
 

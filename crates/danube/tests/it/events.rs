@@ -75,7 +75,7 @@ scenarios! {
         "job_failed": ["job_id", "error_type", "error_message", "retry_count"],
         "job_completed": ["job_id", "status", "duration_seconds"],
         "job_timed_out": ["job_id", "step", "timeout_seconds"],
-        "job_cancelled": ["job_id", "reason"],
+        "job_cancelled": ["job_id", "user", "reason"],
         "sql_query": ["operation", "duration_ms"],
         "master_stopping": ["reason"],
         "worker_drained": ["worker_id", "jobs_handed_back", "duration_seconds"],
@@ -101,6 +101,16 @@ scenarios! {
         "health_check_failed": ["check", "status", "error", "consecutive_failures"],
         "database_unavailable": ["error"],
         "health_check_recovered": ["check", "status", "consecutive_failures"],
+    ];
+    an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
+        "health_checks_completed": ["database", "disk", "workers", "duration_seconds"],
+        "alert_fired": ["alert", "severity", "labels", "value", "summary"],
+        "alert_resolved": ["alert", "severity", "labels", "duration_seconds"],
+        "alerts_not_sent": ["error", "alerts"],
+    ];
+    a_collector_that_is_away_is_told_and_so_is_its_return: provoked::collector => [
+        "otlp_export_failed": ["signal", "error", "dropped"],
+        "otlp_export_recovered": ["signal", "duration_seconds", "dropped"],
     ];
     logs_that_were_deleted_are_told: provoked::reaper => [
         "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed"],

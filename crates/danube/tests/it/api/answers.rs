@@ -272,7 +272,7 @@ fn twin_of(master: &mut Master, job: &str) -> String {
 const NUMBERS_VARY: &[&str] = &[
     "danube_db_",
     "danube_disk_",
-    "danube_health_check_status",
+    "danube_health_check_",
     "danube_job_cpu_seconds",
     "danube_job_max_rss_bytes",
     "danube_log_ingest_blocked_seconds",

@@ -120,7 +120,9 @@ impl Line {
                 "span_id" | "request_id" => is_hex(text, 16),
                 "job_id" => is_job_id(text),
                 "pid"
+                | "alerts"
                 | "attempt"
+                | "dropped"
                 | "retry_count"
                 | "consecutive_failures"
                 | "bytes_freed"
@@ -129,6 +131,7 @@ impl Line {
                 | "artifacts_deleted"
                 | "images_deleted" => value.is_u64(),
                 "exit_code" => value.is_i64(),
+                "value" => value.is_f64(),
                 "duration_seconds" | "timeout_seconds" | "for_seconds" | "duration_ms" => {
                     value.as_f64().is_some_and(|it| it >= 0.0)
                 }

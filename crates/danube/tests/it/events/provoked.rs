@@ -1,13 +1,17 @@
 //! Provokes events: what people do, and faults that are really there.
 
 use std::fs;
+use std::net::TcpListener;
 
 use rusqlite::Connection;
 use serde_json::json;
 
+use crate::collector::Collector;
 use crate::faults::{SmallDisk, killed_while_it_runs};
 use crate::master::{Master, id};
+use crate::otlp;
 use crate::processes::{release, root_or_skip};
+use crate::watch::{FAST, LockedDatabase, is_of_database};
 
 /// Jobs that end in each way, and the end of the master itself.
 pub(super) fn work() -> Option<Vec<String>> {
@@ -104,6 +108,37 @@ pub(super) fn database() -> Option<Vec<String>> {
     master.event(|it| it["event"] == "database_unavailable");
     other.execute_batch("ROLLBACK").unwrap();
     master.event(|it| it["event"] == "health_check_recovered" && it["check"] == "database");
+    Some(master.log_lines())
+}
+
+/// A database that nobody can write for long enough, with an Alertmanager that isn't
+/// there.
+pub(super) fn alerts() -> Option<Vec<String>> {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let own = [
+        "--log-level",
+        "info,danube.health=debug",
+        "--alertmanager-url",
+    ];
+    let master = Master::with(&[FAST, &own, &[&address]].concat());
+    master.event(|it| it["event"] == "health_checks_completed");
+    let locked = LockedDatabase::of(&master);
+    master.event(|it| is_of_database(it, "alert_fired"));
+    master.event(|it| it["event"] == "alerts_not_sent");
+    locked.release();
+    master.event(|it| is_of_database(it, "alert_resolved"));
+    Some(master.log_lines())
+}
+
+/// A collector that comes late.
+pub(super) fn collector() -> Option<Vec<String>> {
+    let address = Collector::grpc().address();
+    let master = otlp::master(&format!("http://{address}"), "grpc", &[]);
+    master.event(|it| it["event"] == "otlp_export_failed");
+    let _collector = Collector::grpc_at(address);
+    master.event(|it| it["event"] == "otlp_export_recovered");
     Some(master.log_lines())
 }
 
