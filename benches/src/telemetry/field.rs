@@ -309,6 +309,8 @@ mod tests {
         });
         assert!(case.pass(7, 2).nanos > 0.0);
         let seen = [0, 1].map(|it| by_thread[it].load(Ordering::Relaxed));
-        assert_eq!(seen, [7, 7]);
+        // A pass in which one of them had no core is made again.
+        assert_eq!(seen[0], seen[1]);
+        assert!(seen[0] >= 7 && seen[0] % 7 == 0, "{seen:?}");
     }
 }

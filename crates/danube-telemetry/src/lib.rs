@@ -6,7 +6,7 @@
 //! - [`query`]: questions to the metrics, as `PromQL` and answered in the process.
 //! - [`log`]: JSON lines (or text on a terminal) through a bounded writer thread,
 //!   with a level filter that can be changed while running.
-//! - [`context`]: W3C trace context and random ids; [`current`]: the trace that a thread
+//! - [`context`]: W3C trace context and random ids; [`current()`]: the trace that a thread
 //!   works in.
 //! - [`span`]: marks the span that a thread is in.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -140,8 +140,9 @@ struct State {
 struct Shared(Arc<(Mutex<State>, Condvar)>);
 
 impl Shared {
+    /// Also after a test has failed with it: a panic in `drop` would hide why.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.0.lock().unwrap()
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a request if it will be taken; tells how to answer it.
@@ -429,7 +430,8 @@ fn speak_http(stream: TcpStream, shared: &Shared, end: &AtomicBool) -> io::Resul
     let mut from = BufReader::new(stream);
     while !end.load(Ordering::SeqCst) {
         let mut line = String::new();
-        if from.read_line(&mut line)? == 0 {
+        // A collector that has gone answers nothing, also where a connection was kept.
+        if from.read_line(&mut line)? == 0 || end.load(Ordering::SeqCst) {
             return Ok(());
         }
         let path = line.split(' ').nth(1).unwrap_or("").to_owned();

@@ -30,6 +30,13 @@ const QUIET: std::ops::Range<u32> = 700..1_000;
 struct Numbers(u64);
 
 impl Numbers {
+    /// The numbers of what is called so. Each family has its own, so that one more
+    /// panel doesn't change what the others are asked about.
+    fn of(name: &str) -> Self {
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
+    }
+
     fn below(&mut self, limit: u32) -> u32 {
         self.0 = self
             .0
@@ -52,6 +59,7 @@ struct Made {
     gone: std::ops::Range<u32>,
     /// What it usually grows by, or is.
     scale: u32,
+    numbers: Numbers,
 }
 
 fn questions() -> Vec<(String, Expr)> {
@@ -87,8 +95,17 @@ fn label_sets(of: &Selector) -> Vec<String> {
     sets
 }
 
+/// How much more often something like this happens.
+fn often(labels: &str) -> u32 {
+    match labels {
+        it if it.contains("fail") => 8,
+        it if it.contains("timeout") => 4,
+        _ => 1,
+    }
+}
+
 /// All series that the questions ask for, each family once.
-fn made(asked: &[Selector], numbers: &mut Numbers) -> Vec<Made> {
+fn made(asked: &[Selector]) -> Vec<Made> {
     let mut families: Vec<&Selector> = Vec::new();
     for selector in asked {
         if families
@@ -118,6 +135,7 @@ fn made(asked: &[Selector], numbers: &mut Numbers) -> Vec<Made> {
                     buckets.chain(rest.map(|it| (it, labels.clone()))).collect()
                 }
             };
+            let mut numbers = Numbers::of(&format!("{}{labels}", of.family.name()));
             let gone = numbers.below(TICKS);
             all.push(Made {
                 values: vec![0.0; selectors.len()],
@@ -126,8 +144,10 @@ fn made(asked: &[Selector], numbers: &mut Numbers) -> Vec<Made> {
                 kind: of.family.kind,
                 from: [0, 0, 100 + numbers.below(100)][numbers.below(3) as usize],
                 gone: gone..gone + numbers.below(80),
-                // So many fail that the alert on half of all jobs has something to say.
-                scale: (1 + numbers.below(400)) * if labels.contains("fail") { 8 } else { 1 },
+                // So many fail, and run out of time, that the alerts on shares have
+                // something to say.
+                scale: (1 + numbers.below(400)) * often(&labels),
+                numbers,
             });
         }
     }
@@ -136,7 +156,8 @@ fn made(asked: &[Selector], numbers: &mut Numbers) -> Vec<Made> {
 
 impl Made {
     /// The values at the next tick; none while it isn't there.
-    fn tick(&mut self, tick: u32, numbers: &mut Numbers) -> Option<&[f64]> {
+    fn tick(&mut self, tick: u32) -> Option<&[f64]> {
+        let mut numbers = Numbers(self.numbers.0);
         let restarts = tick == RESTART || numbers.below(400) == 0;
         let is_quiet = QUIET.contains(&tick);
         match (self.kind, self.bounds) {
@@ -145,7 +166,7 @@ impl Made {
                     self.values.fill(0.0);
                 }
                 for _ in 0..if is_quiet { 0 } else { numbers.below(4) } {
-                    self.observe(bounds, numbers);
+                    self.observe(bounds, &mut numbers);
                 }
             }
             (Kind::Counter, None) => {
@@ -157,9 +178,10 @@ impl Made {
                 }
             }
             (Kind::Gauge | Kind::Info | Kind::Histogram, None) => {
-                self.values[0] = self.gauge(tick, numbers);
+                self.values[0] = self.gauge(tick, &mut numbers);
             }
         }
+        self.numbers = numbers;
         let is_there = tick >= self.from && !self.gone.contains(&tick);
         is_there.then_some(self.values.as_slice())
     }
@@ -202,14 +224,13 @@ impl Made {
 
 /// Puts the same samples into both.
 fn fill(asked: &[Selector], history: &History, prometheus: &Prometheus) {
-    let mut numbers = Numbers(42);
-    let mut all = made(asked, &mut numbers);
+    let mut all = made(asked);
     let mut written: BTreeMap<(usize, usize), Series> = BTreeMap::new();
     for tick in 0..TICKS {
         let now = BEGIN + i64::from(tick) * i64::try_from(TICK.as_millis()).unwrap();
         let mut samples = Vec::new();
         for (at, made) in all.iter_mut().enumerate() {
-            let values = made.tick(tick, &mut numbers).map(<[f64]>::to_vec);
+            let values = made.tick(tick).map(<[f64]>::to_vec);
             if SUSPENDED.contains(&tick) {
                 continue;
             }
