@@ -3,5 +3,6 @@
 
 pub mod client;
 pub mod figures;
+pub mod jobs;
 pub mod rng;
 pub mod server;

@@ -2,15 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::{CLIENTS, Size, floor, row};
-use danube_bench::client::Client;
+use danube_bench::jobs::{drained, submit};
 use danube_bench::server::{Server, settle};
-
-/// The step of a no-op job.
-const NO_OP: &str = "true";
 
 /// Submits a second with nothing that runs them.
 pub(crate) fn enqueue(program: &Path, size: Size) {
@@ -142,37 +138,4 @@ fn counted_fsyncs(program: &Path, arguments: &[&str], load: &Load) -> Option<usi
     let text = fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find(|it| it.contains("sys_enter_fsync"))?;
     line.split(',').next()?.parse().ok()
-}
-
-/// Submits from so many connections at once.
-fn submit(server: &Server, count: usize, clients: usize) {
-    let left = AtomicUsize::new(count);
-    std::thread::scope(|scope| {
-        for _ in 0..clients {
-            scope.spawn(|| {
-                let mut client = Client::new(server);
-                while left
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1))
-                    .is_ok()
-                {
-                    client.submit(NO_OP);
-                }
-            });
-        }
-    });
-}
-
-/// Waits until nothing is pending or running, by following what is.
-fn drained(server: &Server) {
-    let mut client = Client::new(server);
-    loop {
-        let text = client.get("/api/v1/jobs?status=pending,scheduling,running&limit=1");
-        let page: serde_json::Value = serde_json::from_str(&text).expect("a page");
-        let Some(id) = page["jobs"][0]["id"].as_str() else {
-            return;
-        };
-        // The newest of them; when it has ended, few are left.
-        let id = id.to_owned();
-        client.follow(&id, || {});
-    }
 }

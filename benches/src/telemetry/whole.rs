@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use danube_bench::client::Client;
 use danube_bench::figures::{digits, median, spread};
+use danube_bench::jobs::{NO_OP, drained, submit};
 use danube_bench::server::Server;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -19,9 +20,6 @@ use crate::sink::Sink;
 
 /// The goal: at most so much fewer jobs a second.
 const LOST_MAX: f64 = 0.03;
-
-/// The step of each job.
-const NO_OP: &str = "true";
 
 /// Clients that submit at once.
 const CLIENTS: usize = 64;
@@ -141,7 +139,7 @@ fn turn(side: &mut Side, jobs: usize, counts: bool) {
         if shared.is_scraped {
             scope.spawn(|| scrape(shared, &stop));
         }
-        submit(&shared.server, jobs);
+        submit(&shared.server, jobs, CLIENTS);
         drained(&shared.server);
         let took = began.elapsed();
         stop.store(true, Ordering::Relaxed);
@@ -169,37 +167,6 @@ fn scrape(side: &Side, stop: &AtomicBool) {
         assert!(!body.is_empty(), "the scrape was empty");
         side.scraped.fetch_add(1, Ordering::Relaxed);
         due += SCRAPE_EVERY;
-    }
-}
-
-fn submit(server: &Server, jobs: usize) {
-    let left = AtomicUsize::new(jobs);
-    std::thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                let mut client = Client::new(server);
-                while left
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1))
-                    .is_ok()
-                {
-                    client.submit(NO_OP);
-                }
-            });
-        }
-    });
-}
-
-/// Waits until nothing is pending or running, by following what is.
-fn drained(server: &Server) {
-    let mut client = Client::new(server);
-    loop {
-        let text = client.get("/api/v1/jobs?status=pending,scheduling,running&limit=1");
-        let page: serde_json::Value = serde_json::from_str(&text).expect("a page");
-        let Some(id) = page["jobs"][0]["id"].as_str() else {
-            return;
-        };
-        let id = id.to_owned();
-        client.follow(&id, || {});
     }
 }
 

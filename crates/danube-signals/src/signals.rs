@@ -168,16 +168,15 @@ impl Signals {
         let status = std::str::from_utf8(&digits).expect("digits are ASCII");
         let labels = [method, route, status];
         self.http_request_duration_seconds
-            .with(labels)
-            .observe_duration(time);
+            .record(labels, (), |it| it.observe_duration(time));
         self.api_request_duration_seconds
-            .with(labels)
-            .observe_duration(time);
+            .record(labels, (), |it| it.observe_duration(time));
     }
 
     /// Counts an error of the system itself.
     pub fn system_error(&self, error: SystemError) {
-        self.cicd_system_errors_total.with(error.labels()).inc();
+        self.cicd_system_errors_total
+            .record(error.labels(), (), |it| it.inc());
     }
 
     /// Shows a pipeline's counters at 0 before its first job has ended, so that a rate

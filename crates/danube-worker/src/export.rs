@@ -47,7 +47,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    arrived: Vec<Followed>,
+    /// What the thread hasn't seen yet, [`FOLLOWED_MAX`] at most.
+    arrived: VecDeque<Followed>,
     is_closed: bool,
     is_done: bool,
 }
@@ -118,7 +119,7 @@ impl LogExport {
             ("cicd.pipeline.run.id".into(), about.job.into()),
         ];
         let has_ended = Arc::new(AtomicBool::new(false));
-        self.0.lock().arrived.push(Followed {
+        let followed = Followed {
             job: about.job.to_owned(),
             steps: about.steps,
             source: Arc::new(RecordSource {
@@ -129,7 +130,15 @@ impl LogExport {
             at: about.from,
             has_ended: Arc::clone(&has_ended),
             reader: None,
-        });
+        };
+        let mut state = self.0.lock();
+        // So many between two looks: the first of them has waited longest already.
+        let first = (state.arrived.len() == FOLLOWED_MAX).then(|| state.arrived.pop_front());
+        state.arrived.push_back(followed);
+        drop(state);
+        if let Some(first) = first.flatten() {
+            self.0.give_up(first);
+        }
         Following(has_ended)
     }
 
@@ -162,6 +171,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts the lines that won't be sent any more.
+    fn give_up(&self, one: Followed) {
+        let at = one.at;
+        let count = |mut reader: LogReader| {
+            reader.refresh()?;
+            if reader.end() <= at {
+                return Ok(0);
+            }
+            Ok((reader.line_count()? + 1).saturating_sub(reader.line_at(at)?))
+        };
+        let reader = one.reader.map_or_else(|| self.logs.reader(&one.job), Ok);
+        // A log that can't be read has been deleted, and its lines with it.
+        self.records.lose(reader.and_then(count).unwrap_or(0));
+    }
+
     /// Waits for the next look; whether it is the last.
     fn wait(&self) -> bool {
         let state = self.lock();
@@ -181,7 +205,7 @@ fn run(shared: &Shared) {
         for _ in 0..surplus {
             let ended = followed.iter().position(Followed::has_ended);
             if let Some(one) = followed.remove(ended.unwrap_or(0)) {
-                shared.records.lose(one.lines_left());
+                shared.give_up(one);
             }
         }
         let mut is_full = false;
@@ -202,7 +226,7 @@ fn run(shared: &Shared) {
         }
         if is_last {
             for one in followed {
-                shared.records.lose(one.lines_left());
+                shared.give_up(one);
             }
             return;
         }
@@ -231,6 +255,10 @@ impl Followed {
         reader.refresh()?;
         let (steps, end) = (reader.steps(), reader.end());
         let mut turn = if has_ended { Turn::Done } else { Turn::Later };
+        if end <= self.at {
+            self.reader = Some(reader);
+            return Ok(turn);
+        }
         for (count, item) in reader.lines_with_time(self.at, end).enumerate() {
             if count == LINES_A_TURN {
                 turn = Turn::More;
@@ -287,17 +315,4 @@ impl Followed {
         }
     }
 
-    /// How many lines won't be sent any more.
-    fn lines_left(self) -> u64 {
-        let at = self.at;
-        let count = |mut reader: LogReader| {
-            reader.refresh().ok()?;
-            if reader.end() <= at {
-                return Some(0);
-            }
-            let last = reader.line_count().ok()?;
-            Some((last + 1).saturating_sub(reader.line_at(at).ok()?))
-        };
-        self.reader.and_then(count).unwrap_or(0)
-    }
 }
