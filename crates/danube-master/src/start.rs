@@ -14,7 +14,7 @@ use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
 use danube_store::{OpenError, Role, StoreError};
 use danube_telemetry::TraceContext;
 use danube_telemetry::otlp::Records;
-use danube_worker::NoIsolation;
+use danube_worker::NoWorker;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -65,9 +65,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Jobs can't be isolated here.
+    /// Jobs can't run here.
     #[error(transparent)]
-    Isolation(#[from] NoIsolation),
+    Worker(#[from] NoWorker),
     /// The system refused a thread, a signal handler or a file.
     #[error("{doing}: {source}")]
     System {

@@ -176,7 +176,7 @@ impl Signals {
     /// Counts an error of the system itself.
     pub fn system_error(&self, error: SystemError) {
         self.cicd_system_errors_total
-            .record(error.labels(), (), |it| it.inc());
+            .record(error.labels(), (), danube_telemetry::Counter::inc);
     }
 
     /// Shows a pipeline's counters at 0 before its first job has ended, so that a rate

@@ -31,6 +31,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// How long the end waits for the last lines to be handed over.
 const END_DEADLINE: Duration = Duration::from_secs(1);
 
+/// How often the end looks whether there is room for more of them.
+const ROOM_EVERY: Duration = Duration::from_millis(10);
+
 /// Scope of the records.
 const SCOPE: &str = "danube.job";
 
@@ -49,7 +52,8 @@ struct Shared {
 struct State {
     /// What the thread hasn't seen yet, [`FOLLOWED_MAX`] at most.
     arrived: VecDeque<Followed>,
-    is_closed: bool,
+    /// Set once: by when the last lines are to be handed over.
+    ends: Option<Instant>,
     is_done: bool,
 }
 
@@ -146,7 +150,7 @@ impl LogExport {
     pub(crate) fn finish(&self) {
         let end = Instant::now() + END_DEADLINE;
         let mut state = self.0.lock();
-        state.is_closed = true;
+        state.ends.get_or_insert(end);
         self.0.changed.notify_all();
         while !state.is_done {
             let left = end.saturating_duration_since(Instant::now());
@@ -161,7 +165,7 @@ impl LogExport {
 
 impl Drop for LogExport {
     fn drop(&mut self) {
-        self.0.lock().is_closed = true;
+        self.0.lock().ends.get_or_insert_with(Instant::now);
         self.0.changed.notify_all();
     }
 }
@@ -186,20 +190,31 @@ impl Shared {
         self.records.lose(reader.and_then(count).unwrap_or(0));
     }
 
-    /// Waits for the next look; whether it is the last.
-    fn wait(&self) -> bool {
+    /// Waits for the next look; by when it must be done, if it is the last.
+    fn wait(&self) -> Option<Instant> {
         let state = self.lock();
         let woken = self
             .changed
-            .wait_timeout_while(state, LOOK_EVERY, |it| !it.is_closed);
-        woken.unwrap_or_else(PoisonError::into_inner).0.is_closed
+            .wait_timeout_while(state, LOOK_EVERY, |it| it.ends.is_none());
+        woken.unwrap_or_else(PoisonError::into_inner).0.ends
+    }
+
+    /// Waits for room; `false` when there is no time left for that.
+    fn wait_for_room(&self, ends: Instant) -> bool {
+        if Instant::now() + ROOM_EVERY >= ends {
+            return false;
+        }
+        // Nobody wakes it but for the end, which has come.
+        let woken = self.changed.wait_timeout(self.lock(), ROOM_EVERY);
+        drop(woken);
+        true
     }
 }
 
 fn run(shared: &Shared) {
     let mut followed: VecDeque<Followed> = VecDeque::new();
     loop {
-        let is_last = shared.wait();
+        let ends = shared.wait();
         followed.extend(mem::take(&mut shared.lock().arrived));
         let surplus = followed.len().saturating_sub(FOLLOWED_MAX);
         for _ in 0..surplus {
@@ -208,23 +223,11 @@ fn run(shared: &Shared) {
                 shared.give_up(one);
             }
         }
-        let mut is_full = false;
-        while !is_full {
-            let mut is_more = false;
-            followed.retain_mut(|one| {
-                if is_full {
-                    return true;
-                }
-                let turn = one.turn(shared);
-                is_more |= matches!(turn, Turn::More);
-                is_full |= matches!(turn, Turn::Full);
-                !matches!(turn, Turn::Done)
-            });
-            if !is_more {
-                break;
+        let mut is_full = send(shared, &mut followed);
+        if let Some(ends) = ends {
+            while is_full && shared.wait_for_room(ends) {
+                is_full = send(shared, &mut followed);
             }
-        }
-        if is_last {
             for one in followed {
                 shared.give_up(one);
             }
@@ -235,14 +238,38 @@ fn run(shared: &Shared) {
     }
 }
 
+/// Sends what has come, each log in its turns; whether there was no room for all.
+fn send(shared: &Shared, followed: &mut VecDeque<Followed>) -> bool {
+    loop {
+        let (mut is_full, mut is_more) = (false, false);
+        followed.retain_mut(|one| {
+            if is_full {
+                return true;
+            }
+            let turn = one.turn(shared);
+            is_more |= matches!(turn, Turn::More);
+            is_full = matches!(turn, Turn::Full);
+            !matches!(turn, Turn::Done)
+        });
+        if is_full || !is_more {
+            return is_full;
+        }
+    }
+}
+
 impl Followed {
     fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// Sends what has come; an error (the log was deleted, the disk is gone) ends it.
+    /// Sends what has come. A log that was deleted is done; with any other error (no
+    /// more open files, a disk that is gone) it is tried at the next look.
     fn turn(&mut self, shared: &Shared) -> Turn {
-        self.try_turn(shared).unwrap_or(Turn::Done)
+        match self.try_turn(shared) {
+            Ok(turn) => turn,
+            Err(LogError::NotFound) => Turn::Done,
+            Err(_) => Turn::Later,
+        }
     }
 
     fn try_turn(&mut self, shared: &Shared) -> Result<Turn, LogError> {
@@ -283,7 +310,8 @@ impl Followed {
             }
             self.at = after;
         }
-        self.reader = Some(reader);
+        // One that waits for room keeps no files open: a thousand may wait for long.
+        self.reader = (!matches!(turn, Turn::Full)).then_some(reader);
         Ok(turn)
     }
 
@@ -314,5 +342,4 @@ impl Followed {
             attributes,
         }
     }
-
 }

@@ -23,4 +23,4 @@ mod worker;
 pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
 pub use verdict::Verdict;
-pub use worker::{Busy, Load, NoIsolation, Settings, Worker};
+pub use worker::{Busy, Load, NoWorker, Settings, Worker};

@@ -1,6 +1,7 @@
 //! Several jobs at once, each on a thread of its own.
 
 use std::collections::HashMap;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -96,22 +97,28 @@ pub struct Busy(pub Box<Work>);
 
 /// The worker can't start at all.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "this machine allows no isolation of jobs: {0}; allow it with `steps.allow_unisolated = true` if every job is trusted"
-)]
-pub struct NoIsolation(String);
+pub enum NoWorker {
+    /// The kernel allows no isolation, and the settings insist on it.
+    #[error(
+        "this machine allows no isolation of jobs: {0}; allow it with `steps.allow_unisolated = true` if every job is trusted"
+    )]
+    Isolation(String),
+    /// The system gives no thread.
+    #[error("start the thread that follows the logs of jobs: {0}")]
+    Thread(io::Error),
+}
 
 impl Worker {
     /// A worker that is ready for jobs.
     ///
     /// # Errors
-    /// [`NoIsolation`] where the kernel allows none and the settings insist.
+    /// [`NoWorker`] says why there can be none.
     pub fn new(
         settings: Settings,
         dispatch: Arc<dyn Dispatch>,
         logs: JobLogs,
         signals: Signals,
-    ) -> Result<Self, NoIsolation> {
+    ) -> Result<Self, NoWorker> {
         // First of all: it may move this process into another cgroup, and the
         // steps must start from there. Without one, those limits hold that the
         // kernel knows by process.
@@ -121,16 +128,16 @@ impl Worker {
         let capabilities = danube_executor::probe(uid);
         let walls = Walls::new(settings.place.clone(), capabilities, cgroup);
         if let Some(missing) = walls.missing().filter(|_| !settings.allow_unisolated) {
-            return Err(NoIsolation(missing));
+            return Err(NoWorker::Isolation(missing));
         }
         // The rules are known, so each is shown from the start: a rate sees the
         // first strike.
         for rule in settings.rules.clone().with_email().ids() {
             signals.log_redactions_total.with([rule]);
         }
-        // Without a thread for it the logs are in their files all the same.
         let export = settings.job_logs.clone();
-        let export = export.and_then(|it| LogExport::start(it, logs.clone()).ok());
+        let export = export.map(|it| LogExport::start(it, logs.clone()));
+        let export = export.transpose().map_err(NoWorker::Thread)?;
         let inner = Inner {
             export,
             settings,

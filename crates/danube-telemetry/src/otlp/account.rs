@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 /// How often a failing export is told of.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
+/// What is said of losses while every message is taken.
+const TOO_SLOW: &str = "there was more to send than the collector took in time";
+
+/// What is said of losses that the end found.
+const AT_THE_END: &str = "the end came before the collector took everything";
+
 /// What is exported, as its losses are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -20,7 +26,9 @@ pub enum Signal {
 }
 
 impl Signal {
-    const COUNT: usize = 3;
+    const ALL: [Self; 3] = [Self::Log, Self::Metric, Self::Span];
+
+    const COUNT: usize = Self::ALL.len();
 
     const fn index(self) -> usize {
         match self {
@@ -74,7 +82,14 @@ struct State {
     told_at: Option<Instant>,
     /// The failure that goes on was told of.
     is_told: bool,
-    told_lost: u64,
+    /// Of each signal.
+    told_lost: [u64; Signal::COUNT],
+}
+
+impl State {
+    fn is_due(&self, now: Instant) -> bool {
+        self.told_at.is_none_or(|at| now >= at + TELL_EVERY)
+    }
 }
 
 pub(super) struct Account {
@@ -100,21 +115,16 @@ impl Account {
         self.lost[signal.index()].load(Relaxed)
     }
 
-    fn all_lost(&self) -> u64 {
-        self.lost.iter().map(|it| it.load(Relaxed)).sum()
-    }
-
     pub(super) fn failed(&self, stream: Stream, error: &str, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failing |= stream.bit;
         state.since.get_or_insert(now);
-        let due = state.told_at.is_none_or(|at| now >= at + TELL_EVERY);
-        if !due {
+        if !state.is_due(now) {
             return;
         }
         state.told_at = Some(now);
         state.is_told = true;
-        let dropped = self.newly_lost(&mut state);
+        let dropped = self.newly_lost(&mut state).1;
         drop(state);
         (self.tell)(&Told::Failed {
             signal: stream.signal,
@@ -126,6 +136,14 @@ impl Account {
     pub(super) fn succeeded(&self, stream: Stream, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.failing & stream.bit == 0 {
+            if state.failing == 0 && state.is_due(now) {
+                let lost = self.newly_lost(&mut state);
+                if lost.1 > 0 {
+                    state.told_at = Some(now);
+                    drop(state);
+                    self.tell_lost(TOO_SLOW, lost);
+                }
+            }
             return;
         }
         state.failing &= !stream.bit;
@@ -136,7 +154,7 @@ impl Account {
         if !std::mem::take(&mut state.is_told) {
             return;
         }
-        let dropped = self.newly_lost(&mut state);
+        let dropped = self.newly_lost(&mut state).1;
         drop(state);
         (self.tell)(&Told::Recovered {
             signal: stream.signal,
@@ -145,10 +163,32 @@ impl Account {
         });
     }
 
-    fn newly_lost(&self, state: &mut State) -> u64 {
-        let all = self.all_lost();
-        let before = std::mem::replace(&mut state.told_lost, all);
-        all - before
+    /// Tells of what was lost and not told of yet: nothing follows.
+    pub(super) fn ended(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = self.newly_lost(&mut state);
+        drop(state);
+        if lost.1 > 0 {
+            self.tell_lost(AT_THE_END, lost);
+        }
+    }
+
+    fn tell_lost(&self, error: &str, (signal, dropped): (Signal, u64)) {
+        (self.tell)(&Told::Failed {
+            signal,
+            error,
+            dropped,
+        });
+    }
+
+    /// What wasn't told of yet: the signal that lost most, and how much all lost.
+    fn newly_lost(&self, state: &mut State) -> (Signal, u64) {
+        let lost = Signal::ALL.map(|it| {
+            let all = self.lost(it);
+            all - std::mem::replace(&mut state.told_lost[it.index()], all)
+        });
+        let most = Signal::ALL.into_iter().max_by_key(|it| lost[it.index()]);
+        (most.unwrap_or(Signal::Log), lost.iter().sum())
     }
 }
 
@@ -193,6 +233,30 @@ mod tests {
                 failed(60),
                 failed(60),
                 "Recovered { signal: Log, outage: 130s, dropped: 0 }".to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_lost_while_all_is_taken_is_told_once_a_minute_and_at_the_end() {
+        let (account, told) = account();
+        let start = Instant::now();
+        for second in 0..61 {
+            account.lose(Signal::Span, 2);
+            account.succeeded(LOG, start + Duration::from_secs(second));
+        }
+        account.lose(Signal::Log, 1);
+        account.ended();
+        account.ended();
+        let failed = |signal: &str, error: &str, dropped: u64| {
+            format!("Failed {{ signal: {signal}, error: {error:?}, dropped: {dropped} }}")
+        };
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                failed("Span", TOO_SLOW, 2),
+                failed("Span", TOO_SLOW, 120),
+                failed("Log", AT_THE_END, 1)
             ]
         );
     }

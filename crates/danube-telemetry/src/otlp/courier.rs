@@ -86,9 +86,10 @@ pub(super) struct Courier {
 }
 
 impl Courier {
-    /// Delivers a message with so many items, or counts them as lost. Returns by
-    /// `give_up`, but for the answer to a try that is under way.
-    pub(super) fn deliver(&self, body: &Bytes, items: u64, give_up: Instant) {
+    /// Delivers a message with so many items, or counts them as lost. It is tried until
+    /// `give_up`, where there is one, but for the answer to a try that is under way and
+    /// the wait that the collector asked for.
+    pub(super) fn deliver(&self, body: &Bytes, items: u64, give_up: Option<Instant>) {
         let Office {
             account,
             stop,
@@ -106,21 +107,22 @@ impl Courier {
                 Ok(answer) => return self.taken(&answer, now),
                 Err(refused) => refused,
             };
-            let pause = match refused.again {
-                Again::Never => None,
-                Again::Later => Some(jittered(wait)),
-                // Not a moment earlier than it asked for.
-                Again::After(asked) => Some(asked),
-            };
-            let pause = pause.filter(|it| now + *it < give_up && stop.until().is_none());
-            if pause.is_none() {
+            let pause = pause(refused.again, wait);
+            let in_time = |it: Duration| give_up.is_none_or(|end| now + it < end);
+            let is_tried_again = pause.is_some_and(in_time) && stop.until().is_none();
+            if !is_tried_again {
                 account.lose(self.stream.signal, items);
             }
             account.failed(self.stream, &refused.why, now);
-            let Some(pause) = pause else { return };
-            wait = (wait * 2).min(retry.longest);
-            // Cut short, it has one more try.
-            stop.wait(pause);
+            if let Some(pause) = pause {
+                wait = (wait * 2).min(retry.longest);
+                // It holds for the message behind this one too. Cut short by the end,
+                // there is one more try.
+                stop.wait(pause);
+            }
+            if !is_tried_again {
+                return;
+            }
         }
     }
 
@@ -145,6 +147,17 @@ impl Courier {
         account.lose(self.stream.signal, rejected);
         let refused = Refused::new(Again::Never, format!("the collector took a part: {why}"));
         account.failed(self.stream, &refused.why, now);
+    }
+}
+
+/// How long to wait before the next try, where our own wait would be `wait`; none when
+/// there is to be no other.
+fn pause(again: Again, wait: Duration) -> Option<Duration> {
+    match again {
+        Again::Never => None,
+        Again::Later => Some(jittered(wait)),
+        // Not a moment earlier than it asked for; nor at once if it asked for 0.
+        Again::After(asked) => Some(asked.max(jittered(wait))),
     }
 }
 
@@ -189,6 +202,14 @@ mod tests {
             let wait = jittered(second);
             assert!(wait >= second / 2 && wait <= second, "{wait:?}");
         }
+    }
+
+    #[test]
+    fn a_collector_that_asks_for_no_wait_is_not_asked_again_at_once() {
+        let second = Duration::from_secs(1);
+        assert!(pause(Again::After(Duration::ZERO), second).unwrap() >= second / 2);
+        assert_eq!(pause(Again::After(5 * second), second), Some(5 * second));
+        assert_eq!(pause(Again::Never, second), None);
     }
 
     #[test]

@@ -21,8 +21,9 @@ use super::{Endpoint, StartError};
 /// How long a connection may take to be made.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often a silent connection is asked whether it is alive, so that one that a
-/// firewall forgot doesn't cost the next batch its deadline.
+/// How often a connection is asked whether it is alive while an answer is waited for, so
+/// that one that a firewall forgot is made anew. A silent one isn't asked: collectors
+/// take that for abuse.
 const PING_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Grpc {

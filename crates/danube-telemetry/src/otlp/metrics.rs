@@ -51,7 +51,7 @@ pub(super) fn push(courier: &Courier, registry: &Registry, source: &Source, inte
                 let account = &courier.office.account;
                 account.lose(courier.stream.signal, chunk.points);
             } else {
-                courier.deliver(&chunk.body, chunk.points, give_up);
+                courier.deliver(&chunk.body, chunk.points, Some(give_up));
             }
         }
         if ended {

@@ -26,7 +26,7 @@ mod value;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -277,7 +277,7 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         let source = Arc::clone(&source);
         let encode = move |lines: &[Box<str>]| logs::encode_lines(lines, &source, now());
         spawn("otlp-log", alive.clone(), move || {
-            pump(&queue, &courier, encode);
+            pump(&queue, &courier, Some(retry.give_up), encode);
         })?;
     }
     if records {
@@ -287,7 +287,8 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         let source = Arc::clone(&source);
         let encode = move |records: &[Record]| logs::encode_records(records, &source, now());
         spawn("otlp-records", alive.clone(), move || {
-            pump(&queue, &courier, encode);
+            // Their files wait: to give one up would only make room for the next.
+            pump(&queue, &courier, None, encode);
         })?;
     }
     if spans {
@@ -296,7 +297,7 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         let courier = courier(Service::Traces, Signal::Span, 8);
         let encode = move |spans: &[Recorded]| spans::encode(spans, &source, redact.as_deref());
         spawn("otlp-spans", alive, move || {
-            pump(&queue, &courier, encode);
+            pump(&queue, &courier, Some(retry.give_up), encode);
         })?;
     }
     Ok(exporter)
@@ -321,11 +322,17 @@ fn spawn(
         .map_err(StartError::System)
 }
 
-/// Sends what comes through a queue until it is closed and empty.
-fn pump<T>(queue: &Queue<T>, courier: &Courier, encode: impl Fn(&[T]) -> Bytes) {
+/// Sends what comes through a queue until it is closed and empty. A message is given up
+/// after `give_up`, if that is set.
+fn pump<T>(
+    queue: &Queue<T>,
+    courier: &Courier,
+    give_up: Option<Duration>,
+    encode: impl Fn(&[T]) -> Bytes,
+) {
     while let Some(batch) = queue.take() {
         let body = encode(&batch.items);
-        let give_up = Instant::now() + courier.office.retry.give_up;
+        let give_up = give_up.map(|it| Instant::now() + it);
         courier.deliver(&body, batch.items.len() as u64, give_up);
         queue.done(&batch);
     }
@@ -385,6 +392,16 @@ impl Exporter {
         }
         // Nothing is ever sent: the channel ends with the last thread.
         let left = until.saturating_duration_since(Instant::now());
-        self.ended.recv_timeout(left) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
+        let all = self.ended.recv_timeout(left) == Err(RecvTimeoutError::Disconnected);
+        if !all {
+            let left = |queue: Option<usize>| queue.unwrap_or(0) as u64;
+            let lines = left(self.lines.as_ref().map(|it| it.items()));
+            let records = left(self.records.as_ref().map(|it| it.items()));
+            self.account.lose(Signal::Log, lines + records);
+            let spans = left(self.spans.as_ref().map(|it| it.items()));
+            self.account.lose(Signal::Span, spans);
+        }
+        self.account.ended();
+        all
     }
 }

@@ -89,6 +89,7 @@ impl<T> Queue<T> {
             (items - reserve_items, bytes_max - reserve_bytes)
         };
         let mut state = self.lock();
+        let was_full = self.is_full_batch(&state);
         if state.closed || state.items >= items || state.bytes + bytes > bytes_max {
             return false;
         }
@@ -96,7 +97,8 @@ impl<T> Queue<T> {
         state.items += 1;
         state.bytes += bytes;
         state.waiting_bytes += bytes;
-        let wake = state.idle || self.is_full_batch(&state);
+        // With a full batch waiting already, the sender doesn't wait.
+        let wake = state.idle || (!was_full && self.is_full_batch(&state));
         state.idle = false;
         drop(state);
         if wake {
@@ -161,6 +163,11 @@ impl<T> Queue<T> {
         let mut state = self.lock();
         state.items -= batch.len;
         state.bytes -= batch.bytes;
+    }
+
+    /// How many wait or are being sent.
+    pub(super) fn items(&self) -> usize {
+        self.lock().items
     }
 
     /// Takes nothing more; what waits can still be taken.

@@ -66,13 +66,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn text(&mut self, name: &'static str, mut value: String) {
-        if value.len() > TEXT_BYTES_MAX {
-            let end = (0..=TEXT_BYTES_MAX)
-                .rev()
-                .find(|it| value.is_char_boundary(*it));
-            value.truncate(end.unwrap_or(0));
-        }
+    fn text(&mut self, name: &'static str, value: String) {
         match name {
             "trace_id" => self.trace_id = TraceContext::unhex(&value),
             "span_id" => self.span_id = TraceContext::unhex(&value),
@@ -209,11 +203,19 @@ pub(super) fn encode(spans: &[Recorded], source: &Source, redact: Option<&Redact
     request.encode_to_vec().into()
 }
 
+fn cut(text: &str) -> &str {
+    let end = (0..=TEXT_BYTES_MAX.min(text.len()))
+        .rev()
+        .find(|it| text.is_char_boundary(*it));
+    &text[..end.unwrap_or(0)]
+}
+
 fn of_span(it: &Recorded, redact: Option<&Redact>) -> ProtoSpan {
     let fields = &it.fields;
     let clean = |name: &str, text: &str| match redact {
-        Some(redact) => redact(name, text).into_owned(),
-        None => text.to_owned(),
+        // Cut afterwards: half of a secret looks like none.
+        Some(redact) => cut(&redact(name, text)).to_owned(),
+        None => cut(text).to_owned(),
     };
     let attributes = fields.attributes.iter().map(|(name, value)| match value {
         Value::Text(text) => pair(name, &Value::Text(clean(name, text))),

@@ -175,14 +175,13 @@ fn export(matches: &ArgMatches, screen: &Screen) -> Result<(), Failure> {
 
 /// Said by the flag, or by what the server would start with here.
 fn workers_expected(matches: &ArgMatches) -> Result<u32, Failure> {
-    const KEY: &str = "observability.workers_expected";
     if let Some(workers) = matches.get_one::<u32>("workers-expected") {
         return Ok(*workers);
     }
-    let (_, resolved) = config::load_with_origins(&Sources::here())?;
-    let said = config::as_json(&resolved)["options"][KEY]["value"].as_u64();
-    let said = said.and_then(|it| u32::try_from(it).ok());
-    Ok(said.unwrap_or(Expected::default().workers))
+    Ok(config::load(&Sources::here())?
+        .settings
+        .watch
+        .workers_expected)
 }
 
 /// Those whose file isn't there or holds something else.

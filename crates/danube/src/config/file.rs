@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use danube_model::{Mistake, Position};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::table::{ROWS, SECTIONS, index};
@@ -26,12 +27,21 @@ pub(crate) struct Entry {
     pub(crate) value: Option<Value>,
 }
 
+/// What was found in a file.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// Of known options.
+    pub(crate) entries: Vec<Entry>,
+    /// The bytes of all other values: nobody knows what they hold.
+    unknown: Vec<Range<usize>>,
+}
+
 /// Reads the file's text. Paths in it are relative to `dir`.
-pub(crate) fn read(text: &str, dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<Entry> {
+pub(crate) fn read(text: &str, dir: &Path, mistakes: &mut Vec<Mistake>) -> Contents {
     let (root, errors) = DeTable::parse_recoverable(text);
     let broken: Vec<Mistake> = errors.iter().map(|it| syntax(text, it)).collect();
     let mut found = Vec::new();
-    let entries = check(text, root.get_ref(), dir, &mut found);
+    let contents = check(text, root.get_ref(), dir, &mut found);
     // From the first line on that can't be read, the rest may be understood
     // wrongly (a lost `[section]`), and what seems a mistake may be none.
     let first = broken.iter().filter_map(|it| it.at).map(|at| at.line).min();
@@ -41,38 +51,58 @@ pub(crate) fn read(text: &str, dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<E
     });
     mistakes.extend(broken);
     mistakes.extend(found);
-    entries
+    contents
 }
 
 /// The text with what may be a secret made unreadable, byte for byte, so that places
-/// stay right. A line that can't be read counts by how it begins.
-pub(crate) fn without_secrets(text: String, entries: &[Entry]) -> String {
-    let hidden = ROWS.iter().filter(|row| row.kind.is_hidden());
-    let names: Vec<&str> = hidden.map(super::table::Row::name).collect();
-    let mut spans: Vec<Range<usize>> = entries
-        .iter()
-        .filter(|it| ROWS[it.row].kind.is_hidden())
-        .map(|it| it.span.clone())
-        .collect();
+/// stay right: only values of options that hold none are shown. Where a line can't be
+/// read, its beginning says whether it is one of those.
+pub(crate) fn without_secrets(text: &str, contents: &Contents) -> String {
+    let shown = |it: &&Entry| !ROWS[it.row].kind.is_hidden();
+    let (shown, hidden): (Vec<&Entry>, Vec<&Entry>) = contents.entries.iter().partition(shown);
+    let mut spans: Vec<Range<usize>> = hidden.iter().map(|it| it.span.clone()).collect();
+    spans.extend(contents.unknown.iter().cloned());
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        let begins = line.trim_start().trim_start_matches(['"', '\'']);
-        if let Some(equals) = line.find('=')
-            && names.iter().any(|it| begins.starts_with(it))
-        {
-            spans.push(at + equals + 1..at + line.len());
-        }
+        let from = at + hidden_from(line);
         at += line.len();
+        spans.push(from..at);
     }
-    if spans.is_empty() {
-        return text;
-    }
+    let is_shown = |at: usize| {
+        let inside = |all: &[Range<usize>]| all.iter().any(|it| it.contains(&at));
+        !inside(&spans) || shown.iter().any(|it| it.span.contains(&at))
+    };
     let hide = |(at, c): (usize, char)| match c {
-        c if c.is_whitespace() || "[]\"',".contains(c) => c.to_string(),
-        c if spans.iter().any(|it| it.contains(&at)) => "*".repeat(c.len_utf8()),
-        c => c.to_string(),
+        c if c.is_whitespace() || "[]\"',".contains(c) || is_shown(at) => c.to_string(),
+        c => "*".repeat(c.len_utf8()),
     };
     text.char_indices().map(hide).collect()
+}
+
+/// From which byte on a line may hold a secret, as far as the line alone tells.
+fn hidden_from(line: &str) -> usize {
+    let begins = line.trim_start();
+    if begins.starts_with(['[', '#']) && !begins.contains('=') {
+        return line.len();
+    }
+    let Some(equals) = line.find('=') else {
+        // The middle of a value.
+        return 0;
+    };
+    let key = line[..equals].trim();
+    let bare = |key: &str| {
+        let quoted = ['"', '\''].iter().find_map(|it| {
+            let inner = key.strip_prefix(*it)?;
+            inner.strip_suffix(*it)
+        });
+        quoted.unwrap_or(key).to_owned()
+    };
+    let name = bare(key.rsplit('.').next().unwrap_or_default().trim());
+    match ROWS.iter().find(|row| row.name() == name) {
+        Some(row) if !row.kind.is_hidden() => line.len(),
+        _ if key.contains(char::is_whitespace) || key.starts_with(['"', '\'']) => 0,
+        _ => equals + 1,
+    }
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
@@ -85,14 +115,23 @@ fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
     }
 }
 
+/// The bytes of all values in a node.
+fn values(node: &Spanned<DeValue<'_>>, found: &mut Vec<Range<usize>>) {
+    match node.get_ref() {
+        DeValue::Table(table) => table.values().for_each(|it| values(it, found)),
+        _ => found.push(node.span()),
+    }
+}
+
 /// Compares what could be read with the table of options.
-fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>) -> Vec<Entry> {
-    let mut entries = Vec::new();
+fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>) -> Contents {
+    let mut contents = Contents::default();
     for (section, node) in root {
         let at = position(text, &section.span());
         let section = section.get_ref().as_ref();
         if !SECTIONS.iter().any(|(name, _)| *name == section) {
             mistakes.push(unknown_section(section, at));
+            values(node, &mut contents.unknown);
             continue;
         }
         let DeValue::Table(table) = node.get_ref() else {
@@ -103,6 +142,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
                 message: format!("`{section}` is a section"),
                 help: Some(format!("write `[{section}]` on a line of its own")),
             });
+            values(node, &mut contents.unknown);
             continue;
         };
         for (name, value) in table {
@@ -110,6 +150,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
             let name = name.get_ref().as_ref();
             let Some(row) = index(&format!("{section}.{name}")) else {
                 mistakes.push(unknown_option(section, name, at));
+                values(value, &mut contents.unknown);
                 continue;
             };
             let span = value.span();
@@ -120,7 +161,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
                 let told = misfits.into_iter().map(|it| misfit(text, &pointer, at, it));
                 mistakes.extend(told);
             });
-            entries.push(Entry {
+            contents.entries.push(Entry {
                 row,
                 at,
                 span,
@@ -128,7 +169,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
             });
         }
     }
-    entries
+    contents
 }
 
 /// A value that doesn't fit, or a part of one.

@@ -182,7 +182,7 @@ pub(crate) fn resolve(sources: &Sources) -> (Resolved, Vec<Mistake>) {
         .as_deref()
         .and_then(Path::parent)
         .unwrap_or(Path::new("/"));
-    let entries = file::read(&text, dir, &mut hearing.mistakes);
+    let contents = file::read(&text, dir, &mut hearing.mistakes);
     let mut machine = Machine {
         data_dir: None,
         usual_data_dir: sources.usual_data_dir(),
@@ -190,7 +190,7 @@ pub(crate) fn resolve(sources: &Sources) -> (Resolved, Vec<Mistake>) {
     };
     let mut found = Vec::with_capacity(ROWS.len());
     for (at, row) in ROWS.iter().enumerate() {
-        let entry = entries.iter().find(|it| it.row == at);
+        let entry = contents.entries.iter().find(|it| it.row == at);
         let one = hearing.one(row, file.as_deref(), entry, &machine);
         if let ("server.data_dir", Some(Value::Path(dir))) = (row.key, &one.value) {
             machine.data_dir = Some(dir.clone());
@@ -200,7 +200,7 @@ pub(crate) fn resolve(sources: &Sources) -> (Resolved, Vec<Mistake>) {
     let source = file.as_ref().map(|path| Source {
         name: path.display().to_string(),
         // From here on the text is only shown, around mistakes.
-        text: file::without_secrets(text, &entries),
+        text: file::without_secrets(&text, &contents),
     });
     (
         Resolved {

@@ -101,9 +101,9 @@ fn every_row_is_whole_and_unlike_the_others() {
         // The example is what a person would copy into the file.
         let text = format!("[{}]\n{} = {}\n", row.section(), row.name(), row.example);
         let mut mistakes = Vec::new();
-        let entries = super::file::read(&text, "/".as_ref(), &mut mistakes);
+        let contents = super::file::read(&text, "/".as_ref(), &mut mistakes);
         assert_eq!(mistakes, [], "{}", row.key);
-        assert_eq!(entries.len(), 1);
+        assert_eq!(contents.entries.len(), 1);
     }
 }
 
@@ -452,6 +452,18 @@ fn what_is_wrong_with_a_collector_is_said_and_its_secrets_are_not() {
         told("otel_protocol = \"json\"\n"),
         "`otel_protocol` must be one of grpc, http/protobuf, found `json`"
     );
+    // A slip in the key, in a place where nobody looks for a secret.
+    let slips = [
+        "otel_header = [\"a: s3cret\"]\n",
+        "otel_header = [\n  \"a: s3cret\",\n  \"s3cret==\",\n]\n",
+        "otel_header = \"\"\"\ns3cret=\n\"\"\"\n",
+        "[observabilty]\notel_headers = [\"a: s3cret\"]\n",
+        "observability.otel_headers = \"s3cret\n",
+        "otel_headers = [\n  \"a: s3cret==\"\n  x = 1\n",
+    ];
+    for slip in slips {
+        assert!(!told(slip).is_empty(), "{slip}");
+    }
     // A line that can't be read at all.
     let broken = told("otel_headers = [\"x: s3cret\n");
     assert!(broken.contains("not valid TOML"), "{broken}");
