@@ -7,7 +7,7 @@ use danube_model::{Mistake, Position};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::table::{ROWS, SECTIONS, index};
+use super::table::{ROWS, Row, SECTIONS, index};
 use super::value::{Misfit, Value};
 use crate::nearest::nearest;
 
@@ -21,8 +21,6 @@ pub(crate) struct Entry {
     pub(crate) row: usize,
     /// Where its value stands.
     pub(crate) at: Position,
-    /// The bytes of the value.
-    pub(crate) span: Range<usize>,
     /// The value; none when it doesn't fit.
     pub(crate) value: Option<Value>,
 }
@@ -32,8 +30,29 @@ pub(crate) struct Entry {
 pub(crate) struct Contents {
     /// Of known options.
     pub(crate) entries: Vec<Entry>,
-    /// The bytes of all other values: nobody knows what they hold.
-    unknown: Vec<Range<usize>>,
+    /// The bytes of values that hold no secret.
+    shown: Vec<Range<usize>>,
+    /// The bytes of all others: those that are secrets, and those of which nobody knows.
+    hidden: Vec<Range<usize>>,
+}
+
+impl Contents {
+    /// Takes down what stands in a value that belongs to a name.
+    fn take(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+        let found = if is_open(name) {
+            &mut self.shown
+        } else {
+            &mut self.hidden
+        };
+        values(value, found);
+    }
+}
+
+/// Whether this is the name of an option whose value is no secret, or a slip of one.
+fn is_open(name: &str) -> bool {
+    let row = |name: &str| ROWS.iter().find(|row| row.name() == name);
+    let meant = row(name).or_else(|| row(nearest(name, ROWS.iter().map(Row::name))?));
+    meant.is_some_and(|row| !row.kind.is_hidden())
 }
 
 /// Reads the file's text. Paths in it are relative to `dir`.
@@ -58,19 +77,15 @@ pub(crate) fn read(text: &str, dir: &Path, mistakes: &mut Vec<Mistake>) -> Conte
 /// stay right: only values of options that hold none are shown. Where a line can't be
 /// read, its beginning says whether it is one of those.
 pub(crate) fn without_secrets(text: &str, contents: &Contents) -> String {
-    let shown = |it: &&Entry| !ROWS[it.row].kind.is_hidden();
-    let (shown, hidden): (Vec<&Entry>, Vec<&Entry>) = contents.entries.iter().partition(shown);
-    let mut spans: Vec<Range<usize>> = hidden.iter().map(|it| it.span.clone()).collect();
-    spans.extend(contents.unknown.iter().cloned());
+    let mut lines = Vec::new();
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        let from = at + hidden_from(line);
+        lines.push(at + hidden_from(line)..at + line.len());
         at += line.len();
-        spans.push(from..at);
     }
     let is_shown = |at: usize| {
         let inside = |all: &[Range<usize>]| all.iter().any(|it| it.contains(&at));
-        !inside(&spans) || shown.iter().any(|it| it.span.contains(&at))
+        inside(&contents.shown) || !(inside(&contents.hidden) || inside(&lines))
     };
     let hide = |(at, c): (usize, char)| match c {
         c if c.is_whitespace() || "[]\"',".contains(c) || is_shown(at) => c.to_string(),
@@ -98,10 +113,12 @@ fn hidden_from(line: &str) -> usize {
         quoted.unwrap_or(key).to_owned()
     };
     let name = bare(key.rsplit('.').next().unwrap_or_default().trim());
-    match ROWS.iter().find(|row| row.name() == name) {
-        Some(row) if !row.kind.is_hidden() => line.len(),
-        _ if key.contains(char::is_whitespace) || key.starts_with(['"', '\'']) => 0,
-        _ => equals + 1,
+    if is_open(&name) {
+        line.len()
+    } else if key.contains(char::is_whitespace) || key.starts_with(['"', '\'']) {
+        0
+    } else {
+        equals + 1
     }
 }
 
@@ -119,6 +136,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
 fn values(node: &Spanned<DeValue<'_>>, found: &mut Vec<Range<usize>>) {
     match node.get_ref() {
         DeValue::Table(table) => table.values().for_each(|it| values(it, found)),
+        DeValue::Array(all) => all.iter().for_each(|it| values(it, found)),
         _ => found.push(node.span()),
     }
 }
@@ -131,7 +149,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
         let section = section.get_ref().as_ref();
         if !SECTIONS.iter().any(|(name, _)| *name == section) {
             mistakes.push(unknown_section(section, at));
-            values(node, &mut contents.unknown);
+            contents.take(section, node);
             continue;
         }
         let DeValue::Table(table) = node.get_ref() else {
@@ -142,7 +160,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
                 message: format!("`{section}` is a section"),
                 help: Some(format!("write `[{section}]` on a line of its own")),
             });
-            values(node, &mut contents.unknown);
+            contents.take(section, node);
             continue;
         };
         for (name, value) in table {
@@ -150,11 +168,11 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
             let name = name.get_ref().as_ref();
             let Some(row) = index(&format!("{section}.{name}")) else {
                 mistakes.push(unknown_option(section, name, at));
-                values(value, &mut contents.unknown);
+                contents.take(name, value);
                 continue;
             };
-            let span = value.span();
-            let at = position(text, &span);
+            contents.take(name, value);
+            let at = position(text, &value.span());
             let value = ROWS[row].kind.read_toml(value.get_ref(), dir);
             let value = value.map_err(|misfits| {
                 let pointer = format!("/{section}/{name}");
@@ -164,7 +182,6 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
             contents.entries.push(Entry {
                 row,
                 at,
-                span,
                 value: value.ok(),
             });
         }
@@ -211,7 +228,7 @@ fn unknown_section(section: &str, at: Position) -> Mistake {
 
 fn unknown_option(section: &str, name: &str, at: Position) -> Mistake {
     let own = ROWS.iter().filter(|row| row.section() == section);
-    let names: Vec<&str> = own.map(super::table::Row::name).collect();
+    let names: Vec<&str> = own.map(Row::name).collect();
     let elsewhere = ROWS.iter().find(|row| row.name() == name);
     let help = match (nearest(name, names.iter().copied()), elsewhere) {
         (Some(near), _) => format!("did you mean `{near}`?"),
