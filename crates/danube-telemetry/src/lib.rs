@@ -9,6 +9,7 @@
 //! - [`context`]: W3C trace context and random ids; [`current()`]: the trace that a thread
 //!   works in.
 //! - [`span`]: marks the span that a thread is in.
+//! - [`trace`]: spans that are kept, received and shown.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.
 //! - [`recorder`]: captures the lines of a test.
 
@@ -20,6 +21,7 @@ pub mod otlp;
 pub mod query;
 pub mod recorder;
 pub mod span;
+pub mod trace;
 
 pub use context::TraceContext;
 pub use current::current;

@@ -39,6 +39,7 @@ pub use account::{Signal, Tell, Told};
 pub use courier::Retry;
 pub use logs::{Record, RecordSource};
 pub use spans::SpanLayer;
+pub(crate) use value::pair;
 pub use value::{Attribute, Source, Value};
 
 use account::{Account, Stream};

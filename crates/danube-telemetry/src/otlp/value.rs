@@ -31,6 +31,18 @@ impl From<String> for Value {
     }
 }
 
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Float(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Bool(yes)
+    }
+}
+
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Self::Int(number)
@@ -73,7 +85,7 @@ impl Source {
     }
 }
 
-pub(super) fn pair(key: &str, value: &Value) -> KeyValue {
+pub(crate) fn pair(key: &str, value: &Value) -> KeyValue {
     let kind = match value {
         Value::Text(it) => Kind::StringValue(it.clone()),
         Value::Int(it) => Kind::IntValue(*it),

@@ -17,5 +17,6 @@ mod metrics;
 mod otlp;
 #[cfg(test)]
 mod text;
+mod traces;
 #[cfg(test)]
 mod writer;
