@@ -15,10 +15,12 @@ use tokio::sync::{Notify, Semaphore};
 use crate::auth::{Keys, Sessions};
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
+use crate::http::traces::Rates;
 use crate::log_level::LogLevel;
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
 use crate::settings::Settings;
+use crate::trace::Traces;
 use crate::watch::Watch;
 
 /// The parts of the master, shared by all requests.
@@ -29,6 +31,7 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) logs: JobLogs,
     pub(crate) worker: Worker,
+    pub(crate) traces: Traces,
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
@@ -46,6 +49,10 @@ pub(crate) struct App {
     pub(crate) log_reads: Semaphore,
     /// Turns at drawing a panel: it takes a processor.
     pub(crate) panels: Semaphore,
+    /// Turns at reading what the tools of jobs send: each takes some times its size.
+    pub(crate) receipts: Semaphore,
+    /// How fast jobs may send.
+    pub(crate) rates: Rates,
     /// What is seen of the metrics over time.
     pub(crate) watch: Watch,
     /// Open readers of logs that are followed.
@@ -105,6 +112,9 @@ pub(crate) const SEARCHES_MAX: usize = 4;
 
 /// Panels that are drawn at once: each takes a processor for some milliseconds.
 pub(crate) const PANELS_MAX: usize = 4;
+
+/// Messages of jobs' tools that are read at once: with what they are made of, some 100 MiB.
+pub(crate) const RECEIPTS_MAX: usize = 2;
 
 /// Reads for followers at once: enough to keep a disk busy that has to be read,
 /// where most reads find their bytes in memory.

@@ -6,16 +6,18 @@ use std::time::Duration;
 use danube_model::{Attempt, Cause, Ended, Job, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
-use danube_worker::{Dispatch, ReportError};
+use danube_worker::{Dispatch, ReportError, Traced};
 
 use crate::app::Phases;
 use crate::runs::Runs;
 use crate::schedule::{Bell, Leases};
 use crate::tell::{self, Why};
+use crate::trace::Traces;
 
 /// Turns reports into writes, and durable writes into signals.
 pub(crate) struct LocalDispatch {
     pub(crate) store: Store,
+    pub(crate) traces: Traces,
     pub(crate) leases: Arc<Leases>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) phases: Arc<Phases>,
@@ -71,6 +73,10 @@ impl Dispatch for LocalDispatch {
             self.store.hand_back(attempt, reason, may_have_run).wait(),
             Why::default(),
         )
+    }
+
+    fn traced(&self, traced: Traced) {
+        self.traces.ended(traced);
     }
 
     fn freed(&self) {

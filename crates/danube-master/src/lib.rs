@@ -3,7 +3,8 @@
 //! [`run`] tells the whole life of a master. From there: `http` for what comes
 //! in, `submit` for what is accepted, `schedule` for who runs it (`decide` is
 //! the one place of decisions), `dispatch` for what comes back, `health` for
-//! how it is, `watch` for what its metrics say over time.
+//! how it is, `watch` for what its metrics say over time, `trace` for what its jobs did
+//! when.
 
 mod app;
 mod auth;
@@ -26,11 +27,13 @@ mod settings;
 mod start;
 mod submit;
 mod tell;
+mod trace;
 mod watch;
 
 pub use log_level::{LogControl, ReadLevel};
 pub use settings::{Settings, StepSettings, WatchSettings};
 pub use start::{StartError, run};
+pub use trace::Exports;
 
 /// The API's description (OpenAPI 3.1, JSON), for the docs and for tests.
 #[must_use]

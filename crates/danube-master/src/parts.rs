@@ -12,20 +12,21 @@ use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
 use danube_joblog::JobLogs;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
-use danube_telemetry::otlp::Records;
 use danube_worker::{PlaceSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::app::{
-    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, Room, SEARCHES_MAX, Shared,
+    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX, Room,
+    SEARCHES_MAX, Shared,
 };
 use crate::auth::{Keys, Sessions};
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
 use crate::http::metrics::Scrapes;
+use crate::http::traces::Rates;
 use crate::lock::DirectoryLock;
 use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
@@ -36,6 +37,7 @@ use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
+use crate::trace::{Exports, Traces};
 use crate::watch::Watch;
 
 /// How long a step's processes have between TERM and KILL, at most: ten seconds
@@ -55,6 +57,7 @@ pub(crate) struct Parts {
 /// What is kept on disk.
 struct Kept {
     store: Store,
+    traces: Traces,
     keys: Keys,
     logs: JobLogs,
     is_first_start: bool,
@@ -88,11 +91,11 @@ impl Parts {
         mut settings: Settings,
         signals: &Signals,
         log: LogControl,
-        job_logs: Option<Records>,
+        exports: Exports,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
         let links = Links::new(signals);
-        let kept = Kept::open(&settings, signals, &links)?;
+        let kept = Kept::open(&settings, signals, &links, &exports)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
             .map_err(system("write the lock file"))?;
@@ -106,7 +109,7 @@ impl Parts {
         }
         let health = Arc::new(Health::new(signals.clone()));
         let told = danube_worker::Settings {
-            job_logs,
+            job_logs: exports.job_logs,
             ..worker_settings(&settings)?
         };
         let worker = worker(told, &kept, &links, signals)?;
@@ -126,6 +129,7 @@ impl Parts {
             sessions: Sessions::default(),
             logs: kept.logs,
             worker,
+            traces: kept.traces,
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
@@ -136,6 +140,8 @@ impl Parts {
             log_reads: Semaphore::new(LOG_READS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             panels: Semaphore::new(PANELS_MAX),
+            receipts: Semaphore::new(RECEIPTS_MAX),
+            rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
             followers: 0.into(),
             followers_max: room.followers,
@@ -158,7 +164,12 @@ impl Parts {
 }
 
 impl Kept {
-    fn open(settings: &Settings, signals: &Signals, links: &Links) -> Result<Self, StartError> {
+    fn open(
+        settings: &Settings,
+        signals: &Signals,
+        links: &Links,
+        exports: &Exports,
+    ) -> Result<Self, StartError> {
         let dir = &settings.data_dir;
         let options = Options {
             meter: Arc::new(StoreMeter {
@@ -169,7 +180,9 @@ impl Kept {
             ..Options::default()
         };
         let store = Store::open(dir, options)?;
-        after_restart(&store, signals)?;
+        let traces = Traces::open(settings, store.clone(), exports);
+        let traces = traces.map_err(directory(&dir.join("traces")))?;
+        after_restart(&store, &traces, signals)?;
         let keys = Keys::load(&store)?;
         let admin = keys.ensure_admin(&store, &dir.join("admin.key"))?;
         let limits = danube_joblog::Limits {
@@ -180,6 +193,7 @@ impl Kept {
         let logs = JobLogs::open(&logs, limits).map_err(directory(&logs))?;
         Ok(Self {
             store,
+            traces,
             keys,
             logs,
             is_first_start: admin.is_new,
@@ -207,6 +221,7 @@ fn worker(
 ) -> Result<Worker, StartError> {
     let dispatch = LocalDispatch {
         store: kept.store.clone(),
+        traces: kept.traces.clone(),
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         phases: Arc::clone(&links.phases),
@@ -292,6 +307,7 @@ fn scheduler(
 ) -> Scheduler {
     let rescue = Rescue {
         store: kept.store.clone(),
+        traces: kept.traces.clone(),
         worker: worker.clone(),
         leases: Arc::clone(&links.leases),
         phases: Arc::clone(&links.phases),

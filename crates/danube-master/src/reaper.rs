@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use danube_api::Problem;
-use danube_joblog::{Expired, JobLogs, expired};
+use danube_joblog::{Expired, expired};
 use danube_model::JobId;
 use danube_signals::ReaperCompleted;
 use danube_store::{LogDeletion, StoreError};
@@ -74,7 +74,7 @@ async fn round(app: &Shared) {
 async fn delete_all(app: &Shared, slice: &[Expired]) -> Result<Freed, Problem> {
     let names: Vec<String> = slice.iter().map(|it| it.job.clone()).collect();
     let store = app.store.clone();
-    let logs = app.logs.clone();
+    let (logs, traces) = (app.logs.clone(), app.traces.clone());
     let gone = blocking(move || {
         let mut freed = Freed::default();
         let mut gone = Vec::new();
@@ -85,6 +85,11 @@ async fn delete_all(app: &Shared, slice: &[Expired]) -> Result<Freed, Problem> {
             if job.as_ref().is_some_and(|it| !it.state.is_terminal()) {
                 continue;
             }
+            // The trace first: without its log nobody would look for it again.
+            let Ok(of_trace) = traces.delete(&name) else {
+                continue;
+            };
+            freed.bytes += of_trace;
             let Ok(bytes) = logs.delete(&name) else {
                 continue;
             };
@@ -120,8 +125,8 @@ pub(crate) enum Undeleted {
 
 /// Deletes the log of one ended job; the bytes that are free again.
 pub(crate) async fn delete(app: &Shared, id: JobId) -> Result<u64, Undeleted> {
-    let (logs, store) = (app.logs.clone(), app.store.clone());
-    let deleted = blocking(move || delete_files(&logs, &store, id)).await;
+    let own = app.clone();
+    let deleted = blocking(move || delete_files(&own, id)).await;
     let freed = deleted.map_err(|_| Undeleted::Io)??;
     match app.store.log_deleted(id).await {
         Ok(LogDeletion::Deleted(_)) => Ok(freed),
@@ -131,16 +136,18 @@ pub(crate) async fn delete(app: &Shared, id: JobId) -> Result<u64, Undeleted> {
     }
 }
 
-fn delete_files(logs: &JobLogs, store: &danube_store::Store, id: JobId) -> Result<u64, Undeleted> {
-    let job = store.job(id).map_err(Undeleted::Store)?;
+fn delete_files(app: &Shared, id: JobId) -> Result<u64, Undeleted> {
+    let job = app.store.job(id).map_err(Undeleted::Store)?;
     let job = job.ok_or(Undeleted::NoJob)?;
     if !job.state.is_terminal() {
         return Err(Undeleted::NotEnded);
     }
     // An ended job stays ended, so nobody writes its log again.
-    logs.delete(&id.to_string())
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::ResourceBusy => Undeleted::NotEnded,
-            _ => Undeleted::Io,
-        })
+    let name = id.to_string();
+    let of_trace = app.traces.delete(&name).map_err(|_| Undeleted::Io)?;
+    let of_log = app.logs.delete(&name).map_err(|error| match error.kind() {
+        std::io::ErrorKind::ResourceBusy => Undeleted::NotEnded,
+        _ => Undeleted::Io,
+    })?;
+    Ok(of_log + of_trace)
 }

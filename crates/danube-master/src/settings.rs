@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use danube_joblog::Retention;
 use danube_redact::Rules;
+use danube_telemetry::trace::sampling::Sampling;
 
 /// Everything that the master is told from outside. `danube`'s configuration
 /// table makes it from flags, environment and file; the defaults stand there.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub demo: bool,
     /// Show metrics at `/metrics`.
     pub metrics_enabled: bool,
+    /// Which traces of jobs go to the collector, where there is one.
+    pub sampling: Sampling,
 }
 
 /// What every step gets.

@@ -12,8 +12,6 @@ use danube_executor::Workspace;
 use danube_model::{JobId, Trigger};
 use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
 use danube_store::{OpenError, Role, StoreError};
-use danube_telemetry::TraceContext;
-use danube_telemetry::otlp::Records;
 use danube_worker::NoWorker;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -30,6 +28,7 @@ use crate::log_level::LogControl;
 use crate::parts::Parts;
 use crate::reaper;
 use crate::settings::Settings;
+use crate::trace::Exports;
 
 /// How long the store may take to finish what it was given.
 const STORE_CLOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -94,7 +93,7 @@ impl From<AdminKeyError> for StartError {
 }
 
 /// Runs a master until it is told to stop and has drained. `log` is the server's own;
-/// the logs of jobs go to `job_logs` too, where it is there.
+/// what goes elsewhere too goes by way of `exports`.
 ///
 /// # Errors
 /// [`StartError`] when it can't start.
@@ -102,13 +101,13 @@ pub fn run(
     settings: Settings,
     signals: &Signals,
     log: LogControl,
-    job_logs: Option<Records>,
+    exports: Exports,
 ) -> Result<(), StartError> {
     prepare_directory(&settings.data_dir)?;
     let lock = DirectoryLock::take(&settings.data_dir)?;
     raise_open_files();
     clear_workspaces(&settings.data_dir, signals)?;
-    let parts = Parts::open(settings, signals, log, job_logs, &lock)?;
+    let parts = Parts::open(settings, signals, log, exports, &lock)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("http")
@@ -312,7 +311,7 @@ async fn submit_demo(app: &Shared) {
         body_bytes: 0,
         idempotency: None,
         trigger: Trigger::Demo,
-        context: TraceContext::random(),
+        asked: None,
     };
     match accept(app, &caller, ask).await {
         Ok((job, _)) => say(&format!(

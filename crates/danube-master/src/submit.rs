@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use danube_model::limits::{MASK_BYTES_MAX, MASKS_BYTES_MAX, MASKS_MAX, NAME_BYTES_MAX};
 use danube_model::spec::{Fields, Node, Pipeline, Repository, Value, is_name, read_request};
-use danube_model::{Mistake, Order};
+use danube_model::{Mistake, Order, Trace};
 use danube_redact::{Rules, Secrets};
 
 use crate::pipelines::NoPipeline;
@@ -102,6 +102,10 @@ fn read(
         parameters,
         masks,
         pipeline,
+        trace: Trace {
+            source_type: source_type.to_owned(),
+            ..Trace::default()
+        },
     };
     let queue = queue.unwrap_or_else(|| QUEUE_DEFAULT.to_owned());
     check_names(&mut fields, &order, &queue);

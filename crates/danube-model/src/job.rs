@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Pipeline;
-use crate::{JobId, State, Timestamp};
+use crate::{JobId, State, Timestamp, Trace};
 
 /// What kind of work a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +131,9 @@ pub struct Order {
     pub parameters: BTreeMap<String, String>,
     /// Values to keep out of the log and of everything else that is told.
     pub masks: Vec<String>,
+    /// Where the job stands in its trace.
+    #[serde(default)]
+    pub trace: Trace,
 }
 
 impl fmt::Debug for Order {

@@ -10,9 +10,11 @@ mod mistake;
 pub mod spec;
 mod state;
 mod timestamp;
+mod trace;
 
 pub use id::{BadId, JobId, SHORT_ID_CHARS};
 pub use job::{Attempt, Ended, Job, Kind, Order, Page, Step, StepStatus, Transition, Trigger};
 pub use mistake::{Mistake, Mistakes, Position, Source};
 pub use state::{Cause, FailReason, Refused, State};
 pub use timestamp::Timestamp;
+pub use trace::{Follows, RequestTrace, Trace};

@@ -7,7 +7,7 @@
 //! isn't declared here doesn't compile.
 //!
 //! Job spans and request spans carry the ids that a line shows: [`request_span`],
-//! [`job_span`], [`run_span`].
+//! [`job_span`]; a job's own are made by [`AttemptTrace`].
 
 mod alerts;
 mod catalogue;
@@ -35,7 +35,8 @@ pub use labels::*;
 pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{
-    RequestSpan, RunSpan, job_span, request_answered, request_span, run_ended, run_span,
+    AttemptTrace, JobSpans, RequestSpan, RunOutcome, Source, StepTrace, Stretch, SubmitTrace,
+    job_span, request_answered, request_span,
 };
 
 /// The declaration of each family, by its name: what panels, alerts and documents refer

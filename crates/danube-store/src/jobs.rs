@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use danube_model::{Cause, Job, JobId, Kind, Order, Timestamp, Trigger};
+use danube_model::{Cause, Follows, Job, JobId, Kind, Order, Timestamp, Trace, Trigger};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use crate::open::Shared;
@@ -147,7 +147,15 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
     if !record.job.state.is_terminal() {
         return full(tx, record).map(RetryOutcome::NotEnded);
     }
-    let order = order(tx, &record)?;
+    let mut order = order(tx, &record)?;
+    order.trace = Trace {
+        follows: Some(Follows {
+            job: record.job.id.to_string(),
+            traceparent: record.traceparent.clone(),
+            attempt: record.job.attempt,
+        }),
+        ..retry.trace.clone()
+    };
     let sealed = seal_order(&tx.shared.sealer, retry.new, &order)?;
     let old = record.job;
     record.job = Job {
@@ -182,12 +190,20 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
 
 /// What the job is asked to do.
 pub(crate) fn order(tx: &Tx<'_>, record: &Record) -> Result<Order, StoreError> {
-    let sealed: Vec<u8> = tx
-        .connection
+    order_of(tx.connection, &tx.shared.sealer, record)
+}
+
+/// The same outside a transaction.
+pub(crate) fn order_of(
+    connection: &Connection,
+    sealer: &Sealer,
+    record: &Record,
+) -> Result<Order, StoreError> {
+    let sealed: Vec<u8> = connection
         .prepare_cached("SELECT sealed FROM orders WHERE seq = ?1")?
         .query_row([record.seq], |row| row.get(0))?;
     let id = record.job.id;
-    let text = tx.shared.sealer.unseal(ORDER, id.as_bytes(), &sealed);
+    let text = sealer.unseal(ORDER, id.as_bytes(), &sealed);
     text.and_then(|it| serde_json::from_slice(&it).ok())
         .ok_or(StoreError::Unreadable(id))
 }

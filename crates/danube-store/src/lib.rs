@@ -40,9 +40,9 @@ pub use error::{OpenError, StoreError};
 pub use meter::{Live, Meter, Moved, NoMeter, Operation};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
-    Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, KeyId, KeyRecord,
-    LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome, Role,
-    Submitted, Waiting,
+    Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, JobTrace, KeyId,
+    KeyRecord, LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome,
+    Role, Submitted, Waiting,
 };
 pub use writer::pending::Pending;
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use danube_model::{Attempt, Job, JobId, State, Transition};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::rows::{self, count, id, named, state, time, to_integer};
-use crate::{Counts, LeaseState, Leased, Live, Moved, Store, StoreError, Waiting};
+use crate::rows::{self, Record, count, id, named, state, time, to_integer};
+use crate::{Counts, JobTrace, LeaseState, Leased, Live, Moved, Store, StoreError, Waiting, jobs};
 
 pub(crate) const WAITING: &str =
     "SELECT id, queue, created_at FROM jobs WHERE state = 'pending' ORDER BY seq LIMIT ?1";
@@ -33,6 +33,35 @@ const SHORT_DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Jobs shown for one short id: two are a rare coincidence already.
 const SHORT_MATCHES_MAX: i64 = 16;
+
+/// Every change of the job's state, its submit first.
+fn history(connection: &Connection, record: &Record) -> Result<Vec<Transition>, StoreError> {
+    let mut history = vec![Transition {
+        at: record.job.created_at,
+        from: None,
+        to: State::Pending,
+        cause: "submitted".to_owned(),
+        attempt: 0,
+        by: record.job.submitted_by.clone(),
+        detail: None,
+    }];
+    let mut statement = connection.prepare_cached(HISTORY)?;
+    let rows = statement.query_map([record.seq], |row| {
+        Ok(Transition {
+            at: time(row, 0)?,
+            from: Some(state(row, 1)?),
+            to: state(row, 2)?,
+            cause: row.get(3)?,
+            attempt: row.get(4)?,
+            by: row.get(5)?,
+            detail: row.get(6)?,
+        })
+    })?;
+    for row in rows {
+        history.push(row?);
+    }
+    Ok(history)
+}
 
 /// Reads about jobs. They block for a moment; async callers put them on a
 /// thread that may. All of them err when the database can't be read.
@@ -76,31 +105,36 @@ impl Store {
             let Some(record) = rows::find(connection, job)? else {
                 return Ok(None);
             };
-            let mut history = vec![Transition {
-                at: record.job.created_at,
-                from: None,
-                to: State::Pending,
-                cause: "submitted".to_owned(),
-                attempt: 0,
-                by: record.job.submitted_by,
-                detail: None,
-            }];
-            let mut statement = connection.prepare_cached(HISTORY)?;
-            let rows = statement.query_map([record.seq], |row| {
-                Ok(Transition {
-                    at: time(row, 0)?,
-                    from: Some(state(row, 1)?),
-                    to: state(row, 2)?,
-                    cause: row.get(3)?,
-                    attempt: row.get(4)?,
-                    by: row.get(5)?,
-                    detail: row.get(6)?,
-                })
-            })?;
-            for row in rows {
-                history.push(row?);
-            }
-            Ok(Some(history))
+            history(connection, &record).map(Some)
+        })
+    }
+
+    /// Everything that the job's spans can be made from; none when there is no such job.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn job_trace(&self, job: JobId) -> Result<Option<JobTrace>, StoreError> {
+        self.inner.readers.read(|connection| {
+            let Some(record) = rows::find(connection, job)? else {
+                return Ok(None);
+            };
+            let order = jobs::order_of(connection, &self.inner.shared.sealer, &record);
+            let (trace, repository, masks) = match order {
+                Ok(order) => (order.trace, order.pipeline.repository, order.masks),
+                Err(StoreError::Unreadable(_)) => Default::default(),
+                Err(error) => return Err(error),
+            };
+            let attempts = 1..=record.job.attempt;
+            let attempts = attempts.map(|it| rows::steps_of(connection, record.seq, it));
+            Ok(Some(JobTrace {
+                moves: history(connection, &record)?,
+                attempts: attempts.collect::<Result<_, _>>()?,
+                traceparent: record.traceparent,
+                job: record.job,
+                trace,
+                repository,
+                masks,
+            }))
         })
     }
 

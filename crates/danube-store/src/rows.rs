@@ -83,11 +83,20 @@ pub(crate) fn find(connection: &Connection, job: JobId) -> Result<Option<Record>
 
 /// The steps of the latest attempt, in order.
 pub(crate) fn steps(connection: &Connection, record: &Record) -> Result<Vec<Step>, StoreError> {
+    steps_of(connection, record.seq, record.job.attempt)
+}
+
+/// The steps of an attempt, in order.
+pub(crate) fn steps_of(
+    connection: &Connection,
+    seq: i64,
+    attempt: u32,
+) -> Result<Vec<Step>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT name, status, exit_code, started_at, finished_at, log_start, log_end, \
          cpu_seconds, max_rss_bytes FROM steps WHERE seq = ?1 AND attempt = ?2 ORDER BY position",
     )?;
-    let rows = statement.query_map((record.seq, record.job.attempt), |row| {
+    let rows = statement.query_map((seq, attempt), |row| {
         Ok(Step {
             name: row.get(0)?,
             status: named(row, 1, StepStatus::parse)?,

@@ -1,6 +1,8 @@
 //! What the store is asked and what it answers, as plain data.
 
-use danube_model::{Attempt, Job, JobId, Order, State, Timestamp, Trigger};
+use danube_model::{
+    Attempt, Job, JobId, Order, State, Step, Timestamp, Trace, Transition, Trigger,
+};
 
 /// A job to accept.
 #[derive(Debug, Clone)]
@@ -110,6 +112,27 @@ pub struct Retry {
     pub trace_id: String,
     /// The new job's context.
     pub traceparent: String,
+    /// Where the new job stands in its trace; which job it follows, the store adds.
+    pub trace: Trace,
+}
+
+/// Everything that a job's spans can be made from. Holds secrets: there is no `Debug`.
+#[derive(Clone)]
+pub struct JobTrace {
+    /// The job, without steps.
+    pub job: Job,
+    /// The context under which its spans are told.
+    pub traceparent: String,
+    /// Where it stands; nothing when its order can't be read any more.
+    pub trace: Trace,
+    /// Where its source comes from, if it has one.
+    pub repository: Option<String>,
+    /// Values to keep out of its spans.
+    pub masks: Vec<String>,
+    /// Every move, oldest first.
+    pub moves: Vec<Transition>,
+    /// The steps of each attempt, the first attempt first.
+    pub attempts: Vec<Vec<Step>>,
 }
 
 /// The answer to a retry.

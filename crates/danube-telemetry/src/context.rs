@@ -97,6 +97,71 @@ impl fmt::Display for TraceContext {
     }
 }
 
+/// Bytes of a `tracestate` that is passed on (W3C asks for at least so many).
+const STATE_BYTES_MAX: usize = 512;
+
+/// Members of a `tracestate`: the standard allows no more.
+const STATE_MEMBERS_MAX: usize = 32;
+
+/// Bytes of a `baggage` that is passed on, and members (W3C asks for at least so many).
+const BAGGAGE_BYTES_MAX: usize = 8_192;
+const BAGGAGE_MEMBERS_MAX: usize = 64;
+
+/// A `tracestate` header, or several joined by commas, if it is right (W3C trace context,
+/// section 3.3). What is wrong is as good as none: it is somebody else's and never ours to
+/// mend.
+pub fn tracestate(header: &str) -> Option<String> {
+    let is_key = |it: &str| {
+        let begins = it.bytes().next();
+        begins.is_some_and(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
+            && it.len() <= 256
+            && it.bytes().all(
+                |it| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'),
+            )
+    };
+    let is_value = |it: &str| {
+        (1..=256).contains(&it.len())
+            && it.bytes().all(|it| matches!(it, b' '..=b'~') && it != b'=')
+    };
+    let members = members(header, STATE_MEMBERS_MAX)?;
+    let is_right = |member: &&str| {
+        let pair = member.split_once('=');
+        pair.is_some_and(|(key, value)| is_key(key) && is_value(value))
+    };
+    let text = members.join(",");
+    (members.iter().all(is_right) && (1..=STATE_BYTES_MAX).contains(&text.len())).then_some(text)
+}
+
+/// A `baggage` header, or several joined by commas, if it is right (W3C baggage).
+pub fn baggage(header: &str) -> Option<String> {
+    let is_key = |it: &str| {
+        let it = it.trim_end_matches([' ', '\t']);
+        !it.is_empty()
+            && it
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it))
+    };
+    let members = members(header, BAGGAGE_MEMBERS_MAX)?;
+    let is_right = |member: &&str| {
+        let pair = member.split_once('=');
+        pair.is_some_and(|(key, value)| {
+            is_key(key)
+                && value
+                    .bytes()
+                    .all(|it| matches!(it, b' '..=b'~' | b'\t') && it != b'"')
+        })
+    };
+    let text = members.join(",");
+    (members.iter().all(is_right) && (1..=BAGGAGE_BYTES_MAX).contains(&text.len())).then_some(text)
+}
+
+/// The members of a list, without the empty ones; none when there are too many.
+fn members(header: &str, max: usize) -> Option<Vec<&str>> {
+    let members = header.split(',').map(|it| it.trim_matches([' ', '\t']));
+    let members: Vec<&str> = members.filter(|it| !it.is_empty()).take(max + 1).collect();
+    (members.len() <= max).then_some(members)
+}
+
 fn random<const N: usize>() -> [u8; N] {
     let mut id = [0; N];
     // All zero means "no id", so that one draw in 2^64 is repeated.
@@ -176,6 +241,45 @@ mod tests {
         ];
         for case in cases {
             assert_eq!(TraceContext::parse(case), None, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_state_and_baggage_are_passed_on_if_they_are_right() {
+        let long = format!("a={}", "x".repeat(600));
+        let many = ["a=1"; 33].join(",");
+        for (header, expected) in [
+            (
+                "rojo=00f067aa0ba902b7, congo=t61rcWkgMzE",
+                Some("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+            ),
+            ("t@v=1,,", Some("t@v=1")),
+            ("", None),
+            ("no-value", None),
+            ("UPPER=1", None),
+            ("a=1=2", None),
+            ("a=\u{e9}", None),
+            (&long, None),
+            (&many, None),
+        ] {
+            assert_eq!(tracestate(header).as_deref(), expected, "{header}");
+        }
+        let large = format!("a={}", "x".repeat(9_000));
+        let many = ["a=1"; 65].join(",");
+        for (header, expected) in [
+            (
+                "userId=alice, serverNode=DF%2028;p=1",
+                Some("userId=alice,serverNode=DF%2028;p=1"),
+            ),
+            ("Tenant = 7", Some("Tenant = 7")),
+            ("=1", None),
+            ("a b=1", None),
+            ("a=\"", None),
+            ("a=\n", None),
+            (&large, None),
+            (&many, None),
+        ] {
+            assert_eq!(baggage(header).as_deref(), expected, "{header}");
         }
     }
 

@@ -9,8 +9,7 @@ use danube_executor::{
 use danube_joblog::{LogError, Mark, Summary};
 use danube_model::{Attempt, Ended, FailReason, Step, StepStatus, Timestamp, spec};
 use danube_redact::{Rules, Secrets};
-use danube_signals::{RunSpan, StepCompleted, StepStarted, run_ended, run_span};
-use danube_telemetry::TraceContext;
+use danube_signals::{JobSpans, StepCompleted, StepStarted, job_span};
 
 use crate::dispatch::{Dispatch, ReportError, Work};
 use crate::environment::{Surroundings, environment};
@@ -19,6 +18,7 @@ use crate::output::LogOutput;
 use crate::place::Place;
 use crate::source;
 use crate::token::JobToken;
+use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
 use crate::verdict::{
     Clock, Verdict, after_step, broke, step_status, stopped, succeeded, told_by_span,
 };
@@ -44,28 +44,27 @@ pub(crate) fn secrets(settings: &Settings) -> Secrets {
 
 /// Runs the job and reports how it ended. Never panics on what a job does.
 pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
-    let context = TraceContext::parse(&work.traceparent).unwrap_or_else(TraceContext::random);
-    let in_job = run_span(&RunSpan {
-        job_id: &work.attempt.job.to_string(),
-        short_id: &work.attempt.job.short().to_string(),
-        context: &context,
-        pipeline: &work.order.pipeline.name,
-        attempt: work.attempt.number,
-        worker: &inner.settings.id,
-    })
-    .entered();
+    let job = work.attempt.job.to_string();
+    let ids = JobSpans {
+        job_id: &job,
+        context: context_of(&work.traceparent),
+    };
+    let context = ids.attempt(work.attempt.number);
+    let _in_job = job_span(&job, &context).entered();
+    let mut recorder = Recorder::start();
     for mask in &work.order.masks {
         // Whoever sent it was refused if the redactor wouldn't take it, and a
         // short one if nobody insisted.
         let _ = own.secrets.register_short(mask.as_bytes());
     }
     let _ = own.secrets.register(own.token.text().as_bytes());
-    let outcome = match Running::begin(inner, work, own) {
+    let mut commit = None;
+    let outcome = match Running::begin(inner, work, (own, ids), &mut recorder) {
         Ok((mut running, from)) => {
             // Until the log is closed.
             let _followed = inner.export.as_ref().map(|export| {
                 export.follow(About {
-                    job: &work.attempt.job.to_string(),
+                    job: &job,
                     pipeline: &work.order.pipeline.name,
                     steps: step_names(work),
                     context,
@@ -73,6 +72,7 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
                 })
             });
             let verdict = running.all_steps();
+            commit = running.commit.take();
             running.end(verdict)
         }
         Err(error) => Outcome {
@@ -82,9 +82,21 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
             summary: None,
         },
     };
-    let (status, result, error_type) = told_by_span(&outcome.verdict);
-    run_ended(&in_job, status, result, error_type);
-    report(inner.dispatch.as_ref(), work.attempt, outcome, &own.secrets);
+    let about = AboutEnd {
+        worker: &inner.settings.id,
+        commit,
+        end: told_by_span(&outcome.verdict),
+        reason: match &outcome.verdict {
+            Verdict::Ended { reason, .. } => reason.clone(),
+            Verdict::HandBack | Verdict::Lost => None,
+        },
+    };
+    // Only spans of an attempt that counts are told.
+    if report(inner.dispatch.as_ref(), work.attempt, outcome, &own.secrets) {
+        let trace = recorder.end(work, about);
+        let traced = Traced::new(work.attempt, &trace, &own.secrets);
+        inner.dispatch.traced(traced);
+    }
 }
 
 /// What there is to report.
@@ -102,6 +114,8 @@ struct Running<'a> {
     inner: &'a Inner,
     work: &'a Work,
     own: &'a Own,
+    ids: JobSpans<'a>,
+    recorder: &'a mut Recorder,
     output: LogOutput,
     steps: Vec<Step>,
     deadline: Instant,
@@ -112,7 +126,12 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// Opens the log; it comes with where this attempt's part of it begins.
-    fn begin(inner: &'a Inner, work: &'a Work, own: &'a Own) -> Result<(Self, u64), LogError> {
+    fn begin(
+        inner: &'a Inner,
+        work: &'a Work,
+        (own, ids): (&'a Own, JobSpans<'a>),
+        recorder: &'a mut Recorder,
+    ) -> Result<(Self, u64), LogError> {
         let job = work.attempt.job.to_string();
         let writer = inner.logs.writer(&job, &own.secrets)?;
         let mut output = LogOutput::new(writer, own.control.clone(), &inner.signals, job);
@@ -122,6 +141,8 @@ impl<'a> Running<'a> {
             inner,
             work,
             own,
+            ids,
+            recorder,
             output,
             steps: step_names(work)
                 .iter()
@@ -136,6 +157,7 @@ impl<'a> Running<'a> {
 
     /// Makes the place, runs the steps in it, removes it.
     fn all_steps(&mut self) -> Verdict {
+        let began = self.recorder.now();
         let place = match Place::make(
             &self.inner.walls,
             &self.work.attempt.job.to_string(),
@@ -146,14 +168,17 @@ impl<'a> Running<'a> {
                 return broke(FailReason::SetupFailed, format!("make workspace: {error}"));
             }
         };
+        self.recorder.created(began);
         let verdict = self.steps_in(&place);
         self.inner.dispatch.finalizing(self.work.attempt);
+        self.recorder.removes();
         if let Err(error) = place.remove() {
             self.inner.signals.emit(danube_signals::WorkspaceLeft {
                 job_id: &self.work.attempt.job.to_string(),
                 error: &error.to_string(),
             });
         }
+        self.recorder.removed();
         verdict
     }
 
@@ -192,7 +217,7 @@ impl<'a> Running<'a> {
         }
         let sandbox = place.source_sandbox(&self.inner.walls, repository);
         let mut plan = StepPlan::new(source::command(), place.source(), sandbox);
-        plan.env = self.environment(place, None);
+        plan.env = self.environment(place, 0, None);
         // The worker's own home, not the job's: ssh keys and git settings.
         let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
         match source::variables(
@@ -242,11 +267,16 @@ impl<'a> Running<'a> {
         };
         let sandbox = place.sandbox(&self.inner.walls, &self.work.order.pipeline.limits);
         let mut plan = StepPlan::new(command, place.source(), sandbox);
-        plan.env = self.environment(place, Some(step));
+        plan.env = self.environment(place, index, Some(step));
         self.step(index, plan, step.timeout_seconds, step.continue_on_error)
     }
 
-    fn environment(&self, place: &Place, step: Option<&spec::Step>) -> Vec<(String, String)> {
+    fn environment(
+        &self,
+        place: &Place,
+        index: usize,
+        step: Option<&spec::Step>,
+    ) -> Vec<(String, String)> {
         let around = Surroundings {
             work: self.work,
             path: &self.inner.settings.path,
@@ -255,6 +285,7 @@ impl<'a> Running<'a> {
             server: &self.inner.settings.server,
             token: self.own.token.text(),
             commit: self.commit.as_deref(),
+            context: self.ids.step(self.work.attempt.number, number(index)),
         };
         environment(&around, step)
     }
@@ -303,6 +334,7 @@ impl<'a> Running<'a> {
         step.status = StepStatus::Running;
         step.started_at = Some(Timestamp::now());
         step.log_start = Some(offset);
+        self.recorder.step_begins(number(index), step);
         self.inner.signals.emit(StepStarted {
             job_id: &self.work.attempt.job.to_string(),
             step: &step.name,
@@ -318,6 +350,7 @@ impl<'a> Running<'a> {
         step.log_end = Some(offset);
         step.cpu_seconds = outcome.map(|it| it.cpu.as_secs_f64());
         step.max_rss_bytes = outcome.map(|it| it.max_rss_bytes);
+        self.recorder.step_ends(step, outcome.map(|it| it.wall));
         let wall = outcome.map_or(Duration::ZERO, |it| it.wall);
         self.inner.signals.emit(StepCompleted {
             job_id: &self.work.attempt.job.to_string(),
@@ -395,8 +428,8 @@ pub(crate) fn report_panic(dispatch: &dyn Dispatch, attempt: Attempt) {
 }
 
 /// Reports until it is heard: a store that is away comes back, or the process
-/// ends and the lease with it.
-fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: &Secrets) {
+/// ends and the lease with it. Whether the report was taken.
+fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: &Secrets) -> bool {
     let Outcome {
         verdict,
         steps,
@@ -410,16 +443,17 @@ fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: 
                 Err(ReportError::Unavailable(_)) => {}
                 // The lease lapses then, and the job is rescued.
                 Err(ReportError::Broken(_)) if broken < BROKEN_REPORTS_MAX => broken += 1,
-                Ok(()) | Err(ReportError::Broken(_) | ReportError::Fenced) => return,
+                Ok(()) => return true,
+                Err(ReportError::Broken(_) | ReportError::Fenced) => return false,
             }
             thread::sleep(REPORT_RETRY_EVERY);
         }
     };
     match verdict {
-        Verdict::Lost => {}
+        Verdict::Lost => false,
         Verdict::HandBack => {
             let may_have_run = steps.iter().any(|it| it.started_at.is_some());
-            told(&|| dispatch.hand_back(attempt, "the worker was stopped", may_have_run));
+            told(&|| dispatch.hand_back(attempt, "the worker was stopped", may_have_run))
         }
         Verdict::Ended {
             cause,
@@ -436,7 +470,7 @@ fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: 
                 log_complete: summary.is_some_and(|it| it.complete),
                 log_missing_bytes: summary.map_or(0, |it| it.missing_bytes),
             };
-            told(&|| dispatch.finish(attempt, &ended));
+            told(&|| dispatch.finish(attempt, &ended))
         }
     }
 }

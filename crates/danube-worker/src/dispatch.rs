@@ -1,6 +1,8 @@
 //! What a worker needs of whoever hands out the jobs.
 
-use danube_model::{Attempt, Ended, Order, Step};
+use danube_model::{Attempt, Ended, Order, Step, Timestamp};
+
+use crate::trace::Traced;
 
 /// One job to run, and the right to run it.
 #[derive(Debug, Clone)]
@@ -9,8 +11,10 @@ pub struct Work {
     pub attempt: Attempt,
     /// What to do.
     pub order: Order,
-    /// W3C trace context of the job, given to its processes.
+    /// W3C trace context of the job: that of its first attempt's span.
     pub traceparent: String,
+    /// Since when it waited.
+    pub queued_at: Timestamp,
 }
 
 /// Takes reports. The master implements it over its store; calls may block,
@@ -50,6 +54,9 @@ pub trait Dispatch: Send + Sync + 'static {
         reason: &str,
         may_have_run: bool,
     ) -> Result<(), ReportError>;
+
+    /// The attempt's report was taken; these are its spans.
+    fn traced(&self, _traced: Traced) {}
 
     /// The worker has room for one job more.
     fn freed(&self);

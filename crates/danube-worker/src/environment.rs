@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use danube_model::spec::Step;
+use danube_telemetry::TraceContext;
 
 use crate::dispatch::Work;
 
@@ -22,6 +23,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) token: &'a str,
     /// The commit that was cloned.
     pub(crate) commit: Option<&'a str>,
+    /// The span of what runs: spans of its processes belong below.
+    pub(crate) context: TraceContext,
 }
 
 /// The environment of a step. Its own `env` may replace any variable but the
@@ -39,9 +42,13 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
         server,
         token,
         commit,
+        context,
     } = *around;
     let order = &work.order;
     let job = work.attempt.job.to_string();
+    let traceparent = context.to_string();
+    let trace_headers = headers(token);
+    let resource = resource(work, step);
     let mut all: BTreeMap<&str, &str> = BTreeMap::from([
         ("PATH", path),
         ("HOME", home),
@@ -51,8 +58,14 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
         ("DANUBE_JOB_ID", &job),
         ("DANUBE_PIPELINE", &order.pipeline.name),
         ("DANUBE_WORKSPACE", workspace),
-        ("TRACEPARENT", &work.traceparent),
+        ("TRACEPARENT", &traceparent),
     ]);
+    if let Some(state) = &order.trace.state {
+        all.insert("TRACESTATE", state);
+    }
+    if let Some(baggage) = &order.trace.baggage {
+        all.insert("BAGGAGE", baggage);
+    }
     if let Some(git_ref) = &order.git_ref {
         all.insert("DANUBE_REF", git_ref);
     }
@@ -74,6 +87,11 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
         all.insert("DANUBE_STEP", &step.name);
         if !server.is_empty() {
             all.insert("DANUBE_JOB_TOKEN", token);
+            // What speaks OpenTelemetry sends its spans here, and they belong to the job.
+            all.insert("OTEL_EXPORTER_OTLP_ENDPOINT", server);
+            all.insert("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+            all.insert("OTEL_EXPORTER_OTLP_HEADERS", &trace_headers);
+            all.insert("OTEL_RESOURCE_ATTRIBUTES", &resource);
         }
         for (name, value) in &order.pipeline.env {
             all.insert(name, value);
@@ -89,12 +107,49 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
         .collect()
 }
 
+/// `OTEL_EXPORTER_OTLP_HEADERS`: pairs as in W3C baggage, values in per cent signs.
+fn headers(token: &str) -> String {
+    format!("authorization={}", in_percent(&format!("Bearer {token}")))
+}
+
+/// `OTEL_RESOURCE_ATTRIBUTES`: whose spans these are.
+fn resource(work: &Work, step: Option<&Step>) -> String {
+    let job = work.attempt.job.to_string();
+    let pairs = [
+        ("job.id", Some(&*job)),
+        ("cicd.pipeline.name", Some(&*work.order.pipeline.name)),
+        ("cicd.pipeline.run.id", Some(&*job)),
+        ("cicd.pipeline.task.name", step.map(|it| &*it.name)),
+    ];
+    let pairs = pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
+    let pairs = pairs.map(|(key, value)| format!("{key}={}", in_percent(value)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Per cent signs for all but what no reader takes for something else (RFC 3986's
+/// unreserved characters).
+fn in_percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use danube_model::spec::{Limits, Pipeline, Shell};
     use danube_model::{Attempt, JobId, Order};
 
     use super::*;
+
+    const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn work() -> Work {
         let variables = |pairs: &[(&str, &str)]| {
@@ -140,8 +195,10 @@ mod tests {
                 git_ref: None,
                 parameters: variables(&[("LEVEL", "2")]),
                 masks: Vec::new(),
+                trace: danube_model::Trace::default(),
             },
             traceparent: String::new(),
+            queued_at: danube_model::Timestamp::from_millis(0),
         }
     }
 
@@ -158,6 +215,7 @@ mod tests {
             server,
             token: "dnb_job_x",
             commit: None,
+            context: TraceContext::parse(CONTEXT).expect("it is right"),
         };
         environment(&around, step).into_iter().collect()
     }
@@ -177,7 +235,11 @@ mod tests {
     fn only_a_step_with_a_server_gets_a_token() {
         let work = work();
         let step = Some(&work.order.pipeline.steps[0]);
-        let token = |made: BTreeMap<String, String>| made.get("DANUBE_JOB_TOKEN").cloned();
+        let token = |made: BTreeMap<String, String>| {
+            let otel = made.keys().filter(|it| it.starts_with("OTEL_")).count();
+            assert!(otel == 0 || otel == 4 && made.contains_key("DANUBE_JOB_TOKEN"));
+            made.get("DANUBE_JOB_TOKEN").cloned()
+        };
         let server = "http://127.0.0.1:1";
         assert_eq!(
             token(made_for(server, &work, step)).as_deref(),
@@ -185,6 +247,34 @@ mod tests {
         );
         assert_eq!(token(made_for(server, &work, None)), None, "the clone");
         assert_eq!(token(made(&work, step)), None, "no server");
+    }
+
+    #[test]
+    fn what_speaks_open_telemetry_in_a_step_is_told_where_its_spans_belong() {
+        let mut work = work();
+        work.order.trace.state = Some("vendor=1".to_owned());
+        work.order.trace.baggage = Some("tenant=a".to_owned());
+        work.order.pipeline.name = "a b,c=d/é".to_owned();
+        let made = made_for("http://h:1", &work, Some(&work.order.pipeline.steps[0]));
+        assert_eq!(made["TRACEPARENT"], CONTEXT);
+        assert_eq!(
+            (&*made["TRACESTATE"], &*made["BAGGAGE"]),
+            ("vendor=1", "tenant=a")
+        );
+        assert_eq!(made["OTEL_EXPORTER_OTLP_ENDPOINT"], "http://h:1");
+        assert_eq!(made["OTEL_EXPORTER_OTLP_PROTOCOL"], "http/protobuf");
+        assert_eq!(
+            made["OTEL_EXPORTER_OTLP_HEADERS"],
+            "authorization=Bearer%20dnb_job_x"
+        );
+        let job = work.attempt.job;
+        assert_eq!(
+            made["OTEL_RESOURCE_ATTRIBUTES"],
+            format!(
+                "job.id={job},cicd.pipeline.name=a%20b%2Cc%3Dd%2F%C3%A9,\
+                 cicd.pipeline.run.id={job},cicd.pipeline.task.name=only"
+            )
+        );
     }
 
     #[test]

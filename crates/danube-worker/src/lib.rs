@@ -17,10 +17,12 @@ mod output;
 mod place;
 mod source;
 mod token;
+pub mod trace;
 mod verdict;
 mod worker;
 
 pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
+pub use trace::Traced;
 pub use verdict::Verdict;
-pub use worker::{Busy, Load, NoWorker, Settings, Worker};
+pub use worker::{Bearer, Busy, Load, NoWorker, Settings, Worker};

@@ -2,6 +2,7 @@
 
 use danube_executor::{End, StepOutcome, Stop};
 use danube_model::{Cause, FailReason, StepStatus};
+use danube_signals::RunOutcome;
 
 /// Which clock a step runs against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +31,9 @@ pub enum Verdict {
     Lost,
 }
 
-/// What the run's span says of it: the job's status, the result in the words of
-/// OpenTelemetry's conventions, and what went wrong.
-pub(crate) fn told_by_span(
-    verdict: &Verdict,
-) -> (&'static str, &'static str, Option<&'static str>) {
-    match verdict {
+/// What the attempt's span says of it.
+pub(crate) fn told_by_span(verdict: &Verdict) -> RunOutcome {
+    let (status, result, error_type) = match verdict {
         Verdict::Ended { cause, .. } => match cause {
             Cause::Succeeded => ("success", "success", None),
             Cause::Failed(reason) => ("failure", "failure", Some(reason.as_str())),
@@ -44,6 +42,11 @@ pub(crate) fn told_by_span(
         },
         Verdict::HandBack => ("pending", "cancellation", Some("handed_back")),
         Verdict::Lost => ("pending", "error", Some("lease_lost")),
+    };
+    RunOutcome {
+        status,
+        result,
+        error_type,
     }
 }
 
@@ -206,7 +209,9 @@ mod tests {
             ),
             (Verdict::Lost, ("pending", "error", Some("lease_lost"))),
         ] {
-            assert_eq!(told_by_span(&verdict), expected, "{verdict:?}");
+            let told = told_by_span(&verdict);
+            let told = (told.status, told.result, told.error_type);
+            assert_eq!(told, expected, "{verdict:?}");
         }
     }
 

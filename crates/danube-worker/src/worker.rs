@@ -12,6 +12,7 @@ use danube_joblog::JobLogs;
 use danube_model::{Attempt, JobId};
 use danube_redact::{Rules, Secrets};
 use danube_signals::Signals;
+use danube_telemetry::TraceContext;
 use danube_telemetry::otlp::Records;
 
 use crate::attempt::{self, Own};
@@ -19,6 +20,7 @@ use crate::dispatch::{Dispatch, Work};
 use crate::export::LogExport;
 use crate::place::{PlaceSettings, Walls};
 use crate::token::{JobToken, TokenHash};
+use crate::trace::context_of;
 
 /// How often a report that the store can't take is tried again.
 pub(crate) const REPORT_RETRY_EVERY: Duration = Duration::from_millis(200);
@@ -74,6 +76,7 @@ struct Running {
 /// A job that runs, as seen from outside its thread.
 struct Held {
     attempt: Attempt,
+    traceparent: String,
     control: Control,
     /// Shared with its thread.
     secrets: Secrets,
@@ -89,6 +92,17 @@ pub struct Load {
     pub jobs_max: usize,
     /// It takes nothing new.
     pub is_closed: bool,
+}
+
+/// An attempt that runs, as the bearer of its token.
+#[derive(Clone)]
+pub struct Bearer {
+    /// Which.
+    pub attempt: Attempt,
+    /// The context that is stored with its job.
+    pub context: TraceContext,
+    /// What is kept out of all that it says.
+    pub secrets: Secrets,
 }
 
 /// The worker takes no job now; the work comes back.
@@ -218,6 +232,7 @@ impl Worker {
             }
             let held = Held {
                 attempt,
+                traceparent: work.traceparent.clone(),
                 control: own.control.clone(),
                 secrets: own.secrets.clone(),
                 token: own.token.hash(),
@@ -280,6 +295,24 @@ impl Worker {
         let running = self.inner.lock();
         let held = running.jobs.get(&job);
         held.is_some_and(|it| it.token.fits(token))
+    }
+
+    /// Whose token this is, of the attempts that run here now.
+    #[must_use]
+    pub fn bearer(&self, token: &str) -> Option<Bearer> {
+        let running = self.inner.lock();
+        // All are compared, so that the time says nothing of which one it was.
+        let mut found = None;
+        for held in running.jobs.values() {
+            if held.token.fits(token) {
+                found = Some(held);
+            }
+        }
+        found.map(|held| Bearer {
+            attempt: held.attempt,
+            context: context_of(&held.traceparent),
+            secrets: held.secrets.clone(),
+        })
     }
 
     /// Takes nothing new from now on.

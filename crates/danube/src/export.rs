@@ -49,7 +49,8 @@ pub(crate) fn start(
     otlp::start(options).map(Some)
 }
 
-fn resource(data_dir: &Path) -> Vec<Attribute> {
+/// Who sends.
+pub(crate) fn resource(data_dir: &Path) -> Vec<Attribute> {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
     vec![

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use danube_executor::{Limits, Stop};
 use danube_joblog::{Chunk, JobLogs, LogReader, StreamKind};
 use danube_model::spec::Repository;
-use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step};
+use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step, Timestamp, Trace};
 use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
@@ -75,6 +75,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         attempt,
         order,
         traceparent: TraceContext::random().to_string(),
+        queued_at: Timestamp::now(),
     };
     worker.run(work).map_err(|_| {
         Failure::new(
@@ -133,6 +134,7 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         pipeline,
         parameters,
         masks,
+        trace: Trace::default(),
     })
 }
 

@@ -18,7 +18,8 @@ pub(crate) fn serve(
         handle: telemetry.log.clone(),
         configured,
     };
-    match danube_master::run(settings, &telemetry.signals, log, telemetry.job_logs()) {
+    let exports = telemetry.exports(&settings.data_dir);
+    match danube_master::run(settings, &telemetry.signals, log, exports) {
         Ok(()) => Ok(Exit::Ok.into()),
         Err(error) => Err(told(&error)),
     }

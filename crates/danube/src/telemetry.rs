@@ -1,10 +1,12 @@
 //! Starts what the server tells: its own log, and the metrics behind `/metrics`.
 
+use std::path::Path;
 use std::time::Duration;
 
+use danube_master::Exports;
 use danube_signals::{BuildInfo, LOG_LOGGER, Limits, OWN_LOGGERS, Signals};
 use danube_telemetry::log::{self, Filter};
-use danube_telemetry::otlp::{Exporter, Records};
+use danube_telemetry::otlp::Exporter;
 use danube_telemetry::span::set_recorded;
 use danube_telemetry::{LogGuard, LogHandle, LogOptions};
 
@@ -30,9 +32,13 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Where the logs of jobs go beside their files.
-    pub(crate) fn job_logs(&self) -> Option<Records> {
-        self.exporter.as_ref().and_then(Exporter::records)
+    /// What the master sends by way of it. The data directory says who sends.
+    pub(crate) fn exports(&self, data_dir: &Path) -> Exports {
+        Exports {
+            job_logs: self.exporter.as_ref().and_then(Exporter::records),
+            spans: self.exporter.as_ref().and_then(Exporter::spans),
+            resource: export::resource(data_dir),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use danube_model::JobId;
 use danube_signals::{DeniedResource, PermissionDenied};
 
 use super::answer::Refusal;
+use super::asked::Asked;
 use crate::app::{App, Shared};
 use crate::auth::{Caller, Need, SESSION_COOKIE};
 
@@ -108,7 +109,13 @@ fn is_for_this_machine(listen: SocketAddr, public_url: Option<&str>) -> bool {
 }
 
 fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
-    let Some(caller) = caller(app, &parts.headers) else {
+    let asked = parts.extensions.get::<Asked>();
+    let since = asked.map(Asked::now);
+    let caller = caller(app, &parts.headers);
+    if let Some((asked, since)) = asked.zip(since) {
+        asked.authenticated(since);
+    }
+    let Some(caller) = caller else {
         let detail = "send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`";
         return Err(Problem::new(Code::Unauthorized, detail).into());
     };
@@ -147,7 +154,8 @@ pub(crate) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
     app.sessions.caller(session(headers)?, Instant::now())
 }
 
-fn key(headers: &HeaderMap) -> Option<&str> {
+/// The key or token that came with a request.
+pub(crate) fn key(headers: &HeaderMap) -> Option<&str> {
     if let Some(value) = headers.get("x-api-key") {
         return value.to_str().ok();
     }

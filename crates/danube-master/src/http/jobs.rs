@@ -11,18 +11,19 @@ use danube_api::{Code, HistoryView, JOBS_PATH, JobList, JobView, Problem, Transi
 use danube_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
 use danube_model::spec::Pipeline;
 use danube_model::{Job, JobId, Mistake, State as JobState, Trigger};
-use danube_signals::{JobSubmitted, PipelineTriggered};
+use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{
     CancelOutcome, Filter, Idempotency, NewJob, Retry, RetryOutcome, Role, StoreError,
 };
 use danube_telemetry::TraceContext;
+use danube_telemetry::trace::Clock;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::answer::{Answer, json};
+use super::asked::Asked;
 use super::caller::{Doer, Reader, is_private};
 use super::incoming::{Id, Whole};
-use super::layer::Context;
 use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::pipelines::NoPipeline;
@@ -39,7 +40,7 @@ use crate::tell::{self, Why};
 pub(crate) async fn submit(
     State(app): State<Shared>,
     Doer(caller): Doer,
-    Extension(Context(context)): Extension<Context>,
+    Extension(asked): Extension<Asked>,
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Answer<Response> {
@@ -50,7 +51,7 @@ pub(crate) async fn submit(
         body_bytes: body.len(),
         idempotency,
         trigger: Trigger::Api,
-        context,
+        asked: Some(asked),
     };
     let (job, warnings) = accept(&app, &caller, ask).await?;
     Ok(accepted(JobView {
@@ -72,8 +73,8 @@ pub(crate) struct Ask {
     pub(crate) idempotency: Option<Idempotency>,
     /// What made it.
     pub(crate) trigger: Trigger,
-    /// The trace it belongs to.
-    pub(crate) context: TraceContext,
+    /// The request that it came with, if it came with one.
+    pub(crate) asked: Option<Asked>,
 }
 
 /// Checks and stores a submit; the demo comes this way too. Returns the job, and
@@ -88,19 +89,33 @@ pub(crate) async fn accept(
         body_bytes,
         idempotency,
         trigger,
-        context,
+        asked,
     } = ask;
+    // One for whoever asks without a request.
+    let clock = Clock::start();
+    let now = || asked.as_ref().map_or_else(|| clock.now(), Asked::now);
+    let began = now();
     if let Some(job) = replayed(app, caller, idempotency.as_ref()).await? {
         return Ok((job, Vec::new()));
     }
     let checked = checked(app, caller, (body, body_bytes)).await?;
     let Checked {
-        order,
+        mut order,
         source_type,
         queue,
         retry_on_lost,
         warnings,
     } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
+    let load = Stretch {
+        began,
+        ended: now(),
+    };
+    if let Some(asked) = &asked {
+        order.trace = asked.trace(source_type, load);
+    }
+    let context = asked
+        .as_ref()
+        .map_or_else(TraceContext::random, Asked::context);
     let new = NewJob {
         id: JobId::new(),
         order,
@@ -119,9 +134,20 @@ pub(crate) async fn accept(
         .await
         .map_err(|error| app.problem(&error))?;
     if !submitted.replayed {
+        let durable = now();
         tell_submitted(app, &submitted.job, source_type);
+        if let Some(asked) = &asked {
+            traced(app, asked, submitted.job.id, (load, durable));
+        }
     }
     Ok((submitted.job, warnings))
+}
+
+/// Writes down how a job came to be.
+fn traced(app: &App, asked: &Asked, job: JobId, (load, durable): (Stretch, u64)) {
+    let id = job.to_string();
+    app.traces
+        .submitted(job, &asked.submitted(&id, load, durable));
 }
 
 /// Checks a body in its turn, on a thread that may block.
@@ -383,16 +409,23 @@ fn cancel_unrecorded(app: &App, id: JobId, error: &StoreError) -> Problem {
 pub(crate) async fn retry(
     State(app): State<Shared>,
     Doer(caller): Doer,
-    Extension(Context(context)): Extension<Context>,
+    Extension(asked): Extension<Asked>,
     Id(id): Id,
 ) -> Answer<Response> {
+    let began = asked.now();
     let id = find_id(&app, &id).await?;
+    let load = Stretch {
+        began,
+        ended: asked.now(),
+    };
+    let context = asked.context();
     let retry = Retry {
         job: id,
         new: JobId::new(),
         by: caller.name,
         trace_id: context.trace_hex(),
         traceparent: context.child().to_string(),
+        trace: asked.trace("retry", load),
     };
     match app
         .store
@@ -401,7 +434,9 @@ pub(crate) async fn retry(
         .map_err(|error| app.problem(&error))?
     {
         RetryOutcome::Made(job) => {
+            let durable = asked.now();
             tell_submitted(&app, &job, "retry");
+            traced(&app, &asked, job.id, (load, durable));
             Ok(accepted(JobView::whole(job)))
         }
         RetryOutcome::NotEnded(job) => {

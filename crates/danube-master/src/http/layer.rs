@@ -8,10 +8,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
 use danube_signals::{RequestSpan, SystemError, request_answered, request_span};
-use danube_telemetry::TraceContext;
 use tracing::{Instrument, Span};
 
 use super::answer::Refusal;
+use super::asked::Asked;
 use super::incoming::Lingering;
 use crate::app::Shared;
 use crate::auth::random;
@@ -27,11 +27,6 @@ const NO_ROUTE: &str = "none";
 /// nobody was sent it.
 const CLIENT_LEFT: u16 = 499;
 
-/// The trace context under which a request is served; handlers take it from
-/// the request's extensions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Context(pub(crate) TraceContext);
-
 pub(crate) async fn around(
     State(app): State<Shared>,
     mut request: Request,
@@ -40,17 +35,17 @@ pub(crate) async fn around(
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let (context, parent) = context(&request);
+    let asked = Asked::of(&request);
     let id = request_id();
-    request.extensions_mut().insert(Context(context));
     let span = request_span(&RequestSpan {
         request_id: &id,
-        context: &context,
-        parent,
+        context: &asked.context(),
+        parent: asked.parent(),
         method: method.as_str(),
         route: route.as_ref().map(MatchedPath::as_str),
         path: request.uri().path(),
     });
+    request.extensions_mut().insert(asked);
     let mut told = Told {
         app: app.clone(),
         span: span.clone(),
@@ -116,20 +111,6 @@ fn broke() -> Response {
         "the request's task ended early",
     ))
     .into_response()
-}
-
-/// A child of the caller's trace, or the root of a new one; anything that isn't
-/// exactly one `traceparent` counts as none. With it comes the caller's span.
-fn context(request: &Request) -> (TraceContext, Option<[u8; 8]>) {
-    let mut all = request.headers().get_all("traceparent").iter();
-    let sent = all
-        .next()
-        .filter(|_| all.next().is_none())
-        .and_then(|it| it.to_str().ok());
-    match sent.and_then(TraceContext::parse) {
-        Some(parent) => (parent.child(), Some(parent.span_id)),
-        None => (TraceContext::random(), None),
-    }
 }
 
 fn request_id() -> String {

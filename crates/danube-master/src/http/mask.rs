@@ -58,6 +58,7 @@ pub(crate) async fn mask(
     let turn = app.blankings.acquire().await;
     let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
     let done = blank(&app, job, &value).await?;
+    blank_trace(&app, job, &value).await?;
     if let Err(Unkept::NotNow(mut problem)) = kept {
         problem
             .detail
@@ -156,6 +157,19 @@ async fn blank(app: &Shared, job: JobId, value: &str) -> Result<Blanked, Problem
     }
     let detail = "the job's log couldn't be blanked: it begins and ends all the time; try again";
     Err(Problem::new(Code::Unavailable, detail))
+}
+
+/// Masks the value in the spans that are stored.
+async fn blank_trace(app: &Shared, job: JobId, value: &str) -> Result<(), Problem> {
+    let only = Secrets::new(Rules::none());
+    // Checked before; what is refused masks nothing.
+    let _ = only.register_short(value.as_bytes());
+    let traces = app.traces.clone();
+    let done = blocking(move || traces.mask(job, &only)).await?;
+    done.map_err(|_| {
+        let detail = "the job's log is masked, its trace couldn't be written anew; try again";
+        Problem::new(Code::Unavailable, detail)
+    })
 }
 
 async fn is_leased(app: &Shared, job: JobId) -> Result<bool, Problem> {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod asked;
 mod caller;
 mod follow;
 mod incoming;
@@ -21,6 +22,7 @@ mod search;
 mod serve;
 mod stream;
 mod text;
+pub(crate) mod traces;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -50,6 +52,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}/logs", get(logs::log).delete(logs::delete))
         .route("/jobs/{id}/logs/stream", get(stream::stream))
         .route("/jobs/{id}/logs/search", get(search::search))
+        .route("/jobs/{id}/trace", get(traces::trace))
         .route("/api-keys", post(keys::create).get(keys::list))
         .route("/api-keys/{id}", delete(keys::revoke))
         .route(
@@ -68,6 +71,10 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/health/ready", get(meta::ready))
         .route("/ready", get(meta::ready))
         .route("/metrics", get(metrics::metrics))
+        .route(
+            "/v1/traces",
+            post(traces::receive).layer(DefaultBodyLimit::max(traces::BODY_BYTES_MAX)),
+        )
         .route("/", get(pages::jobs))
         .route("/jobs/{id}", get(pages::job))
         .route(

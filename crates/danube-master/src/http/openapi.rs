@@ -5,7 +5,7 @@ use utoipa::openapi::security::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream};
+use super::{admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, traces};
 
 /// The whole API.
 #[derive(OpenApi)]
@@ -16,11 +16,12 @@ use super::{admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream
         logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         admin::log_level, admin::set_log_level,
         panels::list, panels::data, panels::alerts,
+        traces::trace, traces::receive,
         meta::health, meta::ready, metrics::metrics, meta::openapi,
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "panels"), (name = "admin"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
 )]
 struct Document;
 

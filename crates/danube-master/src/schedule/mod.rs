@@ -295,6 +295,7 @@ impl Scheduler {
             attempt,
             order: claimed.order,
             traceparent: claimed.traceparent,
+            queued_at: claimed.queued_at,
         };
         // No thread, no descriptor, or it drains: nothing was run.
         if self.worker.run(work).is_err() {

@@ -11,10 +11,12 @@ use danube_worker::Worker;
 use super::Leases;
 use crate::app::Phases;
 use crate::tell::{self, Why};
+use crate::trace::Traces;
 
 /// Takes jobs back.
 pub(crate) struct Rescue {
     pub(crate) store: Store,
+    pub(crate) traces: Traces,
     pub(crate) worker: Worker,
     pub(crate) leases: Arc<Leases>,
     pub(crate) phases: Arc<Phases>,
@@ -33,6 +35,7 @@ impl Rescue {
         match rescued {
             Ok(job) => {
                 self.leases.end(attempt);
+                self.traces.interrupted(attempt);
                 tell_rescue(&self.signals, &job, attempt, self.worker.id());
                 self.phases.touch(attempt.job);
             }
@@ -46,7 +49,11 @@ impl Rescue {
 
 /// At a start every lease in the store belongs to a worker that died with the
 /// master before: the directory's lock says that nobody else is alive.
-pub(crate) fn after_restart(store: &Store, signals: &Signals) -> Result<(), StoreError> {
+pub(crate) fn after_restart(
+    store: &Store,
+    traces: &Traces,
+    signals: &Signals,
+) -> Result<(), StoreError> {
     for Leased {
         attempt, worker, ..
     } in store.leased()?
@@ -57,7 +64,10 @@ pub(crate) fn after_restart(store: &Store, signals: &Signals) -> Result<(), Stor
             .lease_lost(attempt, "the master was restarted while it ran")
             .wait()
         {
-            Ok(job) => tell_rescue(signals, &job, attempt, &worker),
+            Ok(job) => {
+                traces.interrupted(attempt);
+                tell_rescue(signals, &job, attempt, &worker);
+            }
             Err(StoreError::Fenced { .. }) => {}
             // A full disk is no reason not to start: the scheduler finds the
             // lease in the store and lets it lapse.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use danube_model::{Cause, FailReason, JobId, State, Step, StepStatus, Trigger};
+use danube_model::{Cause, FailReason, JobId, Order, State, Step, StepStatus, Trace, Trigger};
 use danube_store::{
     CancelOutcome, Counts, Idempotency, LeaseState, Options, Retry, RetryOutcome, Store, StoreError,
 };
@@ -372,6 +372,10 @@ fn a_retry_is_a_new_job_with_the_same_order() {
         by: "anna".into(),
         trace_id: "1bf7651916cd43dd8448eb211c80319c".into(),
         traceparent: "00-1bf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        trace: Trace {
+            source_type: "retry".into(),
+            ..Trace::default()
+        },
     };
     assert!(matches!(
         store.retry(retry(JobId::new())).wait().unwrap(),
@@ -390,8 +394,21 @@ fn a_retry_is_a_new_job_with_the_same_order() {
     );
     assert_eq!(store.job(job.id).unwrap(), Some(job.clone()));
     let claimed = claim(&store, job.id);
-    assert_eq!(claimed.order, order("build"));
+    let follows = claimed.order.trace.follows.clone().expect("it follows one");
+    assert_eq!(
+        (&follows.job, follows.attempt),
+        (&attempt.job.to_string(), 1)
+    );
+    assert_eq!(claimed.order.trace.source_type, "retry");
+    let same = Order {
+        trace: Trace::default(),
+        ..claimed.order
+    };
+    assert_eq!(same, order("build"));
     assert!(claimed.traceparent.starts_with("00-1bf7"));
+    let trace = store.job_trace(job.id).unwrap().expect("it is there");
+    assert_eq!(trace.trace.follows, Some(follows));
+    assert_eq!((trace.moves.len(), trace.attempts.len()), (2, 1));
 
     let again = store.retry(retry(job.id)).wait();
     assert_eq!(again, Err(StoreError::JobExists(job.id)));

@@ -52,6 +52,7 @@ pub(crate) fn order(pipeline: &str) -> Order {
         git_ref: Some("main".into()),
         parameters: BTreeMap::new(),
         masks: Vec::new(),
+        trace: danube_model::Trace::default(),
     }
 }
 

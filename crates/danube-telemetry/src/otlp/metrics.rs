@@ -276,7 +276,7 @@ fn exemplar(it: crate::metric::Exemplar) -> Exemplar {
 }
 
 /// Nanoseconds since 1970; 0 before it.
-pub(super) fn nanos(time: SystemTime) -> u64 {
+pub(crate) fn nanos(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -31,6 +31,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+use prost::Message;
 
 use crate::log::{Redact, Tap};
 use crate::metric::Registry;
@@ -38,6 +40,7 @@ use crate::metric::Registry;
 pub use account::{Signal, Tell, Told};
 pub use courier::Retry;
 pub use logs::{Record, RecordSource};
+pub(crate) use metrics::nanos;
 pub use spans::SpanLayer;
 pub(crate) use value::pair;
 pub use value::{Attribute, Source, Value};
@@ -45,7 +48,7 @@ pub use value::{Attribute, Source, Value};
 use account::{Account, Stream};
 use courier::{Courier, Office, Stop};
 use queue::{Bounds, LINGER, Queue};
-use spans::Recorded;
+use spans::{Origin, Outgoing};
 use transport::{Service, Transport};
 
 /// Time between two pushes of the metrics where nothing is said.
@@ -170,7 +173,7 @@ pub struct Exporter {
     stop: Arc<Stop>,
     lines: Option<Arc<Queue<Box<str>>>>,
     records: Option<Arc<Queue<Record>>>,
-    spans: Option<Arc<Queue<Recorded>>>,
+    spans: Option<Arc<Queue<Outgoing>>>,
     /// Hears from each thread that it has ended, by the end of the channel.
     ended: Receiver<()>,
 }
@@ -206,6 +209,48 @@ impl Records {
     /// Counts records that nobody will hand over any more.
     pub fn lose(&self, records: u64) {
         self.account.lose(Signal::Log, records);
+    }
+}
+
+/// Takes spans that are whole and without secrets.
+#[derive(Clone)]
+pub struct Spans {
+    queue: Arc<Queue<Outgoing>>,
+    account: Arc<Account>,
+}
+
+impl fmt::Debug for Spans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spans")
+    }
+}
+
+impl Spans {
+    /// Hands over spans of this process. Never waits; what finds no room is counted.
+    pub fn push_own(&self, spans: impl IntoIterator<Item = Span>) {
+        let own = Arc::new(None);
+        spans.into_iter().for_each(|it| self.push(it, &own));
+    }
+
+    /// Hands over spans of others, with where they come from.
+    pub fn push_others(&self, all: Vec<ResourceSpans>) {
+        for it in all {
+            for scope in it.scope_spans {
+                let origin = Arc::new(Some((it.resource.clone(), scope.scope)));
+                scope
+                    .spans
+                    .into_iter()
+                    .for_each(|it| self.push(it, &origin));
+            }
+        }
+    }
+
+    fn push(&self, span: Span, origin: &Arc<Origin>) {
+        let bytes = size_of::<Span>() + span.encoded_len();
+        let outgoing = || Outgoing::Made(Box::new(span), Arc::clone(origin));
+        if !self.queue.push(bytes, false, outgoing) {
+            self.account.lose(Signal::Span, 1);
+        }
     }
 }
 
@@ -296,7 +341,7 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         let queue = Arc::new(Queue::new(SPANS, LINGER));
         exporter.spans = Some(Arc::clone(&queue));
         let courier = courier(Service::Traces, Signal::Span, 8);
-        let encode = move |spans: &[Recorded]| spans::encode(spans, &source, redact.as_deref());
+        let encode = move |spans: &[Outgoing]| spans::encode(spans, &source, redact.as_deref());
         spawn("otlp-spans", alive, move || {
             pump(&queue, &courier, Some(retry.give_up), encode);
         })?;
@@ -360,6 +405,14 @@ impl Exporter {
     pub fn records(&self) -> Option<Records> {
         Some(Records {
             queue: Arc::clone(self.records.as_ref()?),
+            account: Arc::clone(&self.account),
+        })
+    }
+
+    /// Where spans go that are whole, if they are exported.
+    pub fn spans(&self) -> Option<Spans> {
+        Some(Spans {
+            queue: Arc::clone(self.spans.as_ref()?),
             account: Arc::clone(&self.account),
         })
     }

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{
@@ -43,6 +45,18 @@ const KIND: &str = "otel.kind";
 
 /// Longest text of an attribute; the rest is cut.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// A span on its way to the collector.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// One of a thread or a request, without its resource.
+    Recorded(Box<Recorded>),
+    /// One that is whole. Spans of one source share it.
+    Made(Box<ProtoSpan>, Arc<Origin>),
+}
+
+/// Where spans come from: none is this process.
+pub(super) type Origin = Option<(Option<Resource>, Option<InstrumentationScope>)>;
 
 /// A span, while it is open and until it is sent.
 #[derive(Debug)]
@@ -138,7 +152,7 @@ impl Recorded {
 
 /// Records spans; stacked on the log's layers. Nobody waits for it.
 pub struct SpanLayer {
-    pub(super) queue: Arc<Queue<Recorded>>,
+    pub(super) queue: Arc<Queue<Outgoing>>,
     pub(super) account: Arc<Account>,
 }
 
@@ -181,24 +195,49 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
         let Some(mut recorded) = recorded else { return };
         recorded.took = recorded.clock.elapsed();
         let bytes = recorded.bytes();
-        if !self.queue.push(bytes, false, || recorded) {
+        let outgoing = || Outgoing::Recorded(Box::new(recorded));
+        if !self.queue.push(bytes, false, outgoing) {
             self.account.lose(Signal::Span, 1);
         }
     }
 }
 
-/// A message of spans.
-pub(super) fn encode(spans: &[Recorded], source: &Source, redact: Option<&Redact>) -> Bytes {
+/// A message of spans; those that follow one another from one source together.
+pub(super) fn encode(spans: &[Outgoing], source: &Source, redact: Option<&Redact>) -> Bytes {
+    let mut groups: Vec<(Option<&Arc<Origin>>, ResourceSpans)> = Vec::new();
+    for it in spans {
+        let (origin, span) = match it {
+            Outgoing::Recorded(it) => (None, of_span(it, redact)),
+            Outgoing::Made(span, origin) => {
+                let origin = Some(origin).filter(|it| it.is_some());
+                (origin, ProtoSpan::clone(span))
+            }
+        };
+        let is_same = |last: Option<&Arc<Origin>>| match (last, origin) {
+            (None, None) => true,
+            (Some(last), Some(it)) => Arc::ptr_eq(last, it),
+            _ => false,
+        };
+        match groups.last_mut() {
+            Some((last, group)) if is_same(*last) => group.scope_spans[0].spans.push(span),
+            _ => {
+                let own = || (Some(source.proto_resource()), Some(source.proto_scope()));
+                let (resource, scope) = origin.and_then(|it| (**it).clone()).unwrap_or_else(own);
+                let group = ResourceSpans {
+                    resource,
+                    scope_spans: vec![ScopeSpans {
+                        scope,
+                        spans: vec![span],
+                        schema_url: String::new(),
+                    }],
+                    schema_url: String::new(),
+                };
+                groups.push((origin, group));
+            }
+        }
+    }
     let request = ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            resource: Some(source.proto_resource()),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(source.proto_scope()),
-                spans: spans.iter().map(|it| of_span(it, redact)).collect(),
-                schema_url: String::new(),
-            }],
-            schema_url: String::new(),
-        }],
+        resource_spans: groups.into_iter().map(|it| it.1).collect(),
     };
     request.encode_to_vec().into()
 }

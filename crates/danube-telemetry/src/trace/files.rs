@@ -81,6 +81,8 @@ struct Used {
     spans: usize,
     bytes: u64,
     not_kept: usize,
+    /// Some may be others'.
+    has_others: bool,
     /// The last line has no end.
     is_torn: bool,
 }
@@ -150,6 +152,7 @@ impl TraceFiles {
             }
             written?;
             used.spans += kept;
+            used.has_others |= writer == Writer::Other;
         }
         used.not_kept += came - kept;
         remember(&mut remembered, name, used);
@@ -163,6 +166,15 @@ impl TraceFiles {
     /// How many spans of this file found no room, as far as this process knows.
     pub fn not_kept(&self, name: &str) -> usize {
         self.lock(name).get(name).map_or(0, |it| it.not_kept)
+    }
+
+    /// Whether there may be spans of others in the file.
+    pub fn has_others(&self, name: &str) -> bool {
+        let remembered = self.lock(name);
+        match remembered.get(name) {
+            Some(used) => used.has_others,
+            None => self.path(name).is_ok_and(|it| it.exists()),
+        }
     }
 
     /// What stands in the file; nothing where there is none.
@@ -262,6 +274,7 @@ impl TraceFiles {
                 spans: count(&parse(&bytes).resource_spans),
                 bytes: bytes.len() as u64,
                 not_kept: 0,
+                has_others: true,
                 is_torn: bytes.last().is_some_and(|it| *it != b'\n'),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Used::default()),

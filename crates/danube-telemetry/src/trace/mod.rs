@@ -10,6 +10,7 @@
 //! - [`tree`]: the order of a waterfall, and what determined the end.
 //! - [`jaeger`]: the same spans as Jaeger's UI reads them.
 
+mod clock;
 pub mod files;
 pub mod ids;
 pub mod jaeger;
@@ -20,6 +21,7 @@ pub mod text;
 pub mod tree;
 mod value;
 
+pub use clock::Clock;
 pub use value::{attribute, hex, number_of, pair, text_of};
 
 /// OTLP's types, so that nobody else has to name the crate that they come from.

@@ -70,6 +70,7 @@ pub(crate) fn check(
         },
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
+        sampling: export::sampling(&it)?,
     };
     Some(Config {
         settings,

@@ -377,6 +377,27 @@ pub(crate) const ROWS: &[Row] = &[
         example: "false",
     },
     Row {
+        key: "observability.traces_sample_percent",
+        kind: Kind::Count { min: 0, max: 100 },
+        preset: Preset::Fixed("100"),
+        flag: "traces-sample-percent",
+        short_variable: None,
+        help: "Share of jobs' traces that goes to the collector; failed and slow ones always go",
+        example: "10",
+    },
+    Row {
+        key: "observability.traces_slow_seconds",
+        kind: Kind::Seconds {
+            min: 1,
+            max: 31_536_000,
+        },
+        preset: Preset::Fixed("60"),
+        flag: "traces-slow",
+        short_variable: None,
+        help: "From here on a job is slow, and its trace goes to the collector whatever the share",
+        example: "600",
+    },
+    Row {
         key: "observability.logs_enabled",
         kind: Kind::Bool,
         preset: Preset::Fixed("true"),

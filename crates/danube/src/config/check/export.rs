@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use danube_model::Mistake;
 use danube_telemetry::otlp::{Endpoint, Protocol};
+use danube_telemetry::trace::sampling::Sampling;
 
 use super::super::Export;
 use super::super::collector::Header;
@@ -69,6 +70,15 @@ pub(super) fn read(it: &Values<'_>) -> Option<Option<Export>> {
         job_logs,
         traces,
     }))
+}
+
+/// Which traces of jobs are sent.
+pub(super) fn sampling(it: &Values<'_>) -> Option<Sampling> {
+    let percent = u32::try_from(it.number("observability.traces_sample_percent")?);
+    Some(Sampling {
+        ratio: f64::from(percent.expect("the table bounds it")) / 100.0,
+        slow: Duration::from_secs(it.number("observability.traces_slow_seconds")?),
+    })
 }
 
 /// What these settings hold that must not be seen.

@@ -144,6 +144,8 @@ fn a_step_gets_what_it_is_given_and_nothing_else() {
         log.contains("ODD=two\nlines 'and' \"quotes\" $HOME `id`\n"),
         "{log}"
     );
+    assert_eq!(value("OTEL_EXPORTER_OTLP_ENDPOINT"), master.address);
+    assert_eq!(value("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf");
     let traceparent = value("TRACEPARENT");
     assert_eq!(traceparent.split('-').nth(1), job["trace_id"].as_str());
     assert_eq!(value("PWD"), value("DANUBE_WORKSPACE"));
@@ -166,7 +168,7 @@ fn a_step_gets_what_it_is_given_and_nothing_else() {
     for line in log.lines().filter_map(|it| it.split_once('=')) {
         let (name, _) = line;
         assert!(
-            known.contains(&name) || name.starts_with("DANUBE_"),
+            known.contains(&name) || name.starts_with("DANUBE_") || name.starts_with("OTEL_"),
             "{name}"
         );
     }

@@ -1,5 +1,11 @@
-//! Spans whose ids every line within shows, and which facts of failures mark. Those
-//! with `otel.kind` are exported; what they say is worked out only if somebody reads it.
+//! Spans. Those of requests and of work for a job are there for the lines within, which
+//! show their ids, and for facts of failures, which mark them; with `otel.kind` they are
+//! exported, and what they say is worked out only if somebody reads it. The spans of a
+//! job ([`AttemptTrace`]) and of the request that submitted it ([`SubmitTrace`]) are made
+//! from what is known of them, as often as that is wanted.
+
+mod attempt;
+mod submit;
 
 use std::fmt;
 
@@ -8,6 +14,9 @@ use danube_telemetry::context::SAMPLED;
 use danube_telemetry::span::{ERROR_TYPE, STATUS, is_recorded};
 use tracing::Span;
 use tracing::field::Empty;
+
+pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
+pub use submit::SubmitTrace;
 
 /// What an HTTP request's span says.
 #[derive(Debug, Clone, Copy)]
@@ -79,67 +88,6 @@ pub fn job_span(job_id: &str, context: &TraceContext) -> Span {
         "error.type" = Empty,
         "otel.status_code" = Empty,
     )
-}
-
-/// What the span of a job's run says.
-#[derive(Debug, Clone, Copy)]
-pub struct RunSpan<'a> {
-    /// The job.
-    pub job_id: &'a str,
-    /// The same as people write it.
-    pub short_id: &'a str,
-    /// The context that is stored with the job.
-    pub context: &'a TraceContext,
-    /// The pipeline.
-    pub pipeline: &'a str,
-    /// Which attempt it is, from 1.
-    pub attempt: u32,
-    /// Who runs it.
-    pub worker: &'a str,
-}
-
-/// The span of a job's run: the one that is exported under the job's ids.
-pub fn run_span(run: &RunSpan<'_>) -> Span {
-    let RunSpan {
-        job_id,
-        short_id,
-        context,
-        pipeline,
-        attempt,
-        worker,
-    } = *run;
-    tracing::info_span!(
-        target: "danube.orchestrator",
-        "job",
-        trace_id = context.trace_hex(),
-        span_id = context.span_hex(),
-        sampled = context.flags & SAMPLED != 0,
-        "otel.kind" = "internal",
-        "otel.name" = display(format_args!("Job {short_id}")),
-        "job.id" = job_id,
-        "cicd.pipeline.name" = pipeline,
-        "cicd.pipeline.run.id" = job_id,
-        "cicd.pipeline.result" = Empty,
-        "job.status" = Empty,
-        "danube.job.attempt" = attempt,
-        "worker.id" = worker,
-        "error.type" = Empty,
-        "otel.status_code" = Empty,
-    )
-}
-
-/// Notes how a run ended: the job's status, its result in the words of OpenTelemetry's
-/// conventions, and one word of a few for what went wrong.
-pub fn run_ended(span: &Span, status: &str, result: &str, error_type: Option<&str>) {
-    if !is_recorded() {
-        return;
-    }
-    span.record("job.status", status);
-    span.record("cicd.pipeline.result", result);
-    if let Some(error_type) = error_type {
-        span.record(ERROR_TYPE, error_type);
-        span.record(STATUS, "ERROR");
-    }
 }
 
 /// Lower-case digits, written only if somebody reads them.

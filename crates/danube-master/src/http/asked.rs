@@ -1,0 +1,143 @@
+//! Where a request stands in its trace, and how far it was when: for the spans of a
+//! submit, which are made when the job is there.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::HeaderMap;
+use danube_model::{RequestTrace, Trace};
+use danube_signals::{Stretch, SubmitTrace};
+use danube_telemetry::TraceContext;
+use danube_telemetry::context::{baggage, tracestate};
+use danube_telemetry::trace::Clock;
+
+/// A request, as handlers take it from its extensions. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Asked(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    context: TraceContext,
+    parent: Option<[u8; 8]>,
+    state: Option<String>,
+    baggage: Option<String>,
+    clock: Clock,
+    auth: OnceLock<Stretch>,
+}
+
+impl Asked {
+    /// Begins now. A child of the caller's trace, or the root of a new one; anything that
+    /// isn't exactly one `traceparent` counts as none, and what came with it too.
+    pub(crate) fn of(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>();
+        let method = request.method();
+        let name = route.map_or_else(
+            || method.to_string(),
+            |it| format!("{method} {}", it.as_str()),
+        );
+        let headers = request.headers();
+        let sent = sent(headers);
+        let context = sent.map_or_else(TraceContext::random, |it| it.child());
+        let with = |name: &str, read: fn(&str) -> Option<String>| {
+            sent?;
+            read(&joined(headers, name)?)
+        };
+        Self(Arc::new(Inner {
+            name,
+            context,
+            parent: sent.map(|it| it.span_id),
+            state: with("tracestate", tracestate),
+            baggage: with("baggage", baggage),
+            clock: Clock::start(),
+            auth: OnceLock::new(),
+        }))
+    }
+
+    /// Its own place in the trace.
+    pub(crate) fn context(&self) -> TraceContext {
+        self.0.context
+    }
+
+    /// The caller's span, if there is one.
+    pub(crate) fn parent(&self) -> Option<[u8; 8]> {
+        self.0.parent
+    }
+
+    /// Now, in nanoseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        self.0.clock.now()
+    }
+
+    /// It is known who asks; looked up since then.
+    pub(crate) fn authenticated(&self, since: u64) {
+        // The first one to ask counts.
+        let _ = self.0.auth.set(Stretch {
+            began: since,
+            ended: self.now(),
+        });
+    }
+
+    /// What is stored of it with the job that it makes: it is about to be.
+    pub(crate) fn trace(&self, source_type: &str, load: Stretch) -> Trace {
+        let auth = self.auth();
+        Trace {
+            state: self.0.state.clone(),
+            baggage: self.0.baggage.clone(),
+            source_type: source_type.to_owned(),
+            request: Some(RequestTrace {
+                name: self.0.name.clone(),
+                span_id: self.0.context.span_id,
+                parent: self.0.parent,
+                began: self.0.clock.began(),
+                auth: (auth.began, auth.ended),
+                load: (load.began, load.ended),
+                store: load.ended,
+            }),
+            follows: None,
+        }
+    }
+
+    /// Its spans, once the job is there and the scheduler knows: loaded then, durable then.
+    pub(crate) fn submitted<'a>(
+        &'a self,
+        job_id: &'a str,
+        load: Stretch,
+        durable: u64,
+    ) -> SubmitTrace<'a> {
+        let stretch = |began, ended| Stretch { began, ended };
+        let now = self.now();
+        SubmitTrace {
+            name: &self.0.name,
+            job_id,
+            context: self.0.context,
+            parent: self.0.parent,
+            time: stretch(self.0.clock.began(), now),
+            auth: self.auth(),
+            load,
+            create: stretch(load.ended, durable),
+            trigger: stretch(durable, now),
+        }
+    }
+
+    fn auth(&self) -> Stretch {
+        let began = self.0.clock.began();
+        let none = Stretch {
+            began,
+            ended: began,
+        };
+        self.0.auth.get().copied().unwrap_or(none)
+    }
+}
+
+fn sent(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut all = headers.get_all("traceparent").iter();
+    let one = all.next().filter(|_| all.next().is_none())?;
+    TraceContext::parse(one.to_str().ok()?)
+}
+
+/// All headers of this name, as one list.
+fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let all = headers.get_all(name).iter();
+    let texts: Option<Vec<&str>> = all.map(|it| it.to_str().ok()).collect();
+    texts.filter(|it| !it.is_empty()).map(|it| it.join(","))
+}

@@ -1,0 +1,302 @@
+//! The traces of jobs: `traces/<job_id>.jsonl`, and what of them goes to a collector.
+//!
+//! What an attempt did is written when its end is durable. A crash in between costs
+//! nothing: whoever reads a trace ([`Traces::of`]) gets what is missing made anew from the
+//! store (`compose.rs`), under the same ids, and an ended job's file gets it too. An
+//! attempt whose worker was lost is written when the job is taken back.
+
+mod compose;
+mod writer;
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use danube_model::{Attempt, JobId};
+use danube_redact::{Rules, Secrets};
+use danube_signals::{AttemptTrace, SubmitTrace};
+use danube_store::{JobTrace, Store, StoreError};
+use danube_telemetry::context;
+use danube_telemetry::otlp::{Attribute, Records, Spans};
+use danube_telemetry::trace::files::{Kept, Limits, TraceFiles, Writer};
+use danube_telemetry::trace::ids::derived;
+use danube_telemetry::trace::proto::{
+    InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
+};
+use danube_telemetry::trace::sampling::Sampling;
+use danube_telemetry::trace::{Clock, pair, spans};
+use danube_worker::trace::without_secrets;
+use danube_worker::{Bearer, Traced};
+
+use crate::settings::Settings;
+use writer::Later;
+
+/// What the tools of one job may have kept: a test run of some thousand tests.
+const LIMITS: Limits = Limits {
+    spans_max: 10_000,
+    bytes_max: 16 * 1024 * 1024,
+};
+
+/// The scope of the server's own spans.
+const SCOPE: &str = "danube.trace";
+
+/// What goes to a collector by way of the master, and who sends it.
+#[derive(Debug, Default)]
+pub struct Exports {
+    /// Takes the logs of jobs, if somebody wants them.
+    pub job_logs: Option<Records>,
+    /// Takes the spans of jobs, if somebody wants them.
+    pub spans: Option<Spans>,
+    /// Who sends: attributes of the resource of all spans, the stored ones too.
+    pub resource: Vec<Attribute>,
+}
+
+/// The traces. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Traces(Arc<Inner>);
+
+struct Inner {
+    files: TraceFiles,
+    store: Store,
+    rules: Rules,
+    sampling: Sampling,
+    spans: Option<Spans>,
+    resource: Resource,
+    later: Later,
+}
+
+impl Traces {
+    /// Opens the directory, and starts the thread that writes what nobody waits for.
+    pub(crate) fn open(settings: &Settings, store: Store, exports: &Exports) -> io::Result<Self> {
+        let files = TraceFiles::open(&settings.data_dir.join("traces"), LIMITS)?;
+        let attributes = exports.resource.iter();
+        let attributes = attributes.map(|(key, value)| pair(key, value.clone()));
+        let resource = Resource {
+            attributes: attributes.collect(),
+            ..Resource::default()
+        };
+        let later = Later::start(files.clone())?;
+        Ok(Self(Arc::new(Inner {
+            files,
+            store,
+            rules: settings.rules.clone(),
+            sampling: settings.sampling,
+            spans: exports.spans.clone(),
+            resource,
+            later,
+        })))
+    }
+
+    /// A request made a job. Its own span is exported as that of any request, those below
+    /// it here, if whoever asked wants them.
+    pub(crate) fn submitted(&self, job: JobId, trace: &SubmitTrace<'_>) {
+        let all = trace.spans();
+        if trace.context.flags & context::SAMPLED != 0
+            && let Some(export) = &self.0.spans
+        {
+            export.push_own(all[1..].iter().cloned());
+        }
+        self.0.later.write(job, self.own(all));
+    }
+
+    /// An attempt's end is durable.
+    pub(crate) fn ended(&self, traced: Traced) {
+        let name = traced.attempt.job.to_string();
+        let mut all = traced.spans;
+        let parent = all.first().map(|it| it.span_id.clone());
+        all.extend(self.not_kept(&name, &traced.trace_id, parent));
+        self.export(
+            (&name, &traced.trace_id),
+            &all,
+            (traced.has_failed, traced.took),
+        );
+        // What can't be written is made anew for whoever reads it.
+        let _ = self.0.files.append(&name, Writer::Server, self.own(all));
+    }
+
+    /// The worker of an attempt is gone, and its job was taken back.
+    pub(crate) fn interrupted(&self, attempt: Attempt) {
+        let stored = self.0.store.job_trace(attempt.job);
+        let Ok(Some(stored)) = stored else { return };
+        let Some(trace) = compose::attempt(&stored, attempt.number, now()) else {
+            return;
+        };
+        let secrets = self.secrets(&stored);
+        self.ended(Traced::new(attempt, &trace, &secrets));
+    }
+
+    /// A tool inside a job sent spans: they are kept without secrets, as far as there is
+    /// room.
+    ///
+    /// # Errors
+    /// What the system says: nothing was kept.
+    pub(crate) fn received(&self, from: &Bearer, all: Vec<ResourceSpans>) -> io::Result<Kept> {
+        let name = from.attempt.job.to_string();
+        let all = without_secrets(all, &from.secrets);
+        let kept = self.0.files.append(&name, Writer::Other, all)?;
+        let before = kept.not_kept_in_all - kept.not_kept;
+        // Now and then, so that a crash doesn't make it a secret; at the end for good.
+        if kept.not_kept > 0 && kept.not_kept_in_all.ilog2() != before.max(1).ilog2() || before == 0
+        {
+            let note = self.not_kept(&name, &from.context.trace_id, None);
+            if let Some(note) = note {
+                let own = self.own(vec![note]);
+                self.0.files.append(&name, Writer::Server, own)?;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The job's trace: what stands in its file, and made anew what is missing there. None
+    /// when there is no such job.
+    ///
+    /// # Errors
+    /// When the database or the file can't be read.
+    pub(crate) fn of(&self, job: JobId) -> Result<Option<Vec<ResourceSpans>>, StoreError> {
+        let Some(stored) = self.0.store.job_trace(job)? else {
+            return Ok(None);
+        };
+        let name = job.to_string();
+        self.0.later.flush();
+        let file = self.0.files.read(&name);
+        let file = file.map_err(|error| StoreError::Io(format!("read the trace: {error}")))?;
+        let there: HashSet<&[u8]> = spans(&file.resource_spans)
+            .map(|it| &it.span_id[..])
+            .collect();
+        let (mut made, mut open) = (Vec::new(), Vec::new());
+        let request = stored.trace.request.as_ref();
+        if request.is_some_and(|it| !there.contains(&it.span_id[..])) {
+            made.extend(compose::submit(&stored));
+        }
+        let now = now();
+        for number in 1..=stored.job.attempt {
+            let Some(trace) = compose::attempt(&stored, number, now) else {
+                continue;
+            };
+            let own = trace.ids().attempt(number).span_id;
+            if there.contains(&own[..]) {
+                continue;
+            }
+            let all = if trace.is_unfinished {
+                &mut open
+            } else {
+                &mut made
+            };
+            all.extend(self.clean(&stored, &trace));
+        }
+        let mut all = file.resource_spans;
+        if !made.is_empty() {
+            let made = self.own(made);
+            let is_over = stored.job.state.is_terminal() && stored.job.log_deleted_at.is_none();
+            if is_over {
+                let _ = self.0.files.append(&name, Writer::Server, made.clone());
+            }
+            all.extend(made);
+        }
+        if !open.is_empty() {
+            all.extend(self.own(open));
+        }
+        Ok(Some(all))
+    }
+
+    /// The job's log is gone, and its trace goes with it; the bytes that are free again.
+    pub(crate) fn delete(&self, job: &str) -> io::Result<u64> {
+        self.0.files.delete(job)
+    }
+
+    /// A value turned out to be secret: it goes from what is stored already.
+    ///
+    /// # Errors
+    /// What the system says; then it may still be there.
+    pub(crate) fn mask(&self, job: JobId, secrets: &Secrets) -> io::Result<()> {
+        self.0.later.flush();
+        self.0.files.rewrite(&job.to_string(), |all| {
+            for it in all {
+                *it = without_secrets(vec![std::mem::take(it)], secrets).remove(0);
+            }
+        })
+    }
+
+    fn clean(&self, stored: &JobTrace, trace: &AttemptTrace) -> Vec<Span> {
+        let attempt = Attempt {
+            job: stored.job.id,
+            fence: 0,
+            number: trace.number,
+        };
+        Traced::new(attempt, trace, &self.secrets(stored)).spans
+    }
+
+    /// What is kept out of what the store says of a job.
+    fn secrets(&self, stored: &JobTrace) -> Secrets {
+        let secrets = Secrets::new(self.0.rules.clone());
+        for mask in &stored.masks {
+            // Each was taken when the job was submitted.
+            let _ = secrets.register_short(mask.as_bytes());
+        }
+        secrets
+    }
+
+    fn own(&self, spans: Vec<Span>) -> Vec<ResourceSpans> {
+        vec![ResourceSpans {
+            resource: Some(self.0.resource.clone()),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(InstrumentationScope {
+                    name: SCOPE.to_owned(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    ..InstrumentationScope::default()
+                }),
+                spans,
+                schema_url: String::new(),
+            }],
+            schema_url: String::new(),
+        }]
+    }
+
+    /// Sends the spans of an attempt, and what came for its job, if they are worth it.
+    fn export(
+        &self,
+        (name, trace_id): (&str, &[u8; 16]),
+        own: &[Span],
+        (has_failed, took): (bool, Duration),
+    ) {
+        let Some(export) = &self.0.spans else { return };
+        if !self.0.sampling.keeps(trace_id, has_failed, took) {
+            return;
+        }
+        export.push_own(own.iter().cloned());
+        if !self.0.files.has_others(name) {
+            return;
+        }
+        if let Ok(stored) = self.0.files.read(name) {
+            let mut others = stored.resource_spans;
+            for it in &mut others {
+                let is_own = |it: &ScopeSpans| it.scope.as_ref().is_some_and(|it| it.name == SCOPE);
+                it.scope_spans.retain(|it| !is_own(it));
+            }
+            export.push_others(others);
+        }
+    }
+
+    /// A span that says how many found no room, if any did.
+    fn not_kept(&self, name: &str, trace: &[u8; 16], parent: Option<Vec<u8>>) -> Option<Span> {
+        let count = self.0.files.not_kept(name);
+        let now = now();
+        let number = i64::try_from(count).unwrap_or(i64::MAX);
+        (count > 0).then(|| Span {
+            trace_id: trace.to_vec(),
+            span_id: derived(trace, &[name.as_bytes(), b"not kept"]).to_vec(),
+            parent_span_id: parent.unwrap_or_default(),
+            name: format!("{count} spans not kept"),
+            kind: SpanKind::Internal.into(),
+            start_time_unix_nano: now,
+            end_time_unix_nano: now,
+            attributes: vec![pair("danube.spans_not_kept", number)],
+            ..Span::default()
+        })
+    }
+}
+
+fn now() -> u64 {
+    Clock::start().began()
+}

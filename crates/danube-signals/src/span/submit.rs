@@ -1,0 +1,97 @@
+//! The spans of the request that submitted a job.
+
+use danube_telemetry::TraceContext;
+use danube_telemetry::trace::ids::derived;
+use danube_telemetry::trace::pair;
+use danube_telemetry::trace::proto::{KeyValue, Span, SpanKind};
+
+use super::attempt::{Stretch, below};
+
+/// What is known of a request that submitted a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmitTrace<'a> {
+    /// The method and the route's template: the span's name.
+    pub name: &'a str,
+    /// The job that it made.
+    pub job_id: &'a str,
+    /// Its own place in the trace.
+    pub context: TraceContext,
+    /// The caller's span.
+    pub parent: Option<[u8; 8]>,
+    /// The whole request, as far as it got.
+    pub time: Stretch,
+    /// Who is it.
+    pub auth: Stretch,
+    /// What is it to do.
+    pub load: Stretch,
+    /// Until it was durable.
+    pub create: Stretch,
+    /// Until the scheduler knew.
+    pub trigger: Stretch,
+}
+
+/// What is said of the statement that stores a job: without its values.
+const INSERT: &str = "INSERT INTO jobs (…) VALUES (?, …)";
+
+impl SubmitTrace<'_> {
+    /// The request's span, and those below it as they are drawn.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        let method = self.name.split(' ').next().unwrap_or_default();
+        let route = self.name.split(' ').nth(1).unwrap_or_default();
+        let own = vec![
+            pair("http.request.method", method),
+            pair("http.route", route),
+            pair("http.response.status_code", 202_i64),
+            pair("job.id", self.job_id),
+        ];
+        let request = Span {
+            span_id: self.context.span_id.to_vec(),
+            ..self.made(self.name, SpanKind::Server, self.time, own)
+        };
+        let database = vec![
+            pair("db.system.name", "sqlite"),
+            pair("db.operation.name", "INSERT"),
+            pair("db.collection.name", "jobs"),
+            pair("db.query.text", INSERT),
+        ];
+        vec![
+            below(request, self.parent, true),
+            self.child("Check auth", SpanKind::Internal, self.auth, Vec::new()),
+            self.child(
+                "Load pipeline from DB",
+                SpanKind::Internal,
+                self.load,
+                Vec::new(),
+            ),
+            self.child("Create job record", SpanKind::Client, self.create, database),
+            self.child(
+                "Trigger orchestrator",
+                SpanKind::Internal,
+                self.trigger,
+                Vec::new(),
+            ),
+        ]
+    }
+
+    fn child(&self, name: &str, kind: SpanKind, time: Stretch, own: Vec<KeyValue>) -> Span {
+        let parts: [&[u8]; 2] = [&self.context.span_id, name.as_bytes()];
+        let span = Span {
+            span_id: derived(&self.context.trace_id, &parts).to_vec(),
+            ..self.made(name, kind, time, own)
+        };
+        below(span, Some(self.context.span_id), false)
+    }
+
+    fn made(&self, name: &str, kind: SpanKind, time: Stretch, attributes: Vec<KeyValue>) -> Span {
+        Span {
+            trace_id: self.context.trace_id.to_vec(),
+            name: name.to_owned(),
+            kind: kind.into(),
+            start_time_unix_nano: time.began,
+            end_time_unix_nano: time.ended.max(time.began),
+            attributes,
+            ..Span::default()
+        }
+    }
+}
