@@ -244,6 +244,7 @@ fn send(shared: &Shared, followed: &mut VecDeque<Followed>) -> bool {
         let (mut is_full, mut is_more) = (false, false);
         followed.retain_mut(|one| {
             if is_full {
+                one.rest();
                 return true;
             }
             let turn = one.turn(shared);
@@ -310,9 +311,17 @@ impl Followed {
             }
             self.at = after;
         }
-        // One that waits for room keeps no files open: a thousand may wait for long.
-        self.reader = (!matches!(turn, Turn::Full)).then_some(reader);
+        let is_kept = !has_ended && !matches!(turn, Turn::Full);
+        self.reader = is_kept.then_some(reader);
         Ok(turn)
+    }
+
+    /// Keeps no files open where a job has ended: a thousand of them may wait for room,
+    /// and for long.
+    fn rest(&mut self) {
+        if self.has_ended() {
+            self.reader = None;
+        }
     }
 
     fn record(&self, line: &TimedLine, steps: &[StepRange]) -> Record {
@@ -341,5 +350,189 @@ impl Followed {
             body: String::from_utf8_lossy(text).into_owned(),
             attributes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    use danube_joblog::{Limits, Rules, Secrets, Stream};
+    use danube_telemetry::otlp::{
+        Endpoint, Exporter, Lost, Options, Protocol, Retry, Signal, Source, start,
+    };
+
+    use super::*;
+
+    /// Long enough for whatever should happen.
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    /// More than the exporter's queue has room for.
+    const MANY: usize = 20_000;
+
+    /// Logs, and a collector that is connected to and says nothing until it is served.
+    struct Setting {
+        collector: TcpListener,
+        exporter: Exporter,
+        shared: Arc<Shared>,
+        dir: tempfile::TempDir,
+    }
+
+    impl Setting {
+        fn new() -> Self {
+            let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}", collector.local_addr().unwrap());
+            let options = Options {
+                endpoint: Endpoint {
+                    url,
+                    protocol: Protocol::HttpProtobuf,
+                    headers: Vec::new(),
+                },
+                source: Source {
+                    resource: Vec::new(),
+                    scope: "danube",
+                    version: "1.2.3",
+                },
+                metrics: None,
+                lines: false,
+                records: true,
+                spans: false,
+                redact: None,
+                retry: Retry::default(),
+                tell: Arc::new(|_| {}),
+            };
+            let exporter = start(options).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let limits = Limits::new(1 << 24, 1 << 25).unwrap();
+            let shared = Arc::new(Shared {
+                records: exporter.records().unwrap(),
+                logs: JobLogs::open(dir.path(), limits).unwrap(),
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            });
+            Self {
+                collector,
+                exporter,
+                shared,
+                dir,
+            }
+        }
+
+        /// Follows a new log of so many lines, which has ended or not.
+        fn log(&self, job: &str, lines: usize, has_ended: bool) -> Followed {
+            let secrets = Secrets::new(Rules::none());
+            let mut writer = self.shared.logs.writer(job, &secrets).unwrap();
+            let text = "a line\n".repeat(lines);
+            writer.write(Stream::Stdout, text.as_bytes()).unwrap();
+            writer.close().unwrap();
+            Followed {
+                job: job.into(),
+                steps: Vec::new(),
+                source: Arc::new(RecordSource {
+                    scope: SCOPE,
+                    context: TraceContext::random(),
+                    attributes: Vec::new(),
+                }),
+                at: 0,
+                has_ended: Arc::new(AtomicBool::new(has_ended)),
+                reader: None,
+            }
+        }
+
+        fn head_of(&self, job: &str) -> PathBuf {
+            self.dir.path().join(format!("{job}.log"))
+        }
+
+        fn lost(&self) -> Lost {
+            self.exporter.lost()
+        }
+    }
+
+    /// Takes all that is sent over one connection.
+    fn serve(collector: &TcpListener) -> io::Result<()> {
+        let (stream, _) = collector.accept()?;
+        let mut answers = stream.try_clone()?;
+        let mut from = BufReader::new(stream);
+        let (mut line, mut length) = (String::new(), 0);
+        while from.read_line(&mut line)? > 0 {
+            let header = line.trim_end().to_ascii_lowercase();
+            if let Some(bytes) = header.strip_prefix("content-length: ") {
+                length = bytes.parse().unwrap();
+            }
+            line.clear();
+            if header.is_empty() {
+                from.read_exact(&mut vec![0; length])?;
+                answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn logs_of_ended_jobs_that_wait_for_room_keep_no_files_open() {
+        let setting = Setting::new();
+        let shared = &setting.shared;
+        let logs = ["long", "second"].map(|it| setting.log(it, MANY, true));
+        let mut all = VecDeque::from(logs);
+        // Read while its job ran; now it isn't reached any more.
+        all[1].reader = Some(shared.logs.reader("second").unwrap());
+        assert!(matches!(all[0].turn(shared), Turn::More));
+        assert!(all[0].reader.is_none());
+        while !matches!(all[0].turn(shared), Turn::Full) {}
+        assert!(send(shared, &mut all));
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().all(|it| it.reader.is_none()));
+    }
+
+    #[test]
+    fn a_log_that_is_followed_on_keeps_its_reader() {
+        let setting = Setting::new();
+        let mut one = setting.log("live", 2, false);
+        assert!(matches!(one.turn(&setting.shared), Turn::Later));
+        assert!(one.reader.is_some());
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_now_is_tried_again_and_one_that_is_gone_is_not() {
+        let setting = Setting::new();
+        let mut one = setting.log("job", 2, true);
+        let (head, aside) = (setting.head_of("job"), setting.head_of("aside"));
+        std::fs::rename(&head, &aside).unwrap();
+        std::fs::create_dir(&head).unwrap();
+        assert!(matches!(one.turn(&setting.shared), Turn::Later));
+        std::fs::remove_dir(&head).unwrap();
+        std::fs::rename(&aside, &head).unwrap();
+        assert!(matches!(one.turn(&setting.shared), Turn::Done));
+
+        let mut gone = setting.log("gone", 2, true);
+        setting.shared.logs.delete("gone").unwrap();
+        assert!(matches!(gone.turn(&setting.shared), Turn::Done));
+    }
+
+    #[test]
+    fn the_end_waits_for_room_before_it_gives_lines_up() {
+        let setting = Setting::new();
+        let mut log = setting.log("job", MANY, true);
+        while !matches!(log.turn(&setting.shared), Turn::Full) {}
+        {
+            let mut state = setting.shared.lock();
+            state.arrived.push_back(log);
+            // Not the usual second, which a busy machine may need.
+            state.ends = Some(Instant::now() + DEADLINE);
+        }
+        let lost = setting.lost();
+        let Setting {
+            collector,
+            exporter,
+            shared,
+            dir: _dir,
+        } = setting;
+        let serves = thread::spawn(move || drop(serve(&collector)));
+        run(&shared);
+        assert_eq!(lost.of(Signal::Log), 0);
+        assert!(exporter.finish(DEADLINE));
+        serves.join().unwrap();
     }
 }

@@ -107,14 +107,14 @@ impl Courier {
                 Ok(answer) => return self.taken(&answer, now),
                 Err(refused) => refused,
             };
-            let pause = pause(refused.again, wait);
-            let in_time = |it: Duration| give_up.is_none_or(|end| now + it < end);
-            let is_tried_again = pause.is_some_and(in_time) && stop.until().is_none();
+            let left = give_up.map(|end| end.saturating_duration_since(now));
+            let next = next(refused.again, wait, left);
+            let is_tried_again = next.is_same && stop.until().is_none();
             if !is_tried_again {
                 account.lose(self.stream.signal, items);
             }
             account.failed(self.stream, &refused.why, now);
-            if let Some(pause) = pause {
+            if let Some(pause) = next.pause {
                 wait = (wait * 2).min(retry.longest);
                 // It holds for the message behind this one too. Cut short by the end,
                 // there is one more try.
@@ -150,15 +150,25 @@ impl Courier {
     }
 }
 
-/// How long to wait before the next try, where our own wait would be `wait`; none when
-/// there is to be no other.
-fn pause(again: Again, wait: Duration) -> Option<Duration> {
-    match again {
+/// What follows a try that failed.
+#[derive(Debug, PartialEq, Eq)]
+struct Next {
+    /// The same message again, else the one behind it.
+    is_same: bool,
+    /// How long to wait before that.
+    pause: Option<Duration>,
+}
+
+/// Our own wait would be `wait`; the message is given up after `left`, if ever.
+fn next(again: Again, wait: Duration, left: Option<Duration>) -> Next {
+    let pause = match again {
         Again::Never => None,
         Again::Later => Some(jittered(wait)),
         // Not a moment earlier than it asked for; nor at once if it asked for 0.
         Again::After(asked) => Some(asked.max(jittered(wait))),
-    }
+    };
+    let is_same = pause.is_some_and(|pause| left.is_none_or(|left| pause < left));
+    Next { is_same, pause }
 }
 
 /// How many items of a message were not taken, and why.
@@ -207,9 +217,30 @@ mod tests {
     #[test]
     fn a_collector_that_asks_for_no_wait_is_not_asked_again_at_once() {
         let second = Duration::from_secs(1);
-        assert!(pause(Again::After(Duration::ZERO), second).unwrap() >= second / 2);
-        assert_eq!(pause(Again::After(5 * second), second), Some(5 * second));
-        assert_eq!(pause(Again::Never, second), None);
+        let next = next(Again::After(Duration::ZERO), second, None);
+        assert!(next.is_same);
+        assert!(next.pause.unwrap() >= second / 2, "{next:?}");
+    }
+
+    #[test]
+    fn a_wait_that_was_asked_for_holds_for_the_next_message_where_this_one_is_given_up() {
+        let second = Duration::from_secs(1);
+        for (asked, left, is_same) in [
+            (200, Some(120), false),
+            (120, Some(120), false),
+            (119, Some(120), true),
+            (200, None, true),
+        ] {
+            let asked = second * asked;
+            let pause = Some(asked);
+            let next = next(Again::After(asked), second, left.map(|it| second * it));
+            assert_eq!(next, Next { is_same, pause });
+        }
+        let refused = Next {
+            is_same: false,
+            pause: None,
+        };
+        assert_eq!(next(Again::Never, second, None), refused);
     }
 
     #[test]

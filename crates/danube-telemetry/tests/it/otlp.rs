@@ -450,6 +450,64 @@ fn what_a_collector_will_never_take_is_lost_once_and_the_next_goes_on() {
 }
 
 #[test]
+fn what_finds_no_room_behind_a_slow_collector_is_told_though_it_takes_everything() {
+    each(|collector, protocol| {
+        collector.answer(Answer::Held);
+        let mut setting = to(collector.address(), protocol);
+        setting.options.lines = true;
+        let (exporter, heard) = start(setting);
+        tell(&exporter, "first");
+        collector.wait_for("a line", |it| events(it).pop());
+        for _ in 0..17_000 {
+            tell(&exporter, "flood");
+        }
+        let lost = exporter.lost().of(Signal::Log);
+        assert!(lost > 0);
+        collector.answer(Answer::Ok);
+        let told = format!(
+            "Failed {{ signal: Log, error: \"there was more to send than the collector took \
+             in time\", dropped: {lost} }}"
+        );
+        heard.wait_for(&told);
+        assert!(exporter.finish(DEADLINE));
+        assert_eq!(heard.all(), [told]);
+    });
+}
+
+#[test]
+fn records_whose_log_waits_are_sent_again_where_a_line_is_given_up() {
+    each(|collector, protocol| {
+        collector.answer(Answer::Unavailable { waits: false });
+        let mut setting = to(collector.address(), protocol);
+        setting.options.lines = true;
+        setting.options.records = true;
+        setting.options.retry.give_up = Duration::ZERO;
+        let (exporter, heard) = start(setting);
+        tell(&exporter, "a line");
+        heard.wait_for("Failed");
+        assert_eq!(exporter.lost().of(Signal::Log), 1);
+        let source = Arc::new(RecordSource {
+            scope: "danube.job",
+            context: TraceContext::random(),
+            attributes: Vec::new(),
+        });
+        let record = Record {
+            source,
+            time_unix_nanos: 5,
+            body: "a record".into(),
+            attributes: Vec::new(),
+        };
+        exporter.records().unwrap().push(record).unwrap();
+        // The first was the line's.
+        collector.wait_for("tries", |it| (it.requests >= 4).then_some(()));
+        collector.answer(Answer::Ok);
+        let taken = collector.wait_for("the record", |it| it.records().pop());
+        assert_eq!(shown(&taken.1.body.unwrap()), "a record");
+        assert!(exporter.finish(DEADLINE));
+    });
+}
+
+#[test]
 fn items_that_a_collector_left_out_count_as_lost() {
     each(|collector, protocol| {
         collector.answer(Answer::Partly(2));

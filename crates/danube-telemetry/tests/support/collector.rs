@@ -59,6 +59,8 @@ pub(crate) enum Answer {
     TooLarge,
     /// It takes the connection and never says anything.
     Never,
+    /// It takes everything, but says so only when it has another answer.
+    Held,
 }
 
 /// What was sent.
@@ -150,13 +152,21 @@ impl Shared {
         let mut state = self.lock();
         state.sent.requests += 1;
         state.sent.headers = headers;
-        if matches!(state.answer, Answer::Ok | Answer::Partly(_)) {
+        if matches!(state.answer, Answer::Ok | Answer::Partly(_) | Answer::Held) {
             keep(&mut state.sent);
         }
         let answer = state.answer;
         drop(state);
         self.0.1.notify_all();
         answer
+    }
+
+    /// Waits until answers aren't held any more.
+    fn let_go(&self) {
+        let state = self.lock();
+        let held = |it: &mut State| it.answer == Answer::Held;
+        let waited = self.0.1.wait_timeout_while(state, DEADLINE, held);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -225,6 +235,7 @@ impl Collector {
     /// Answers like this from now on.
     pub(crate) fn answer(&self, answer: Answer) {
         self.shared.lock().answer = answer;
+        self.shared.0.1.notify_all();
     }
 
     /// What was sent and taken so far.
@@ -250,7 +261,7 @@ impl Collector {
 impl Drop for Collector {
     fn drop(&mut self) {
         // Whoever waits for an answer that never comes is let go.
-        self.shared.lock().answer = Answer::Invalid;
+        self.answer(Answer::Invalid);
         match &mut self.server {
             Server::Grpc(end) => drop(end.take()),
             Server::Http(end) => {
@@ -315,9 +326,15 @@ fn serve_grpc(listener: TcpListener, services: Services, ended: oneshot::Receive
 }
 
 /// What is answered in place of "yes", or how many items weren't taken.
-async fn verdict(answer: Answer) -> Result<i64, Status> {
+async fn verdict(answer: Answer, shared: &Shared) -> Result<i64, Status> {
     match answer {
         Answer::Ok => Ok(0),
+        Answer::Held => {
+            let shared = shared.clone();
+            let held = tokio::task::spawn_blocking(move || shared.let_go());
+            held.await
+                .map_or_else(|error| Err(Status::internal(error.to_string())), |()| Ok(0))
+        }
         Answer::Partly(rejected) => Ok(rejected),
         Answer::Unavailable { waits: false } => Err(Status::unavailable("too busy")),
         Answer::Unavailable { waits: true } => Err(Status::with_details(
@@ -355,7 +372,7 @@ impl MetricsService for Services {
         let headers = headers(&request);
         let message = request.into_inner();
         let answer = self.0.arrived(|it| it.metrics.push(message), headers);
-        let rejected = verdict(answer).await?;
+        let rejected = verdict(answer, &self.0).await?;
         Ok(Response::new(metrics_answer(rejected)))
     }
 }
@@ -369,7 +386,7 @@ impl LogsService for Services {
         let headers = headers(&request);
         let message = request.into_inner();
         let answer = self.0.arrived(|it| it.logs.push(message), headers);
-        let rejected = verdict(answer).await?;
+        let rejected = verdict(answer, &self.0).await?;
         Ok(Response::new(logs_answer(rejected)))
     }
 }
@@ -383,7 +400,7 @@ impl TraceService for Services {
         let headers = headers(&request);
         let message = request.into_inner();
         let answer = self.0.arrived(|it| it.traces.push(message), headers);
-        let rejected = verdict(answer).await?;
+        let rejected = verdict(answer, &self.0).await?;
         Ok(Response::new(traces_answer(rejected)))
     }
 }
@@ -494,6 +511,10 @@ fn answer_http(
         Answer::Invalid => ("400 Bad Request", "", b"not like this".to_vec()),
         Answer::TooLarge => ("413 Content Too Large", "", b"too large".to_vec()),
         Answer::Never => return Ok(false),
+        Answer::Held => {
+            shared.let_go();
+            ("200 OK", "", yes(0))
+        }
     };
     let length = answer.len();
     write!(

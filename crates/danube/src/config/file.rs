@@ -34,25 +34,46 @@ pub(crate) struct Contents {
     shown: Vec<Range<usize>>,
     /// The bytes of all others: those that are secrets, and those of which nobody knows.
     hidden: Vec<Range<usize>>,
+    /// Where names begin.
+    names: Vec<usize>,
 }
 
 impl Contents {
-    /// Takes down what stands in a value that belongs to a name.
-    fn take(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
-        let found = if is_open(name) {
+    /// Takes down what stands in the value of an option.
+    fn take(&mut self, row: &Row, value: &Spanned<DeValue<'_>>) {
+        values(value, self.found(!row.kind.is_hidden()));
+    }
+
+    /// Takes down what stands below a name that isn't known, each under its own name.
+    fn take_unknown(&mut self, name: &str, node: &Spanned<DeValue<'_>>) {
+        match node.get_ref() {
+            DeValue::Table(table) => {
+                for (name, node) in table {
+                    self.names.push(name.span().start);
+                    self.take_unknown(name.get_ref(), node);
+                }
+            }
+            DeValue::Array(all) => all.iter().for_each(|it| self.take_unknown(name, it)),
+            _ => {
+                let is_open = meant(name).is_some_and(|row| !row.kind.is_hidden());
+                self.found(is_open).push(node.span());
+            }
+        }
+    }
+
+    fn found(&mut self, is_open: bool) -> &mut Vec<Range<usize>> {
+        if is_open {
             &mut self.shown
         } else {
             &mut self.hidden
-        };
-        values(value, found);
+        }
     }
 }
 
-/// Whether this is the name of an option whose value is no secret, or a slip of one.
-fn is_open(name: &str) -> bool {
+/// The option of this name, or the one that it may be a slip of.
+fn meant(name: &str) -> Option<&'static Row> {
     let row = |name: &str| ROWS.iter().find(|row| row.name() == name);
-    let meant = row(name).or_else(|| row(nearest(name, ROWS.iter().map(Row::name))?));
-    meant.is_some_and(|row| !row.kind.is_hidden())
+    row(name).or_else(|| row(nearest(name, ROWS.iter().map(Row::name))?))
 }
 
 /// Reads the file's text. Paths in it are relative to `dir`.
@@ -80,8 +101,10 @@ pub(crate) fn without_secrets(text: &str, contents: &Contents) -> String {
     let mut lines = Vec::new();
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        lines.push(at + hidden_from(line)..at + line.len());
-        at += line.len();
+        let end = at + line.len();
+        let has_name = contents.names.iter().any(|it| (at..end).contains(it));
+        lines.push(at + hidden_from(line, has_name)..end);
+        at = end;
     }
     let is_shown = |at: usize| {
         let inside = |all: &[Range<usize>]| all.iter().any(|it| it.contains(&at));
@@ -94,10 +117,12 @@ pub(crate) fn without_secrets(text: &str, contents: &Contents) -> String {
     text.char_indices().map(hide).collect()
 }
 
-/// From which byte on a line may hold a secret, as far as the line alone tells.
-fn hidden_from(line: &str) -> usize {
+/// From which byte on a line may hold a secret, as far as the line alone tells, and
+/// whether it is known to hold a name.
+fn hidden_from(line: &str, has_name: bool) -> usize {
     let begins = line.trim_start();
-    if begins.starts_with(['[', '#']) && !begins.contains('=') {
+    let is_section = begins.starts_with('[') && !begins.contains(['"', '\'']);
+    if (is_section || begins.starts_with('#')) && !begins.contains('=') {
         return line.len();
     }
     let Some(equals) = line.find('=') else {
@@ -112,13 +137,17 @@ fn hidden_from(line: &str) -> usize {
         });
         quoted.unwrap_or(key).to_owned()
     };
-    let name = bare(key.rsplit('.').next().unwrap_or_default().trim());
-    if is_open(&name) {
+    let meant = meant(&bare(key.rsplit('.').next().unwrap_or_default().trim()));
+    if meant.is_some_and(|row| !row.kind.is_hidden()) {
         line.len()
-    } else if key.contains(char::is_whitespace) || key.starts_with(['"', '\'']) {
-        0
-    } else {
+    } else if (has_name || meant.is_some())
+        && !key.contains(char::is_whitespace)
+        && !key.starts_with(['"', '\''])
+    {
         equals + 1
+    } else {
+        // What stands before a `=` may be the middle of a value too.
+        0
     }
 }
 
@@ -149,7 +178,7 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
         let section = section.get_ref().as_ref();
         if !SECTIONS.iter().any(|(name, _)| *name == section) {
             mistakes.push(unknown_section(section, at));
-            contents.take(section, node);
+            contents.take_unknown(section, node);
             continue;
         }
         let DeValue::Table(table) = node.get_ref() else {
@@ -160,18 +189,19 @@ fn check(text: &str, root: &DeTable<'_>, dir: &Path, mistakes: &mut Vec<Mistake>
                 message: format!("`{section}` is a section"),
                 help: Some(format!("write `[{section}]` on a line of its own")),
             });
-            contents.take(section, node);
+            contents.take_unknown(section, node);
             continue;
         };
         for (name, value) in table {
+            contents.names.push(name.span().start);
             let at = position(text, &name.span());
             let name = name.get_ref().as_ref();
             let Some(row) = index(&format!("{section}.{name}")) else {
                 mistakes.push(unknown_option(section, name, at));
-                contents.take(name, value);
+                contents.take_unknown(name, value);
                 continue;
             };
-            contents.take(name, value);
+            contents.take(&ROWS[row], value);
             let at = position(text, &value.span());
             let value = ROWS[row].kind.read_toml(value.get_ref(), dir);
             let value = value.map_err(|misfits| {

@@ -459,6 +459,12 @@ fn what_is_wrong_with_a_collector_is_said_and_its_secrets_are_not() {
         "otel_header = \"\"\"\ns3cret=\n\"\"\"\n",
         "[observabilty]\notel_headers = [\"a: s3cret\"]\n",
         "observability.otel_headers = \"s3cret\n",
+        "observability.otel_header = [\"a: s3cret\"]\n",
+        "[other]\nobservability.otel_header = [\n  \"a: s3cret\",\n]\n",
+        "[logs_enable]\notel_header = [\"a: s3cret\"]\n",
+        "logs_enable = { otel_header = [\"a: s3cret\"] }\n",
+        "otel_headers = [\n  [\"s3cret\",\n",
+        "otel_headers = [\"a: b\"]\notel_headers = \"\"\"\ns3cret=\n\"\"\"\n",
         "otel_headers = [\n  \"a: s3cret==\"\n  x = 1\n",
     ];
     for slip in slips {

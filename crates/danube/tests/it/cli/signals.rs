@@ -148,6 +148,33 @@ fn what_is_exported_is_checked_and_repaired() {
 }
 
 #[test]
+fn how_many_workers_there_should_be_is_said_by_the_settings_and_a_mistake_in_them_is_told() {
+    let place = Place::new();
+    let run = |args: &[&str]| {
+        let args = [&["signals", "export", "out"], args].concat();
+        seen(&place.danube(&args).output().unwrap())
+    };
+    place.write("danube.toml", "[observability]\nworkers_expected = 4711\n");
+    let (code, _, err) = run(&[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let rules = place.path().join("out/deploy/prometheus/rules.yml");
+    let written = fs::read_to_string(rules).unwrap();
+    assert!(written.contains("< 4711"), "{written}");
+
+    place.write(
+        "danube.toml",
+        "[observability]\nworkers_expected = \"many\"\n",
+    );
+    let (code, out, err) = run(&["--check"]);
+    assert_eq!(out, "");
+    assert_ne!(code, 0);
+    assert!(err.contains("`workers_expected` must be"), "{err}");
+    // Who says it doesn't need them.
+    let (code, _, err) = run(&["--check", "--workers-expected", "4711"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+}
+
+#[test]
 fn what_cannot_be_written_is_said_with_its_path() {
     let place = Place::new();
     place.write("out/deploy", "a file");

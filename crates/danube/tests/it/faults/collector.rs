@@ -46,7 +46,7 @@ fn a_collector_that_is_away_for_a_minute_costs_a_bounded_buffer() {
 
 #[test]
 #[ignore = "takes minutes; `make faults` runs it"]
-fn a_collector_that_is_slow_or_refuses_for_a_minute_costs_a_bounded_buffer() {
+fn a_collector_that_never_answers_or_refuses_for_a_minute_costs_a_bounded_buffer() {
     for answer in [Answer::Never, Answer::Unavailable { waits: false }] {
         let collector = Collector::http();
         collector.answer(answer);
