@@ -103,8 +103,10 @@ const STATE_BYTES_MAX: usize = 512;
 /// Members of a `tracestate`: the standard allows no more.
 const STATE_MEMBERS_MAX: usize = 32;
 
-/// Bytes of a `baggage` that is passed on, and members (W3C asks for at least so many).
+/// Bytes of a `baggage` that is passed on (W3C asks for at least so many).
 const BAGGAGE_BYTES_MAX: usize = 8_192;
+
+/// Members of a `baggage` (W3C asks for at least so many).
 const BAGGAGE_MEMBERS_MAX: usize = 64;
 
 /// A `tracestate` header, or several joined by commas, if it is right (W3C trace context,

@@ -1,31 +1,28 @@
 //! One attempt at a job, from the empty workspace to the report.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use danube_executor::{
     Command, Control, ExecutorError, Shell, StepOutcome, StepPlan, Stop, run_step,
 };
 use danube_joblog::{LogError, Mark, Summary};
-use danube_model::{Attempt, Ended, FailReason, Step, StepStatus, Timestamp, spec};
-use danube_redact::{Rules, Secrets};
+use danube_model::{FailReason, Step, StepStatus, Timestamp, spec};
+use danube_redact::Secrets;
 use danube_signals::{JobSpans, StepCompleted, StepStarted, job_span};
 
-use crate::dispatch::{Dispatch, ReportError, Work};
+use crate::dispatch::{ReportError, Work};
 use crate::environment::{Surroundings, environment};
 use crate::export::About;
 use crate::output::LogOutput;
 use crate::place::Place;
+use crate::report::{Outcome, report};
 use crate::source;
 use crate::token::JobToken;
 use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
 use crate::verdict::{
     Clock, Verdict, after_step, broke, step_status, stopped, succeeded, told_by_span,
 };
-use crate::worker::{Inner, REPORT_RETRY_EVERY, Settings};
-
-/// Reports that a broken store is sent before the lease is left to lapse.
-const BROKEN_REPORTS_MAX: u32 = 3;
+use crate::worker::{Inner, Settings};
 
 /// What one attempt has for itself.
 pub(crate) struct Own {
@@ -97,16 +94,6 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
         let traced = Traced::new(work.attempt, &trace, &own.secrets);
         inner.dispatch.traced(traced);
     }
-}
-
-/// What there is to report.
-struct Outcome {
-    verdict: Verdict,
-    steps: Vec<Step>,
-    /// The limit that ended it.
-    timeout: Option<u64>,
-    /// None when the log couldn't be opened or closed.
-    summary: Option<Summary>,
 }
 
 /// An attempt that has its log.
@@ -409,68 +396,6 @@ impl<'a> Running<'a> {
             timeout: timed_out.then_some(self.limit),
             steps: self.steps,
             summary,
-        }
-    }
-}
-
-/// Ends the job of a thread that broke.
-pub(crate) fn report_panic(dispatch: &dyn Dispatch, attempt: Attempt) {
-    let outcome = Outcome {
-        verdict: broke(
-            FailReason::SetupFailed,
-            "the worker failed; its log says how".to_owned(),
-        ),
-        steps: Vec::new(),
-        timeout: None,
-        summary: None,
-    };
-    report(dispatch, attempt, outcome, &Secrets::new(Rules::none()));
-}
-
-/// Reports until it is heard: a store that is away comes back, or the process
-/// ends and the lease with it. Whether the report was taken.
-fn report(dispatch: &dyn Dispatch, attempt: Attempt, outcome: Outcome, secrets: &Secrets) -> bool {
-    let Outcome {
-        verdict,
-        steps,
-        timeout,
-        summary,
-    } = outcome;
-    let told = |send: &dyn Fn() -> Result<(), ReportError>| {
-        let mut broken = 0;
-        loop {
-            match send() {
-                Err(ReportError::Unavailable(_)) => {}
-                // The lease lapses then, and the job is rescued.
-                Err(ReportError::Broken(_)) if broken < BROKEN_REPORTS_MAX => broken += 1,
-                Ok(()) => return true,
-                Err(ReportError::Broken(_) | ReportError::Fenced) => return false,
-            }
-            thread::sleep(REPORT_RETRY_EVERY);
-        }
-    };
-    match verdict {
-        Verdict::Lost => false,
-        Verdict::HandBack => {
-            let may_have_run = steps.iter().any(|it| it.started_at.is_some());
-            told(&|| dispatch.hand_back(attempt, "the worker was stopped", may_have_run))
-        }
-        Verdict::Ended {
-            cause,
-            exit_code,
-            reason,
-        } => {
-            let ended = Ended {
-                cause,
-                exit_code,
-                reason: reason.map(|text| secrets.redact(&text)),
-                timeout_seconds: timeout,
-                steps,
-                log_bytes: summary.map_or(0, |it| it.bytes),
-                log_complete: summary.is_some_and(|it| it.complete),
-                log_missing_bytes: summary.map_or(0, |it| it.missing_bytes),
-            };
-            told(&|| dispatch.finish(attempt, &ended))
         }
     }
 }

@@ -15,6 +15,7 @@ mod environment;
 mod export;
 mod output;
 mod place;
+mod report;
 mod source;
 mod token;
 pub mod trace;

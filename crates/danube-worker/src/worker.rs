@@ -19,6 +19,7 @@ use crate::attempt::{self, Own};
 use crate::dispatch::{Dispatch, Work};
 use crate::export::LogExport;
 use crate::place::{PlaceSettings, Walls};
+use crate::report::report_panic;
 use crate::token::{JobToken, TokenHash};
 use crate::trace::context_of;
 
@@ -251,7 +252,7 @@ impl Worker {
             let run = AssertUnwindSafe(|| attempt::run(&inner, &work, &own));
             if catch_unwind(run).is_err() {
                 // A defect of ours: the job must not stay running for ever.
-                attempt::report_panic(inner.dispatch.as_ref(), job);
+                report_panic(inner.dispatch.as_ref(), job);
             }
         });
         if spawned.is_err() {

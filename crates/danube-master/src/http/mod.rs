@@ -21,6 +21,7 @@ mod range;
 mod search;
 mod serve;
 mod stream;
+mod submits;
 mod text;
 pub(crate) mod traces;
 
@@ -31,9 +32,9 @@ use axum::routing::{delete, get, post};
 
 use crate::app::Shared;
 
-pub(crate) use jobs::{Ask, accept};
 pub(crate) use openapi::document;
 pub(crate) use serve::{Served, serve};
+pub(crate) use submits::{Ask, accept};
 
 /// Bytes of a login form, which strangers may send: a key has 47.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;
@@ -41,9 +42,9 @@ const LOGIN_BYTES_MAX: usize = 4 * 1024;
 /// Every route of the server.
 pub(crate) fn router(app: Shared) -> Router {
     let api = Router::new()
-        .route("/jobs", post(jobs::submit).get(jobs::list))
+        .route("/jobs", post(submits::submit).get(jobs::list))
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
-        .route("/jobs/{id}/retry", post(jobs::retry))
+        .route("/jobs/{id}/retry", post(submits::retry))
         .route("/jobs/{id}/history", get(jobs::history))
         .route(
             "/jobs/{id}/mask",

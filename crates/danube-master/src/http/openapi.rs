@@ -5,14 +5,16 @@ use utoipa::openapi::security::{
 };
 use utoipa::{Modify, OpenApi};
 
-use super::{admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, traces};
+use super::{
+    admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, submits, traces,
+};
 
 /// The whole API.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Danube", description = "A self-hosted job server that you can see through.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        jobs::submit, jobs::list, jobs::job, jobs::history, jobs::cancel, jobs::retry,
+        submits::submit, jobs::list, jobs::job, jobs::history, jobs::cancel, submits::retry,
         logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         admin::log_level, admin::set_log_level,
         panels::list, panels::data, panels::alerts,

@@ -1,7 +1,7 @@
 //! Writes what nobody waits for: the spans of a submit, so that its path touches no file.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 enum Work {
     Write(JobId, Vec<ResourceSpans>),
     /// Answered when all before it is written.
-    Flush(Sender<()>),
+    Flush(SyncSender<()>),
 }
 
 /// The way to the thread, which ends with it.
@@ -43,7 +43,7 @@ impl Later {
 
     /// Waits until what was told before is written, for a moment at most.
     pub(super) fn flush(&self) {
-        let (done, heard) = channel();
+        let (done, heard) = sync_channel(1);
         if self.0.try_send(Work::Flush(done)).is_ok() {
             let _ = heard.recv_timeout(FLUSH_DEADLINE);
         }

@@ -11,8 +11,10 @@ use super::{Colour, Screen, clean};
 /// Columns where nobody says how many there are.
 const COLUMNS_DEFAULT: usize = 100;
 
-/// A bar is no use below so many columns, and no better above so many.
+/// A bar is no use below so many columns.
 const BAR_MIN: usize = 12;
+
+/// It is no better above so many.
 const BAR_MAX: usize = 60;
 
 /// Columns of a time, and of the marks before it.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use danube_telemetry::trace::hex;
+use danube_telemetry::trace::proto::Span;
 use serde_json::json;
 
 use super::{Told, drawn, ids, named, span_id, spans, value};
@@ -30,7 +31,7 @@ fn steps(steps: &[(&str, &str)]) -> serde_json::Value {
 }
 
 #[track_caller]
-fn expect(spans: &[danube_telemetry::trace::proto::Span], job: &serde_json::Value, below: &str) {
+fn expect(spans: &[Span], job: &serde_json::Value, below: &str) {
     let short = job["short_id"].as_str().unwrap();
     assert_eq!(
         drawn(spans),
@@ -88,21 +89,7 @@ fn a_job_that_succeeds_is_one_tree_below_its_caller() {
     ] {
         assert_eq!(value(run, key), Some(expected), "{key}");
     }
-    // A step's span leads to its bytes in the log.
-    let step = named(&spans, "Execute step second");
-    let at = |key: &str| {
-        let text = value(step, key).unwrap();
-        text.as_str().unwrap().parse::<usize>().unwrap()
-    };
-    let log = master.log(&id);
-    assert_eq!(
-        &log[at("danube.log.start")..at("danube.log.end")],
-        b"two\nthree\n"
-    );
-    assert_eq!(
-        value(step, "cicd.pipeline.task.run.result"),
-        Some(json!("success"))
-    );
+    a_step_leads_to_its_bytes(&master, &spans, &id);
     let store = named(&spans, "Create job record");
     let sql = value(store, "db.query.text").unwrap();
     assert!(!sql.as_str().unwrap().contains("build"), "no values: {sql}");
@@ -116,6 +103,24 @@ fn a_job_that_succeeds_is_one_tree_below_its_caller() {
     for span in &spans {
         assert!(file.contains(&span_id(span)), "{}", span.name);
     }
+}
+
+/// A step's span leads to its bytes in the log.
+fn a_step_leads_to_its_bytes(master: &Master, spans: &[Span], id: &str) {
+    let step = named(spans, "Execute step second");
+    let at = |key: &str| {
+        let text = value(step, key).unwrap();
+        text.as_str().unwrap().parse::<usize>().unwrap()
+    };
+    let log = master.log(id);
+    assert_eq!(
+        &log[at("danube.log.start")..at("danube.log.end")],
+        b"two\nthree\n"
+    );
+    assert_eq!(
+        value(step, "cicd.pipeline.task.run.result"),
+        Some(json!("success"))
+    );
 }
 
 #[test]

@@ -1,0 +1,299 @@
+//! Takes jobs in: a submit, a retry, the demo.
+
+use std::path::{Path as FilePath, PathBuf};
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use danube_api::{Code, JOBS_PATH, JobView, Problem};
+use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use danube_model::spec::Pipeline;
+use danube_model::{Job, JobId, Mistake, Trigger};
+use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
+use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
+use danube_telemetry::TraceContext;
+use danube_telemetry::trace::Clock;
+use sha2::{Digest, Sha256};
+
+use super::answer::{Answer, json};
+use super::asked::Asked;
+use super::caller::{Doer, is_private};
+use super::incoming::{Id, Whole};
+use super::jobs::{find_id, unknown};
+use crate::app::{App, Shared, blocking};
+use crate::auth::Caller;
+use crate::pipelines::NoPipeline;
+use crate::submit::{Checked, World, check, real_below};
+
+/// Submits a job.
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call safe to repeat for 24 hours")),
+    responses((status = 202, description = "Accepted, and durable", body = JobView,
+        headers(("Location" = String, description = "Where the job is"))),
+        (status = "4XX", description = "Nothing was changed", body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "The disk is full", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn submit(
+    State(app): State<Shared>,
+    Doer(caller): Doer,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Answer<Response> {
+    let idempotency = idempotency(&headers, &body)?;
+    let value = json(&headers, &body)?;
+    let ask = Ask {
+        body: value,
+        body_bytes: body.len(),
+        idempotency,
+        trigger: Trigger::Api,
+        asked: Some(asked),
+    };
+    let (job, warnings) = accept(&app, &caller, ask).await?;
+    Ok(accepted(JobView {
+        warnings,
+        ..JobView::whole(job)
+    }))
+}
+
+/// Bytes of a body that is checked on the thread of its request.
+const CHECK_INLINE_BYTES_MAX: usize = 16 * 1024;
+
+/// A submit on its way in.
+pub(crate) struct Ask {
+    /// The parsed body.
+    pub(crate) body: serde_json::Value,
+    /// How many bytes it had.
+    pub(crate) body_bytes: usize,
+    /// The client's promise that it is the same request.
+    pub(crate) idempotency: Option<Idempotency>,
+    /// What made it.
+    pub(crate) trigger: Trigger,
+    /// The request that it came with, if it came with one.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// Checks and stores a submit; the demo comes this way too. Returns the job, and
+/// what its caller should know.
+pub(crate) async fn accept(
+    app: &Shared,
+    caller: &Caller,
+    ask: Ask,
+) -> Result<(Job, Vec<String>), Problem> {
+    let Ask {
+        body,
+        body_bytes,
+        idempotency,
+        trigger,
+        asked,
+    } = ask;
+    // One for whoever asks without a request.
+    let clock = Clock::start();
+    let now = || asked.as_ref().map_or_else(|| clock.now(), Asked::now);
+    let began = now();
+    if let Some(job) = replayed(app, caller, idempotency.as_ref()).await? {
+        return Ok((job, Vec::new()));
+    }
+    let checked = checked(app, caller, (body, body_bytes)).await?;
+    let Checked {
+        mut order,
+        source_type,
+        queue,
+        retry_on_lost,
+        warnings,
+    } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
+    let load = Stretch {
+        began,
+        ended: now(),
+    };
+    if let Some(asked) = &asked {
+        order.trace = asked.trace(source_type, load);
+    }
+    let context = asked
+        .as_ref()
+        .map_or_else(TraceContext::random, Asked::context);
+    let new = NewJob {
+        id: JobId::new(),
+        order,
+        trigger,
+        submitted_by: caller.name.clone(),
+        owner: caller.owner.clone(),
+        trace_id: context.trace_hex(),
+        traceparent: context.child().to_string(),
+        retry_on_lost,
+        queue,
+        idempotency,
+    };
+    let submitted = app
+        .store
+        .submit(new)
+        .await
+        .map_err(|error| app.problem(&error))?;
+    if !submitted.replayed {
+        let durable = now();
+        tell_submitted(app, &submitted.job, source_type);
+        if let Some(asked) = &asked {
+            traced(app, asked, submitted.job.id, (load, durable));
+        }
+    }
+    Ok((submitted.job, warnings))
+}
+
+/// Writes down how a job came to be.
+fn traced(app: &App, asked: &Asked, job: JobId, (load, durable): (Stretch, u64)) {
+    let id = job.to_string();
+    app.traces
+        .submitted(job, &asked.submitted(&id, load, durable));
+}
+
+/// Checks a body in its turn, on a thread that may block.
+async fn checked(
+    app: &Shared,
+    caller: &Caller,
+    (body, body_bytes): (serde_json::Value, usize),
+) -> Result<Result<Checked, Vec<Mistake>>, Problem> {
+    let turn = app.checks.acquire().await;
+    let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
+    // What is small and names no file is checked in less time than another
+    // thread needs to wake up.
+    if body_bytes <= CHECK_INLINE_BYTES_MAX && body.get("spec").is_some() {
+        return Ok(check(&body, &Surroundings { app, caller }));
+    }
+    let (app, caller) = (app.clone(), caller.clone());
+    blocking(move || {
+        let world = Surroundings {
+            app: &app,
+            caller: &caller,
+        };
+        check(&body, &world)
+    })
+    .await
+}
+
+/// The job that the same request made before. Asked first: a repeated submit
+/// must get its job even if its pipeline's file has changed since.
+async fn replayed(
+    app: &Shared,
+    caller: &Caller,
+    idempotency: Option<&Idempotency>,
+) -> Result<Option<Job>, Problem> {
+    let Some(given) = idempotency.cloned() else {
+        return Ok(None);
+    };
+    let owner = caller.owner.clone();
+    app.read(move |store| store.replayed(&owner, &given)).await
+}
+
+fn tell_submitted(app: &App, job: &Job, source_type: &str) {
+    app.signals.emit(JobSubmitted {
+        job_id: &job.id.to_string(),
+        source_type,
+        api_key_name: Some(&job.submitted_by),
+    });
+    app.signals.emit(PipelineTriggered {
+        pipeline: &job.pipeline,
+        trigger_type: job.trigger.as_str(),
+        trigger_ref: job.trigger_ref.as_deref(),
+        user: Some(&job.submitted_by),
+    });
+}
+
+fn accepted(job: JobView) -> Response {
+    let location = format!("{JOBS_PATH}/{}", job.id);
+    (
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(job),
+    )
+        .into_response()
+}
+
+fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = value.to_str().unwrap_or_default().trim();
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+        let detail = format!(
+            "`Idempotency-Key` must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters"
+        );
+        return Err(Problem::new(Code::Malformed, detail));
+    }
+    Ok(Some(Idempotency {
+        key: key.to_owned(),
+        body_sha256: Sha256::digest(body).into(),
+    }))
+}
+
+/// What this caller's submit may refer to.
+struct Surroundings<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+}
+
+impl World for Surroundings<'_> {
+    fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
+        self.app.pipelines.find(name)
+    }
+
+    fn clonable(&self, path: &FilePath) -> Option<PathBuf> {
+        if self.caller.role == Role::Admin && is_private(self.app) {
+            // One that isn't there is told by the clone.
+            return Some(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+        }
+        let settings = &self.app.settings;
+        let real = real_below(path, &settings.allow_paths)?;
+        // Whatever is allowed, other jobs' workspaces and the keys are not.
+        let own = settings.data_dir.canonicalize().ok()?;
+        let is_own = real.starts_with(&own) && !real.starts_with(own.join("examples"));
+        (!is_own).then_some(real)
+    }
+}
+
+/// Runs an ended job again, as a new job.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
+    responses((status = 202, description = "The new job", body = JobView),
+        (status = "4XX", description = "Unknown, not ended, or a wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn retry(
+    State(app): State<Shared>,
+    Doer(caller): Doer,
+    Extension(asked): Extension<Asked>,
+    Id(id): Id,
+) -> Answer<Response> {
+    let began = asked.now();
+    let id = find_id(&app, &id).await?;
+    let load = Stretch {
+        began,
+        ended: asked.now(),
+    };
+    let context = asked.context();
+    let retry = Retry {
+        job: id,
+        new: JobId::new(),
+        by: caller.name,
+        trace_id: context.trace_hex(),
+        traceparent: context.child().to_string(),
+        trace: asked.trace("retry", load),
+    };
+    match app
+        .store
+        .retry(retry)
+        .await
+        .map_err(|error| app.problem(&error))?
+    {
+        RetryOutcome::Made(job) => {
+            let durable = asked.now();
+            tell_submitted(&app, &job, "retry");
+            traced(&app, &asked, job.id, (load, durable));
+            Ok(accepted(JobView::whole(job)))
+        }
+        RetryOutcome::NotEnded(job) => {
+            let detail = format!(
+                "the job hasn't ended: {}; cancel it first, or wait",
+                job.state
+            );
+            Err(Problem::new(Code::WrongState, detail).into())
+        }
+        RetryOutcome::NotFound => Err(unknown(&id.to_string()).into()),
+    }
+}
