@@ -27,7 +27,7 @@ const WHOLE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Bytes of an answer that is read into memory whole: a page of 1,000 jobs is
 /// less than a tenth of it.
-const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Talks to one server with one key.
 #[derive(Clone)]
@@ -166,6 +166,16 @@ impl Client {
     /// [`ClientError`]
     pub fn history(&self, id: &str) -> Result<HistoryView, ClientError> {
         self.json(Method::GET, &job_path(id, "/history"), None, None)
+    }
+
+    /// The trace of a job: OTLP JSON, or as Jaeger reads it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `log_gone` when it was deleted with the log.
+    pub fn trace(&self, id: &str, is_jaeger: bool) -> Result<serde_json::Value, ClientError> {
+        let format = if is_jaeger { "jaeger" } else { "otlp" };
+        let path = job_path(id, &format!("/trace?format={format}"));
+        self.json(Method::GET, &path, None, None)
     }
 
     /// The alerts that fire or are about to.

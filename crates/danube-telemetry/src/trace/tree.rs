@@ -35,11 +35,24 @@ pub fn waterfall(spans: &[Span]) -> Vec<Node> {
             family.place(index, &mut placed, &mut nodes);
         }
     }
-    let critical = family.critical(spans);
+    let critical = family.critical(spans, &reach(spans, &nodes, &family));
     for node in &mut nodes {
         node.is_critical = critical[node.span];
     }
     nodes
+}
+
+/// When each span and all below it were over: work that was begun may outlive the one who
+/// began it, as a job does its request.
+fn reach(spans: &[Span], nodes: &[Node], family: &Family) -> Vec<u64> {
+    let mut reach: Vec<u64> = spans.iter().map(|it| it.end_time_unix_nano).collect();
+    // Children stand behind their parents.
+    for node in nodes.iter().rev() {
+        let children = family.children[node.span].iter();
+        let last = children.map(|it| reach[*it]).max().unwrap_or(0);
+        reach[node.span] = reach[node.span].max(last);
+    }
+    reach
 }
 
 /// Who is whose child.
@@ -98,43 +111,25 @@ impl Family {
         }
     }
 
-    /// From the end of the root that ended last, back: of a span's children the one that
-    /// ended last is critical, then the one that ended last before that one began, and so
-    /// on.
-    fn critical(&self, spans: &[Span]) -> Vec<bool> {
+    /// From the end back: of siblings the one that was over last is critical, then the one
+    /// that was over last before that one began, and so on; below each likewise.
+    fn critical(&self, spans: &[Span], reach: &[u64]) -> Vec<bool> {
         let mut critical = vec![false; spans.len()];
-        let mut waiting = Vec::new();
-        self.chain(&self.roots, u64::MAX, spans, &mut waiting);
-        while let Some((span, end)) = waiting.pop() {
-            if std::mem::replace(&mut critical[span], true) {
-                continue;
+        let mut waiting = vec![&self.roots];
+        while let Some(siblings) = waiting.pop() {
+            let mut by_end: Vec<usize> = siblings.clone();
+            by_end.sort_by_key(|it| (reach[*it], *it));
+            let mut before = u64::MAX;
+            for index in by_end.into_iter().rev() {
+                if reach[index] > before || critical[index] {
+                    continue;
+                }
+                critical[index] = true;
+                before = spans[index].start_time_unix_nano;
+                waiting.push(&self.children[index]);
             }
-            self.chain(&self.children[span], end, spans, &mut waiting);
         }
         critical
-    }
-
-    /// Of siblings those that follow one another up to `end`, with their own ends.
-    fn chain(&self, siblings: &[usize], end: u64, spans: &[Span], found: &mut Vec<(usize, u64)>) {
-        let mut by_end: Vec<usize> = siblings.to_vec();
-        by_end.sort_by_key(|it| (spans[*it].end_time_unix_nano, *it));
-        let mut before = end;
-        let mut is_first = true;
-        for index in by_end.into_iter().rev() {
-            let span = &spans[index];
-            // One that outlives its parent held nothing up but in its beginning.
-            let ended = if is_first {
-                span.end_time_unix_nano.min(end)
-            } else {
-                span.end_time_unix_nano
-            };
-            if ended > before || span.start_time_unix_nano > before {
-                continue;
-            }
-            found.push((index, ended));
-            before = span.start_time_unix_nano;
-            is_first = false;
-        }
     }
 }
 
@@ -181,9 +176,14 @@ mod tests {
     fn of_siblings_at_once_the_last_to_end_is_critical() {
         let all = [(1, 0, 0, 40), (2, 1, 0, 10), (3, 1, 10, 30), (4, 1, 5, 20)];
         assert_eq!(drawn(&all), "0:!1 1:!2 1:4 1:!3");
-        // A child that outlives its parent, as a process left behind.
-        let all = [(1, 0, 0, 40), (2, 1, 0, 10), (3, 1, 15, 90)];
-        assert_eq!(drawn(&all), "0:!1 1:!2 1:!3");
+        // A child that outlives its parent, as a job does its request.
+        let all = [
+            (1, 0, 0, 40),
+            (2, 1, 0, 10),
+            (3, 1, 95, 190),
+            (4, 1, 30, 39),
+        ];
+        assert_eq!(drawn(&all), "0:!1 1:!2 1:!4 1:!3");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod search;
 mod secret;
 mod signals;
 mod submit;
+mod trace;
 mod version;
 mod work;
 
@@ -93,6 +94,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: JOBS,
         command: history::command,
         task: Task::Client(history::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: trace::command,
+        task: Task::Client(trace::perform),
     },
     Verb {
         group: JOBS,

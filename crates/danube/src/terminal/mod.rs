@@ -4,6 +4,7 @@ pub(crate) mod mistakes;
 mod progress;
 mod sanitize;
 mod table;
+pub(crate) mod waterfall;
 
 use std::io::{self, IsTerminal, Write};
 

@@ -23,5 +23,6 @@ mod peers;
 mod processes;
 mod stop;
 mod stream;
+mod traces;
 mod watch;
 mod wire;

@@ -7,6 +7,7 @@ const COMMANDS: &[&str] = &[
     "",
     "run",
     "submit",
+    "trace",
     "jobs",
     "job",
     "logs",

@@ -1,0 +1,76 @@
+//! `danube trace JOB`: where the time of a job went.
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use danube_telemetry::trace::hex;
+use danube_telemetry::trace::proto::{Span, TracesData};
+use serde_json::Value;
+
+use super::job::{id, id_arg};
+use crate::client::{args, connect};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::terminal::{Screen, waterfall};
+
+pub(super) fn command() -> Command {
+    Command::new("trace")
+        .about("Show where the time of a job went")
+        .long_about(
+            "Show where the time of a job went: a line a span, from the request that submitted it to \
+             what the tools in its steps sent.\n\n\
+             A `*` marks the spans that its end waited for, a `!` what failed.",
+        )
+        .arg(id_arg())
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .action(ArgAction::SetTrue)
+                .help("Show every span; else a long trace is folded to what took most"),
+        )
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .value_parser(["waterfall", "otlp", "jaeger"])
+                .default_value("waterfall")
+                .help("`otlp` and `jaeger` are JSON: the standard's, and what Jaeger's UI opens"),
+        )
+        .args(args())
+}
+
+pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
+    let client = connect(matches, true)?;
+    let id = id(matches);
+    let format = matches.get_one::<String>("format").map(String::as_str);
+    let is_jaeger = format == Some("jaeger");
+    let trace = client
+        .trace(id, is_jaeger)
+        .map_err(|error| Failure::call(&format!("read the trace of job {id}"), &error))?;
+    if screen.is_json() || format != Some("waterfall") {
+        screen.json(&trace)?;
+        return Ok(Exit::Ok.into());
+    }
+    let spans = spans(trace)?;
+    let Some(first) = spans.first() else {
+        screen.note(&format!("job {id} has no spans yet"));
+        return Ok(Exit::Ok.into());
+    };
+    let head = format!("trace {}, {} spans\n", hex(&first.trace_id), spans.len());
+    let all = matches.get_flag("all");
+    screen.print(&(head + &waterfall::render(&spans, all, screen)))?;
+    Ok(Exit::Ok.into())
+}
+
+fn spans(trace: Value) -> Result<Vec<Span>, Failure> {
+    let read: Result<TracesData, _> = serde_json::from_value(trace);
+    let read = read.map_err(|error| {
+        let why = format!("the server's answer isn't OTLP JSON: {error}");
+        Failure::new(Exit::Failed, "answer", why)
+    })?;
+    let scopes = read
+        .resource_spans
+        .into_iter()
+        .flat_map(|it| it.scope_spans);
+    Ok(scopes.flat_map(|it| it.spans).collect())
+}
