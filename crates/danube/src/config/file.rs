@@ -40,24 +40,31 @@ pub(crate) struct Contents {
 
 impl Contents {
     /// Takes down what stands in the value of an option.
-    fn take(&mut self, row: &Row, value: &Spanned<DeValue<'_>>) {
-        values(value, self.found(!row.kind.is_hidden()));
+    fn take(&mut self, row: &Row, node: &Spanned<DeValue<'_>>) {
+        match node.get_ref() {
+            DeValue::Table(table) => self.each(table, |all, _, node| all.take(row, node)),
+            DeValue::Array(all) => all.iter().for_each(|it| self.take(row, it)),
+            _ => self.found(!row.kind.is_hidden()).push(node.span()),
+        }
     }
 
     /// Takes down what stands below a name that isn't known, each under its own name.
     fn take_unknown(&mut self, name: &str, node: &Spanned<DeValue<'_>>) {
         match node.get_ref() {
-            DeValue::Table(table) => {
-                for (name, node) in table {
-                    self.names.push(name.span().start);
-                    self.take_unknown(name.get_ref(), node);
-                }
-            }
+            DeValue::Table(table) => self.each(table, Self::take_unknown),
             DeValue::Array(all) => all.iter().for_each(|it| self.take_unknown(name, it)),
             _ => {
                 let is_open = meant(name).is_some_and(|row| !row.kind.is_hidden());
                 self.found(is_open).push(node.span());
             }
+        }
+    }
+
+    /// Takes down the names of a table, and what stands below each by `take`.
+    fn each(&mut self, table: &DeTable<'_>, take: impl Fn(&mut Self, &str, &Spanned<DeValue<'_>>)) {
+        for (name, node) in table {
+            self.names.push(name.span().start);
+            take(self, name.get_ref(), node);
         }
     }
 
@@ -158,15 +165,6 @@ fn syntax(text: &str, error: &toml::de::Error) -> Mistake {
         at: error.span().map(|span| position(text, &span)),
         message: format!("not valid TOML: {}", error.message()),
         help: None,
-    }
-}
-
-/// The bytes of all values in a node.
-fn values(node: &Spanned<DeValue<'_>>, found: &mut Vec<Range<usize>>) {
-    match node.get_ref() {
-        DeValue::Table(table) => table.values().for_each(|it| values(it, found)),
-        DeValue::Array(all) => all.iter().for_each(|it| values(it, found)),
-        _ => found.push(node.span()),
     }
 }
 
