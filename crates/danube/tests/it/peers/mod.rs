@@ -25,4 +25,5 @@ mod remote_write;
 mod rotel;
 mod same_numbers;
 mod scrape;
+mod traces;
 mod watched;
