@@ -16,6 +16,7 @@ usage: danube-bench-telemetry [OPTIONS]
   --control        the whole job's figure with everything off on both sides: how much
                    two equal servers differ
   --danube PATH    the server of the whole job's figure (target/release/danube)
+  --beside PATH    another build as its other side, to see what a change costs
   --quick          few rounds and pairs: to see that it works, not to compare";
 
 /// What the caller wants.
@@ -24,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) pairs: usize,
     pub(crate) jobs: usize,
     pub(crate) danube: PathBuf,
+    /// The program of the side that has everything off, if it is another.
+    pub(crate) beside: Option<PathBuf>,
     pub(crate) control: bool,
     only: Option<String>,
     /// Part of a case's name; empty for all.
@@ -39,6 +42,7 @@ impl Options {
             pairs: 30,
             jobs: 400,
             danube: "target/release/danube".into(),
+            beside: None,
             control: false,
             only: None,
             case: String::new(),
@@ -58,6 +62,7 @@ impl Options {
                 "--control" => it.control = true,
                 "--case" => it.case = value()?,
                 "--danube" => it.danube = value()?.into(),
+                "--beside" => it.beside = Some(value()?.into()),
                 "--quick" => (it.rounds, it.pairs, it.jobs) = (9, 4, 200),
                 _ => return Err(format!("no such option: {argument}")),
             }

@@ -87,7 +87,8 @@ pub(crate) fn run(options: &Options) {
         &settings,
         is_scraped,
     );
-    let mut off = side(&options.danube, &dir.path().join("off"), OFF, false);
+    let beside = options.beside.as_ref().unwrap_or(&options.danube);
+    let mut off = side(beside, &dir.path().join("off"), OFF, false);
     for pair in 0..=options.pairs {
         // Who goes first changes, so that neither always has the warmer machine.
         let turns = if pair % 2 == 0 {
@@ -102,6 +103,9 @@ pub(crate) fn run(options: &Options) {
     print(options, &on, &off);
     if options.control {
         println!("  a control: both had everything off");
+        if let Some(beside) = &options.beside {
+            println!("  `off` is {}", beside.display());
+        }
     } else {
         told(dir.path(), &on, &off, &sink);
     }

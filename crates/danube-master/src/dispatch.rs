@@ -75,8 +75,16 @@ impl Dispatch for LocalDispatch {
         )
     }
 
-    fn traced(&self, traced: Traced) {
-        self.traces.ended(traced);
+    fn ends(&self, traced: &Traced) {
+        self.traces.write(traced);
+    }
+
+    fn ended(&self, traced: Traced, is_taken: bool) {
+        if is_taken {
+            self.traces.export(&traced);
+        } else {
+            self.traces.rewrite(traced.attempt);
+        }
     }
 
     fn freed(&self) {

@@ -88,11 +88,15 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
             Verdict::HandBack | Verdict::Lost => None,
         },
     };
-    // Only spans of an attempt that counts are told.
-    if report(inner.dispatch.as_ref(), work.attempt, outcome, &own.secrets) {
-        let trace = recorder.end(work, about);
-        let traced = Traced::new(work.attempt, &trace, &own.secrets);
-        inner.dispatch.traced(traced);
+    let is_lost = outcome.verdict == Verdict::Lost;
+    let traced = Traced::new(work.attempt, &recorder.end(work, about), &own.secrets);
+    let dispatch = inner.dispatch.as_ref();
+    if !is_lost {
+        dispatch.ends(&traced);
+    }
+    let is_taken = report(dispatch, work.attempt, outcome, &own.secrets);
+    if !is_lost {
+        dispatch.ended(traced, is_taken);
     }
 }
 

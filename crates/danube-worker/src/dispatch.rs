@@ -55,8 +55,13 @@ pub trait Dispatch: Send + Sync + 'static {
         may_have_run: bool,
     ) -> Result<(), ReportError>;
 
-    /// The attempt's report was taken; these are its spans.
-    fn traced(&self, _traced: Traced) {}
+    /// The attempt is about to be reported; these are its spans. Written down first, so
+    /// that whoever sees the end finds them.
+    fn ends(&self, _traced: &Traced) {}
+
+    /// The report was taken, or somebody else has the job and what was written of the
+    /// attempt isn't what counts.
+    fn ended(&self, _traced: Traced, _is_taken: bool) {}
 
     /// The worker has room for one job more.
     fn freed(&self);

@@ -132,6 +132,7 @@ pub(crate) async fn cancel(
         CancelOutcome::Cancelled(mut job) => {
             job.cancelled_by = Some(caller.name);
             tell::moved(&app.signals, &job, Why::default());
+            app.traces.ended_unclaimed(id);
             app.phases.touch(id);
             job
         }

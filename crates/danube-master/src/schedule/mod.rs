@@ -245,6 +245,7 @@ impl Scheduler {
                 ..Why::default()
             };
             tell::moved(&self.signals, job, why);
+            self.rescue.traces.ended_unclaimed(job.id);
             self.rescue.phases.touch(job.id);
         }
         self.hand_over_all(claims.claimed)

@@ -1,19 +1,19 @@
 //! The traces of jobs: `traces/<job_id>.jsonl`, and what of them goes to a collector.
 //!
-//! What an attempt did is written when its end is durable. A crash in between costs
-//! nothing: whoever reads a trace ([`Traces::of`]) gets what is missing made anew from the
-//! store (`compose.rs`), under the same ids, and an ended job's file gets it too. An
-//! attempt whose worker was lost is written when the job is taken back.
+//! What an attempt did is written just before its end is durable, so that whoever sees the
+//! end finds it; a span that is written again counts as it is last. A crash costs nothing:
+//! whoever reads a trace ([`Traces::of`]) gets what is missing made anew from the store
+//! (`compose.rs`), under the same ids, and an ended job's file gets it too. An attempt whose
+//! worker was lost is written, from the store as well, when the job is taken back.
 
 mod compose;
-mod writer;
+mod submits;
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use danube_model::{Attempt, JobId};
+use danube_model::{Attempt, JobId, State};
 use danube_redact::{Rules, Secrets};
 use danube_signals::{AttemptTrace, SubmitTrace};
 use danube_store::{JobTrace, Store, StoreError};
@@ -30,7 +30,7 @@ use danube_worker::trace::without_secrets;
 use danube_worker::{Bearer, Traced};
 
 use crate::settings::Settings;
-use writer::Later;
+use submits::Submits;
 
 /// What the tools of one job may have kept: a test run of some thousand tests.
 const LIMITS: Limits = Limits {
@@ -63,11 +63,11 @@ struct Inner {
     sampling: Sampling,
     spans: Option<Spans>,
     resource: Resource,
-    later: Later,
+    submits: Submits,
 }
 
 impl Traces {
-    /// Opens the directory, and starts the thread that writes what nobody waits for.
+    /// Opens the directory.
     pub(crate) fn open(settings: &Settings, store: Store, exports: &Exports) -> io::Result<Self> {
         let files = TraceFiles::open(&settings.data_dir.join("traces"), LIMITS)?;
         let attributes = exports.resource.iter();
@@ -76,7 +76,6 @@ impl Traces {
             attributes: attributes.collect(),
             ..Resource::default()
         };
-        let later = Later::start(files.clone())?;
         Ok(Self(Arc::new(Inner {
             files,
             store,
@@ -84,46 +83,56 @@ impl Traces {
             sampling: settings.sampling,
             spans: exports.spans.clone(),
             resource,
-            later,
+            submits: Submits::default(),
         })))
     }
 
     /// A request made a job. Its own span is exported as that of any request, those below
     /// it here, if whoever asked wants them.
     pub(crate) fn submitted(&self, job: JobId, trace: &SubmitTrace<'_>) {
-        let all = trace.spans();
         if trace.context.flags & context::SAMPLED != 0
             && let Some(export) = &self.0.spans
         {
-            export.push_own(all[1..].iter().cloned());
+            export.push_own(trace.spans().into_iter().skip(1));
         }
-        self.0.later.write(job, self.own(all));
+        self.0.submits.remember(job, trace);
     }
 
-    /// An attempt's end is durable.
-    pub(crate) fn ended(&self, traced: Traced) {
+    /// A job ended before a worker had it.
+    pub(crate) fn ended_unclaimed(&self, job: JobId) {
+        let spans = self.0.submits.take(job);
+        if !spans.is_empty() {
+            let own = self.own(spans);
+            let _ = self.0.files.append(&job.to_string(), Writer::Server, own);
+        }
+    }
+
+    /// An attempt ends: it is written before its end is durable, so that whoever sees the
+    /// end finds it. If that never comes to be, what is written later counts.
+    pub(crate) fn write(&self, traced: &Traced) {
         let name = traced.attempt.job.to_string();
-        let mut all = traced.spans;
-        let parent = all.first().map(|it| it.span_id.clone());
+        let mut all = self.0.submits.take(traced.attempt.job);
+        all.extend(traced.spans.iter().cloned());
+        let parent = traced.spans.first().map(|it| it.span_id.clone());
         all.extend(self.not_kept(&name, &traced.trace_id, parent));
-        self.export(
-            (&name, &traced.trace_id),
-            &all,
-            (traced.has_failed, traced.took),
-        );
         // What can't be written is made anew for whoever reads it.
         let _ = self.0.files.append(&name, Writer::Server, self.own(all));
     }
 
     /// The worker of an attempt is gone, and its job was taken back.
     pub(crate) fn interrupted(&self, attempt: Attempt) {
-        let stored = self.0.store.job_trace(attempt.job);
-        let Ok(Some(stored)) = stored else { return };
-        let Some(trace) = compose::attempt(&stored, attempt.number, now()) else {
-            return;
-        };
-        let secrets = self.secrets(&stored);
-        self.ended(Traced::new(attempt, &trace, &secrets));
+        if let Some(traced) = self.rewrite(attempt) {
+            self.export(&traced);
+        }
+    }
+
+    /// Writes an attempt as the store knows it, over what was written before.
+    pub(crate) fn rewrite(&self, attempt: Attempt) -> Option<Traced> {
+        let stored = self.0.store.job_trace(attempt.job).ok()??;
+        let trace = compose::attempt(&stored, attempt.number, now())?;
+        let traced = Traced::new(attempt, &trace, &self.secrets(&stored));
+        self.write(&traced);
+        Some(traced)
     }
 
     /// A tool inside a job sent spans: they are kept without secrets, as far as there is
@@ -158,7 +167,6 @@ impl Traces {
             return Ok(None);
         };
         let name = job.to_string();
-        self.0.later.flush();
         let file = self.0.files.read(&name);
         let file = file.map_err(|error| StoreError::Io(format!("read the trace: {error}")))?;
         let there: HashSet<&[u8]> = spans(&file.resource_spans)
@@ -167,7 +175,11 @@ impl Traces {
         let (mut made, mut open) = (Vec::new(), Vec::new());
         let request = stored.trace.request.as_ref();
         if request.is_some_and(|it| !there.contains(&it.span_id[..])) {
-            made.extend(compose::submit(&stored));
+            match self.0.submits.spans(job) {
+                remembered if !remembered.is_empty() => open.extend(remembered),
+                _ if stored.job.state == State::Pending => open.extend(compose::submit(&stored)),
+                _ => made.extend(compose::submit(&stored)),
+            }
         }
         let now = now();
         for number in 1..=stored.job.attempt {
@@ -210,7 +222,6 @@ impl Traces {
     /// # Errors
     /// What the system says; then it may still be there.
     pub(crate) fn mask(&self, job: JobId, secrets: &Secrets) -> io::Result<()> {
-        self.0.later.flush();
         self.0.files.rewrite(&job.to_string(), |all| {
             for it in all {
                 *it = without_secrets(vec![std::mem::take(it)], secrets).remove(0);
@@ -253,18 +264,16 @@ impl Traces {
         }]
     }
 
-    /// Sends the spans of an attempt, and what came for its job, if they are worth it.
-    fn export(
-        &self,
-        (name, trace_id): (&str, &[u8; 16]),
-        own: &[Span],
-        (has_failed, took): (bool, Duration),
-    ) {
+    /// Sends the spans of an attempt that has ended, and what came for its job, if they are
+    /// worth it.
+    pub(crate) fn export(&self, traced: &Traced) {
         let Some(export) = &self.0.spans else { return };
-        if !self.0.sampling.keeps(trace_id, has_failed, took) {
+        let sampling = &self.0.sampling;
+        if !sampling.keeps(&traced.trace_id, traced.has_failed, traced.took) {
             return;
         }
-        export.push_own(own.iter().cloned());
+        export.push_own(traced.spans.iter().cloned());
+        let name = &traced.attempt.job.to_string();
         if !self.0.files.has_others(name) {
             return;
         }

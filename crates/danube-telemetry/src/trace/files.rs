@@ -126,7 +126,11 @@ impl TraceFiles {
     ) -> io::Result<Kept> {
         let path = self.path(name)?;
         let mut remembered = self.lock(name);
-        let mut used = self.used(&remembered, name)?;
+        let mut file = open(&path)?;
+        let mut used = match remembered.get(name) {
+            Some(used) => *used,
+            None => counted(&path, &file)?,
+        };
         let came = count(&all);
         if writer == Writer::Other {
             keep_first(&mut all, self.0.limits.spans_max.saturating_sub(used.spans));
@@ -145,7 +149,8 @@ impl TraceFiles {
                 line.insert(0, b'\n');
             }
             used.bytes += line.len() as u64;
-            let written = write_line(&path, &line);
+            // One call, so that a kill leaves either a line or none, or the disk a torn one.
+            let written = file.write_all(&line);
             used.is_torn = written.is_err();
             if written.is_err() {
                 remember(&mut remembered, name, used);
@@ -263,24 +268,21 @@ impl TraceFiles {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// How much of it is used: known, nothing, or counted in the file.
-    fn used(&self, remembered: &Remembered<'_>, name: &str) -> io::Result<Used> {
-        if let Some(used) = remembered.get(name) {
-            return Ok(*used);
-        }
-        match std::fs::read(self.path(name)?) {
-            Ok(bytes) => Ok(Used {
-                spans: count(&parse(&bytes).resource_spans),
-                bytes: bytes.len() as u64,
-                not_kept: 0,
-                has_others: true,
-                is_torn: bytes.last().is_some_and(|it| *it != b'\n'),
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Used::default()),
-            Err(error) => Err(error),
-        }
+/// How much of a file is used: nothing, or counted in it.
+fn counted(path: &Path, file: &File) -> io::Result<Used> {
+    if file.metadata()?.len() == 0 {
+        return Ok(Used::default());
     }
+    let bytes = std::fs::read(path)?;
+    Ok(Used {
+        spans: count(&parse(&bytes).resource_spans),
+        bytes: bytes.len() as u64,
+        not_kept: 0,
+        has_others: true,
+        is_torn: bytes.last().is_some_and(|it| *it != b'\n'),
+    })
 }
 
 fn remember(remembered: &mut Remembered<'_>, name: &str, used: Used) {
@@ -295,14 +297,12 @@ fn remember(remembered: &mut Remembered<'_>, name: &str, used: Used) {
     remembered.insert(name.to_owned(), used);
 }
 
-/// One call, so that a kill leaves either a line or none, or the disk a torn one.
-fn write_line(path: &Path, line: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o600)
-        .open(path)?;
-    file.write_all(line)
+        .open(path)
 }
 
 /// Drops all spans but the first.
@@ -430,7 +430,8 @@ mod tests {
             .append("a-1", Writer::Server, message(&[(1, "one")]))
             .unwrap();
         let path = files.path("a-1").unwrap();
-        write_line(&path, b"{\"resourceSpans\":[{\"sco").unwrap();
+        let torn = b"{\"resourceSpans\":[{\"sco";
+        open(&path).unwrap().write_all(torn).unwrap();
         // As after a restart.
         let files = TraceFiles::open(&files.0.dir, LIMITS).unwrap();
         files

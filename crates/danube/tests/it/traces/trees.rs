@@ -99,7 +99,6 @@ fn a_job_that_succeeds_is_one_tree_below_its_caller() {
     // What is shown is what is stored.
     let path = master.dir.join("traces").join(format!("{id}.jsonl"));
     let file = fs::read_to_string(path).unwrap();
-    assert!(file.lines().count() >= 2);
     for span in &spans {
         assert!(file.contains(&span_id(span)), "{}", span.name);
     }
