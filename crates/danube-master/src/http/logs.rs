@@ -13,6 +13,7 @@ use futures_util::stream::unfold;
 use serde::Deserialize;
 
 use super::answer::Answer;
+use super::around;
 use super::caller::{Doer, Reader};
 use super::follow::{Follower, Part, Piece, Step};
 use super::incoming::Id;
@@ -51,6 +52,9 @@ pub(crate) struct LogQuery {
     pub(super) lines: Option<u64>,
     /// Begin with the first line that was written to at or after this moment (RFC 3339).
     pub(super) since: Option<String>,
+    /// What was written while this span of the job's trace was: its id, or the first
+    /// digits of it. Makes a derived text without ranges.
+    pub(super) around: Option<String>,
     /// `end`: where bytes are missing, end the answer instead of saying so in the
     /// text. An answer that begins there begins after them; `danube-log-offset`
     /// says where. So a client can count offsets.
@@ -90,6 +94,15 @@ pub(crate) async fn log(
     let lines = Lines::asked(&query, &headers)?;
     let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
     let mut wanted = wanted(&query, &job, range)?;
+    if let Some(span) = around::asked(&query, &headers)? {
+        let (from, until) = around::find(&app, job.id, span).await?;
+        let part = Part {
+            from,
+            until: Some(until),
+            ..Part::default()
+        };
+        return Ok(streamed(app, &job, Wanted { part, ..wanted })?);
+    }
     if let Some(lines) = lines {
         return Ok(by_line(app, &job, wanted, lines).await?);
     }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod around;
 mod asked;
 mod caller;
 mod follow;

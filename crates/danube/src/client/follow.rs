@@ -61,12 +61,15 @@ pub(crate) struct LogAsked {
     pub(crate) lines: Option<String>,
     /// The time to begin with.
     pub(crate) since: Option<String>,
+    /// Only what was written while this span was.
+    pub(crate) around: Option<String>,
 }
 
 impl LogAsked {
     /// A text made from the log has no offsets.
     fn is_derived(&self) -> bool {
-        self.timestamps || self.strip_ansi || self.step.is_some() || self.is_by_line()
+        let is_part = self.step.is_some() || self.around.is_some();
+        self.timestamps || self.strip_ansi || is_part || self.is_by_line()
     }
 
     /// The server finds where it begins.
@@ -74,7 +77,7 @@ impl LogAsked {
         self.from_line.is_some() || self.lines.is_some() || self.since.is_some()
     }
 
-    fn query(&self) -> [(&'static str, Option<&str>); 8] {
+    fn query(&self) -> [(&'static str, Option<&str>); 9] {
         let one = |wanted: bool, value| wanted.then_some(value);
         [
             ("follow", one(self.follow, "1")),
@@ -84,6 +87,7 @@ impl LogAsked {
             ("from_line", self.from_line.as_deref()),
             ("lines", self.lines.as_deref()),
             ("since", self.since.as_deref()),
+            ("around", self.around.as_deref()),
             // We count offsets, so we say ourselves where bytes are missing.
             ("gaps", one(self.follow && !self.is_derived(), "end")),
         ]

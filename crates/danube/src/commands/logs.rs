@@ -61,11 +61,18 @@ pub(super) fn command() -> Command {
                 .conflicts_with_all(["from", "step"])
                 .help("Begin with the first line written at or after this time (2026-01-31T12:00:00Z)"),
         )
+        .arg(
+            Arg::new("around")
+                .long("around")
+                .value_name("SPAN")
+                .conflicts_with_all(["from", "step", "from-line", "lines", "since", "follow"])
+                .help("What was written while this span was: its id in `danube trace JOB --ids`, or the first digits of it"),
+        )
         .args(search::options())
         .arg(
             flag("delete")
                 .conflicts_with_all([
-                    "follow", "timestamps", "strip-ansi", "step", "from", "from-line", "lines", "since", "search",
+                    "follow", "timestamps", "strip-ansi", "step", "from", "from-line", "lines", "since", "around", "search",
                 ])
                 .help("Delete the log of an ended job, for ever; the job itself stays"),
         )
@@ -91,6 +98,7 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         from_line: number("from-line").map(|it| it.to_string()),
         lines: number("lines").map(|it| it.to_string()),
         since: matches.get_one::<String>("since").cloned(),
+        around: matches.get_one::<String>("around").cloned(),
     };
     if asked.follow {
         return follow::follow(&client, asked, matches, screen, false);

@@ -29,6 +29,12 @@ pub(super) fn command() -> Command {
                 .help("Show every span; else a long trace is folded to what took most"),
         )
         .arg(
+            Arg::new("ids")
+                .long("ids")
+                .action(ArgAction::SetTrue)
+                .help("Show the id of each span, for `danube logs JOB --around SPAN`"),
+        )
+        .arg(
             Arg::new("format")
                 .long("format")
                 .value_name("FORMAT")
@@ -57,8 +63,11 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         return Ok(Exit::Ok.into());
     };
     let head = format!("trace {}, {} spans\n", hex(&first.trace_id), spans.len());
-    let all = matches.get_flag("all");
-    screen.print(&(head + &waterfall::render(&spans, all, screen)))?;
+    let wish = waterfall::Wish {
+        all: matches.get_flag("all"),
+        ids: matches.get_flag("ids"),
+    };
+    screen.print(&(head + &waterfall::render(&spans, wish, screen)))?;
     Ok(Exit::Ok.into())
 }
 

@@ -3,7 +3,7 @@
 
 use danube_telemetry::trace::proto::{Span, StatusCode};
 use danube_telemetry::trace::tree::{Node, waterfall};
-use danube_telemetry::trace::{attribute, number_of};
+use danube_telemetry::trace::{attribute, hex, number_of};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{Colour, Screen, clean};
@@ -20,6 +20,9 @@ const BAR_MAX: usize = 60;
 /// Columns of a time, and of the marks before it.
 const TIME: usize = 9;
 
+/// Hex digits of a span id.
+const ID: usize = 16;
+
 /// A trace of more spans is folded, so that it can be read.
 const SPANS_WHOLE_MAX: usize = 200;
 
@@ -29,8 +32,19 @@ const SIBLINGS_MAX: usize = 12;
 /// A shorter wait in the queue is none.
 const WAIT_SECONDS_MIN: f64 = 0.001;
 
+/// What is wanted of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish {
+    /// Every span, however many there are.
+    pub(crate) all: bool,
+    /// The id of each.
+    pub(crate) ids: bool,
+}
+
 /// One line.
 struct Row {
+    /// Empty for a line that is no span's.
+    id: String,
     depth: usize,
     name: String,
     from: u64,
@@ -41,16 +55,17 @@ struct Row {
     mark: &'static str,
 }
 
-/// The waterfall of a trace; folded, if it is long, unless `all` of it is wanted.
-pub(crate) fn render(spans: &[Span], all: bool, screen: &Screen) -> String {
+/// The waterfall of a trace; folded, if it is long, unless all of it is wanted.
+pub(crate) fn render(spans: &[Span], wish: Wish, screen: &Screen) -> String {
     let nodes = waterfall(spans);
-    let shown = Shown::of(&nodes, spans, all);
+    let shown = Shown::of(&nodes, spans, wish.all);
     let rows = rows(&nodes, spans, &shown);
     let (from, to) = range(spans);
     let columns = screen.out_columns().unwrap_or(COLUMNS_DEFAULT);
     let widest = rows.iter().map(|it| 2 * it.depth + it.name.width()).max();
     // Two marks and a space before the name, two spaces around the time.
-    let room = columns.saturating_sub(3 + TIME + 2);
+    let ids = if wish.ids { ID + 1 } else { 0 };
+    let room = columns.saturating_sub(3 + TIME + 2 + ids);
     let name = widest.unwrap_or(0).min(room.saturating_sub(BAR_MIN)).max(8);
     let bar = room.saturating_sub(name).clamp(1, BAR_MAX);
     let mut text = String::new();
@@ -69,7 +84,12 @@ pub(crate) fn render(spans: &[Span], all: bool, screen: &Screen) -> String {
             (None, false) => screen.paint(Colour::Dim, &drawn),
         };
         let mark = if row.mark.is_empty() { " " } else { row.mark };
-        let line = format!("{critical}{mark} {label} {time} {drawn}");
+        let id = if wish.ids {
+            screen.paint(Colour::Dim, &format!("{:ID$} ", row.id))
+        } else {
+            String::new()
+        };
+        let line = format!("{critical}{mark} {id}{label} {time} {drawn}");
         text.push_str(line.trim_end());
         text.push('\n');
     }
@@ -179,6 +199,7 @@ fn row(span: &Span, node: &Node) -> Row {
     let is_open = attribute(&span.attributes, "danube.span.unfinished").is_some();
     let failed = has_failed(span);
     Row {
+        id: hex(&span.span_id),
         depth: node.depth,
         name,
         from: span.start_time_unix_nano,
@@ -207,6 +228,7 @@ fn waited(span: &Span, depth: usize) -> Option<Row> {
     let waited = std::time::Duration::try_from_secs_f64(seconds).ok()?;
     let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
     Some(Row {
+        id: String::new(),
         depth,
         name: "(waited in the queue)".to_owned(),
         from: span.start_time_unix_nano.saturating_sub(nanos),
@@ -221,6 +243,7 @@ fn waited(span: &Span, depth: usize) -> Option<Row> {
 fn folded(nodes: &[Node], shown: &Shown, parent: usize) -> Option<Row> {
     let (count, time) = shown.folded[parent];
     (count > 0).then(|| Row {
+        id: String::new(),
         depth: nodes[parent].depth + 1,
         name: format!("… {count} more (--all)"),
         from: 0,
@@ -345,7 +368,7 @@ mod tests {
             code: StatusCode::Error.into(),
             ..Status::default()
         });
-        let text = render(&spans, false, &Screen::plain());
+        let text = render(&spans, Wish::default(), &Screen::plain());
         let expected = "\
 *  POST /api/v1/jobs            20 ms ██████
 *    (waited in the queue)      80 ms       ························
@@ -373,14 +396,20 @@ mod tests {
             // At once, so that few are critical.
             it.start_time_unix_nano = 0;
         }
-        let text = render(&spans, false, &Screen::plain());
+        let text = render(&spans, Wish::default(), &Screen::plain());
         assert_eq!(text.lines().count(), 1 + SIBLINGS_MAX + 2, "{text}");
         assert!(text.contains("… 488 more (--all)"), "{text}");
         assert!(
             text.contains("test_99 ") && text.contains("test_499"),
             "{text}"
         );
-        assert_eq!(render(&spans, true, &Screen::plain()).lines().count(), 502);
+        let wish = Wish {
+            all: true,
+            ids: true,
+        };
+        let text = render(&spans, wish, &Screen::plain());
+        assert_eq!(text.lines().count(), 502);
+        assert!(text.contains(" 000000000000000a   test_0 "), "{text}");
     }
 
     #[test]

@@ -344,3 +344,29 @@ fn jaeger_s_shape_has_the_same_spans() {
         assert_eq!(same.unwrap()["operationName"], span.name);
     }
 }
+
+#[test]
+fn the_log_around_a_span_is_what_was_written_while_it_was() {
+    let master = Master::start();
+    let order = steps(&[("first", "echo one"), ("second", "echo two; echo three")]);
+    let job = id(&master.ended(&id(&master.submit(&order))));
+    let spans = spans(&master, &job);
+    let around = |span: &str| master.get(&format!("/api/v1/jobs/{job}/logs?around={span}"));
+    let second = span_id(named(&spans, "Execute step second"));
+    assert_eq!(around(&second).text(), "two\nthree\n");
+    // The whole job, by its time.
+    let run = spans.iter().find(|it| it.name.starts_with("Job ")).unwrap();
+    assert_eq!(around(&span_id(run)).text(), "one\ntwo\nthree\n");
+    let said = master.danube(&["logs", &job, "--around", &second[..8]]);
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "two\nthree\n");
+    let shown = master.danube(&["trace", &job, "--ids"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains(&second) && shown.contains("Execute step second"),
+        "{shown}"
+    );
+
+    assert_eq!(around("0000000000000000").status, 404);
+    assert_eq!(around("xyz").status, 400);
+    assert_eq!(around(&format!("{second}&follow=1")).status, 400);
+}
