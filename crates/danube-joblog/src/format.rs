@@ -140,15 +140,13 @@ impl Record {
                 stream = stream_code(kind);
                 (1, time(time_us))
             }
-            Self::Mark { mark, time_us, .. } => {
-                let (kind, n) = match mark {
-                    Mark::Attempt(n) => (2, n),
-                    Mark::StepStart(n) => (3, n),
-                    Mark::StepEnd(n) => (4, n),
-                };
-                number = u64::from(n);
-                (kind, time(time_us))
-            }
+            Self::Mark { mark, time_us, .. } => match mark {
+                Mark::StepSpan(id) => (mark_kind(mark), u64::from_le_bytes(id)),
+                Mark::Attempt(n) | Mark::StepStart(n) | Mark::StepEnd(n) => {
+                    number = u64::from(n);
+                    (mark_kind(mark), time(time_us))
+                }
+            },
             Self::Gap { from, len, .. } => {
                 number = len;
                 (5, from)
@@ -198,8 +196,22 @@ impl Record {
                 at: offset,
                 time_us,
             }),
+            9 if fields.word != 0 => Some(Self::Mark {
+                mark: Mark::StepSpan(fields.word.to_le_bytes()),
+                at: offset,
+                time_us: None,
+            }),
             _ => None,
         }
+    }
+}
+
+fn mark_kind(mark: Mark) -> u8 {
+    match mark {
+        Mark::Attempt(_) => 2,
+        Mark::StepStart(_) => 3,
+        Mark::StepEnd(_) => 4,
+        Mark::StepSpan(_) => 9,
     }
 }
 
@@ -332,6 +344,11 @@ mod tests {
             },
             Record::Mark {
                 mark: Mark::StepEnd(1),
+                at: 3,
+                time_us: None,
+            },
+            Record::Mark {
+                mark: Mark::StepSpan([0xff, 2, 3, 4, 5, 6, 7, 0]),
                 at: 3,
                 time_us: None,
             },

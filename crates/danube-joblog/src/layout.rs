@@ -199,7 +199,13 @@ impl Layout {
                 attempt,
                 start,
                 end: None,
+                span_id: None,
             }),
+            Mark::StepSpan(id) => {
+                if let Some(it) = self.steps.last_mut() {
+                    it.span_id = Some(id);
+                }
+            }
             Mark::StepEnd(step) => {
                 let open = |it: &&mut StepRange| it.step == step && it.attempt == attempt;
                 if let Some(it) = self.steps.iter_mut().rev().find(open) {

@@ -94,6 +94,9 @@ pub enum Mark {
     StepStart(u32),
     /// The step with this number has ended.
     StepEnd(u32),
+    /// The step that began last is this span of the job's trace (W3C span id, never all
+    /// zero).
+    StepSpan([u8; 8]),
 }
 
 /// How far a log has come that is being written in this process.
@@ -194,6 +197,8 @@ pub struct StepRange {
     pub start: u64,
     /// Logical offset after its last byte; `None` while it runs.
     pub end: Option<u64>,
+    /// Its span in the job's trace, if that was told.
+    pub span_id: Option<[u8; 8]>,
 }
 
 /// Where an attempt's output begins.

@@ -321,6 +321,8 @@ impl<'a> Running<'a> {
 
     fn step_begins(&mut self, index: usize) {
         let offset = self.output.mark(Mark::StepStart(number(index)));
+        let span = self.ids.step(self.work.attempt.number, number(index));
+        self.output.mark(Mark::StepSpan(span.span_id));
         let step = &mut self.steps[index];
         step.status = StepStatus::Running;
         step.started_at = Some(Timestamp::now());

@@ -379,6 +379,7 @@ fn marks_make_steps_and_attempts() {
     let mut writer = logs.writer(JOB, &none()).unwrap();
     writer.mark(Mark::Attempt(1)).unwrap();
     writer.mark(Mark::StepStart(0)).unwrap();
+    writer.mark(Mark::StepSpan([7; 8])).unwrap();
     writer.write(Stream::Stdout, b"no newline").unwrap();
     assert_eq!(writer.mark(Mark::StepEnd(0)).unwrap(), 10);
     writer.mark(Mark::Attempt(2)).unwrap();
@@ -387,9 +388,10 @@ fn marks_make_steps_and_attempts() {
     let steps: Vec<_> = reader
         .steps()
         .iter()
-        .map(|it| (it.step, it.attempt, it.start, it.end))
+        .map(|it| (it.step, it.attempt, it.start, it.end, it.span_id))
         .collect();
-    assert_eq!(steps, [(0, 1, 0, Some(10)), (0, 2, 10, None)]);
+    let expected = [(0, 1, 0, Some(10), Some([7; 8])), (0, 2, 10, None, None)];
+    assert_eq!(steps, expected);
     let attempts: Vec<_> = reader
         .attempts()
         .iter()
