@@ -112,7 +112,7 @@ const BAGGAGE_MEMBERS_MAX: usize = 64;
 /// A `tracestate` header, or several joined by commas, if it is right (W3C trace context,
 /// section 3.3). What is wrong is as good as none: it is somebody else's and never ours to
 /// mend.
-pub fn tracestate(header: &str) -> Option<String> {
+pub(crate) fn tracestate(header: &str) -> Option<String> {
     let is_key = |it: &str| {
         let begins = it.bytes().next();
         begins.is_some_and(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
@@ -135,7 +135,7 @@ pub fn tracestate(header: &str) -> Option<String> {
 }
 
 /// A `baggage` header, or several joined by commas, if it is right (W3C baggage).
-pub fn baggage(header: &str) -> Option<String> {
+pub(crate) fn baggage(header: &str) -> Option<String> {
     let is_key = |it: &str| {
         let it = it.trim_end_matches([' ', '\t']);
         !it.is_empty()

@@ -8,6 +8,7 @@
 //!   with a level filter that can be changed while running.
 //! - [`context`]: W3C trace context and random ids; [`current()`]: the trace that a thread
 //!   works in.
+//! - [`propagation`]: carries it from one process to another.
 //! - [`span`]: marks the span that a thread is in.
 //! - [`trace`]: spans that are kept, received and shown.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.
@@ -18,6 +19,7 @@ mod current;
 pub mod log;
 pub mod metric;
 pub mod otlp;
+pub mod propagation;
 pub mod query;
 pub mod recorder;
 pub mod span;

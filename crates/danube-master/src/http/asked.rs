@@ -4,11 +4,11 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderMap;
+use axum::http::HeaderValue;
 use danube_model::{RequestTrace, Trace};
 use danube_signals::{Stretch, SubmitTrace};
 use danube_telemetry::TraceContext;
-use danube_telemetry::context::{baggage, tracestate};
+use danube_telemetry::propagation::Propagated;
 use danube_telemetry::trace::Clock;
 
 /// A request, as handlers take it from its extensions. Clones are the same.
@@ -35,19 +35,16 @@ impl Asked {
             || method.to_string(),
             |it| format!("{method} {}", it.as_str()),
         );
-        let headers = request.headers();
-        let sent = sent(headers);
-        let context = sent.map_or_else(TraceContext::random, |it| it.child());
-        let with = |name: &str, read: fn(&str) -> Option<String>| {
-            sent?;
-            read(&joined(headers, name)?)
-        };
+        let values = |name| request.headers().get_all(name).iter();
+        let sent = Propagated::extract(|name| values(name).map(HeaderValue::as_bytes));
+        let above = sent.as_ref().map(|it| it.context);
+        let (state, baggage) = sent.map_or((None, None), |it| (it.state, it.baggage));
         Self(Arc::new(Inner {
             name,
-            context,
-            parent: sent.map(|it| it.span_id),
-            state: with("tracestate", tracestate),
-            baggage: with("baggage", baggage),
+            context: above.map_or_else(TraceContext::random, |it| it.child()),
+            parent: above.map(|it| it.span_id),
+            state,
+            baggage,
             clock: Clock::start(),
             auth: OnceLock::new(),
         }))
@@ -127,17 +124,4 @@ impl Asked {
         };
         self.0.auth.get().copied().unwrap_or(none)
     }
-}
-
-fn sent(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut all = headers.get_all("traceparent").iter();
-    let one = all.next().filter(|_| all.next().is_none())?;
-    TraceContext::parse(one.to_str().ok()?)
-}
-
-/// All headers of this name, as one list.
-fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
-    let all = headers.get_all(name).iter();
-    let texts: Option<Vec<&str>> = all.map(|it| it.to_str().ok()).collect();
-    texts.filter(|it| !it.is_empty()).map(|it| it.join(","))
 }

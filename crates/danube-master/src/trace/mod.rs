@@ -19,7 +19,7 @@ use danube_signals::{AttemptTrace, SubmitTrace};
 use danube_store::{JobTrace, Store, StoreError};
 use danube_telemetry::context;
 use danube_telemetry::otlp::{Attribute, Records, Spans};
-use danube_telemetry::trace::files::{Kept, Limits, TraceFiles, Writer};
+use danube_telemetry::trace::files::{Kept, Limits, NOT_KEPT, TraceFiles, Writer};
 use danube_telemetry::trace::ids::derived;
 use danube_telemetry::trace::proto::{
     InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
@@ -169,9 +169,7 @@ impl Traces {
         let name = job.to_string();
         let file = self.0.files.read(&name);
         let file = file.map_err(|error| StoreError::Io(format!("read the trace: {error}")))?;
-        let there: HashSet<&[u8]> = spans(&file.resource_spans)
-            .map(|it| &it.span_id[..])
-            .collect();
+        let there: HashSet<&[u8]> = spans(&file.own).map(|it| &it.span_id[..]).collect();
         let (mut made, mut open) = (Vec::new(), Vec::new());
         let request = stored.trace.request.as_ref();
         if request.is_some_and(|it| !there.contains(&it.span_id[..])) {
@@ -197,19 +195,18 @@ impl Traces {
             };
             all.extend(self.clean(&stored, &trace));
         }
-        let mut all = file.resource_spans;
+        let mut missing = Vec::new();
         if !made.is_empty() {
-            let made = self.own(made);
+            missing = self.own(made);
             let is_over = stored.job.state.is_terminal() && stored.job.log_deleted_at.is_none();
             if is_over {
-                let _ = self.0.files.append(&name, Writer::Server, made.clone());
+                let _ = self.0.files.append(&name, Writer::Server, missing.clone());
             }
-            all.extend(made);
         }
         if !open.is_empty() {
-            all.extend(self.own(open));
+            missing.extend(self.own(open));
         }
-        Ok(Some(all))
+        Ok(Some(file.with(missing)))
     }
 
     /// The job's log is gone, and its trace goes with it; the bytes that are free again.
@@ -278,12 +275,7 @@ impl Traces {
             return;
         }
         if let Ok(stored) = self.0.files.read(name) {
-            let mut others = stored.resource_spans;
-            for it in &mut others {
-                let is_own = |it: &ScopeSpans| it.scope.as_ref().is_some_and(|it| it.name == SCOPE);
-                it.scope_spans.retain(|it| !is_own(it));
-            }
-            export.push_others(others);
+            export.push_others(stored.received);
         }
     }
 
@@ -300,7 +292,7 @@ impl Traces {
             kind: SpanKind::Internal.into(),
             start_time_unix_nano: now,
             end_time_unix_nano: now,
-            attributes: vec![pair("danube.spans_not_kept", number)],
+            attributes: vec![pair(NOT_KEPT, number)],
             ..Span::default()
         })
     }

@@ -228,28 +228,30 @@ impl fmt::Debug for Spans {
 impl Spans {
     /// Hands over spans of this process. Never waits; what finds no room is counted.
     pub fn push_own(&self, spans: impl IntoIterator<Item = Span>) {
-        let own = Arc::new(None);
-        spans.into_iter().for_each(|it| self.push(it, &own));
+        self.push(spans, &Arc::new(None), 0);
     }
 
-    /// Hands over spans of others, with where they come from.
+    /// Hands over spans of others, with where they come from: of its attributes as many as
+    /// there is room for in a message beside its spans.
     pub fn push_others(&self, all: Vec<ResourceSpans>) {
         for it in all {
             for scope in it.scope_spans {
-                let origin = Arc::new(Some((it.resource.clone(), scope.scope)));
-                scope
-                    .spans
-                    .into_iter()
-                    .for_each(|it| self.push(it, &origin));
+                let (origin, bytes) = spans::origin(it.resource.clone(), scope.scope);
+                self.push(scope.spans, &Arc::new(origin), bytes);
             }
         }
     }
 
-    fn push(&self, span: Span, origin: &Arc<Origin>) {
-        let bytes = size_of::<Span>() + span.encoded_len();
-        let outgoing = || Outgoing::Made(Box::new(span), Arc::clone(origin));
-        if !self.queue.push(bytes, false, outgoing) {
-            self.account.lose(Signal::Span, 1);
+    /// The first one that finds room takes it for where they come from too.
+    fn push(&self, all: impl IntoIterator<Item = Span>, origin: &Arc<Origin>, mut shared: usize) {
+        for span in all {
+            let bytes = size_of::<Span>() + span.encoded_len() + shared;
+            let outgoing = || Outgoing::Made(Box::new(span), Arc::clone(origin));
+            if self.queue.push(bytes, false, outgoing) {
+                shared = 0;
+            } else {
+                self.account.lose(Signal::Span, 1);
+            }
         }
     }
 }

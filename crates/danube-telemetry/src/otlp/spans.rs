@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -57,6 +57,51 @@ pub(super) enum Outgoing {
 
 /// Where spans come from: none is this process.
 pub(super) type Origin = Option<(Option<Resource>, Option<InstrumentationScope>)>;
+
+/// Bytes of where spans come from, once of the resource and once of the scope. It travels
+/// with each message of them, so that a large one would make messages that no collector
+/// takes, with spans of others in them. Real ones have some hundred bytes.
+const ORIGIN_BYTES_MAX: usize = 64 * 1024;
+
+/// Where these come from, and the bytes that it takes. Attributes that are too large are
+/// dropped and counted there.
+pub(super) fn origin(
+    mut resource: Option<Resource>,
+    mut scope: Option<InstrumentationScope>,
+) -> (Origin, usize) {
+    let mut bytes = 0;
+    if let Some(it) = &mut resource {
+        fit(&mut it.attributes, &mut it.dropped_attributes_count);
+        if it.encoded_len() > ORIGIN_BYTES_MAX {
+            // They only name attributes, of which some may be gone.
+            it.entity_refs.clear();
+        }
+        bytes += it.encoded_len();
+    }
+    if let Some(it) = &mut scope {
+        it.name = cut(&it.name).to_owned();
+        it.version = cut(&it.version).to_owned();
+        fit(&mut it.attributes, &mut it.dropped_attributes_count);
+        bytes += it.encoded_len();
+    }
+    (Some((resource, scope)), bytes)
+}
+
+/// Keeps the attributes for which there is room, in their order.
+fn fit(attributes: &mut Vec<KeyValue>, dropped: &mut u32) {
+    let mut room = ORIGIN_BYTES_MAX;
+    let before = attributes.len();
+    attributes.retain(|it| {
+        let bytes = it.encoded_len();
+        let fits = bytes <= room;
+        if fits {
+            room -= bytes;
+        }
+        fits
+    });
+    let fewer = u32::try_from(before - attributes.len()).unwrap_or(u32::MAX);
+    *dropped = dropped.saturating_add(fewer);
+}
 
 /// A span, while it is open and until it is sent.
 #[derive(Debug)]

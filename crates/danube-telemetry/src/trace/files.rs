@@ -1,6 +1,9 @@
 //! One file a trace: `NAME.jsonl`, a message of OTLP JSON on each line, as OpenTelemetry's
 //! file exporter writes it. Appended to, never synced: whoever needs a span for sure must
 //! be able to make it again.
+//!
+//! A line of spans that others sent says so, in a field that readers of OTLP skip: nobody
+//! stands in for the server, whatever ids they give to their spans.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
@@ -10,10 +13,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::proto::{ResourceSpans, TracesData};
-use super::{count, spans};
+use super::proto::{ResourceSpans, Value};
+use super::{attribute, count, spans};
 
 /// Longest name: a UUID takes 36.
 const NAME_BYTES_MAX: usize = 64;
@@ -23,6 +26,10 @@ const LOCKS: usize = 16;
 
 /// Files that a lock remembers the size of. Of others it is read from the file.
 const REMEMBERED_MAX: usize = 512;
+
+/// The attribute of the server's span that tells how many found no room: from there the
+/// count goes on after a restart.
+pub const NOT_KEPT: &str = "danube.spans_not_kept";
 
 /// How much one file may hold of what others send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,18 +57,34 @@ pub struct Kept {
     pub kept: usize,
     /// So many found no room.
     pub not_kept: usize,
-    /// So many of this file in all found none, as far as this process knows.
+    /// So many of this file in all found none, as far as is known (see [`NOT_KEPT`]).
     pub not_kept_in_all: usize,
 }
 
-/// What stands in a file.
+/// What stands in a file. Each span once: as it was written last, and as the server wrote
+/// it if it did.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Stored {
-    /// Each span once: as it was written last.
-    pub resource_spans: Vec<ResourceSpans>,
+    /// Spans of the server.
+    pub own: Vec<ResourceSpans>,
+    /// Spans of others; none has the id of one of the server's.
+    pub received: Vec<ResourceSpans>,
     /// Some line can't be read: the server was killed while it wrote it, or the disk was
     /// full. The others are there.
     pub is_torn: bool,
+}
+
+impl Stored {
+    /// All spans, and these of the server that don't stand there yet: they too count more
+    /// than what others sent under their ids.
+    #[must_use]
+    pub fn with(mut self, made: Vec<ResourceSpans>) -> Vec<ResourceSpans> {
+        let mut seen = spans(&made).map(|it| it.span_id.clone()).collect();
+        keep_last(&mut self.received, &mut seen);
+        self.own.extend(made);
+        self.own.append(&mut self.received);
+        self.own
+    }
 }
 
 /// The files of a directory. Clones are the same.
@@ -94,6 +117,16 @@ type Remembered<'a> = MutexGuard<'a, HashMap<String, Used>>;
 #[serde(rename_all = "camelCase")]
 struct Message<'a> {
     resource_spans: &'a [ResourceSpans],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    danube_received: bool,
+}
+
+/// A line, as it is read.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Line {
+    resource_spans: Vec<ResourceSpans>,
+    danube_received: bool,
 }
 
 impl TraceFiles {
@@ -136,10 +169,8 @@ impl TraceFiles {
             keep_first(&mut all, self.0.limits.spans_max.saturating_sub(used.spans));
         }
         let mut kept = count(&all);
-        let mut line = serde_json::to_vec(&Message {
-            resource_spans: &all,
-        })?;
-        line.push(b'\n');
+        let mut line = Vec::new();
+        write_line(&mut line, &all, writer)?;
         let bytes = line.len() as u64;
         if writer == Writer::Other && used.bytes + bytes > self.0.limits.bytes_max {
             kept = 0;
@@ -168,7 +199,8 @@ impl TraceFiles {
         })
     }
 
-    /// How many spans of this file found no room, as far as this process knows.
+    /// How many spans of this file found no room, as far as is known; 0 for a file that
+    /// nothing was appended to since the start.
     pub fn not_kept(&self, name: &str) -> usize {
         self.lock(name).get(name).map_or(0, |it| it.not_kept)
     }
@@ -196,35 +228,43 @@ impl TraceFiles {
     }
 
     /// Changes what stands in the file, all at once: a reader finds either all as it was
-    /// or all as it will be. Durable when it returns. A line that can't be read goes.
+    /// or all as it will be. Durable when it returns. A line that can't be read goes, for
+    /// nobody can say what it holds.
     ///
     /// # Errors
     /// As for [`TraceFiles::read`]; then it is as it was.
-    pub fn rewrite(&self, name: &str, change: impl FnOnce(&mut [ResourceSpans])) -> io::Result<()> {
+    pub fn rewrite(
+        &self,
+        name: &str,
+        mut change: impl FnMut(&mut [ResourceSpans]),
+    ) -> io::Result<()> {
         let path = self.path(name)?;
         // Held, so that no line comes in between.
         let mut remembered = self.lock(name);
         let mut stored = self.read(name)?;
-        if stored.resource_spans.is_empty() {
+        if stored == Stored::default() {
             return Ok(());
         }
-        change(&mut stored.resource_spans);
-        let mut text = serde_json::to_vec(&Message {
-            resource_spans: &stored.resource_spans,
-        })?;
-        text.push(b'\n');
-        let new = self.0.dir.join(format!("{name}.jsonl.new"));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)?;
+        let mut text = Vec::new();
+        for (writer, all) in [
+            (Writer::Server, &mut stored.own),
+            (Writer::Other, &mut stored.received),
+        ] {
+            if !all.is_empty() {
+                change(all);
+                write_line(&mut text, all, writer)?;
+            }
+        }
+        let new = self.new_path(name);
+        let replaced = replace(&new, &path, &text);
+        if replaced.is_err() {
+            // There is nothing to do about one that stays: it goes with the file.
+            let _ = std::fs::remove_file(&new);
+        }
+        replaced?;
         File::open(&self.0.dir)?.sync_all()?;
         if let Some(used) = remembered.get_mut(name) {
+            used.spans = count(&stored.own) + count(&stored.received);
             used.bytes = text.len() as u64;
             used.is_torn = false;
         }
@@ -239,12 +279,17 @@ impl TraceFiles {
         let path = self.path(name)?;
         let mut remembered = self.lock(name);
         remembered.remove(name);
+        // From a kill while it was rewritten.
+        gone(std::fs::remove_file(self.new_path(name)))?;
         let bytes = std::fs::metadata(&path).map_or(0, |it| it.len());
-        match std::fs::remove_file(&path) {
-            Ok(()) => Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
-        }
+        gone(std::fs::remove_file(&path))?;
+        Ok(bytes)
+    }
+
+    /// What a file is written as before it takes the place of the old one. The name must
+    /// be one of a file.
+    fn new_path(&self, name: &str) -> PathBuf {
+        self.0.dir.join(format!("{name}.jsonl.new"))
     }
 
     fn path(&self, name: &str) -> io::Result<PathBuf> {
@@ -276,11 +321,16 @@ fn counted(path: &Path, file: &File) -> io::Result<Used> {
         return Ok(Used::default());
     }
     let bytes = std::fs::read(path)?;
+    let stored = parse(&bytes);
+    let told = spans(&stored.own).filter_map(|it| match attribute(&it.attributes, NOT_KEPT) {
+        Some(Value::IntValue(number)) => usize::try_from(*number).ok(),
+        _ => None,
+    });
     Ok(Used {
-        spans: count(&parse(&bytes).resource_spans),
+        spans: count(&stored.own) + count(&stored.received),
         bytes: bytes.len() as u64,
-        not_kept: 0,
-        has_others: true,
+        not_kept: told.max().unwrap_or(0),
+        has_others: !stored.received.is_empty(),
         is_torn: bytes.last().is_some_and(|it| *it != b'\n'),
     })
 }
@@ -305,6 +355,37 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Puts the text where a reader finds it, all at once.
+fn replace(new: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(new, path)
+}
+
+/// A file that wasn't there is gone too.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn write_line(out: &mut Vec<u8>, all: &[ResourceSpans], writer: Writer) -> io::Result<()> {
+    let message = Message {
+        resource_spans: all,
+        danube_received: writer == Writer::Other,
+    };
+    serde_json::to_writer(&mut *out, &message)?;
+    out.push(b'\n');
+    Ok(())
+}
+
 /// Drops all spans but the first.
 fn keep_first(all: &mut Vec<ResourceSpans>, mut room: usize) {
     for resource in &mut *all {
@@ -320,23 +401,21 @@ fn keep_first(all: &mut Vec<ResourceSpans>, mut room: usize) {
 fn parse(bytes: &[u8]) -> Stored {
     let mut stored = Stored::default();
     for line in bytes.split(|it| *it == b'\n').filter(|it| !it.is_empty()) {
-        match serde_json::from_slice::<TracesData>(line) {
-            Ok(it) => stored.resource_spans.extend(it.resource_spans),
+        match serde_json::from_slice::<Line>(line) {
+            Ok(it) if it.danube_received => stored.received.extend(it.resource_spans),
+            Ok(it) => stored.own.extend(it.resource_spans),
             Err(_) => stored.is_torn = true,
         }
     }
-    keep_last(&mut stored.resource_spans);
+    let mut seen = HashSet::new();
+    keep_last(&mut stored.own, &mut seen);
+    keep_last(&mut stored.received, &mut seen);
     stored
 }
 
-/// Of spans with the same id, the last: what is written again is what counts.
-fn keep_last(all: &mut Vec<ResourceSpans>) {
-    let mut seen = HashSet::new();
-    let unique = spans(all).all(|it| seen.insert(it.span_id.clone()));
-    if unique {
-        return;
-    }
-    seen.clear();
+/// Of spans with the same id the last, unless it was seen before: what is written again is
+/// what counts.
+fn keep_last(all: &mut Vec<ResourceSpans>, seen: &mut HashSet<Vec<u8>>) {
     for resource in all.iter_mut().rev() {
         for scope in resource.scope_spans.iter_mut().rev() {
             scope.spans.reverse();
@@ -350,6 +429,7 @@ fn keep_last(all: &mut Vec<ResourceSpans>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pair;
     use super::super::proto::{ScopeSpans, Span};
     use super::*;
 
@@ -383,9 +463,8 @@ mod tests {
 
     fn names(files: &TraceFiles) -> Vec<String> {
         let stored = files.read("a-1").unwrap();
-        spans(&stored.resource_spans)
-            .map(|it| it.name.clone())
-            .collect()
+        let all = stored.with(Vec::new());
+        spans(&all).map(|it| it.name.clone()).collect()
     }
 
     #[test]
@@ -464,6 +543,68 @@ mod tests {
         assert!(files.delete("a-1").unwrap() > 0);
         assert_eq!(names(&files).len(), 0);
         assert_eq!(files.delete("a-1").unwrap(), 0);
+        let left = std::fs::read_dir(&files.0.dir).unwrap().count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn nobody_stands_in_for_the_server() {
+        let (_dir, files) = files();
+        let append = |files: &TraceFiles, writer, named: &[(u8, &str)]| {
+            files.append("a-1", writer, message(named)).unwrap();
+        };
+        append(
+            &files,
+            Writer::Other,
+            &[(1, "forged"), (2, "test"), (3, "forged")],
+        );
+        append(&files, Writer::Server, &[(1, "job")]);
+        append(&files, Writer::Other, &[(1, "forged again")]);
+        files.rewrite("a-1", |_| {}).unwrap();
+        // Who wrote what outlives a restart and a rewrite.
+        let files = TraceFiles::open(&files.0.dir, LIMITS).unwrap();
+        let stored = files.read("a-1").unwrap();
+        let name = |all: &[ResourceSpans]| -> Vec<String> {
+            spans(all).map(|it| it.name.clone()).collect()
+        };
+        assert_eq!(name(&stored.own), ["job"]);
+        assert_eq!(name(&stored.received), ["test", "forged"]);
+        // One that isn't written yet counts more too.
+        let shown = stored.with(message(&[(3, "request")]));
+        assert_eq!(name(&shown), ["job", "request", "test"]);
+    }
+
+    #[test]
+    fn how_many_found_no_room_is_known_after_a_restart() {
+        let (_dir, files) = files();
+        let mut note = message(&[(9, "12 spans not kept")]);
+        let span = &mut note[0].scope_spans[0].spans[0];
+        span.attributes = vec![pair(NOT_KEPT, 12_i64)];
+        files.append("a-1", Writer::Server, note.clone()).unwrap();
+        let many: Vec<(u8, &str)> = (10..20).map(|it| (it, "x")).collect();
+        let later = TraceFiles::open(&files.0.dir, LIMITS).unwrap();
+        let kept = later.append("a-1", Writer::Other, message(&many)).unwrap();
+        assert_eq!((kept.not_kept, kept.not_kept_in_all), (6, 18));
+        // Others are not believed.
+        files.append("b", Writer::Other, note).unwrap();
+        let later = TraceFiles::open(&files.0.dir, LIMITS).unwrap();
+        let kept = later.append("b", Writer::Other, message(&many)).unwrap();
+        assert_eq!((kept.not_kept, kept.not_kept_in_all), (6, 6));
+    }
+
+    #[test]
+    fn a_rewrite_leaves_nothing_that_nobody_can_read() {
+        let (_dir, files) = files();
+        let path = files.path("a-1").unwrap();
+        let torn = b"{\"resourceSpans\":[{\"a secret";
+        open(&path).unwrap().write_all(torn).unwrap();
+        files
+            .rewrite("a-1", |_| panic!("there is nothing"))
+            .unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        // As a kill in the middle of one leaves it.
+        std::fs::write(files.new_path("a-1"), torn).unwrap();
+        files.delete("a-1").unwrap();
         let left = std::fs::read_dir(&files.0.dir).unwrap().count();
         assert_eq!(left, 0);
     }

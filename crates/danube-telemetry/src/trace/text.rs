@@ -24,7 +24,8 @@ pub fn redact(all: &mut [ResourceSpans], redact: &Redact) {
 }
 
 /// Gives every text to `act`, with the key of its attribute, or with what it is: names,
-/// keys, versions, addresses of schemas, trace states and messages too.
+/// keys, versions, addresses of schemas, trace states and messages too. What comes out of it
+/// is the same again when it was written as OTLP JSON and read.
 pub fn each_text(all: &mut ResourceSpans, act: &mut dyn FnMut(&str, &mut String)) {
     act("schema_url", &mut all.schema_url);
     if let Some(resource) = &mut all.resource {
@@ -116,6 +117,15 @@ fn any(key: &str, it: &mut AnyValue, depth: usize, act: &mut dyn FnMut(&str, &mu
         Some(Value::IntValue(number)) => {
             let text = number.to_string();
             instead(key, &text, it, act);
+        }
+        // JSON has no such number, and `null` would be none.
+        Some(Value::DoubleValue(number)) if !number.is_finite() => {
+            let text = match (number.is_nan(), *number > 0.0) {
+                (true, _) => "NaN",
+                (false, true) => "Infinity",
+                (false, false) => "-Infinity",
+            };
+            it.value = Some(Value::StringValue(text.to_owned()));
         }
         Some(Value::DoubleValue(number)) => {
             let text = number.to_string();
@@ -235,6 +245,35 @@ mod tests {
             let bytes = format!("{:?}", SECRET.as_bytes());
             assert!(!text.contains(bytes.trim_matches(['[', ']'])), "{text}");
         }
+    }
+
+    #[test]
+    fn what_went_through_is_the_same_again_from_json() {
+        let mut all = planted();
+        let attributes = &mut all.scope_spans[0].spans[0].attributes;
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.5, 1e300] {
+            attributes.push(attribute("number", number));
+        }
+        attributes.extend([i64::MIN, i64::MAX].map(|it| attribute("number", it)));
+        attributes.push(KeyValue::default());
+        let mut deep = Value::BoolValue(true);
+        for _ in 0..200 {
+            deep = Value::KvlistValue(KeyValueList {
+                values: vec![value(deep)],
+            });
+        }
+        attributes.push(value(deep));
+        each_text(&mut all, &mut |_, _| {});
+        let json = serde_json::to_string(&all).unwrap();
+        let again: ResourceSpans = serde_json::from_str(&json).unwrap();
+        assert_eq!(again, all);
+        let not_finite = ["NaN", "Infinity", "-Infinity"];
+        assert!(
+            not_finite
+                .iter()
+                .all(|it| json.contains(&format!("{{\"stringValue\":\"{it}\"}}"))),
+            "{json}"
+        );
     }
 
     #[test]

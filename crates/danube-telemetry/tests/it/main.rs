@@ -16,6 +16,8 @@ mod metrics;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]
+mod spans;
+#[cfg(test)]
 mod text;
 mod traces;
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use crate::collector::{Answer, Collector, attribute, shown};
 
 /// Long enough for whatever should happen.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Quick, so that a test sees the second try.
 const RETRY: Retry = Retry {
@@ -30,7 +30,7 @@ const RETRY: Retry = Retry {
 };
 
 #[derive(Clone, Default)]
-struct Heard(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub(crate) struct Heard(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Heard {
     fn all(&self) -> Vec<String> {
@@ -49,12 +49,12 @@ impl Heard {
 }
 
 /// An exporter of everything that is asked for, to this address.
-struct Setting {
-    options: Options,
+pub(crate) struct Setting {
+    pub(crate) options: Options,
     heard: Heard,
 }
 
-fn to(address: SocketAddr, protocol: Protocol) -> Setting {
+pub(crate) fn to(address: SocketAddr, protocol: Protocol) -> Setting {
     let heard = Heard::default();
     let tell = {
         let heard = heard.clone();
@@ -85,7 +85,7 @@ fn to(address: SocketAddr, protocol: Protocol) -> Setting {
     Setting { options, heard }
 }
 
-fn start(setting: Setting) -> (Exporter, Heard) {
+pub(crate) fn start(setting: Setting) -> (Exporter, Heard) {
     (otlp::start(setting.options).unwrap(), setting.heard)
 }
 

@@ -1,6 +1,7 @@
 //! What the tools inside a job send.
 
 use std::io::Write;
+use std::time::Duration;
 
 use danube_telemetry::trace::proto::{ResourceSpans, ScopeSpans, Span, TracesData};
 use danube_telemetry::trace::{hex, pair};
@@ -8,7 +9,11 @@ use prost::Message;
 
 use super::{Told, drawn, ids, named, spans, value};
 use crate::master::{Answer, Master};
+use crate::processes::until;
 use crate::wire::raw;
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
 
 const VARIABLES: &[&str] = &["TRACEPARENT", "DANUBE_JOB_TOKEN"];
 
@@ -259,4 +264,41 @@ fn what_finds_no_room_is_said() {
     );
     assert_eq!(note.parent_span_id, run.span_id);
     named(&found, "Remove workspace");
+}
+
+#[test]
+fn a_tool_can_not_stand_in_for_the_server() {
+    let master = Master::start();
+    let mut told = Told::start(&master, VARIABLES);
+    let token = told.words[1].clone();
+    // Both are running: the step told its own id, the job's is its parent.
+    let (_, own) = ids(&told.words[0]);
+    let (step, job) = until("the running step is shown", LONG, || {
+        let shown = spans(&master, &told.job);
+        let step = shown.iter().find(|it| hex(&it.span_id) == own)?;
+        let job = shown.iter().find(|it| it.span_id == step.parent_span_id);
+        Some((step.clone(), job.expect("and its job").clone()))
+    });
+    let forged = |id: &[u8]| Span {
+        span_id: id.to_vec(),
+        ..below(&told, 1, "forged")
+    };
+    let ids = [&job.span_id[..], &step.span_id, &[7; 8]].map(forged);
+    let body = message(ids.to_vec()).encode_to_vec();
+    assert_eq!(send(&master, &token, &[PROTOBUF], &body).status, 200);
+    let id = told.job.clone();
+    let check = |what: &str| {
+        let found = spans(&master, &id);
+        let names = |id: &[u8]| -> Vec<&str> {
+            let same = found.iter().filter(|it| it.span_id == id);
+            same.map(|it| it.name.as_str()).collect()
+        };
+        assert_eq!(names(&job.span_id), [job.name.as_str()], "{what}");
+        assert_eq!(names(&step.span_id), [step.name.as_str()], "{what}");
+        assert_eq!(names(&[7; 8]), ["forged"], "{what}: an id of its own");
+    };
+    check("while it runs");
+    told.go();
+    master.ended(&id);
+    check("when it has ended");
 }
