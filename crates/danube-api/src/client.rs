@@ -25,8 +25,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(35);
 /// How long a whole answer that isn't a log may take.
 const WHOLE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Bytes of an answer that is read into memory whole: a page of 1,000 jobs is
-/// less than a tenth of it.
+/// Bytes of an answer that is read into memory whole: a trace may have 16 MiB in its file,
+/// and twice as many as Jaeger writes it.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Talks to one server with one key.

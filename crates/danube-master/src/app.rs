@@ -51,6 +51,8 @@ pub(crate) struct App {
     pub(crate) panels: Semaphore,
     /// Turns at reading what the tools of jobs send: each takes some times its size.
     pub(crate) receipts: Semaphore,
+    /// Turns at sending one: until it is read it lies in memory.
+    pub(crate) bodies: Semaphore,
     /// How fast jobs may send.
     pub(crate) rates: Rates,
     /// What is seen of the metrics over time.
@@ -115,6 +117,10 @@ pub(crate) const PANELS_MAX: usize = 4;
 
 /// Messages of jobs' tools that are read at once: with what they are made of, some 100 MiB.
 pub(crate) const RECEIPTS_MAX: usize = 2;
+
+/// Messages of jobs' tools that are taken in at once: 64 MiB at most. Others wait without
+/// having sent anything.
+pub(crate) const BODIES_MAX: usize = 16;
 
 /// Reads for followers at once: enough to keep a disk busy that has to be read,
 /// where most reads find their bytes in memory.

@@ -18,8 +18,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use crate::app::{
-    App, BLANKINGS_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX, Room,
-    SEARCHES_MAX, Shared,
+    App, BLANKINGS_MAX, BODIES_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX,
+    Room, SEARCHES_MAX, Shared,
 };
 use crate::auth::{Keys, Sessions};
 use crate::demo;
@@ -141,6 +141,7 @@ impl Parts {
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             panels: Semaphore::new(PANELS_MAX),
             receipts: Semaphore::new(RECEIPTS_MAX),
+            bodies: Semaphore::new(BODIES_MAX),
             rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
             followers: 0.into(),

@@ -146,8 +146,8 @@ impl Traces {
         let kept = self.0.files.append(&name, Writer::Other, all)?;
         let before = kept.not_kept_in_all - kept.not_kept;
         // Now and then, so that a crash doesn't make it a secret; at the end for good.
-        if kept.not_kept > 0 && kept.not_kept_in_all.ilog2() != before.max(1).ilog2() || before == 0
-        {
+        let is_news = before == 0 || kept.not_kept_in_all.ilog2() != before.ilog2();
+        if kept.not_kept > 0 && is_news {
             let note = self.not_kept(&name, &from.context.trace_id, None);
             if let Some(note) = note {
                 let own = self.own(vec![note]);
@@ -271,6 +271,8 @@ impl Traces {
         }
         export.push_own(traced.spans.iter().cloned());
         let name = &traced.attempt.job.to_string();
+        let parent = traced.spans.first().map(|it| it.span_id.clone());
+        export.push_own(self.not_kept(name, &traced.trace_id, parent));
         if !self.0.files.has_others(name) {
             return;
         }

@@ -148,8 +148,10 @@ pub struct StepTrace {
 
 impl StepTrace {
     /// `cicd.pipeline.task.run.result`, and what went wrong.
+    /// Of one that goes on nothing went wrong yet.
     fn result(&self) -> (&'static str, Option<&'static str>) {
         match self.status {
+            _ if self.is_unfinished => ("", None),
             "success" => ("success", None),
             "timeout" => ("timeout", Some("timeout")),
             "cancelled" => ("cancellation", None),
@@ -275,7 +277,7 @@ impl AttemptTrace {
         let code = step.exit_code.map(i64::from);
         let mut attributes = vec![pair("job.id", &*self.job_id)];
         attributes.extend(code.map(|it| pair("process.exit.code", it)));
-        mark(&mut attributes, error_type, false);
+        mark(&mut attributes, error_type, step.is_unfinished);
         let span = Span {
             name: "Run process".to_owned(),
             span_id: ids.below(self.number, b"process", step.index).to_vec(),

@@ -94,6 +94,8 @@ fn logs_go_when_they_are_old() {
     });
     aged(&master, &old, 8);
     aged(&master, &young, 6);
+    let trace = |job: &str| dir.join("traces").join(format!("{job}.jsonl"));
+    assert!(trace(&old).is_file() && trace(&young).is_file());
     drop(master);
     let master = Master::start_in(&dir, &["--logs-days", "7"]);
     let told = master.event(|it| it["event"] == "reaper_completed");
@@ -105,6 +107,8 @@ fn logs_go_when_they_are_old() {
     assert!(told["bytes_freed"].as_u64().unwrap() > 6, "{told}");
     is_gone(&master, &old);
     assert_eq!(master.log(&young), b"hello\n");
+    // A trace lives as long as its log.
+    assert!(!trace(&old).exists() && trace(&young).is_file());
     drop(master);
     // Kept for ever.
     let master = Master::start_in(&dir, &["--logs-days", "0"]);

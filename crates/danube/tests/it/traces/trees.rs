@@ -226,7 +226,12 @@ fn what_a_job_did_before_its_server_was_killed_is_whole_and_its_next_attempt_lea
     let open = spans(&master, &told.job);
     let step = named(&open, "Execute step only");
     assert_eq!(span_id(step), ids(&told.words[0]).1);
-    assert_eq!(value(step, "danube.span.unfinished"), Some(json!(true)));
+    let process = named(&open, "Run process");
+    for it in [step, process] {
+        assert_eq!(value(it, "danube.span.unfinished"), Some(json!(true)));
+        assert_eq!(value(it, "error.type"), None, "it has not failed yet");
+        assert_eq!(it.status, None);
+    }
     let path = dir.join("traces").join(format!("{}.jsonl", told.job));
     assert!(
         !fs::read_to_string(&path)
@@ -369,4 +374,32 @@ fn the_log_around_a_span_is_what_was_written_while_it_was() {
     assert_eq!(around("0000000000000000").status, 404);
     assert_eq!(around("xyz").status, 400);
     assert_eq!(around(&format!("{second}&follow=1")).status, 400);
+}
+
+#[test]
+fn what_travels_with_a_trace_reaches_the_job_if_it_is_right() {
+    let master = Master::start();
+    let key = format!("Bearer {}", master.key);
+    let body = steps(&[("show", "echo \"[${TRACESTATE-none}] [${BAGGAGE-none}]\"")]).to_string();
+    let shown = |parent: &str, state: &str, baggage: &str| {
+        let headers = [
+            ("authorization", key.as_str()),
+            ("content-type", "application/json"),
+            ("traceparent", parent),
+            ("tracestate", state),
+            ("baggage", baggage),
+        ];
+        let answer = master.request("POST", "/api/v1/jobs", &headers, body.as_bytes());
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let job = id(&master.ended(&id(&answer.json())));
+        String::from_utf8(master.log(&job)).unwrap()
+    };
+    let (state, baggage) = ("vendor=a:1", "tenant=seven;p=1");
+    assert_eq!(
+        shown(TRACEPARENT, state, baggage),
+        "[vendor=a:1] [tenant=seven;p=1]\n"
+    );
+    assert_eq!(shown(TRACEPARENT, "NO=1", "no"), "[none] [none]\n");
+    // Without the trace that it belongs to it says nothing.
+    assert_eq!(shown("hello", state, baggage), "[none] [none]\n");
 }
