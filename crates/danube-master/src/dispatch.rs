@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use danube_model::{Attempt, Cause, Ended, Job, Step};
+use danube_model::{Attempt, Cause, Ended, Job, State, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
 use danube_worker::{Dispatch, ReportError, Traced};
@@ -59,6 +59,9 @@ impl Dispatch for LocalDispatch {
             timeout: ended.timeout_seconds.map(Duration::from_secs),
         };
         let answer = self.store.finish(attempt, ended.clone()).wait();
+        let answer = answer.or_else(|error| {
+            done_before((&self.store, &self.leases), attempt, &ended.cause, error)
+        });
         self.told(attempt, answer, why)
     }
 
@@ -107,7 +110,7 @@ impl LocalDispatch {
                 if refused != ReportError::Fenced {
                     return Err(refused);
                 }
-                // Somebody else has it, or an answer was lost on the way.
+                // Somebody else has it.
                 self.leases.end(attempt);
                 self.phases.touch(attempt.job);
                 return Err(refused);
@@ -116,6 +119,30 @@ impl LocalDispatch {
         self.leases.end(attempt);
         self.phases.touch(attempt.job);
         Ok(())
+    }
+}
+
+/// A report that is refused may have been taken before, when its answer was lost on the
+/// way: the job is as it says, and nobody has ended the lease. Then it is told now.
+fn done_before(
+    (store, leases): (&Store, &Leases),
+    attempt: Attempt,
+    cause: &Cause,
+    refusal: StoreError,
+) -> Result<Job, StoreError> {
+    if !matches!(refusal, StoreError::Fenced { .. }) || !leases.holds(attempt) {
+        return Err(refusal);
+    }
+    let ended = match cause {
+        Cause::Succeeded => State::Success,
+        Cause::Failed(_) => State::Failure,
+        Cause::TimedOut => State::Timeout,
+        Cause::Stopped => State::Cancelled,
+        _ => return Err(refusal),
+    };
+    match store.job(attempt.job) {
+        Ok(Some(job)) if job.state == ended && job.attempt == attempt.number => Ok(job),
+        _ => Err(refusal),
     }
 }
 
@@ -128,5 +155,88 @@ fn report_error(error: StoreError) -> ReportError {
         | StoreError::Closed => ReportError::Fenced,
         StoreError::Internal(_) | StoreError::Corrupt(_) => ReportError::Broken(error.to_string()),
         other => ReportError::Unavailable(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Instant;
+
+    use danube_model::spec::{Limits, Pipeline, Shell};
+    use danube_model::{JobId, Order, Trace, Trigger};
+    use danube_store::{Assignment, NewJob, Options};
+
+    use super::*;
+
+    fn new_job() -> NewJob {
+        NewJob {
+            id: JobId::new(),
+            order: Order {
+                pipeline: Pipeline {
+                    name: "p".to_owned(),
+                    repository: None,
+                    git_ref: None,
+                    max_duration_seconds: 60,
+                    parameters: None,
+                    env: BTreeMap::new(),
+                    shell: Shell::Sh,
+                    retry_on_lost: true,
+                    limits: Limits::default(),
+                    steps: Vec::new(),
+                },
+                git_ref: None,
+                parameters: BTreeMap::new(),
+                masks: Vec::new(),
+                trace: Trace::default(),
+            },
+            trigger: Trigger::Api,
+            submitted_by: "me".to_owned(),
+            owner: "1".to_owned(),
+            trace_id: String::new(),
+            traceparent: String::new(),
+            retry_on_lost: true,
+            queue: "default".to_owned(),
+            idempotency: None,
+        }
+    }
+
+    fn ended(cause: Cause) -> Ended {
+        Ended {
+            cause,
+            exit_code: Some(0),
+            reason: None,
+            timeout_seconds: None,
+            steps: Vec::new(),
+            log_bytes: 0,
+            log_complete: true,
+            log_missing_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn an_end_whose_answer_was_lost_is_known_by_the_repeated_report_and_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default()).unwrap();
+        let leases = Leases::default();
+        let job = store.submit(new_job()).wait().unwrap().job.id;
+        let worker = "w".to_owned();
+        let claims = store.claim(vec![Assignment { job, worker }]).wait();
+        let attempt = claims.unwrap().claimed[0].attempt;
+        leases.begin(attempt, "w", Instant::now());
+        let report = |cause: &Cause| {
+            let answer = store.finish(attempt, ended(cause.clone())).wait();
+            answer.or_else(|error| done_before((&store, &leases), attempt, cause, error))
+        };
+        // Taken, and nobody heard of it.
+        store
+            .finish(attempt, ended(Cause::Succeeded))
+            .wait()
+            .unwrap();
+        let is_refused = |cause: &Cause| matches!(report(cause), Err(StoreError::Fenced { .. }));
+        assert!(is_refused(&Cause::TimedOut), "it isn't so");
+        assert_eq!(report(&Cause::Succeeded).unwrap().state, State::Success);
+        leases.end(attempt);
+        assert!(is_refused(&Cause::Succeeded), "it was told");
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use danube_executor::Stop;
+use danube_model::State;
 use danube_signals::{Signals, WorkerDrained};
 use danube_store::Store;
 use danube_worker::Worker;
@@ -68,9 +69,14 @@ pub(crate) async fn drain(
             tell::moved(signals, &job, Why::default());
         }
     }
+    // Some have ended meanwhile, in whichever way; and one that may run once ends.
+    let handed_back = unfinished.iter().filter(|attempt| {
+        let found = store.job(attempt.job).ok().flatten();
+        found.is_some_and(|it| it.state == State::Pending)
+    });
     signals.emit(WorkerDrained {
         worker_id: worker.id(),
-        jobs_handed_back: unfinished.len() as u64,
+        jobs_handed_back: handed_back.count() as u64,
         duration_seconds: started.elapsed(),
     });
 }

@@ -136,6 +136,8 @@ impl Health {
     }
 
     fn note(&self, check: Check, status: HealthStatus, error: &str) {
+        // Held until it is told: two that note at once are told in the order in which
+        // they count.
         let mut results = self.lock();
         let before = results.get(&check.index()).copied();
         let was_bad = before.is_some_and(|it| it.failures > 0);
@@ -151,7 +153,6 @@ impl Health {
                 failures,
             },
         );
-        drop(results);
         let is_news = before.is_none_or(|it| it.status != status);
         if failures == 0 && was_bad {
             let consecutive_failures = before.map_or(0, |it| it.failures);
@@ -171,8 +172,9 @@ impl Health {
             if is_gone && is_news {
                 self.signals.emit(DatabaseUnavailable { error });
             }
+        } else {
+            self.signals.health(check, status, failures);
         }
-        self.signals.health(check, status, failures);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Found>> {
@@ -238,7 +240,11 @@ fn database(store: &Store) -> (HealthStatus, String) {
 fn disk(health: &Health, looked: &Looked) -> (HealthStatus, String) {
     let stat = match rustix::fs::statvfs(&looked.data_dir) {
         Ok(stat) => stat,
-        Err(error) => return (HealthStatus::Failed, error.to_string()),
+        Err(error) => {
+            // What was there before says nothing of now.
+            health.signals.disk_free_ratio.clear();
+            return (HealthStatus::Failed, error.to_string());
+        }
     };
     let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]

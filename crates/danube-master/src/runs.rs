@@ -97,9 +97,17 @@ impl Runs {
             self.add(pipeline, RunState::Pending, signed(*jobs));
             live.pending.insert(pipeline.clone(), *jobs);
         }
+        let mut leased = leased;
         for moved in &found.leased {
             self.signals.expect_runs(&moved.pipeline);
             self.change(&moved.pipeline, None, live.enter(moved));
+            // What the store doesn't know: whose it is, and what is still to be told.
+            if let (Some(run), Some(known)) =
+                (live.leased.get_mut(&moved.job), leased.remove(&moved.job))
+            {
+                run.attempt = known.attempt;
+                run.claim = known.claim;
+            }
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use danube_model::{FailReason, Job, State, StepStatus, Timestamp};
 use danube_signals::{
-    JobCancelled, JobCompleted, JobFailed, JobResult, JobRetried, JobStarted, JobTimedOut, RunEnd,
-    RunError, Signals, SystemError, job_span,
+    JobCancelled, JobCompleted, JobFailed, JobResult, JobRetried, JobSpans, JobStarted,
+    JobTimedOut, RunEnd, RunError, Signals, SystemError, job_span,
 };
-use danube_telemetry::TraceContext;
+use danube_worker::trace::context_of;
 
 use crate::runs::Claim;
 
@@ -29,10 +29,15 @@ impl Why {
     };
 }
 
-/// The span of work for a job, under the context that is stored with it.
-pub(crate) fn span(job: &Job, traceparent: &str) -> tracing::Span {
-    let context = TraceContext::parse(traceparent).unwrap_or_else(TraceContext::random);
-    job_span(&job.id.to_string(), &context)
+/// The span of work for the job's latest attempt: what is told within shows its ids, in
+/// whichever thread and for whomever that is done.
+pub(crate) fn span(job: &Job) -> tracing::Span {
+    let job_id = job.id.to_string();
+    let spans = JobSpans {
+        job_id: &job_id,
+        context: context_of(&job.traceparent),
+    };
+    job_span(&job_id, &spans.attempt(job.attempt))
 }
 
 /// A worker begins to run the job.
@@ -53,6 +58,7 @@ pub(crate) fn started(signals: &Signals, claim: &Claim) {
 
 /// The store moved the job after its worker reported or was lost.
 pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
+    let _in_job = span(job).entered();
     let id = job.id.to_string();
     let reason = job.reason.as_deref();
     // One that may run once and was handed back gives no reason of its own.
@@ -213,6 +219,7 @@ mod tests {
             reason: None,
             worker_id: None,
             trace_id: String::new(),
+            traceparent: String::new(),
             cancel_asked: false,
             cancelled_by: None,
             log_bytes: 0,

@@ -95,6 +95,8 @@ pub struct Job {
     pub worker_id: Option<String>,
     /// Hexadecimal W3C trace id.
     pub trace_id: String,
+    /// W3C `traceparent` of its first attempt's span, in the trace of `trace_id`.
+    pub traceparent: String,
     /// Somebody asked to cancel it while it ran.
     pub cancel_asked: bool,
     /// The name of the API key that asked to cancel it while it ran.

@@ -6,7 +6,7 @@ use tracing::Level;
 
 use crate::declared::{EventDecl, State};
 use crate::families::CALL;
-use crate::labels::{BlueprintChange, K8sOperation, Outcome, PlaybookResult, Truth};
+use crate::labels::{BlueprintChange, Check, K8sOperation, Outcome, PlaybookResult, Truth};
 
 pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
 const SECRETS: &str = "secrets";
@@ -82,7 +82,7 @@ families! {
     rpc_request_duration_seconds: histogram("danube.rpc.request.duration", "Time of such a call.", CALL)
         { .sparse("method") } by RPC;
     self_heal_total: counter("danube.self_heal", "Attempts to heal a failed part.")
-        { .unit("{attempt}").sparse("check").sparse("result") } by HEALING;
+        { .unit("{attempt}").closed::<Check>("check").closed::<Outcome>("result") } by HEALING;
     webhook_deliveries_total: counter("danube.webhook.deliveries", "Attempts to deliver a webhook.")
         { .unit("{delivery}").closed::<Truth>("success") } by WEBHOOKS;
 }

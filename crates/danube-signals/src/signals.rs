@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use danube_telemetry::metric::{Clock, Context, process};
 use danube_telemetry::otlp::{Lost, Signal, Told};
+use danube_telemetry::span::mark_failed;
 use danube_telemetry::{LogHandle, Registry};
 
 use crate::fact::{Fact, OtlpExportFailed, OtlpExportRecovered};
@@ -173,10 +174,14 @@ impl Signals {
             .record(labels, (), |it| it.observe_duration(time));
     }
 
-    /// Counts an error of the system itself.
+    /// Counts an error of the system itself, and marks the span in which it happened with
+    /// its kind.
     pub fn system_error(&self, error: SystemError) {
+        let labels = error.labels();
+        let [_, error_type] = labels;
+        mark_failed(error_type);
         self.cicd_system_errors_total
-            .record(error.labels(), (), danube_telemetry::Counter::inc);
+            .record(labels, (), danube_telemetry::Counter::inc);
     }
 
     /// Shows a pipeline's counters at 0 before its first job has ended, so that a rate

@@ -86,6 +86,7 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
             reason: None,
             worker_id: None,
             trace_id: new.trace_id.clone(),
+            traceparent: new.traceparent.clone(),
             cancel_asked: false,
             cancelled_by: None,
             log_bytes: 0,
@@ -96,7 +97,6 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         },
         queue: new.queue.clone(),
         retry_on_lost: new.retry_on_lost,
-        traceparent: new.traceparent.clone(),
         losses: 0,
         fence: 0,
         moves: 0,
@@ -151,7 +151,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
     order.trace = Trace {
         follows: Some(Follows {
             job: record.job.id.to_string(),
-            traceparent: record.traceparent.clone(),
+            traceparent: record.job.traceparent.clone(),
             attempt: record.job.attempt,
         }),
         ..retry.trace.clone()
@@ -175,6 +175,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         reason: None,
         worker_id: None,
         trace_id: retry.trace_id.clone(),
+        traceparent: retry.traceparent.clone(),
         cancel_asked: false,
         cancelled_by: None,
         log_bytes: 0,
@@ -183,7 +184,6 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         log_deleted_at: None,
         steps: Vec::new(),
     };
-    record.traceparent.clone_from(&retry.traceparent);
     insert(tx, &record, &sealed)?;
     Ok(RetryOutcome::Made(record.job))
 }
@@ -244,7 +244,7 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
             record.retry_on_lost,
             job.retry_of.as_ref().map(JobId::as_bytes),
             &job.trace_id,
-            &record.traceparent,
+            &job.traceparent,
             job.created_at.as_millis(),
         ));
     let seq = inserted.map_err(|error| match error.sqlite_error_code() {

@@ -49,7 +49,6 @@ fn claim_one(tx: &Tx<'_>, assignment: &Assignment, claims: &mut Claims) -> Resul
             number: record.job.attempt,
         },
         worker: assignment.worker.clone(),
-        traceparent: record.traceparent,
         retry_on_lost: record.retry_on_lost,
         job: record.job,
         queued_at,

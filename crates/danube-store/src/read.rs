@@ -129,7 +129,6 @@ impl Store {
             Ok(Some(JobTrace {
                 moves: history(connection, &record)?,
                 attempts: attempts.collect::<Result<_, _>>()?,
-                traceparent: record.traceparent,
                 job: record.job,
                 trace,
                 repository,

@@ -70,8 +70,6 @@ pub struct Claimed {
     pub queued_at: Timestamp,
     /// What it is asked to do.
     pub order: Order,
-    /// The context under which its spans are told.
-    pub traceparent: String,
     /// Run again when the worker is lost.
     pub retry_on_lost: bool,
 }
@@ -121,8 +119,6 @@ pub struct Retry {
 pub struct JobTrace {
     /// The job, without steps.
     pub job: Job,
-    /// The context under which its spans are told.
-    pub traceparent: String,
     /// Where it stands; nothing when its order can't be read any more.
     pub trace: Trace,
     /// Where its source comes from, if it has one.

@@ -89,7 +89,7 @@ impl LogOutput {
         }
         let since = Instant::now();
         let mut error = first.to_string();
-        self.tell_failure(&error);
+        self.tell_failure(&error, false);
         while since.elapsed() < DISK_WAIT_MAX && self.control.stopped().is_none() {
             thread::sleep(DISK_RETRY_EVERY);
             match self.writer.tick() {
@@ -103,14 +103,15 @@ impl LogOutput {
         self.blocked(since.elapsed());
         self.gave_up = true;
         self.writer.skip_pending();
-        self.tell_failure(&format!("gave up its bytes: {error}"));
+        self.tell_failure(&format!("gave up its bytes: {error}"), true);
         false
     }
 
-    fn tell_failure(&self, error: &str) {
+    fn tell_failure(&self, error: &str, is_again: bool) {
         self.signals.emit(LogWriteFailed {
             job_id: &self.job,
             error,
+            is_again,
         });
     }
 

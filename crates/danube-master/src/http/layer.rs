@@ -92,7 +92,9 @@ struct Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
-        request_answered(&self.span, self.status);
+        if std::thread::panicking() {
+            self.status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+        }
         let _in_request = self.span.enter();
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
         let time = self.started.elapsed();
@@ -102,6 +104,7 @@ impl Drop for Told {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
             signals.system_error(SystemError::Internal);
         }
+        request_answered(&self.span, self.status);
     }
 }
 

@@ -52,15 +52,19 @@ impl Leases {
         }
     }
 
-    /// A lease is over, one way or the other.
-    pub(crate) fn end(&self, attempt: Attempt) {
+    /// A lease is over, one way or the other. Whose it was; none for whoever comes second.
+    pub(crate) fn end(&self, attempt: Attempt) -> Option<String> {
         let mut held = self.lock();
-        if held
-            .get(&attempt.job)
-            .is_some_and(|it| it.attempt.fence == attempt.fence)
-        {
-            held.remove(&attempt.job);
-        }
+        held.get(&attempt.job)
+            .filter(|it| it.attempt.fence == attempt.fence)?;
+        held.remove(&attempt.job).map(|it| it.worker)
+    }
+
+    /// Whether nobody has ended it.
+    pub(crate) fn holds(&self, attempt: Attempt) -> bool {
+        let held = self.lock();
+        let lease = held.get(&attempt.job);
+        lease.is_some_and(|it| it.attempt.fence == attempt.fence)
     }
 
     /// Moves every lease on by the time that this process itself slept: a

@@ -290,12 +290,11 @@ impl Scheduler {
     /// Gives one job to the worker; `false` when it took none.
     fn hand_over(&self, claimed: Claimed) -> bool {
         let attempt = claimed.attempt;
-        let _in_job = tell::span(&claimed.job, &claimed.traceparent).entered();
         self.runs.claimed(&claimed);
         let work = Work {
             attempt,
             order: claimed.order,
-            traceparent: claimed.traceparent,
+            traceparent: claimed.job.traceparent,
             queued_at: claimed.queued_at,
         };
         // No thread, no descriptor, or it drains: nothing was run.

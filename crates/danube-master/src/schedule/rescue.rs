@@ -34,12 +34,15 @@ impl Rescue {
         let _ = self.worker.stop(attempt, Stop::Lost);
         match rescued {
             Ok(job) => {
-                self.leases.end(attempt);
+                let holder = self.leases.end(attempt);
+                let holder = holder.as_deref().unwrap_or(self.worker.id());
                 self.traces.interrupted(attempt);
-                tell_rescue(&self.signals, &job, attempt, self.worker.id());
+                tell_rescue(&self.signals, &job, attempt, holder);
                 self.phases.touch(attempt.job);
             }
-            Err(StoreError::Fenced { .. } | StoreError::NoJob(_)) => self.leases.end(attempt),
+            Err(StoreError::Fenced { .. } | StoreError::NoJob(_)) => {
+                self.leases.end(attempt);
+            }
             // It stays in the list, and is tried again.
             Err(error) => return Err(error),
         }
@@ -79,6 +82,7 @@ pub(crate) fn after_restart(
 }
 
 fn tell_rescue(signals: &Signals, job: &Job, attempt: Attempt, worker: &str) {
+    let _in_job = tell::span(job).entered();
     signals.emit(JobOrphanRescued {
         job_id: &job.id.to_string(),
         worker_id: Some(worker),

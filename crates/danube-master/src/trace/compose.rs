@@ -16,7 +16,7 @@ const WORKER_LOST: &str = "worker_lost";
 pub(super) fn attempt(of: &JobTrace, number: u32, now: u64) -> Option<AttemptTrace> {
     let moves = Moves::of(&of.moves, number)?;
     let job = of.job.id.to_string();
-    let context = context_of(&of.traceparent);
+    let context = context_of(&of.job.traceparent);
     let ids = JobSpans {
         job_id: &job,
         context,
@@ -81,7 +81,7 @@ pub(super) fn submit(of: &JobTrace) -> Vec<Span> {
         job_id: &of.job.id.to_string(),
         context: TraceContext {
             span_id: request.span_id,
-            ..context_of(&of.traceparent)
+            ..context_of(&of.job.traceparent)
         },
         parent: request.parent,
         time: stretch((request.began, stored)),

@@ -104,8 +104,7 @@ fact! {
 
 fact! {
     /// A job ended in failure; `job_completed` is told as well.
-    JobFailed<'a> = "job_failed", ERROR, "danube.orchestrator",
-        fails with |fact| fact.error_type;
+    JobFailed<'a> = "job_failed", ERROR, "danube.orchestrator";
     {
         job_id: &'a str,
         error_type: &'a str,
@@ -150,8 +149,7 @@ fact! {
 
 fact! {
     /// A job was stopped because its time was up; `job_completed` is told as well.
-    JobTimedOut<'a> = "job_timed_out", WARN, "danube.orchestrator",
-        fails with |_| "timeout";
+    JobTimedOut<'a> = "job_timed_out", WARN, "danube.orchestrator";
     {
         job_id: &'a str,
         /// The step that was running.
@@ -169,8 +167,7 @@ fact! {
 
 fact! {
     /// A job was taken back from a worker that fell silent.
-    JobOrphanRescued<'a> = "job_orphan_rescued", WARN, "danube.orchestrator",
-        fails with |_| "worker_lost";
+    JobOrphanRescued<'a> = "job_orphan_rescued", WARN, "danube.orchestrator";
     {
         job_id: &'a str,
         worker_id: Option<&'a str>,
@@ -207,11 +204,12 @@ fact! {
     }
     also {
         pipeline: &'a str,
+        /// Nothing where no process was made, so that none took any time.
         cpu_seconds: Option<f64>,
     }
     metrics |fact, signals| {
-        signals.step_duration_seconds.with([fact.pipeline]).observe_duration(fact.duration_seconds);
         if let Some(seconds) = fact.cpu_seconds {
+            signals.step_duration_seconds.with([fact.pipeline]).observe_duration(fact.duration_seconds);
             signals.job_cpu_seconds_total.with([fact.pipeline]).add(seconds);
         }
     }
@@ -224,9 +222,14 @@ fact! {
         job_id: &'a str,
         error: &'a str,
     }
-    also {}
-    metrics |_, signals| {
-        signals.system_error(SystemError::LogWriteFailed);
+    also {
+        /// It was told before of the same failure.
+        is_again: bool,
+    }
+    metrics |fact, signals| {
+        if !fact.is_again {
+            signals.system_error(SystemError::LogWriteFailed);
+        }
     }
 }
 

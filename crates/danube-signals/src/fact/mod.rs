@@ -16,18 +16,16 @@ pub use value::Millis;
 pub trait Fact {
     /// Its declaration.
     const DECL: EventDecl;
-    /// Moves its metrics, marks the current span and writes its line.
+    /// Moves its metrics and writes its line.
     fn emit(&self, signals: &Signals);
 }
 
-/// Declares a fact: struct, declaration and `emit` from one list of fields. A fact that
-/// `fails with` a word also marks the span in which it is told.
+/// Declares a fact: struct, declaration and `emit` from one list of fields.
 macro_rules! fact {
     (
         $(#[doc = $doc:literal])+
         $name:ident $(<$life:lifetime>)? = $event:literal, $level:ident, $logger:literal
-        $(, error when $error_why:literal if $error:expr)?
-        $(, fails with $fails:expr)?;
+        $(, error when $error_why:literal if $error:expr)?;
         { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }
         also { $($(#[$ameta:meta])* $also:ident: $also_type:ty,)* }
         metrics |$fact:pat_param, $signals:pat_param| $metrics:block
@@ -61,10 +59,6 @@ macro_rules! fact {
                 {
                     let ($fact, $signals) = (self, signals);
                     $metrics
-                }
-                let fails: &[fn(&Self) -> &str] = &[$($fails)?];
-                for error_type in fails {
-                    danube_telemetry::span::mark_failed(error_type(self));
                 }
                 let error_when: &[fn(&Self) -> bool] = &[$($error)?];
                 if error_when.iter().any(|it| it(self)) {

@@ -164,8 +164,7 @@ fact! {
 
 fact! {
     /// The database can't be read or written.
-    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store",
-        fails with |_| "database_unavailable";
+    DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store";
     {
         error: &'a str,
     }

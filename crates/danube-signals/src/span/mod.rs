@@ -85,8 +85,6 @@ pub fn job_span(job_id: &str, context: &TraceContext) -> Span {
         span_id = context.span_hex(),
         sampled = context.flags & SAMPLED != 0,
         job_id,
-        "error.type" = Empty,
-        "otel.status_code" = Empty,
     )
 }
 

@@ -70,6 +70,8 @@ fn names_follow_the_rules_and_occur_once() {
                 "event",
                 "message",
                 "trace_id",
+                "span_id",
+                "request_id",
             ];
             assert!(!reserved.contains(field), "{}", event.name);
         }

@@ -363,6 +363,7 @@ fn log_write_failed() {
         LogWriteFailed {
             job_id: JOB,
             error: "no space left",
+            is_again: false,
         },
         r#"{"level":"warning","logger":"danube.worker","event":"log_write_failed","job_id":"0190-a","error":"no space left"}"#,
         &[],

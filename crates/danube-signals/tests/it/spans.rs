@@ -1,8 +1,7 @@
-//! What facts say of the span in which they are told.
+//! What is said of the span in which something is told.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use danube_signals::*;
 use danube_telemetry::{TraceContext, span};
@@ -47,7 +46,7 @@ fn request(context: &TraceContext) -> RequestSpan<'_> {
     }
 }
 
-/// What is recorded on the job's span while these facts are told in it.
+/// What is recorded on the request's span while this is told in it.
 fn marks(tell: impl FnOnce(&Signals)) -> Vec<(String, String, String)> {
     span::set_recorded(true);
     let signals = Signals::new(BuildInfo::default(), Limits::default());
@@ -55,7 +54,6 @@ fn marks(tell: impl FnOnce(&Signals)) -> Vec<(String, String, String)> {
     let subscriber = tracing_subscriber::registry().with(marks.clone());
     tracing::subscriber::with_default(subscriber, || {
         let _request = request_span(&request(&TraceContext::random())).entered();
-        let _job = job_span("0190-a", &TraceContext::random()).entered();
         tell(&signals);
     });
     let marks = marks.0.lock().unwrap();
@@ -63,42 +61,11 @@ fn marks(tell: impl FnOnce(&Signals)) -> Vec<(String, String, String)> {
 }
 
 #[test]
-fn a_fact_that_tells_of_a_failure_marks_the_innermost_span_with_its_kind() {
-    let failed = |error_type: &str| {
-        [("error.type", error_type), ("otel.status_code", "ERROR")]
-            .map(|(field, value)| ("job".to_owned(), field.to_owned(), value.to_owned()))
-            .to_vec()
-    };
-    let job_id = "0190-a";
-    let seen = marks(|signals| {
-        signals.emit(JobFailed {
-            job_id,
-            error_type: "step_failed",
-            error_message: "x",
-            retry_count: 0,
-        });
-    });
-    assert_eq!(seen, failed("step_failed"));
-    let seen = marks(|signals| {
-        let timeout_seconds = Duration::from_secs(1);
-        signals.emit(JobTimedOut {
-            job_id,
-            step: None,
-            timeout_seconds: Some(timeout_seconds),
-            pipeline: "p",
-        });
-    });
-    assert_eq!(seen, failed("timeout"));
-    let seen = marks(|signals| {
-        signals.emit(JobOrphanRescued {
-            job_id,
-            worker_id: None,
-            attempt: 1,
-        });
-    });
-    assert_eq!(seen, failed("worker_lost"));
-    let seen = marks(|signals| signals.emit(DatabaseUnavailable { error: "locked" }));
-    assert_eq!(seen, failed("database_unavailable"));
+fn an_error_of_the_system_marks_the_innermost_span_with_its_kind() {
+    let seen = marks(|signals| signals.system_error(SystemError::Database));
+    let failed = [("error.type", "database"), ("otel.status_code", "ERROR")]
+        .map(|(field, value)| ("request".to_owned(), field.to_owned(), value.to_owned()));
+    assert_eq!(seen, failed);
 }
 
 #[test]
@@ -113,9 +80,11 @@ fn what_is_no_failure_of_the_span_leaves_it_alone() {
             resource: None,
             action: None,
         });
-        signals.emit(WorkspaceLeft {
+        signals.emit(JobFailed {
             job_id: "0190-a",
-            error: "x",
+            error_type: "step_failed",
+            error_message: "x",
+            retry_count: 0,
         });
     });
     assert_eq!(seen, []);

@@ -22,7 +22,7 @@ fn a_job_that_goes_well_is_remembered_with_its_history() {
     assert_eq!(claimed.order, order("build"));
     assert_eq!(claimed.job.state, State::Scheduling);
     assert_eq!((claimed.attempt.fence, claimed.attempt.number), (1, 1));
-    assert!(claimed.traceparent.starts_with("00-0af7"));
+    assert!(claimed.job.traceparent.starts_with("00-0af7"));
 
     let attempt = claimed.attempt;
     let running = Step {
@@ -405,7 +405,7 @@ fn a_retry_is_a_new_job_with_the_same_order() {
         ..claimed.order
     };
     assert_eq!(same, order("build"));
-    assert!(claimed.traceparent.starts_with("00-1bf7"));
+    assert!(claimed.job.traceparent.starts_with("00-1bf7"));
     let trace = store.job_trace(job.id).unwrap().expect("it is there");
     assert_eq!(trace.trace.follows, Some(follows));
     assert_eq!((trace.moves.len(), trace.attempts.len()), (2, 1));

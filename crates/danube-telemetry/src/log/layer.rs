@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -21,7 +21,7 @@ pub(crate) type Sink = Box<dyn Fn(&[u8], bool) + Send + Sync>;
 /// bounded buffer, and must neither wait nor log.
 pub type Tap = Arc<dyn Fn(&str, Level) + Send + Sync>;
 
-/// Longest line buffer that a thread keeps for the next line.
+/// Longest buffers that a thread keeps for the next line, in all.
 const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
 
 thread_local! {
@@ -77,21 +77,6 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
     }
 
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        let mut ids = Ids::default();
-        values.record(&mut ids);
-        if ids.is_empty() {
-            return;
-        }
-        if let Some(span) = context.span(id) {
-            let mut extensions = span.extensions_mut();
-            if let Some(before) = extensions.get_mut::<Ids>() {
-                ids.or(before);
-            }
-            extensions.replace(ids);
-        }
-    }
-
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let metadata = event.metadata();
         let head = Head {
@@ -121,7 +106,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             tap(scratch.line.trim_end_matches('\n'), head.level);
         }
         scratch.outer = outer;
-        if scratch.line.capacity() <= SCRATCH_BYTES_KEPT {
+        if scratch.capacity() <= SCRATCH_BYTES_KEPT {
             let _ = SCRATCH.try_with(|it| it.set(Some(scratch)));
         }
     }

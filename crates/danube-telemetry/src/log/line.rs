@@ -51,6 +51,20 @@ pub(crate) struct Scratch {
     stamp: Stamp,
 }
 
+impl Scratch {
+    /// Bytes that its buffers hold.
+    pub(crate) fn capacity(&self) -> usize {
+        let texts = [
+            &self.line,
+            &self.rest,
+            &self.event,
+            &self.message,
+            &self.value,
+        ];
+        texts.iter().map(|it| it.capacity()).sum()
+    }
+}
+
 /// Collects the fields of an event: the reserved ones aside, the others rendered in
 /// their own order.
 pub(crate) struct Fields<'s> {

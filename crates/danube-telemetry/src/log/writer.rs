@@ -149,6 +149,8 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
     let mut batch = Vec::new();
     // Lost by failed writes: told with the next batch, since trying at once would spin.
     let mut owed = 0;
+    // A failed write may have left half a line, which the next must not stand behind.
+    let mut is_torn = false;
     loop {
         batch.clear();
         batch.shrink_to(BUFFER_BYTES_KEPT);
@@ -164,7 +166,14 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
             // What was lost came after what is in this batch.
             batch.extend_from_slice(&tell(owed));
         }
-        if write_all(&mut out, &batch).is_ok() {
+        if is_torn {
+            batch.insert(0, b'\n');
+        }
+        let (written, result) = write_all(&mut out, &batch);
+        if let Some(last) = written.checked_sub(1) {
+            is_torn = batch[last] != b'\n';
+        }
+        if result.is_ok() {
             owed = 0;
         } else {
             owed += lines;
@@ -195,16 +204,18 @@ fn next(shared: &Shared) -> Option<MutexGuard<'_, State>> {
     Some(state)
 }
 
-fn write_all(out: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match out.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
+/// Writes all of it, or says how much was written.
+fn write_all(out: &mut dyn Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match out.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // A non-blocking pipe that is full, or a disk that may be cleared.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY_AFTER),
-            Err(error) => return Err(error),
+            Err(error) => return (written, Err(error)),
         }
     }
-    out.flush()
+    (written, out.flush())
 }

@@ -61,6 +61,7 @@ pub fn register(registry: &Registry) {
         max_fds: registry.add(max_fds),
         start: registry.add(start),
     };
+    let _ = process.read_start();
     registry.on_collect(move || {
         // Each part on its own: a missing file leaves the others alone.
         let _ = process.read_stat();
@@ -69,30 +70,21 @@ pub fn register(registry: &Registry) {
 }
 
 impl Process {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "ticks of a process stay far below 2^53"
-    )]
-    fn read_stat(&self) -> Option<()> {
-        let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The command's name may hold spaces and parentheses: fields start after the last one.
-        let fields: Vec<u64> = stat
-            .rsplit_once(')')?
-            .1
-            .split_whitespace()
-            .map(|field| field.parse().unwrap_or(0))
-            .collect();
-        // Numbers of proc(5), less the two fields before and counted from zero.
-        let field = |number: usize| fields.get(number - 3).copied();
-        let ticks = rustix::param::clock_ticks_per_second() as f64;
-        let page = u64::try_from(rustix::param::page_size()).ok()?;
-        self.cpu.mirror((field(14)? + field(15)?) as f64 / ticks);
-        self.virtual_.set_u64(field(23)?);
-        self.resident.set_u64(field(24)?.saturating_mul(page));
+    /// It doesn't change, and `/proc/stat` is dear on a machine with many interrupts.
+    fn read_start(&self) -> Option<()> {
         let boot = fs::read_to_string("/proc/stat").ok()?;
         let boot = boot.lines().find_map(|line| line.strip_prefix("btime "))?;
-        self.start
-            .set(boot.trim().parse::<f64>().ok()? + field(22)? as f64 / ticks);
+        let boot = boot.trim().parse::<f64>().ok()?;
+        self.start.set(boot + Stat::read()?.seconds(22)?);
+        Some(())
+    }
+
+    fn read_stat(&self) -> Option<()> {
+        let stat = Stat::read()?;
+        let page = u64::try_from(rustix::param::page_size()).ok()?;
+        self.cpu.mirror(stat.seconds(14)? + stat.seconds(15)?);
+        self.virtual_.set_u64(stat.field(23)?);
+        self.resident.set_u64(stat.field(24)?.saturating_mul(page));
         Some(())
     }
 
@@ -110,5 +102,33 @@ impl Process {
         self.max_fds
             .set_u64(limit.split_whitespace().next()?.parse().ok()?);
         Some(())
+    }
+}
+
+/// The fields of `/proc/self/stat` from the third on.
+struct Stat(Vec<u64>);
+
+impl Stat {
+    fn read() -> Option<Self> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The command's name may hold spaces and parentheses: fields start after the last one.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let fields = fields.split_whitespace();
+        Some(Self(
+            fields.map(|field| field.parse().unwrap_or(0)).collect(),
+        ))
+    }
+
+    /// By its number in proc(5).
+    fn field(&self, number: usize) -> Option<u64> {
+        self.0.get(number - 3).copied()
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "ticks of a process stay far below 2^53"
+    )]
+    fn seconds(&self, number: usize) -> Option<f64> {
+        Some(self.field(number)? as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 }

@@ -39,6 +39,7 @@ use super::queue::Queue;
 use super::value::{Source, Value, pair};
 use crate::context::{SAMPLED, TraceContext};
 use crate::log::Redact;
+use crate::span::ERROR_TYPE;
 
 /// The field that makes a span one that is exported.
 const KIND: &str = "otel.kind";
@@ -146,9 +147,10 @@ impl Fields {
         }
     }
 
-    /// A field that is recorded again has its last value.
+    /// A field that is recorded again has its last value; but what failed first is why.
     fn set(&mut self, name: &'static str, value: Value) {
         match self.attributes.iter_mut().find(|it| it.0 == name) {
+            Some(_) if name == ERROR_TYPE => {}
             Some(it) => it.1 = value,
             None => self.attributes.push((name, value)),
         }

@@ -70,11 +70,10 @@ fn an_inner_span_wins_and_an_event_wins_over_both() {
     let lines = recorded(|| {
         let outer = info_span!(target: "danube.api", "outer", trace_id = "aa", span_id = "a1", request_id = "r");
         let _outer = outer.enter();
-        let inner = info_span!(target: "danube.api", "inner", trace_id = "bb", span_id = tracing::field::Empty);
+        let inner = info_span!(target: "danube.api", "inner", trace_id = "bb");
         let _inner = inner.enter();
         info!(target: "danube.api", event = "first");
-        inner.record("span_id", "b1");
-        info!(target: "danube.api", event = "second");
+        info!(target: "danube.api", event = "second", span_id = "b1");
         info!(target: "danube.api", event = "third", trace_id = "cc");
     });
     let ids = |line: &str| line.split_once(r#","trace_id"#).unwrap().1.to_owned();

@@ -125,6 +125,48 @@ fn lines_lost_to_a_broken_output_are_told_when_it_works_again() {
     assert_eq!(text.lines().count(), 2);
 }
 
+/// Breaks in the middle of the first line, then takes everything.
+struct Torn {
+    writes: u32,
+    out: Memory,
+}
+
+impl Write for Torn {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writes += 1;
+        match self.writes {
+            1 => self.out.write(&bytes[..9]),
+            2 | 3 => Err(io::Error::other("no space")),
+            _ => self.out.write(bytes),
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_line_that_broke_off_does_not_take_the_next_with_it() {
+    let out = Memory::default();
+    let torn = Torn {
+        writes: 0,
+        out: out.clone(),
+    };
+    let (subscriber, handle, guard) = build(options(torn)).unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        for n in 0..3 {
+            info!(target: "danube.api", event = "numbered", n);
+            assert!(handle.flush(DEADLINE));
+        }
+    });
+    assert!(guard.finish(DEADLINE));
+    let text = out.text();
+    let (half, whole) = text.split_once('\n').unwrap();
+    assert_eq!(half, "{\"timesta");
+    assert_eq!(told(whole), 2);
+    assert_eq!(whole.matches(r#""event":"numbered","n":2}"#).count(), 1);
+}
+
 #[test]
 fn the_end_waits_for_the_last_lines_but_not_for_ever() {
     let out = Memory::default();

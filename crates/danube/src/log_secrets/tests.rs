@@ -262,6 +262,7 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
     signals.emit(LogWriteFailed {
         job_id,
         error: text,
+        is_again: false,
     });
     signals.emit(WorkspaceLeft {
         job_id,

@@ -88,6 +88,12 @@ impl Line {
             "{self:?}"
         );
         self.check_values();
+        // Of what an earlier server left, only the directory's name is known.
+        let is_in_trace = keys.contains(&"trace_id") || self.event() == "workspace_left";
+        assert!(
+            !keys.contains(&"job_id") || is_in_trace,
+            "a line of a job without its trace: {self:?}"
+        );
 
         let decl = self.decl();
         assert_eq!(
