@@ -123,9 +123,9 @@ families! {
         { .unit("{connection}") }
         recorded "a connection is taken or given back";
     db_lock_wait_seconds_total: Single<FloatCounter> =
-        counter("danube.db.lock_wait", "Time waited for the right to write to the database.")
+        counter("danube.db.lock_wait", "Time waited for the right to write to the database, beyond what a turn takes when all is well.")
         { .unit("s") }
-        recorded "SQLite's busy handler and the wait for our own writer";
+        recorded "SQLite's busy handler, and what a request waits longer than 100 ms for our own writer";
     log_bytes_written_total: Expiring<Counter> =
         counter("danube.log.written", "Bytes appended to a job's log.")
         { .unit("By").named("danube_log_bytes_written_total").expiring("job_id") }

@@ -81,8 +81,8 @@ pub struct Live {
 pub trait Meter: Send + Sync {
     /// A statement ended after `elapsed`. Every statement comes by here.
     fn query(&self, _operation: Operation, _elapsed: Duration) {}
-    /// Somebody waited this long for the right to write: for SQLite's lock, or
-    /// (the longest of a batch) for our own writer to be done with the batch before.
+    /// Somebody waited this long for the right to write: for SQLite's lock, or (the
+    /// longest of a batch) for our own writer, beyond what a turn takes when all is well.
     fn lock_waited(&self, _waited: Duration) {}
     /// So many connections are in use now.
     fn connections(&self, _in_use: i64) {}

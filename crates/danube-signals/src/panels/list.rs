@@ -171,7 +171,7 @@ pub(super) fn errors() -> Vec<Panel> {
         panel(
             (dashboard, Unit::Seconds),
             ("db_lock_waits", "Lock waits"),
-            "Seconds that writers waited for the database in each second; 1 is one writer that always waits.",
+            "Seconds that writers waited for the database in each second, beyond the 100 ms that a turn may take; 1 is one writer that always waits.",
             vec![query(
                 "waited",
                 series(&family::db_lock_wait_seconds_total)

@@ -13,7 +13,7 @@ use super::queue::Queue;
 use super::{Request, Tx, Urgency};
 use crate::counts::Change;
 use crate::open::Shared;
-use crate::{StoreError, open};
+use crate::{Meter, StoreError, open};
 
 /// Pages of SQLite's log (4 KiB each) after which it is written back into the
 /// database once nothing waits.
@@ -29,6 +29,11 @@ const CHECKPOINT_PAGES_MAX: u64 = 16_384;
 
 /// Bytes of a page: what SQLite takes when nothing else is said.
 const PAGE_BYTES: u64 = 4_096;
+
+/// What a turn takes when all is well: the transaction before it and the wait for company.
+/// A busy writer on a disk that syncs quickly has always somebody who waits so long, and
+/// nothing is wrong with it. What is beyond is told as waiting.
+const TURN_NORMAL: Duration = Duration::from_millis(100);
 
 /// The writer's thread.
 pub(super) struct Writing {
@@ -57,7 +62,7 @@ impl Writing {
             let urgent = batch.iter().filter(|it| it.urgency == Urgency::Now);
             let came = urgent.clone().count();
             if let Some(oldest) = urgent.map(|it| it.since).min() {
-                self.shared.options.meter.lock_waited(oldest.elapsed());
+                tell_wait(&*self.shared.options.meter, oldest.elapsed());
             }
             let began = Instant::now();
             self.write(batch);
@@ -182,6 +187,14 @@ impl Writing {
     }
 }
 
+/// Tells what one waited for its turn beyond [`TURN_NORMAL`].
+fn tell_wait(meter: &dyn Meter, waited: Duration) {
+    let beyond = waited.saturating_sub(TURN_NORMAL);
+    if !beyond.is_zero() {
+        meter.lock_waited(beyond);
+    }
+}
+
 /// What a transaction changed.
 struct Done {
     change: Change,
@@ -290,4 +303,30 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
         let (busy, pages, done): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(busy == 0 && pages == done)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Duration>>);
+
+    impl Meter for Told {
+        fn lock_waited(&self, waited: Duration) {
+            self.0.lock().unwrap().push(waited);
+        }
+    }
+
+    #[test]
+    fn a_turn_of_a_busy_writer_is_no_wait_and_a_longer_one_is_what_it_has_more() {
+        let told = Told::default();
+        for millis in [0, 2, 30, 100, 101, 1_100] {
+            tell_wait(&told, Duration::from_millis(millis));
+        }
+        let beyond = [1, 1_000].map(Duration::from_millis);
+        assert_eq!(*told.0.lock().unwrap(), beyond);
+    }
 }
