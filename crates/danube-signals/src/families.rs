@@ -171,9 +171,9 @@ families! {
         { .sparse("method").bounded("route").sparse("status") }
         recorded "one layer around all routes; 499 when the client left before the answer";
     api_request_duration_seconds: Open<3, (), Histogram> =
-        histogram("ansible_api.request.duration", "Time from the head of an API request to the head of its answer.", REQUEST)
+        histogram("ansible_api.request.duration", "Time from the head of an API request (/api/) to the head of its answer.", REQUEST)
         { .sparse("method").bounded("endpoint").sparse("status_code") }
-        recorded "the same layer, the same requests";
+        recorded "the same layer, for routes below `/api/` alone";
     disk_usage_bytes: Closed<DiskKind, Gauge> =
         gauge("danube.disk.usage", "Disk space that is used, by what uses it.")
         { .unit("By").closed::<DiskKind>("kind") }

@@ -14,6 +14,9 @@ use crate::families::{Families, OVERFLOW};
 use crate::labels::{Check, DroppedSignal, HealthStatus, SystemError};
 use crate::not_yet;
 
+/// What the templates of the API's routes begin with.
+const API_ROUTES: &str = "/api/";
+
 /// What build is running.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildInfo<'a> {
@@ -147,7 +150,7 @@ impl Signals {
         }
     }
 
-    /// Records an HTTP request in both families. `route` is the template
+    /// Records an HTTP request; one of the API in its own family too. `route` is the template
     /// (`/api/v1/jobs/{id}`), never the path; an unknown method counts as `OTHER`, an
     /// impossible status as `000`.
     pub fn http_request(&self, method: &str, route: &str, status: u16, time: Duration) {
@@ -170,8 +173,11 @@ impl Signals {
         let labels = [method, route, status];
         self.http_request_duration_seconds
             .record(labels, (), |it| it.observe_duration(time));
-        self.api_request_duration_seconds
-            .record(labels, (), |it| it.observe_duration(time));
+        // Probes, scrapes and pages are quick and many: they would hide slow requests.
+        if route.starts_with(API_ROUTES) {
+            self.api_request_duration_seconds
+                .record(labels, (), |it| it.observe_duration(time));
+        }
     }
 
     /// Counts an error of the system itself, and marks the span in which it happened with
@@ -184,11 +190,14 @@ impl Signals {
             .record(labels, (), danube_telemetry::Counter::inc);
     }
 
-    /// Shows a pipeline's counters at 0 before its first job has ended, so that a rate
-    /// sees that end.
+    /// Shows what counts for a pipeline at 0 before its first job has ended, so that a rate
+    /// sees that end, and the times of its first steps.
     pub fn expect_runs(&self, pipeline: &str) {
         self.jobs_total.with([pipeline]);
+        self.job_duration_seconds.with([pipeline]);
         self.job_timeouts_total.with([pipeline]);
+        self.step_duration_seconds.with([pipeline]);
+        self.job_cpu_seconds_total.with([pipeline]);
         self.cicd_pipeline_run_active.with([pipeline]);
         self.cicd_pipeline_run_errors_total.with([pipeline]);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use danube_signals::*;
 use danube_telemetry::log::build;
 use danube_telemetry::metric::{Kind, LabelValues};
-use danube_telemetry::{LogOptions, Output};
+use danube_telemetry::{Format, LogOptions, Output};
 
 fn signals() -> Signals {
     Signals::new(
@@ -183,6 +183,51 @@ fn requests_are_counted_by_template_and_known_methods_only() {
         Some(1.0)
     );
     assert_eq!(count(r#"method="OTHER",route="/",status="000""#), Some(1.0));
+}
+
+#[test]
+fn only_requests_of_the_api_count_as_such() {
+    let signals = signals();
+    let time = Duration::from_millis(20);
+    for route in [
+        "/api/v1/jobs/{id}",
+        "/health",
+        "/metrics",
+        "/style.css",
+        "none",
+    ] {
+        signals.http_request("GET", route, 200, time);
+    }
+    let text = signals.registry().encode(Format::Text004);
+    let series = |family: &str| {
+        let lines = text.lines();
+        lines.filter(|it| it.starts_with(family)).count()
+    };
+    assert_eq!(series("danube_http_request_duration_seconds_count{"), 5);
+    assert_eq!(series("ansible_api_request_duration_seconds_count{"), 1);
+    let own = r#"ansible_api_request_duration_seconds_count{method="GET",endpoint="/api/v1/jobs/{id}",status_code="200"}"#;
+    assert_eq!(signals.registry().value(own), Some(1.0));
+}
+
+#[test]
+fn what_counts_for_a_pipeline_is_there_before_its_first_job_has_ended() {
+    let signals = signals();
+    signals.expect_runs("p");
+    let value = |sample: &str| signals.registry().value(sample);
+    for family in [
+        "danube_job_duration_seconds_count",
+        "danube_job_timeouts_total",
+        "danube_step_duration_seconds_count",
+        "danube_job_cpu_seconds_total",
+    ] {
+        assert_eq!(
+            value(&format!("{family}{{pipeline=\"p\"}}")),
+            Some(0.0),
+            "{family}"
+        );
+    }
+    let failed = r#"danube_jobs_total{status="failure",pipeline="p"}"#;
+    assert_eq!(value(failed), Some(0.0));
 }
 
 #[test]

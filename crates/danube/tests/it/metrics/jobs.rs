@@ -111,7 +111,7 @@ fn the_ends_of_jobs_are_counted_once_each_with_their_reason() {
     let now = proof.now();
     assert_eq!(
         now.value(r#"danube_job_duration_seconds_count{pipeline="waits"}"#),
-        None
+        Some(0.0)
     );
     assert_eq!(now.sum("danube_jobs_total", &[]), 6.0);
     histograms_are_whole(&now);
