@@ -47,8 +47,8 @@ pub(crate) struct App {
     /// Turns at reading a log for a follower: a flush wakes all of them at once,
     /// and each on a thread of its own would be more threads than processors help.
     pub(crate) log_reads: Semaphore,
-    /// Turns at drawing a panel: it takes a processor.
-    pub(crate) panels: Semaphore,
+    /// Turns at drawing a panel: it takes a processor. Shared with the threads that draw.
+    pub(crate) panels: Arc<Semaphore>,
     /// Turns at reading what the tools of jobs send: each takes some times its size.
     pub(crate) receipts: Semaphore,
     /// Turns at sending one: until it is read it lies in memory.

@@ -139,7 +139,7 @@ impl Parts {
             blankings: Semaphore::new(BLANKINGS_MAX),
             log_reads: Semaphore::new(LOG_READS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
-            panels: Semaphore::new(PANELS_MAX),
+            panels: Arc::new(Semaphore::new(PANELS_MAX)),
             receipts: Semaphore::new(RECEIPTS_MAX),
             bodies: Semaphore::new(BODIES_MAX),
             rates: Rates::default(),

@@ -1,5 +1,6 @@
 //! What is drawn of the server's metrics, and the alerts that fire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,8 +11,11 @@ use danube_api::{
 };
 use danube_model::Timestamp;
 use danube_signals::{Panel, State as Declared, panel, panels};
-use danube_telemetry::query::{KEPT, TICK, Times, TooLarge, answer};
+use danube_telemetry::metric::SERIES_MAX;
+use danube_telemetry::query::{History, KEPT, TICK, Times, TooLarge, answer};
 use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::caller::Reader;
@@ -23,8 +27,16 @@ const STEPS_MAX: usize = 2_000;
 /// Steps when the caller doesn't say how many.
 const STEPS_DEFAULT: u64 = 240;
 
-/// Points of one answer, all lines together: some 5 MiB.
-const POINTS_MAX: usize = 200_000;
+/// Points of one answer, all lines together: some 6 MiB.
+const POINTS_MAX: usize = 250_000;
+
+// A line for each of as many pipelines as there may be, and one for the others, as they
+// are drawn when the caller says nothing.
+const _: () = assert!((SERIES_MAX as u64 + 1) * (STEPS_DEFAULT + 1) <= POINTS_MAX as u64);
+
+/// How long a panel waits for those before it: a dashboard opens its five at once, and
+/// each takes some milliseconds.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// How far back it reaches when the caller doesn't say.
 const RANGE_DEFAULT: Duration = Duration::from_secs(3_600);
@@ -56,7 +68,8 @@ pub(crate) async fn list(State(app): State<Shared>, _: Reader) -> Json<PanelList
 #[utoipa::path(get, path = "/api/v1/panels/{name}", tag = "panels", params(("name" = String, Path, description = "Name of the panel"), RangeQuery),
     responses((status = 200, description = "The panel and its lines", body = PanelData),
         (status = 404, description = "There is no such panel", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The times are wrong, or make too many points", body = Problem, content_type = "application/problem+json")))]
+        (status = 422, description = "The times are wrong, or make too many points", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many panels are being drawn; try again in a second", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn data(
     State(app): State<Shared>,
     _: Reader,
@@ -69,15 +82,14 @@ pub(crate) async fn data(
         return Err(Problem::new(Code::NotFound, detail).into());
     };
     let times = times(&query, Timestamp::now())?;
-    let turn = app.panels.try_acquire();
-    let _turn = turn.map_err(|_| {
-        Problem::new(
-            Code::TooMany,
-            "too many panels at once; try again in a second",
-        )
-    })?;
+    let turn = turn(&app.panels, TURN_WAIT_MAX).await?;
     let asked = app.clone();
-    let lines = blocking(move || lines(&asked, panel, times)).await?;
+    let drawn = blocking(move || {
+        // Held by the drawing, which goes on when the caller leaves.
+        let _turn = turn;
+        lines(&asked.watch.history, panel, times)
+    });
+    let lines = drawn.await?;
     Ok(Json(PanelData {
         panel: view(panel),
         from: Timestamp::from_millis(times.from).to_string(),
@@ -86,6 +98,16 @@ pub(crate) async fn data(
         window_seconds: times.panel.as_secs(),
         series: lines?,
     }))
+}
+
+/// A turn at drawing; waits for it so long at most.
+async fn turn(turns: &Arc<Semaphore>, wait: Duration) -> Result<OwnedSemaphorePermit, Problem> {
+    let turn = timeout(wait, Arc::clone(turns).acquire_owned()).await;
+    let turn = turn.ok().and_then(Result::ok);
+    turn.ok_or_else(|| {
+        let detail = format!("no panel could be drawn within {} s", wait.as_secs());
+        Problem::new(Code::TooMany, detail)
+    })
 }
 
 /// Lists the alerts that fire or are about to.
@@ -190,11 +212,11 @@ fn moment(text: &str) -> Option<i64> {
     text.parse::<i64>().ok()?.checked_mul(1_000)
 }
 
-fn lines(app: &Shared, panel: &Panel, times: Times) -> Result<Vec<PanelLine>, Problem> {
+fn lines(history: &History, panel: &Panel, times: Times) -> Result<Vec<PanelLine>, Problem> {
     let mut out = Vec::new();
     let mut points_left = POINTS_MAX;
     for query in &panel.queries {
-        let lines = answer(&query.expr, &app.watch.history, times);
+        let lines = answer(&query.expr, history, times);
         for line in lines.map_err(|TooLarge| too_large())? {
             #[expect(clippy::cast_precision_loss, reason = "milliseconds have 45 bits")]
             let at = |step: usize| {
@@ -230,6 +252,9 @@ fn too_large() -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use danube_signals::{BuildInfo, JobResult, Limits, Signals};
+    use danube_telemetry::query::Bounds;
+
     use super::*;
 
     fn check(
@@ -252,6 +277,58 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join("; ")),
         }
+    }
+
+    /// Series of the panel `failed_jobs` for a thousand pipelines, of which `failing` fail.
+    fn failed_jobs(failing: usize) -> Result<Vec<PanelLine>, Problem> {
+        let signals = Signals::new(BuildInfo::default(), Limits::default());
+        let panel = panel("failed_jobs").unwrap();
+        let mut asked = Vec::new();
+        panel.queries[0].expr.selectors(&mut |it| asked.push(it));
+        let history = History::new(asked, Bounds::default());
+        let names: Vec<String> = (0..SERIES_MAX).map(|it| format!("p{it}")).collect();
+        names.iter().for_each(|it| signals.expect_runs(it));
+        let begin = 1_768_000_000;
+        history.sample(signals.registry(), begin * 1_000);
+        for name in &names[..failing] {
+            signals
+                .jobs_total
+                .with([name.as_str()])
+                .at(JobResult::Failure)
+                .inc();
+        }
+        // Both samples lie in the window of every later step.
+        history.sample(signals.registry(), (begin + 15) * 1_000);
+        let (from, to) = ((begin + 15).to_string(), (begin + 3_600).to_string());
+        let query = RangeQuery {
+            from: Some(from),
+            to: Some(to),
+            step: None,
+        };
+        let times = times(&query, Timestamp::now()).unwrap();
+        assert!(times.count() >= 240);
+        lines(&history, panel, times)
+    }
+
+    #[test]
+    fn a_thousand_pipelines_can_be_drawn_whether_they_fail_or_not() {
+        let drawn = failed_jobs(3).unwrap();
+        let legends: Vec<&str> = drawn.iter().map(|it| it.legend.as_str()).collect();
+        assert_eq!(legends, ["p0", "p1", "p2"]);
+        assert_eq!(failed_jobs(SERIES_MAX).unwrap().len(), SERIES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_panel_waits_for_its_turn_but_not_for_ever() {
+        const LONG: Duration = Duration::from_secs(3_600);
+        let turns = Arc::new(Semaphore::new(1));
+        let first = turn(&turns, LONG).await.unwrap();
+        let refused = turn(&turns, Duration::ZERO).await.unwrap_err();
+        assert_eq!(refused.code, Code::TooMany);
+        let waiting = turn(&turns, LONG);
+        let leaves = async move { drop(first) };
+        let (second, ()) = tokio::join!(waiting, leaves);
+        assert!(second.is_ok());
     }
 
     #[test]

@@ -147,13 +147,14 @@ pub(super) fn errors() -> Vec<Panel> {
         panel(
             (dashboard, Unit::Count),
             ("failed_jobs", "Failed jobs by pipeline"),
-            "Jobs that failed in the hour before, by pipeline.",
+            "Jobs that failed in the hour before, by pipeline. Pipelines without any aren't drawn.",
             vec![query(
                 "{{pipeline}}",
                 series(&family::jobs_total)
                     .with("status", "failure")
                     .increase(HOUR)
-                    .sum_by(&["pipeline"]),
+                    .sum_by(&["pipeline"])
+                    .above(0.0),
             )],
         ),
         panel(
