@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,8 +13,10 @@ use danube_signals::{
     Check, DatabaseUnavailable, DiskKind, HealthCheckFailed, HealthCheckRecovered,
     HealthChecksCompleted, HealthStatus, Signals,
 };
-use danube_store::{Store, StoreError};
+use danube_store::{LOCK_WAIT_MAX, Store, StoreError};
 use danube_telemetry::LabelEnum;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 
 /// How often the cheap checks run.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -37,10 +40,19 @@ const CHECKS: [Check; 3] = [Check::Database, Check::Disk, Check::Workers];
 pub(crate) struct Health {
     signals: Signals,
     results: Mutex<BTreeMap<usize, Found>>,
+    /// What was asked and hasn't answered.
+    asked: Mutex<Vec<Check>>,
     stopping: AtomicBool,
     /// When the checks last ended: results that are too old are none.
     looked_at: Mutex<Option<Instant>>,
 }
+
+/// How long a check may take before it has failed, although it goes on: a disk that answers
+/// nothing doesn't even refuse. Longer than the store waits for a lock, which it says
+/// itself.
+const ROUND_DEADLINE: Duration = Duration::from_secs(6);
+
+const _: () = assert!(ROUND_DEADLINE.as_secs() > LOCK_WAIT_MAX.as_secs());
 
 /// How old results may be: a check that hangs must not look like a good one.
 const RESULTS_AGE_MAX: Duration = Duration::from_secs(8);
@@ -95,6 +107,7 @@ impl Health {
         Self {
             signals,
             results: Mutex::default(),
+            asked: Mutex::default(),
             stopping: AtomicBool::new(false),
             looked_at: Mutex::default(),
         }
@@ -133,6 +146,53 @@ impl Health {
     /// An operation of the store failed: known at once, not at the next round.
     pub(crate) fn database_failed(&self, error: &StoreError) {
         self.note(Check::Database, HealthStatus::Failed, &error.to_string());
+    }
+
+    /// A round begins.
+    fn ask_all(&self) {
+        *self.asked() = CHECKS.to_vec();
+    }
+
+    /// A check's own answer, whenever it comes.
+    fn answered(&self, check: Check, status: HealthStatus, error: &str) {
+        // Held until it is noted: a check has either answered or is overdue.
+        let mut asked = self.asked();
+        asked.retain(|it| *it != check);
+        self.note(check, status, error);
+    }
+
+    /// So long there was no answer of those that were asked.
+    fn overdue(&self, waited: Duration) {
+        let error = format!("no answer within {} s", waited.as_secs());
+        for check in self.asked().iter() {
+            self.note(*check, HealthStatus::Failed, &error);
+        }
+    }
+
+    fn completed(&self, results: &[(Check, HealthStatus)], took: Duration) {
+        let of = |check: Check| {
+            let found = results.iter().find(|(it, _)| *it == check);
+            found.map(|(_, status)| *status)
+        };
+        self.signals.emit(HealthChecksCompleted {
+            database: of(Check::Database),
+            k8s: of(Check::K8s),
+            dex: of(Check::Dex),
+            registry: of(Check::Registry),
+            blueprint_sync: of(Check::BlueprintSync),
+            queue: of(Check::Queue),
+            disk: of(Check::Disk),
+            workers: of(Check::Workers),
+            duration_seconds: took,
+        });
+        *self
+            .looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Vec<Check>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, check: Check, status: HealthStatus, error: &str) {
@@ -186,38 +246,49 @@ impl Health {
 /// One round of all checks, on a thread that may block.
 pub(crate) fn round(health: &Health, looked: &Looked) {
     let began = Instant::now();
-    let results = CHECKS.map(|check| {
-        let (status, error) = match check {
-            Check::Database => database(&looked.store),
-            Check::Disk => disk(health, looked),
-            _ if looked.beat.is_gone() => {
-                (HealthStatus::Failed, "the scheduler has ended".to_owned())
-            }
-            _ if looked.has_worker => (HealthStatus::Ok, String::new()),
-            _ => (HealthStatus::Disabled, String::new()),
-        };
-        health.note(check, status, &error);
-        (check, status)
+    health.ask_all();
+    let results = CHECKS.map(|check| (check, ask(health, looked, check)));
+    health.completed(&results, began.elapsed());
+}
+
+/// The same, each check on a thread of its own: one that hangs holds up no other.
+async fn round_beside(health: Arc<Health>, looked: Arc<Looked>) {
+    let began = Instant::now();
+    health.ask_all();
+    let asked = CHECKS.map(|check| {
+        let (health, looked) = (Arc::clone(&health), Arc::clone(&looked));
+        spawn_blocking(move || ask(&health, &looked, check))
     });
-    let of = |check: Check| {
-        let found = results.into_iter().find(|(it, _)| *it == check);
-        found.map(|(_, status)| status)
+    let mut results = Vec::new();
+    for (check, asked) in CHECKS.into_iter().zip(asked) {
+        results.extend(asked.await.ok().map(|it| (check, it)));
+    }
+    // A round that broke leaves its results to grow old.
+    if results.len() == CHECKS.len() {
+        health.completed(&results, began.elapsed());
+    }
+}
+
+/// Waits for a round. What hasn't answered fails at the deadline, and as long as it takes
+/// at each further one.
+async fn wait_for(health: &Health, deadline: Duration, round: impl Future<Output = ()>) {
+    let mut round = pin!(round);
+    while timeout(deadline, round.as_mut()).await.is_err() {
+        health.overdue(deadline);
+    }
+}
+
+/// Asks one check and notes its answer.
+fn ask(health: &Health, looked: &Looked, check: Check) -> HealthStatus {
+    let (status, error) = match check {
+        Check::Database => database(&looked.store),
+        Check::Disk => disk(health, looked),
+        _ if looked.beat.is_gone() => (HealthStatus::Failed, "the scheduler has ended".to_owned()),
+        _ if looked.has_worker => (HealthStatus::Ok, String::new()),
+        _ => (HealthStatus::Disabled, String::new()),
     };
-    health.signals.emit(HealthChecksCompleted {
-        database: of(Check::Database),
-        k8s: of(Check::K8s),
-        dex: of(Check::Dex),
-        registry: of(Check::Registry),
-        blueprint_sync: of(Check::BlueprintSync),
-        queue: of(Check::Queue),
-        disk: of(Check::Disk),
-        workers: of(Check::Workers),
-        duration_seconds: began.elapsed(),
-    });
-    *health
-        .looked_at
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    health.answered(check, status, &error);
+    status
 }
 
 fn database(store: &Store) -> (HealthStatus, String) {
@@ -265,24 +336,22 @@ fn disk(health: &Health, looked: &Looked) -> (HealthStatus, String) {
     }
 }
 
-/// Runs the checks until the task is dropped.
+/// Runs the checks until the task is dropped, one round at a time.
 pub(crate) async fn watch(health: Arc<Health>, looked: Arc<Looked>) {
-    let mut measured: Option<Instant> = None;
+    let mut measured: Option<(Instant, JoinHandle<()>)> = None;
     loop {
-        let (health, looked) = (Arc::clone(&health), Arc::clone(&looked));
-        let measure = measured.is_none_or(|it| it.elapsed() >= USAGE_EVERY);
-        if measure {
-            measured = Some(Instant::now());
+        let is_due = |(at, task): &(Instant, JoinHandle<()>)| {
+            at.elapsed() >= USAGE_EVERY && task.is_finished()
+        };
+        if measured.as_ref().is_none_or(is_due) {
+            // Beside the round: it may take longer than results may be old.
+            let (health, looked) = (Arc::clone(&health), Arc::clone(&looked));
+            let task = spawn_blocking(move || usage(&health.signals, &looked));
+            measured = Some((Instant::now(), task));
         }
-        let done = tokio::task::spawn_blocking(move || {
-            round(&health, &looked);
-            if measure {
-                usage(&health.signals, &looked);
-            }
-        });
-        // A round that broke leaves its results to grow old.
-        let _ = done.await;
-        tokio::time::sleep(CHECK_EVERY).await;
+        let round = round_beside(Arc::clone(&health), Arc::clone(&looked));
+        wait_for(&health, ROUND_DEADLINE, round).await;
+        sleep(CHECK_EVERY).await;
     }
 }
 
@@ -303,4 +372,40 @@ fn database_usage(signals: &Signals, looked: &Looked) {
         .disk_usage_bytes
         .at(DiskKind::Database)
         .set_u64(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use danube_signals::{BuildInfo, Limits};
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_check_that_does_not_answer_fails_at_each_deadline_until_it_does() {
+        let signals = Signals::new(BuildInfo::default(), Limits::default());
+        let health = Health::new(signals.clone());
+        let value = |family: &str, check: &str| {
+            let sample = format!("danube_health_check_{family}{{check=\"{check}\"}}");
+            signals.registry().value(&sample)
+        };
+        health.ask_all();
+        health.answered(Check::Disk, HealthStatus::Ok, "");
+        health.answered(Check::Workers, HealthStatus::Disabled, "");
+        let round = async {
+            while value("consecutive_failures", "database") != Some(3.0) {
+                yield_now().await;
+            }
+        };
+        wait_for(&health, Duration::from_millis(1), round).await;
+        assert_eq!(value("status", "database"), Some(0.0));
+        assert_eq!(value("status", "disk"), Some(1.0));
+        assert_eq!(value("status", "workers"), None);
+        assert!(!health.report().is_ready);
+        // Its answer counts when it comes, and nothing is overdue then.
+        health.answered(Check::Database, HealthStatus::Ok, "");
+        health.overdue(ROUND_DEADLINE);
+        assert_eq!(value("status", "database"), Some(1.0));
+        assert_eq!(value("consecutive_failures", "database"), Some(0.0));
+    }
 }
