@@ -13,6 +13,7 @@ use crate::catalogue::{kind_shown, labels_shown, series_max};
 use crate::declared::{EventDecl, State, events, families};
 use crate::labels::{Check, HealthStatus};
 use crate::panels::{Dashboard, Panel, panels};
+use crate::span::{SpanDecl, spans};
 
 const HEAD: &str = "\
 # Signals
@@ -79,9 +80,13 @@ results and is 503 while one that gates readiness has failed.
 const SPANS: &str = "
 ## Spans
 
-`request` around each HTTP request, `job` around the work for a job. Log lines within carry
-their `trace_id` and `span_id`. A `traceparent` header of a request is taken over, and stored
-with the job that it submits.
+[traces.md](traces.md) shows them as a tree, with what tools inside a job add. Log lines of a
+request or of work for a job carry its `trace_id` and `span_id`. A `traceparent` header of a
+request is taken over, and stored with the job that it submits. An attribute that doesn't apply
+is left out; what failed has the status ERROR.
+
+| span | kind | attributes | from when to when |
+|---|---|---|---|
 ";
 
 /// The page, as Markdown.
@@ -116,6 +121,16 @@ pub(super) fn page(options: &ExportOptions) -> String {
         code(HealthStatus::VALUES)
     );
     out.push_str(SPANS);
+    for SpanDecl {
+        name,
+        kind,
+        attributes,
+        about,
+    } in spans()
+    {
+        let attributes = code(attributes);
+        let _ = writeln!(out, "| `{name}` | {kind} | {attributes} | {about} |");
+    }
     out
 }
 

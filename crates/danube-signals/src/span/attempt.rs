@@ -10,6 +10,70 @@ use danube_telemetry::trace::proto::{
     KeyValue, Link, Span, SpanFlags, SpanKind, Status, StatusCode,
 };
 
+use super::declared::SpanDecl;
+
+/// What is made here.
+pub(super) const SPANS: &[SpanDecl] = &[
+    SpanDecl {
+        name: "Job <short id>",
+        kind: "internal",
+        attributes: &[
+            "job.id",
+            "source.type",
+            "job.status",
+            "worker.id",
+            "danube.job.attempt",
+            "danube.job.queue_wait_seconds",
+            "cicd.pipeline.name",
+            "cicd.pipeline.run.id",
+            "cicd.pipeline.result",
+            "vcs.repository.url.full",
+            "vcs.ref.head.name",
+            "vcs.ref.head.revision",
+            "error.type",
+            "danube.span.unfinished",
+        ],
+        about: "an attempt at a job",
+    },
+    workspace("Create workspace", "before the first step"),
+    SpanDecl {
+        name: "Execute step <name>",
+        kind: "internal",
+        attributes: &[
+            "job.id",
+            "cicd.pipeline.task.name",
+            "cicd.pipeline.task.run.id",
+            "cicd.pipeline.task.run.result",
+            "danube.log.start",
+            "danube.log.end",
+            "error.type",
+            "danube.span.unfinished",
+        ],
+        about: "a step, the clone included",
+    },
+    SpanDecl {
+        name: "Run process",
+        kind: "internal",
+        attributes: &[
+            "job.id",
+            "process.exit.code",
+            "error.type",
+            "danube.span.unfinished",
+        ],
+        about: "the step's process, without its sandbox",
+    },
+    workspace("Remove workspace", "after the last step"),
+];
+
+const fn workspace(name: &'static str, about: &'static str) -> SpanDecl {
+    SpanDecl {
+        name,
+        kind: "internal",
+        attributes: &["job.id"],
+        about,
+    }
+}
+
 /// A stretch of time, in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {

@@ -5,6 +5,7 @@
 //! from what is known of them, as often as that is wanted.
 
 mod attempt;
+mod declared;
 mod submit;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
+pub(crate) use declared::{SpanDecl, spans};
 pub use submit::SubmitTrace;
 
 /// What an HTTP request's span says.
@@ -34,6 +36,20 @@ pub struct RequestSpan<'a> {
     /// Path, without the query, which might hold something private.
     pub path: &'a str,
 }
+
+/// The span below, as it is exported.
+const REQUEST: SpanDecl = SpanDecl {
+    name: "<method> <route>",
+    kind: "server",
+    attributes: &[
+        "http.request.method",
+        "http.route",
+        "http.response.status_code",
+        "url.path",
+        "error.type",
+    ],
+    about: "any HTTP request, to the head of its answer; only with a collector",
+};
 
 /// The span of an HTTP request. Instrument the handler's future with it.
 pub fn request_span(request: &RequestSpan<'_>) -> Span {

@@ -6,6 +6,7 @@ use danube_telemetry::trace::pair;
 use danube_telemetry::trace::proto::{KeyValue, Span, SpanKind};
 
 use super::attempt::{Stretch, below};
+use super::declared::SpanDecl;
 
 /// What is known of a request that submitted a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,44 @@ pub struct SubmitTrace<'a> {
     pub create: Stretch,
     /// Until the scheduler knew.
     pub trigger: Stretch,
+}
+
+/// What is made here.
+pub(super) const SPANS: &[SpanDecl] = &[
+    SpanDecl {
+        name: "POST /api/v1/jobs",
+        kind: "server",
+        attributes: &[
+            "http.request.method",
+            "http.route",
+            "http.response.status_code",
+            "job.id",
+        ],
+        about: "the request that submitted the job (or `POST /api/v1/jobs/{id}/retry`); kept with the job",
+    },
+    part("Check auth", "until it was known who asks"),
+    part("Load pipeline from DB", "until it was known what to do"),
+    SpanDecl {
+        name: "Create job record",
+        kind: "client",
+        attributes: &[
+            "db.system.name",
+            "db.operation.name",
+            "db.collection.name",
+            "db.query.text",
+        ],
+        about: "until the job was on disk",
+    },
+    part("Trigger orchestrator", "until the scheduler knew"),
+];
+
+const fn part(name: &'static str, about: &'static str) -> SpanDecl {
+    SpanDecl {
+        name,
+        kind: "internal",
+        attributes: &[],
+        about,
+    }
 }
 
 /// What is said of the statement that stores a job: without its values.

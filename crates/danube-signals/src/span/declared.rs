@@ -1,0 +1,135 @@
+//! The spans that are made, for the reference page. Each is declared beside what makes it.
+
+use super::{REQUEST, attempt, submit};
+
+/// A span that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SpanDecl {
+    /// Its name; what differs stands in angle brackets.
+    pub(crate) name: &'static str,
+    /// Its kind, in the words of OpenTelemetry.
+    pub(crate) kind: &'static str,
+    /// Attributes that it may have, in the order in which they are set.
+    pub(crate) attributes: &'static [&'static str],
+    /// What its time is.
+    pub(crate) about: &'static str,
+}
+
+/// All of them: of any request, of one that submits a job, of the job.
+pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
+    let request = std::iter::once(&REQUEST);
+    request.chain(submit::SPANS).chain(attempt::SPANS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use danube_telemetry::TraceContext;
+    use danube_telemetry::trace::proto::{Span, SpanKind};
+
+    use super::*;
+    use crate::span::{AttemptTrace, RunOutcome, Source, StepTrace, Stretch, SubmitTrace};
+
+    const TIME: Stretch = Stretch { began: 1, ended: 2 };
+
+    fn submitted() -> Vec<Span> {
+        let made = SubmitTrace {
+            name: "POST /api/v1/jobs",
+            job_id: "0190-a",
+            context: TraceContext::random(),
+            parent: None,
+            time: TIME,
+            auth: TIME,
+            load: TIME,
+            create: TIME,
+            trigger: TIME,
+        };
+        made.spans()
+    }
+
+    /// Everything that can be known of an attempt; one that goes on can't have ended.
+    fn attempted(is_unfinished: bool) -> Vec<Span> {
+        let some = |text: &str| Some(text.to_owned());
+        let made = AttemptTrace {
+            job_id: "0190-a".to_owned(),
+            short_id: "a".to_owned(),
+            context: TraceContext::random(),
+            parent: None,
+            follows: None,
+            number: 1,
+            queued: 0,
+            time: TIME,
+            pipeline: "p".to_owned(),
+            source_type: "local".to_owned(),
+            worker: "w".to_owned(),
+            source: Source {
+                repository: some("r"),
+                git_ref: some("main"),
+                revision: some("c"),
+            },
+            created: Some(TIME),
+            removed: Some(TIME),
+            steps: vec![StepTrace {
+                index: 0,
+                name: "s".to_owned(),
+                time: TIME,
+                process: Some(TIME),
+                is_unfinished,
+                status: "failure",
+                exit_code: Some(1),
+                log: (Some(0), Some(1)),
+            }],
+            end: RunOutcome {
+                status: "failure",
+                result: "failure",
+                error_type: Some("step_failed"),
+            },
+            is_unfinished,
+            reason: None,
+        };
+        made.spans()
+    }
+
+    fn kind_of(span: &Span) -> &'static str {
+        match SpanKind::try_from(span.kind) {
+            Ok(SpanKind::Server) => "server",
+            Ok(SpanKind::Client) => "client",
+            _ => "internal",
+        }
+    }
+
+    /// Name, up to what differs, kind and attributes.
+    type Shown = BTreeMap<(String, &'static str), BTreeSet<String>>;
+
+    fn stem(name: &str) -> String {
+        name.split('<')
+            .next()
+            .unwrap_or_default()
+            .trim_end()
+            .to_owned()
+    }
+
+    #[test]
+    fn what_is_declared_is_what_is_made() {
+        let declared: Shown = spans()
+            .filter(|it| **it != REQUEST)
+            .map(|it| {
+                let attributes = it.attributes.iter().map(|it| (*it).to_owned());
+                ((stem(it.name), it.kind), attributes.collect())
+            })
+            .collect();
+        let all = [submitted(), attempted(false), attempted(true)].concat();
+        let mut made = Shown::new();
+        for span in all {
+            let keys = span.attributes.iter().map(|it| it.key.clone());
+            let name = match span.name.as_str() {
+                "Job a" => "Job".to_owned(),
+                "Execute step s" => "Execute step".to_owned(),
+                other => other.to_owned(),
+            };
+            made.entry((name, kind_of(&span))).or_default().extend(keys);
+        }
+        assert_eq!(made, declared);
+    }
+}
