@@ -13,6 +13,10 @@ pub(super) fn file() -> ExportFile {
         "",
         "Put your own addresses in place of those of example.org, and the keys into the files",
         "that are named here, mode 0600, each with the key and nothing else.",
+        "",
+        "Where alerts of several masters arrive, each Prometheus needs an external label of its own",
+        "(`master` in scrape.yml). Put that label into `group_by` and into `equal` of the rule below,",
+        "or one master that is down silences the alerts of all.",
     ]);
     let down = alerts(Expected::default()).remove(0).rule_name();
     let (critical, warning) = (Severity::Critical.as_str(), Severity::Warning.as_str());
@@ -53,6 +57,7 @@ inhibit_rules:
   # Where the master is down, what else is wrong with it is known.
   - source_matchers: ['alertname="DOWN"']
     target_matchers: ['alertname=~"Danube.+"', 'alertname!="DOWN"']
+    # With several masters: equal: [master]
 
 receivers:
   - name: pagerduty

@@ -32,6 +32,11 @@ fn scrape() -> String {
         "Scrape `/metrics` or push over OTLP (`observability.otel_endpoint`), not both into",
         "one Prometheus: each series would be there twice, under two names.",
         "",
+        "One master a Prometheus: the rules and dashboards add up what they find. For two masters,",
+        "run a Prometheus each, and give each a label of its own, which its Alertmanager sees:",
+        "  global:",
+        "    external_labels: {master: one}",
+        "",
         "`--enable-feature=exemplar-storage` keeps the exemplars, which lead from a slow",
         "request or job to its trace.",
     ]);
@@ -74,6 +79,9 @@ fn rules(options: &ExportOptions) -> String {
         "",
         "An alert that waits for a part of Danube is here too. Until then its series are",
         "absent or stay at 0, so it is silent; the tests show that as well.",
+        "",
+        "They are for one master a Prometheus: sums go over everything in the job `danube`, and",
+        "where one master of two is down, its sums are the other's. See scrape.yml for two.",
     ]);
     out.push_str("groups:\n");
     let all = options.alerts();
