@@ -10,7 +10,7 @@ use crate::declared::{State, state_of};
 use crate::family;
 use crate::labels::Check;
 use crate::not_yet;
-use crate::panels::{Unit, share};
+use crate::panels::{Unit, share, share_beyond};
 use crate::runbooks::PAGES;
 
 label_enum! {
@@ -89,6 +89,29 @@ impl Alert {
         found.map_or("", |(_, page)| page)
     }
 
+    /// What whoever is told of it reads, by name. `value` is how its value is shown, empty
+    /// where that says nothing; `page` is where its page is.
+    pub fn annotations(&self, value: &str, page: String) -> [(&'static str, String); 3] {
+        let now = if value.is_empty() {
+            String::new()
+        } else {
+            format!(" Now: {value}.")
+        };
+        let (name, about) = (self.name, self.description);
+        let description = format!("{about}{now} `danube signals explain {name}` says what to do.");
+        [
+            ("summary", self.summary.to_owned()),
+            ("description", description),
+            ("runbook_url", page),
+        ]
+    }
+
+    /// Whether only Prometheus can tell: a master that is down evaluates nothing.
+    pub fn is_seen_from_outside_only(&self) -> bool {
+        let asked = self.condition.families();
+        asked.iter().any(|it| it.name() == UP.name())
+    }
+
     fn needing(mut self, part: &'static str) -> Self {
         self.needs = Some(part);
         self
@@ -130,6 +153,12 @@ const HOUR: Window = Window::minutes(60);
 const DISK_FREE_RATIO_MIN: f64 = 0.10;
 /// Share of failed jobs above which something other than the jobs is likely wrong.
 const FAILURES_RATIO_MAX: f64 = 0.5;
+/// Jobs that must have ended before a share of failed ones says something: one failed job
+/// of one is its owner's business.
+const FAILURES_JOBS_MIN: f64 = 5.0;
+/// Followers too slow to be kept that are sent away in a quarter of an hour before somebody
+/// should look: one is a laptop that was closed.
+const SLOW_FOLLOWERS_MIN: f64 = 10.0;
 /// Share of jobs that may run out of time.
 const TIMEOUTS_RATIO_MAX: f64 = 0.1;
 /// Share of playbook jobs that may fail.
@@ -173,6 +202,20 @@ fn healed(check: &'static str) -> Expr {
         .above(0.0)
 }
 
+/// Followers that were sent away for this reason.
+fn dropped(reason: &'static str) -> Expr {
+    series(&family::sse_clients_dropped_total)
+        .with("reason", reason)
+        .increase(QUARTER)
+        .sum_by(&["reason"])
+}
+
+/// What so many are above. Between two numbers, as an increase is extrapolated and a little
+/// off.
+const fn at_least(count: f64) -> f64 {
+    count - 0.5
+}
+
 fn p99(family: &'static FamilyDecl, window: Window) -> Expr {
     quantile(0.99, buckets(family), window, &[])
 }
@@ -214,10 +257,15 @@ fn critical() -> Vec<Alert> {
         ),
         alert(
             ("job_failures", severity),
-            share(&family::jobs_total, "status", "failure", HOUR).above(FAILURES_RATIO_MAX),
+            share_beyond(
+                at_least(FAILURES_JOBS_MIN),
+                (&family::jobs_total, "status", "failure"),
+                HOUR,
+            )
+            .above(FAILURES_RATIO_MAX),
             (seconds(300), Unit::Ratio),
             "More than half of the jobs failed within an hour",
-            "When most jobs fail, something that they share is likely broken. The panel `failed_jobs` shows which pipelines.",
+            "Of five jobs or more. When most jobs fail, something that they share is likely broken. The panel `failed_jobs` shows which pipelines.",
         ),
     ]
 }
@@ -320,14 +368,12 @@ fn warnings_of_parts() -> Vec<Alert> {
         ),
         alert(
             ("sse_clients_dropped", severity),
-            series(&family::sse_clients_dropped_total)
-                .with_one_of("reason", &["slow", "limit"])
-                .increase(QUARTER)
-                .sum_by(&["reason"])
-                .above(0.0),
+            dropped("limit")
+                .above(0.0)
+                .or(dropped("slow").above(at_least(SLOW_FOLLOWERS_MIN))),
             (seconds(0), Unit::Count),
             "Followers of job logs were sent away",
-            "`slow`: they stopped reading. `limit`: there were more than may be open at once.",
+            "`limit`: there were more than may be open at once. `slow`: ten or more stopped reading within a quarter of an hour.",
         ),
         alert(
             ("webhooks_failing", severity),

@@ -31,6 +31,23 @@ pub(crate) struct Instance {
     pub(crate) value: f64,
 }
 
+impl Instance {
+    /// Nothing happened later than now. Where it did, the clock was set back: the wait
+    /// begins anew, and Alertmanager, which refuses what ends before it begins, is told of
+    /// no time that is yet to come.
+    fn not_after(&mut self, now: i64) {
+        self.since = self.since.min(now);
+        self.phase = match self.phase {
+            Phase::Pending => Phase::Pending,
+            Phase::Firing(fired) => Phase::Firing(fired.min(now)),
+            Phase::Over { fired, ended } => Phase::Over {
+                fired: fired.min(now),
+                ended: ended.min(now),
+            },
+        };
+    }
+}
+
 /// Where an alert stands. One that is inactive isn't known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -63,6 +80,9 @@ pub(crate) fn decide(
     now: i64,
 ) -> (Known, Vec<(Key, Change)>) {
     let mut changes = Vec::new();
+    for it in known.values_mut() {
+        it.not_after(now);
+    }
     for (at, (alert, answer)) in alerts.iter().zip(answers).enumerate() {
         let Some(answer) = answer else { continue };
         let holds: BTreeMap<Labels, f64> = answer.into_iter().collect();
@@ -106,8 +126,6 @@ fn begin(it: &mut Instance, alert: &Alert, now: i64, value: f64) -> Option<Chang
         };
     }
     it.value = value;
-    // A clock that was set back begins anew.
-    it.since = it.since.min(now);
     let holds_for = i64::try_from(alert.holds_for.as_millis()).unwrap_or(i64::MAX);
     if it.phase == Phase::Pending && now - it.since >= holds_for {
         it.phase = Phase::Firing(now);
@@ -124,7 +142,7 @@ fn end(it: &mut Instance, now: i64) -> Option<Change> {
         }
         Phase::Firing(fired) => {
             it.phase = Phase::Over { fired, ended: now };
-            Some(Change::Resolved((now - fired).max(0)))
+            Some(Change::Resolved(now - fired))
         }
         Phase::Over { .. } => None,
     }
@@ -243,5 +261,27 @@ mod tests {
     fn a_clock_that_is_set_back_begins_the_wait_anew() {
         let seen = run(1, &[(1_000, true), (10, true), (69, true), (70, true)]);
         assert_eq!(seen, [(70, Change::Fired)]);
+        // One that fires goes on, and never ends before it began.
+        let seen = run(0, &[(1_000, true), (10, true), (25, false)]);
+        let over = Change::Resolved(15_000);
+        assert_eq!(seen, [(1_000, Change::Fired), (25, over)]);
+    }
+
+    #[test]
+    fn no_time_of_an_alert_is_yet_to_come_where_the_clock_was_set_back() {
+        let alerts = three();
+        let phases = |known: &Known| known.values().map(|it| it.phase).collect::<Vec<_>>();
+        let asked = |holds: &[&str]| -> Answers {
+            let all = holds.iter().map(|it| (of(it), 1.0)).collect();
+            vec![Some(all), None, None]
+        };
+        let (known, _) = decide(&alerts, Known::new(), asked(&["disk", "queue"]), 90_000);
+        let (known, _) = decide(&alerts, known, asked(&["queue"]), 95_000);
+        let (known, _) = decide(&alerts, known, asked(&["queue"]), 7_000);
+        let (fired, ended) = (7_000, 7_000);
+        assert_eq!(
+            phases(&known),
+            [Phase::Over { fired, ended }, Phase::Firing(fired)]
+        );
     }
 }

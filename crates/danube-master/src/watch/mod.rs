@@ -35,9 +35,10 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins without history.
     pub(crate) fn new(settings: &WatchSettings, signals: &Signals) -> Self {
-        let alerts = alerts(Expected {
+        let mut alerts = alerts(Expected {
             workers: settings.workers_expected,
         });
+        alerts.retain(|it| !it.is_seen_from_outside_only());
         let mut asked = Vec::new();
         let queries = panels().iter().flat_map(|it| &it.queries);
         for expr in queries
@@ -218,22 +219,28 @@ mod tests {
         watch.round(0);
         watch.round(TICK);
         assert_eq!(watch.alerts(), []);
-        ended(JobResult::Failure);
+        for _ in 0..4 {
+            ended(JobResult::Failure);
+        }
         watch.round(2 * TICK);
+        // So few say nothing.
+        assert_eq!(watch.alerts(), []);
+        ended(JobResult::Failure);
+        watch.round(3 * TICK);
         assert_eq!(names(&watch, "pending"), ["job_failures"]);
-        for tick in 3..=22 {
+        for tick in 4..=23 {
             watch.round(tick * TICK);
         }
         assert_eq!(names(&watch, "firing"), ["job_failures"]);
         let view = watch.alerts().remove(0);
         assert_eq!(view.value, Some(1.0));
         assert_eq!(view.severity, "critical");
-        assert_eq!(view.since, "1970-01-01T00:00:30.000Z");
+        assert_eq!(view.since, "1970-01-01T00:00:45.000Z");
         assert_eq!(view.runbook, "docs/runbooks/job_failures.md");
-        for _ in 0..2 {
+        for _ in 0..6 {
             ended(JobResult::Success);
         }
-        watch.round(23 * TICK);
+        watch.round(24 * TICK);
         assert_eq!(watch.alerts(), []);
     }
 
@@ -249,6 +256,24 @@ mod tests {
         signals.workers_active.set(1);
         watch.round(9 * TICK);
         assert_eq!(watch.alerts(), []);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_blinds_nobody_and_tells_of_no_master_that_is_down() {
+        let signals = Signals::new(BuildInfo::default(), Limits::default());
+        signals.workers_active.set(1);
+        let watch = watch(&signals);
+        for tick in 1_000..1_010 {
+            watch.round(tick * TICK);
+        }
+        signals.workers_active.set(0);
+        // By an hour, for longer than any alert waits.
+        for tick in 770..=850 {
+            watch.round(tick * TICK);
+        }
+        assert_eq!(names(&watch, "firing"), ["workers_missing"]);
+        assert_eq!(watch.alerts().len(), 1);
+        assert_eq!(watch.history.reach(), Some((770 * TICK, 850 * TICK)));
     }
 
     #[test]

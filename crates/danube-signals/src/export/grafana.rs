@@ -204,9 +204,9 @@ fn threshold(of: &Panel, alerts: &[Alert]) -> Option<Value> {
         Severity::Warning => "orange",
     };
     let (below, above) = match op {
-        CompareOp::Greater | CompareOp::AtLeast => ("green", bad),
-        CompareOp::Less | CompareOp::AtMost => (bad, "green"),
-        CompareOp::Equal | CompareOp::NotEqual => return None,
+        CompareOp::Greater => ("green", bad),
+        CompareOp::Less => (bad, "green"),
+        CompareOp::Equal => return None,
     };
     Some(json!([
         { "color": below, "value": null },

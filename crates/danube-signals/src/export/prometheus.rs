@@ -8,7 +8,6 @@ use danube_telemetry::query::TARGET;
 use super::text::{head, quoted, waits_for};
 use super::{ExportFile, ExportOptions, rules_test};
 use crate::alerts::{Alert, Severity};
-use crate::panels::Unit;
 
 /// Seconds between two scrapes. The windows of all questions hold several.
 pub(super) const SCRAPE_SECONDS: u32 = 15;
@@ -110,7 +109,7 @@ fn rule(alert: &Alert, options: &ExportOptions, out: &mut String) {
         "        labels:\n          severity: {}\n        annotations:",
         alert.severity.as_str()
     );
-    for (name, text) in annotations(alert, options, value_template(alert.unit)) {
+    for (name, text) in alert.annotations(alert.unit.template(), options.runbook_url(alert)) {
         let _ = writeln!(out, "          {name}: {}", quoted(&text));
     }
 }
@@ -118,57 +117,4 @@ fn rule(alert: &Alert, options: &ExportOptions, out: &mut String) {
 /// The condition as it stands in the rule: no alert uses a panel's window.
 pub(super) fn promql(alert: &Alert) -> String {
     alert.condition.promql("5m")
-}
-
-/// The annotations, in their order. `value` is how its value is shown, empty where that
-/// says nothing.
-pub(super) fn annotations(
-    alert: &Alert,
-    options: &ExportOptions,
-    value: &str,
-) -> [(&'static str, String); 3] {
-    let mut description = alert.description.to_owned();
-    if !value.is_empty() {
-        let _ = write!(description, " Now: {value}.");
-    }
-    let _ = write!(
-        description,
-        " `danube signals explain {}` says what to do.",
-        alert.name
-    );
-    [
-        ("summary", alert.summary.to_owned()),
-        ("description", description),
-        ("runbook_url", options.runbook_url(alert)),
-    ]
-}
-
-/// Prometheus' template for a value of this unit.
-fn value_template(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Ratio => "{{ $value | humanizePercentage }}",
-        Unit::Seconds => "{{ $value | printf \"%.2f\" }} s",
-        Unit::Count | Unit::Cores => "{{ $value | humanize }}",
-        Unit::PerSecond => "{{ $value | humanize }} a second",
-        Unit::PerMinute => "{{ $value | humanize }} a minute",
-        Unit::Bytes => "{{ $value | humanize1024 }}B",
-        Unit::BytesPerSecond => "{{ $value | humanize1024 }}B/s",
-        Unit::Flag => "",
-    }
-}
-
-/// What the template makes of a value. Only for values that the tests of the rules use:
-/// small, with few digits.
-pub(super) fn value_shown(unit: Unit, value: f64) -> String {
-    let digits = |value: f64| ((value * 100.0).round() / 100.0).to_string();
-    match unit {
-        Unit::Ratio => format!("{}%", digits(value * 100.0)),
-        Unit::Seconds => format!("{value:.2} s"),
-        Unit::Count | Unit::Cores => digits(value),
-        Unit::PerSecond => format!("{} a second", digits(value)),
-        Unit::PerMinute => format!("{} a minute", digits(value)),
-        Unit::Bytes => format!("{}B", digits(value)),
-        Unit::BytesPerSecond => format!("{}B/s", digits(value)),
-        Unit::Flag => String::new(),
-    }
 }

@@ -5,12 +5,11 @@
 use std::fmt::Write as _;
 
 use danube_telemetry::LabelEnum as _;
-use danube_telemetry::query::{CompareOp, Expr, SetOp};
+use danube_telemetry::query::{CompareOp, Expr};
 
 use super::ExportOptions;
-use super::prometheus::{annotations, value_shown};
 use super::text::{head, quoted};
-use super::witness::{MINUTE, Series, Witness, idle, rounded, witness};
+use super::witness::{MINUTE, Series, Witness, idle, little, rounded, witness};
 use crate::alerts::Alert;
 use crate::panels::Unit;
 
@@ -52,9 +51,44 @@ pub(super) fn file(options: &ExportOptions) -> String {
     out
 }
 
-/// The tests of one alert. Empty for a condition of a shape that no alert has had yet,
-/// which a test of this crate doesn't let pass.
+/// The tests of one alert, of each condition that makes it fire by itself.
 fn cases(alert: &Alert) -> Vec<Case> {
+    let conditions = conditions(&alert.condition);
+    let is_one = conditions.len() == 1;
+    let named = |condition| {
+        let of = if is_one {
+            String::new()
+        } else {
+            asked_of(condition)
+        };
+        cases_of(alert, condition, &format!("{}{of}", alert.name))
+    };
+    conditions.into_iter().flat_map(named).collect()
+}
+
+/// The values by which one condition of several asks.
+fn asked_of(condition: &Expr) -> String {
+    let mut out = String::new();
+    condition.selectors(&mut |it| {
+        for matcher in &it.matchers {
+            let _ = write!(out, " ({})", matcher.value);
+        }
+    });
+    out
+}
+
+/// What makes it fire. That `up` is missing is shown by the test without any series.
+fn conditions(whole: &Expr) -> Vec<&Expr> {
+    match whole {
+        Expr::Or { left, right } => [conditions(left), conditions(right)].concat(),
+        Expr::Absent(_) => Vec::new(),
+        one => vec![one],
+    }
+}
+
+/// The tests of one condition. Empty for one of a shape that no alert has had yet, which a
+/// test of this crate doesn't let pass.
+fn cases_of(alert: &Alert, condition: &Expr, of: &str) -> Vec<Case> {
     let holds_for = alert.holds_for.as_secs_f64();
     let at = LEAD
         + holds_for
@@ -62,35 +96,27 @@ fn cases(alert: &Alert) -> Vec<Case> {
             .condition
             .reach(std::time::Duration::ZERO)
             .as_secs_f64();
-    // What else fires (`up` is missing) is shown by the test without any series.
-    let condition = match &alert.condition {
-        Expr::Set {
-            op: SetOp::Or,
-            left,
-            ..
-        } => left,
-        whole => whole,
-    };
     let Expr::Compare { op, left, right } = condition else {
         return Vec::new();
     };
     let Expr::Number(threshold) = **right else {
         return Vec::new();
     };
-    let Some((bad, good)) = sides(*op, threshold, alert.unit) else {
-        return Vec::new();
-    };
+    let (bad, good) = sides(*op, threshold, alert.unit);
     let (Some(fault), Some(health)) = (witness(left, bad, at), witness(left, good, at)) else {
         return Vec::new();
     };
     let silent = |name: &str, series: Vec<Series>| Case {
-        name: format!("{} {name}", alert.name),
+        name: format!("{of} {name}"),
         series,
         expected: vec![(at, None)],
     };
     let mut all = vec![silent("is silent on health", health.series)];
     if let Some(idle) = idle(&fault) {
         all.push(silent("is silent without traffic", idle));
+    }
+    if let Some(little) = little(left, &fault, HEALTH_FACTOR) {
+        all.push(silent("is silent with little traffic", little));
     }
     let Witness {
         series,
@@ -102,7 +128,7 @@ fn cases(alert: &Alert) -> Vec<Case> {
         expected.insert(0, (holds_for - MINUTE, None));
     }
     all.push(Case {
-        name: format!("{} fires on its fault", alert.name),
+        name: format!("{of} fires on its fault"),
         series,
         expected,
     });
@@ -110,18 +136,18 @@ fn cases(alert: &Alert) -> Vec<Case> {
 }
 
 /// A value on the bad side of the threshold and one on the good side.
-fn sides(op: CompareOp, threshold: f64, unit: Unit) -> Option<(f64, f64)> {
+fn sides(op: CompareOp, threshold: f64, unit: Unit) -> (f64, f64) {
     let is_counted = unit == Unit::Count;
     let sides = match op {
-        CompareOp::Greater if is_counted => (threshold + 1.0, threshold),
+        // A threshold may lie between two numbers.
+        CompareOp::Greater if is_counted => (threshold.floor() + 1.0, threshold.floor()),
         CompareOp::Greater => (threshold * FAULT_FACTOR, threshold * HEALTH_FACTOR),
         CompareOp::Less if is_counted => (threshold - 1.0, threshold),
         CompareOp::Less => (threshold / 2.0, threshold / HEALTH_FACTOR),
         // A flag or a status: 0 is bad, and 1 is good.
         CompareOp::Equal => (threshold, threshold + 1.0),
-        CompareOp::AtLeast | CompareOp::AtMost | CompareOp::NotEqual => return None,
     };
-    Some((rounded(sides.0), rounded(sides.1)))
+    (rounded(sides.0), rounded(sides.1))
 }
 
 fn write_case(alert: &Alert, case: &Case, options: &ExportOptions, out: &mut String) {
@@ -160,13 +186,9 @@ fn write_case(alert: &Alert, case: &Case, options: &ExportOptions, out: &mut Str
             continue;
         };
         out.push_str("        exp_alerts:\n");
-        let value = value_shown(alert.unit, fires.value);
-        write_fired(
-            alert,
-            &fires.labels,
-            &annotations(alert, options, &value),
-            out,
-        );
+        let value = alert.unit.shown(fires.value);
+        let annotations = alert.annotations(&value, options.runbook_url(alert));
+        write_fired(alert, &fires.labels, &annotations, out);
     }
 }
 
@@ -198,9 +220,9 @@ fn nothing_is_scraped(alerts: &[Alert], out: &mut String) {
          - expr: count by (alertname) (ALERTS{alertstate=\"firing\"})\n        \
          eval_time: 2h\n        exp_samples:\n",
     );
-    let at_absence = alerts.iter().filter(|it| {
-        matches!(&it.condition, Expr::Set { op: SetOp::Or, right, .. } if matches!(**right, Expr::Absent(_)))
-    });
+    let at_absence = alerts.iter().filter(
+        |it| matches!(&it.condition, Expr::Or { right, .. } if matches!(**right, Expr::Absent(_))),
+    );
     for alert in at_absence {
         let _ = writeln!(
             out,
@@ -219,12 +241,30 @@ mod tests {
     fn every_alert_is_tested_on_both_sides_of_its_threshold() {
         for alert in alerts(Expected::default()) {
             let cases = cases(&alert);
+            let conditions = conditions(&alert.condition).len();
+            assert!(conditions >= 1, "{}", alert.name);
             let all = cases.iter().flat_map(|it| &it.expected);
             let firing = all.filter(|(_, fires)| fires.is_some()).count();
-            assert_eq!(firing, 1, "{}", alert.name);
+            assert_eq!(firing, conditions, "{}", alert.name);
             let silent = cases.iter().filter(|it| it.name.ends_with("on health"));
-            assert_eq!(silent.count(), 1, "{}", alert.name);
+            assert_eq!(silent.count(), conditions, "{}", alert.name);
         }
+    }
+
+    #[test]
+    fn a_share_that_needs_some_traffic_is_tested_with_less() {
+        let of = |name: &str| {
+            let all = alerts(Expected::default()).into_iter();
+            let cases: Vec<Case> = all
+                .filter(|it| it.name == name)
+                .flat_map(|it| cases(&it))
+                .collect();
+            cases
+                .iter()
+                .any(|it| it.name.ends_with("with little traffic"))
+        };
+        assert!(of("job_failures"));
+        assert!(!of("job_timeouts"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use danube_telemetry::FamilyDecl;
 use danube_telemetry::metric::LabelValues;
 use danube_telemetry::query::{
-    BinaryOp, CompareOp, Expr, Function, Match, Part, Selector, TARGET, TARGET_LABEL, Window,
+    BinaryOp, CompareOp, Expr, Function, Part, Selector, TARGET, TARGET_LABEL, Window,
 };
 
 /// Growth a minute of all jobs, calls or deliveries together, where a share of them is
@@ -100,6 +100,36 @@ pub(super) fn idle(of: &Witness) -> Option<Vec<Series>> {
     Some(still.collect())
 }
 
+/// The same series with so little traffic that the question, a share of more than some
+/// number, has no answer: `part` of that number. None where any traffic answers it.
+pub(super) fn little(expr: &Expr, of: &Witness, part: f64) -> Option<Vec<Series>> {
+    let Expr::Binary { right, .. } = expr else {
+        return None;
+    };
+    let Expr::Compare { left, right, .. } = &**right else {
+        return None;
+    };
+    let (Expr::Aggregate { of: whole, .. }, Expr::Number(few)) = (&**left, &**right) else {
+        return None;
+    };
+    let Expr::Over {
+        function, window, ..
+    } = **whole
+    else {
+        return None;
+    };
+    if *few <= 0.0 {
+        return None;
+    }
+    let wanted = growth(function, window, few * part)?;
+    let all: f64 = of.series.iter().map(|it| it.step).sum();
+    let less = of.series.iter().cloned().map(|it| Series {
+        step: it.step * wanted / all,
+        ..it
+    });
+    Some(less.collect())
+}
+
 /// What a sample has more than the one a minute before, when the function is `value`.
 fn growth(function: Function, window: Window, value: f64) -> Option<f64> {
     let Window::Last(window) = window else {
@@ -130,11 +160,7 @@ fn one(of: &Selector, start: f64, step: f64) -> Witness {
 fn labels_of(of: &Selector) -> Vec<(&'static str, String)> {
     let matched = |label: &str| {
         let found = of.matchers.iter().find(|it| it.label == label)?;
-        match found.is {
-            Match::Is(value) => Some(value),
-            Match::IsOneOf(values) => values.first().copied(),
-            Match::IsNot(_) => None,
-        }
+        Some(found.value)
     };
     let family: &'static FamilyDecl = of.family;
     let mut labels: Vec<(&'static str, String)> = family
@@ -188,9 +214,7 @@ fn share(share: &Expr, whole: &Expr, value: f64) -> Option<Witness> {
     };
     let (part, all) = (selector(share)?, selector(whole)?);
     let asked = part.matchers.iter().find(|it| !all.matchers.contains(it))?;
-    let Match::Is(asked_value) = asked.is else {
-        return None;
-    };
+    let asked_value = asked.value;
     let label = part
         .family
         .labels()

@@ -2,7 +2,9 @@
 
 use danube_telemetry::FamilyDecl;
 use danube_telemetry::metric::process;
-use danube_telemetry::query::{Expr, Selector, Window, buckets, mean, quantile, ratio, series};
+use danube_telemetry::query::{
+    Expr, Selector, Window, buckets, mean, quantile, ratio_beyond, series,
+};
 
 use super::{Dashboard, Panel, Query, Unit};
 use crate::family;
@@ -47,7 +49,17 @@ pub(crate) fn share(
     value: &'static str,
     window: Window,
 ) -> Expr {
-    ratio(
+    share_beyond(0.0, (family, label, value), window)
+}
+
+/// The same where all of the family is more than `few`.
+pub(crate) fn share_beyond(
+    few: f64,
+    (family, label, value): (&'static FamilyDecl, &'static str, &'static str),
+    window: Window,
+) -> Expr {
+    ratio_beyond(
+        few,
         series(family).with(label, value).increase(window).sum(),
         series(family).increase(window).sum(),
     )

@@ -7,8 +7,10 @@ use danube_telemetry::query::{Expr, GRAFANA_WINDOW};
 use crate::declared::{State, state_of};
 
 mod list;
+mod unit;
 
-pub(crate) use list::share;
+pub(crate) use list::{share, share_beyond};
+pub use unit::Unit;
 
 /// A dashboard: panels that are looked at together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,60 +56,6 @@ impl Dashboard {
             Self::Errors => "errors",
             Self::Capacity => "capacity",
             Self::Playbooks => "playbooks",
-        }
-    }
-}
-
-/// What a panel's or an alert's numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// Things.
-    Count,
-    /// Things a second.
-    PerSecond,
-    /// Things a minute.
-    PerMinute,
-    /// A share, from 0 to 1.
-    Ratio,
-    /// Seconds.
-    Seconds,
-    /// Bytes.
-    Bytes,
-    /// Bytes a second.
-    BytesPerSecond,
-    /// Processors that are busy.
-    Cores,
-    /// 1 for yes, 0 for no.
-    Flag,
-}
-
-impl Unit {
-    /// For machines.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Count => "count",
-            Self::PerSecond => "per_second",
-            Self::PerMinute => "per_minute",
-            Self::Ratio => "ratio",
-            Self::Seconds => "seconds",
-            Self::Bytes => "bytes",
-            Self::BytesPerSecond => "bytes_per_second",
-            Self::Cores => "cores",
-            Self::Flag => "flag",
-        }
-    }
-
-    /// Grafana's id of it.
-    pub const fn grafana(self) -> &'static str {
-        match self {
-            Self::Count | Self::Cores => "short",
-            Self::PerSecond => "ops",
-            Self::PerMinute => "opm",
-            Self::Ratio => "percentunit",
-            Self::Seconds => "s",
-            Self::Bytes => "bytes",
-            Self::BytesPerSecond => "Bps",
-            Self::Flag => "bool",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The functions that build a question.
 
 use super::expr::{
-    Aggregation, BinaryOp, CompareOp, Expr, Function, Match, Matcher, Part, Selector, SetOp,
-    TARGET, TARGET_LABEL, Window,
+    Aggregation, BinaryOp, CompareOp, Expr, Function, Matcher, Part, Selector, TARGET,
+    TARGET_LABEL, Window,
 };
 use crate::metric::FamilyDecl;
 
@@ -37,7 +37,12 @@ fn part(family: &'static FamilyDecl, part: Part) -> Selector {
 /// `share / whole` wherever there is a whole: without traffic it has no value, which
 /// alerts on nothing.
 pub fn ratio(share: Expr, whole: Expr) -> Expr {
-    share.divided_by(whole.above(0.0))
+    ratio_beyond(0.0, share, whole)
+}
+
+/// The same wherever the whole is more than `few`: a share of little says little.
+pub fn ratio_beyond(few: f64, share: Expr, whole: Expr) -> Expr {
+    share.divided_by(whole.above(few))
 }
 
 /// The quantile `q` of a histogram in `window`, by the labels `by`.
@@ -71,31 +76,15 @@ pub fn time() -> Expr {
 impl Selector {
     /// Those whose label has this value.
     #[must_use]
-    pub fn with(self, label: &'static str, value: &'static str) -> Self {
-        self.matching(label, Match::Is(value))
-    }
-
-    /// Those whose label has another value.
-    #[must_use]
-    pub fn without(self, label: &'static str, value: &'static str) -> Self {
-        self.matching(label, Match::IsNot(value))
-    }
-
-    /// Those whose label has one of these values.
-    #[must_use]
-    pub fn with_one_of(self, label: &'static str, values: &'static [&'static str]) -> Self {
-        self.matching(label, Match::IsOneOf(values))
+    pub fn with(mut self, label: &'static str, value: &'static str) -> Self {
+        self.matchers.push(Matcher { label, value });
+        self
     }
 
     /// Those that were scraped from Danube, where other programs have series of this name.
     #[must_use]
     pub fn ours(self) -> Self {
         self.with(TARGET_LABEL, TARGET)
-    }
-
-    fn matching(mut self, label: &'static str, is: Match) -> Self {
-        self.matchers.push(Matcher { label, is });
-        self
     }
 
     /// Growth a second.
@@ -147,18 +136,6 @@ impl Expr {
         self.aggregate(Aggregation::Min, by)
     }
 
-    /// The mean by these labels.
-    #[must_use]
-    pub fn avg_by(self, by: &[&'static str]) -> Self {
-        self.aggregate(Aggregation::Avg, by)
-    }
-
-    /// How many series by these labels.
-    #[must_use]
-    pub fn count_by(self, by: &[&'static str]) -> Self {
-        self.aggregate(Aggregation::Count, by)
-    }
-
     fn aggregate(self, how: Aggregation, by: &[&'static str]) -> Self {
         Self::Aggregate {
             how,
@@ -171,12 +148,6 @@ impl Expr {
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
         self.binary(BinaryOp::Mul, Self::Number(factor))
-    }
-
-    /// Plus.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        self.binary(BinaryOp::Add, other)
     }
 
     /// Minus.
@@ -217,9 +188,7 @@ impl Expr {
         self.compare(CompareOp::Equal, value)
     }
 
-    /// Keeps what compares so with a number.
-    #[must_use]
-    pub fn compare(self, op: CompareOp, threshold: f64) -> Self {
+    fn compare(self, op: CompareOp, threshold: f64) -> Self {
         Self::Compare {
             op,
             left: Box::new(self),
@@ -227,29 +196,12 @@ impl Expr {
         }
     }
 
-    /// Those of both sides.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        self.set(SetOp::And, other)
-    }
-
-    /// Those of either side.
+    /// Those of the left side, and those of the right one whose labels the left one hasn't.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        self.set(SetOp::Or, other)
-    }
-
-    /// Those of the left side alone.
-    #[must_use]
-    pub fn unless(self, other: Self) -> Self {
-        self.set(SetOp::Unless, other)
-    }
-
-    fn set(self, op: SetOp, right: Self) -> Self {
-        Self::Set {
-            op,
+        Self::Or {
             left: Box::new(self),
-            right: Box::new(right),
+            right: Box::new(other),
         }
     }
 }

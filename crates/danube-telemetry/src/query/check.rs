@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::expr::{Expr, Match, Part, Selector, SetOp, TARGET_LABEL};
+use super::expr::{Expr, Part, Selector, TARGET_LABEL};
 use crate::metric::{Kind, LabelValues};
 
 /// Label of a bucket's upper bound.
@@ -43,11 +43,7 @@ fn shape(expr: &Expr, found: &mut Vec<String>) -> Shape {
         }
         Expr::Absent(of) => {
             selector(of, found);
-            let by_value = of
-                .matchers
-                .iter()
-                .filter(|it| matches!(it.is, Match::Is(_)));
-            Shape::Series(by_value.map(|it| it.label).collect())
+            Shape::Series(of.matchers.iter().map(|it| it.label).collect())
         }
         Expr::Over { function, of, .. } => {
             if of.part == Part::Value && of.family.kind != Kind::Counter {
@@ -83,7 +79,7 @@ fn shape(expr: &Expr, found: &mut Vec<String>) -> Shape {
         }
         Expr::Binary { left, right, .. }
         | Expr::Compare { left, right, .. }
-        | Expr::Set { left, right, .. } => {
+        | Expr::Or { left, right } => {
             let sides = (shape(left, found), shape(right, found));
             joined(expr, sides, found)
         }
@@ -95,11 +91,11 @@ fn joined(expr: &Expr, sides: (Shape, Shape), found: &mut Vec<String>) -> Shape 
     match sides {
         (Shape::Series(left), Shape::Series(right)) => {
             alike(expr, &left, &right, found);
-            let is_or = matches!(expr, Expr::Set { op: SetOp::Or, .. });
+            let is_or = matches!(expr, Expr::Or { .. });
             Shape::Series(if is_or { right } else { left })
         }
         (left, right) => {
-            if matches!(expr, Expr::Set { .. }) {
+            if matches!(expr, Expr::Or { .. }) {
                 found.push(format!("`{}` joins a number", expr.promql("5m")));
             }
             if matches!(expr, Expr::Compare { .. }) && left == right {
@@ -148,10 +144,9 @@ fn selector(of: &Selector, found: &mut Vec<String>) -> Shape {
             None if matcher.label == TARGET_LABEL => {}
             None => found.push(format!("{of}: there is no label `{}`", matcher.label)),
             Some(LabelValues::Closed(values)) => {
-                for value in matcher.is.values() {
-                    if !values.contains(&value) {
-                        found.push(format!("{of}: `{value}` is no value of it"));
-                    }
+                let value = matcher.value;
+                if !values.contains(&value) {
+                    found.push(format!("{of}: `{value}` is no value of it"));
                 }
             }
             Some(LabelValues::Sparse | LabelValues::Bounded | LabelValues::Expiring) => {}

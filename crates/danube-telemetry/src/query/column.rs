@@ -84,6 +84,21 @@ impl Column {
         self.last.to_bits() != GONE_BITS
     }
 
+    /// The column as it was before the block's tick `end`; `None` when it began there or
+    /// later.
+    pub(super) fn before(self, end: usize) -> Option<Self> {
+        if usize::from(self.first) >= end {
+            return None;
+        }
+        let mut cut: Option<Self> = None;
+        self.each(|tick, value| match &mut cut {
+            None => cut = Some(Self::new(self.first, value)),
+            Some(cut) if tick < end => cut.push(value),
+            Some(_) => {}
+        });
+        cut
+    }
+
     /// Gives back what was kept for more.
     pub(super) fn close(&mut self) {
         self.tokens.shrink_to_fit();
@@ -259,6 +274,23 @@ mod tests {
             .filter(|it| it.is_some_and(|it| it.to_bits() != GONE_BITS))
             .collect();
         check(&walk);
+    }
+
+    #[test]
+    fn a_column_can_be_cut_and_goes_on_from_there() {
+        let values = [Some(1.0), Some(1.0), None, Some(0.5), Some(7.0)];
+        for end in 0..=values.len() + 1 {
+            let column = check(&values).before(3 + end);
+            let Some(mut column) = column else {
+                assert_eq!(end, 0);
+                continue;
+            };
+            column.push(Some(9.0));
+            let mut seen = Vec::new();
+            column.each(|_, value| seen.push(value));
+            let kept = values.into_iter().take(end);
+            assert_eq!(seen, kept.chain([Some(9.0)]).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use super::expr::{Aggregation, BinaryOp, CompareOp, Expr, Match, Selector, SetOp};
+use super::expr::{Aggregation, BinaryOp, CompareOp, Expr, Selector};
 use super::history::{Labels, Point, Source};
 use super::quantile::{self, Bucket};
 use super::window::{self, Steps};
@@ -204,7 +204,7 @@ impl Asked<'_> {
                     op.holds(l, r).then_some(if keeps_right { r } else { l })
                 })?;
             }
-            Expr::Set { op, left, right } => self.joined(*op, left, right, each)?,
+            Expr::Or { left, right } => self.joined(left, right, each)?,
         }
         Ok(())
     }
@@ -241,10 +241,7 @@ impl Asked<'_> {
         let mut labels: Labels = of
             .matchers
             .iter()
-            .filter_map(|it| match it.is {
-                Match::Is(value) => Some((it.label.to_owned(), value.to_owned())),
-                Match::IsNot(_) | Match::IsOneOf(_) => None,
-            })
+            .map(|it| (it.label.to_owned(), it.value.to_owned()))
             .collect();
         labels.sort();
         each(labels, values);
@@ -280,7 +277,7 @@ impl Asked<'_> {
             return Err(TooLarge);
         }
         for (labels, group) in groups {
-            each(labels, group.into_iter().map(|it| it.value(how)).collect());
+            each(labels, group.into_iter().map(Group::value).collect());
         }
         Ok(())
     }
@@ -357,24 +354,18 @@ impl Asked<'_> {
         }
     }
 
-    fn joined(&self, op: SetOp, left: &Expr, right: &Expr, each: Each<'_>) -> Result<(), TooLarge> {
+    fn joined(&self, left: &Expr, right: &Expr, each: Each<'_>) -> Result<(), TooLarge> {
         let mut right = self.by_labels(right)?;
         self.each(left, &mut |labels, mut values| {
             let other = right.remove(&labels);
             for (step, value) in values.iter_mut().enumerate() {
                 let other = other.as_ref().and_then(|it| it[step]);
-                *value = match op {
-                    SetOp::And => value.filter(|_| other.is_some()),
-                    SetOp::Or => value.or(other),
-                    SetOp::Unless => value.filter(|_| other.is_none()),
-                };
+                *value = value.or(other);
             }
             each(labels, values);
         })?;
-        if op == SetOp::Or {
-            for (labels, values) in right {
-                each(labels, values);
-            }
+        for (labels, values) in right {
+            each(labels, values);
         }
         Ok(())
     }
@@ -388,40 +379,33 @@ impl Asked<'_> {
 /// What an aggregation has seen at one step.
 #[derive(Debug, Clone, Copy, Default)]
 struct Group {
-    count: u32,
+    is_any: bool,
     value: f64,
 }
 
 impl Group {
     fn add(&mut self, how: Aggregation, value: f64) {
-        self.count += 1;
-        if self.count == 1 {
-            self.value = value;
+        if !self.is_any {
+            (self.is_any, self.value) = (true, value);
             return;
         }
         match how {
-            Aggregation::Sum | Aggregation::Avg => self.value += value,
+            Aggregation::Sum => self.value += value,
             // A comparison with NaN doesn't hold: a number takes its place.
             Aggregation::Max if self.value < value || self.value.is_nan() => self.value = value,
             Aggregation::Min if self.value > value || self.value.is_nan() => self.value = value,
-            Aggregation::Max | Aggregation::Min | Aggregation::Count => {}
+            Aggregation::Max | Aggregation::Min => {}
         }
     }
 
-    fn value(self, how: Aggregation) -> Option<f64> {
-        let value = match how {
-            Aggregation::Sum | Aggregation::Max | Aggregation::Min => self.value,
-            Aggregation::Avg => self.value / f64::from(self.count),
-            Aggregation::Count => f64::from(self.count),
-        };
-        (self.count > 0).then_some(value)
+    fn value(self) -> Option<f64> {
+        self.is_any.then_some(self.value)
     }
 }
 
 impl BinaryOp {
     fn of(self, left: f64, right: f64) -> f64 {
         match self {
-            Self::Add => left + right,
             Self::Sub => left - right,
             Self::Mul => left * right,
             Self::Div => left / right,
@@ -430,16 +414,13 @@ impl BinaryOp {
 }
 
 impl CompareOp {
-    /// Whether the comparison holds; with NaN only "not equal" does.
+    /// Whether the comparison holds; with NaN none does.
     #[expect(clippy::float_cmp, reason = "the operator of the language is exact")]
     pub fn holds(self, left: f64, right: f64) -> bool {
         match self {
             Self::Greater => left > right,
-            Self::AtLeast => left >= right,
             Self::Less => left < right,
-            Self::AtMost => left <= right,
             Self::Equal => left == right,
-            Self::NotEqual => left != right,
         }
     }
 }

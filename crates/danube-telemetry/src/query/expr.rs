@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::metric::FamilyDecl;
 
-/// What Prometheus itself says of each target it scrapes. Danube's own history says 1
-/// of itself.
+/// What Prometheus itself says of each target it scrapes. Danube's own history doesn't
+/// have it: what could be asked isn't down.
 pub static UP: FamilyDecl = FamilyDecl::gauge(
     "up",
     "Whether the last scrape worked: written by Prometheus.",
@@ -74,10 +74,8 @@ pub enum Expr {
         /// With what it is compared.
         right: Box<Expr>,
     },
-    /// Joins two sets of series by their labels.
-    Set {
-        /// How.
-        op: SetOp,
+    /// The left series, and the right ones whose labels the left side hasn't.
+    Or {
         /// Left side.
         left: Box<Expr>,
         /// Right side.
@@ -137,42 +135,12 @@ impl Selector {
 }
 
 /// What one label must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matcher {
     /// Prometheus name of the label.
     pub label: &'static str,
-    /// What it must be.
-    pub is: Match,
-}
-
-/// What a label's value must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Match {
-    /// This.
-    Is(&'static str),
-    /// Anything else.
-    IsNot(&'static str),
-    /// One of these.
-    IsOneOf(&'static [&'static str]),
-}
-
-impl Match {
-    /// Whether `value` is so. A label that isn't there has an empty value.
-    pub fn holds(&self, value: &str) -> bool {
-        match self {
-            Self::Is(it) => value == *it,
-            Self::IsNot(it) => value != *it,
-            Self::IsOneOf(all) => all.contains(&value),
-        }
-    }
-
-    /// The values that it names.
-    pub fn values(&self) -> Vec<&'static str> {
-        match self {
-            Self::Is(it) | Self::IsNot(it) => vec![it],
-            Self::IsOneOf(all) => all.to_vec(),
-        }
-    }
+    /// Its value. A label that isn't there has an empty one.
+    pub value: &'static str,
 }
 
 /// How far back a function looks.
@@ -214,21 +182,15 @@ pub enum Function {
 pub enum Aggregation {
     /// All added.
     Sum,
-    /// The mean.
-    Avg,
     /// The greatest.
     Max,
     /// The least.
     Min,
-    /// How many there are.
-    Count,
 }
 
 /// Arithmetic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BinaryOp {
-    /// `+`
-    Add,
     /// `-`
     Sub,
     /// `*`
@@ -242,27 +204,10 @@ pub enum BinaryOp {
 pub enum CompareOp {
     /// `>`
     Greater,
-    /// `>=`
-    AtLeast,
     /// `<`
     Less,
-    /// `<=`
-    AtMost,
     /// `==`
     Equal,
-    /// `!=`
-    NotEqual,
-}
-
-/// How two sets of series are joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetOp {
-    /// Those of both sides that agree in all labels, with the left value.
-    And,
-    /// The left ones, and the right ones whose labels the left side hasn't.
-    Or,
-    /// The left ones whose labels the right side hasn't.
-    Unless,
 }
 
 impl Expr {
@@ -285,7 +230,7 @@ impl Expr {
             Self::Aggregate { of, .. } | Self::Quantile { of, .. } => of.selectors(each),
             Self::Binary { left, right, .. }
             | Self::Compare { left, right, .. }
-            | Self::Set { left, right, .. } => {
+            | Self::Or { left, right } => {
                 left.selectors(each);
                 right.selectors(each);
             }
@@ -312,7 +257,7 @@ impl Expr {
             Self::Aggregate { of, .. } | Self::Quantile { of, .. } => of.reach(panel),
             Self::Binary { left, right, .. }
             | Self::Compare { left, right, .. }
-            | Self::Set { left, right, .. } => left.reach(panel).max(right.reach(panel)),
+            | Self::Or { left, right } => left.reach(panel).max(right.reach(panel)),
         }
     }
 }

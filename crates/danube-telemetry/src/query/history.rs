@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::column::Column;
-use super::expr::{Part, Selector, TARGET, TARGET_LABEL, UP};
+use super::expr::{Part, Selector, TARGET, TARGET_LABEL};
 use crate::metric::{Collect, FamilyDecl, Registry, Sample, SeriesRef, pairs};
 
 /// How often it is sampled: as often as Prometheus is told to scrape.
@@ -156,15 +156,11 @@ impl History {
     }
 
     /// Takes a sample of everything that is wanted, at `now` (Unix milliseconds). A time
-    /// that isn't after the last one is left out: the clock was set back.
+    /// that isn't after the last one is left out; where it lies more than a [`TICK`]
+    /// before it, the clock was set back, and what lies ahead is dropped instead.
     pub fn sample(&self, registry: &Registry, now: i64) {
         let mut taken = Vec::new();
         registry.collect(&mut |family| self.take(family, &mut taken));
-        for (kind, wanted) in self.wanted.iter().enumerate() {
-            if wanted.family.name() == UP.name() {
-                taken.push((kind, own_label().into(), 1.0));
-            }
-        }
         self.put(now, taken);
     }
 
@@ -225,8 +221,13 @@ impl History {
     fn put(&self, now: i64, taken: Vec<(usize, Box<str>, f64)>) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         let latest = ring.blocks.back().and_then(|it| it.times.last());
-        if latest.is_some_and(|latest| *latest >= now) {
-            return;
+        if let Some(latest) = latest.filter(|it| **it >= now) {
+            let tick = i64::try_from(TICK.as_millis()).unwrap_or(i64::MAX);
+            if latest.saturating_sub(now) <= tick {
+                return;
+            }
+            // Nothing would be seen for as long as the step is.
+            ring.forget_from(now);
         }
         let mut values: BTreeMap<u32, f64> = BTreeMap::new();
         for (kind, rendered, value) in taken {
@@ -392,6 +393,25 @@ impl Ring {
         }
     }
 
+    /// Drops every tick from `now` on.
+    fn forget_from(&mut self, now: i64) {
+        while let Some(mut block) = self.blocks.pop_back() {
+            let ticks = block.times.partition_point(|it| *it < now);
+            let cut = std::mem::take(&mut block.columns);
+            for (id, column) in cut {
+                match column.before(ticks) {
+                    Some(column) => block.columns.push((id, column)),
+                    None => self.forget(id),
+                }
+            }
+            block.times.truncate(ticks);
+            if ticks > 0 {
+                self.blocks.push_back(block);
+                return;
+            }
+        }
+    }
+
     fn forget(&mut self, id: u32) {
         let Some(known) = self.known.get_mut(&id) else {
             return;
@@ -430,7 +450,7 @@ impl Block {
 fn chooses(of: &Selector, labels: &Labels) -> bool {
     of.matchers.iter().all(|matcher| {
         let found = labels.iter().find(|(name, _)| name == matcher.label);
-        matcher.is.holds(found.map_or("", |(_, value)| value))
+        matcher.value == found.map_or("", |(_, value)| value)
     })
 }
 

@@ -17,11 +17,11 @@ mod promql;
 mod quantile;
 mod window;
 
-pub use build::{absent, buckets, counts, mean, quantile, ratio, series, sums, time};
+pub use build::{absent, buckets, counts, mean, quantile, ratio, ratio_beyond, series, sums, time};
 pub use eval::{LOOK_BACK, Line, Times, TooLarge, VALUES_MAX, Values, answer};
 pub use expr::{
-    Aggregation, BinaryOp, CompareOp, Expr, Function, GRAFANA_WINDOW, Match, Matcher, Part,
-    Selector, SetOp, TARGET, TARGET_LABEL, UP, Window,
+    Aggregation, BinaryOp, CompareOp, Expr, Function, GRAFANA_WINDOW, Matcher, Part, Selector,
+    TARGET, TARGET_LABEL, UP, Window,
 };
 pub use history::{
     BYTES_MAX, Bounds, Held, History, KEPT, Labels, Point, SERIES_MAX, Source, TICK,

@@ -3,18 +3,15 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use super::expr::{
-    Aggregation, BinaryOp, CompareOp, Expr, Function, Match, Selector, SetOp, Window,
-};
+use super::expr::{Aggregation, BinaryOp, CompareOp, Expr, Function, Selector, Window};
 
 /// How tightly an operator binds; `PromQL`'s own order. All are left-associative.
 type Binding = u8;
 const OR: Binding = 1;
-const AND: Binding = 2;
-const COMPARE: Binding = 3;
-const ADD: Binding = 4;
-const MUL: Binding = 5;
-const ATOM: Binding = 6;
+const COMPARE: Binding = 2;
+const SUB: Binding = 3;
+const MUL: Binding = 4;
+const ATOM: Binding = 5;
 
 impl Expr {
     /// The question as `PromQL`. `panel` is what stands for [`Window::Panel`]: a
@@ -36,14 +33,11 @@ impl Expr {
             | Self::Quantile { .. }
             | Self::Absent(_) => ATOM,
             Self::Binary { op, .. } => match op {
-                BinaryOp::Add | BinaryOp::Sub => ADD,
+                BinaryOp::Sub => SUB,
                 BinaryOp::Mul | BinaryOp::Div => MUL,
             },
             Self::Compare { .. } => COMPARE,
-            Self::Set { op, .. } => match op {
-                SetOp::And | SetOp::Unless => AND,
-                SetOp::Or => OR,
-            },
+            Self::Or { .. } => OR,
         }
     }
 }
@@ -53,16 +47,8 @@ impl fmt::Display for Selector {
         f.write_str(&self.name())?;
         let mut open = '{';
         for matcher in &self.matchers {
-            write!(f, "{open}{}", matcher.label)?;
+            write!(f, "{open}{}=\"{}\"", matcher.label, quoted(matcher.value))?;
             open = ',';
-            match &matcher.is {
-                Match::Is(value) => write!(f, "=\"{}\"", quoted(value))?,
-                Match::IsNot(value) => write!(f, "!=\"{}\"", quoted(value))?,
-                Match::IsOneOf(values) => {
-                    let all: Vec<String> = values.iter().map(|it| literal(it)).collect();
-                    write!(f, "=~\"{}\"", quoted(&all.join("|")))?;
-                }
-            }
         }
         f.write_str(if open == ',' { "}" } else { "" })
     }
@@ -74,18 +60,6 @@ fn quoted(value: &str) -> String {
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
-}
-
-/// Escaped for a regular expression, which Prometheus anchors at both ends.
-fn literal(value: &str) -> String {
-    let mut out = String::new();
-    for c in value.chars() {
-        if r"\.+*?()|[]{}^$".contains(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }
 
 impl Function {
@@ -103,10 +77,8 @@ impl Aggregation {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sum => "sum",
-            Self::Avg => "avg",
             Self::Max => "max",
             Self::Min => "min",
-            Self::Count => "count",
         }
     }
 }
@@ -115,7 +87,6 @@ impl BinaryOp {
     /// The operator.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Add => "+",
             Self::Sub => "-",
             Self::Mul => "*",
             Self::Div => "/",
@@ -128,22 +99,8 @@ impl CompareOp {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Greater => ">",
-            Self::AtLeast => ">=",
             Self::Less => "<",
-            Self::AtMost => "<=",
             Self::Equal => "==",
-            Self::NotEqual => "!=",
-        }
-    }
-}
-
-impl SetOp {
-    /// The operator.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::And => "and",
-            Self::Or => "or",
-            Self::Unless => "unless",
         }
     }
 }
@@ -181,7 +138,7 @@ fn write(expr: &Expr, panel: &str, out: &mut String) -> fmt::Result {
         }
         Expr::Binary { op, left, right } => sides(expr, (left, op.as_str(), right), panel, out),
         Expr::Compare { op, left, right } => sides(expr, (left, op.as_str(), right), panel, out),
-        Expr::Set { op, left, right } => sides(expr, (left, op.as_str(), right), panel, out),
+        Expr::Or { left, right } => sides(expr, (left, "or", right), panel, out),
     }
 }
 
@@ -272,27 +229,19 @@ mod tests {
     #[test]
     fn parentheses_stand_where_the_order_would_be_another() {
         let x = || series(&UP).now();
-        check(&x().plus(x()).times(2.0), "(up + up) * 2");
-        check(&x().times(2.0).plus(x()), "up * 2 + up");
+        check(&x().minus(x()).times(2.0), "(up - up) * 2");
+        check(&x().times(2.0).minus(x()), "up * 2 - up");
         check(&x().minus(x().minus(x())), "up - (up - up)");
         check(&x().above(1.0).divided_by(x()), "(up > 1) / up");
-        check(&x().or(x()).and(x()), "(up or up) and up");
-        check(&x().and(x()).or(x()), "up and up or up");
+        check(&x().or(x()).above(1.0), "(up or up) > 1");
+        check(&x().above(1.0).or(x()), "up > 1 or up");
     }
 
     #[test]
-    fn values_are_escaped_twice_where_they_stand_in_a_pattern() {
+    fn values_are_escaped() {
         check(
             &series(&JOBS).with("status", "a\"b\\c\n").now(),
             "test_jobs_total{status=\"a\\\"b\\\\c\\n\"}",
-        );
-        check(
-            &series(&JOBS).with_one_of("status", &["a.b", "c"]).now(),
-            "test_jobs_total{status=~\"a\\\\.b|c\"}",
-        );
-        check(
-            &series(&JOBS).without("status", "x").now(),
-            "test_jobs_total{status!=\"x\"}",
         );
     }
 

@@ -73,7 +73,7 @@ fn a_check_that_fails_three_times_makes_an_alert_fire_and_its_end_ends_it() {
 #[test]
 fn jobs_that_fail_make_their_alert_pend_and_show_in_the_panels() {
     let master = Master::with(FAST);
-    // The first tells Prometheus that there is such a pipeline; the next ones count.
+    // So many that the share says something.
     let fail = || master.ended(&master.run("exit 1"));
     let pending = until("the alert pends", DEADLINE, || {
         fail();

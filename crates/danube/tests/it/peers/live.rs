@@ -14,7 +14,7 @@ const WINDOW: &str = "60s";
 /// What an alert's condition looks at, whether it holds or not.
 fn looks_at(condition: &Expr) -> &Expr {
     match condition {
-        Expr::Compare { left, .. } | Expr::Set { left, .. } => looks_at(left),
+        Expr::Compare { left, .. } | Expr::Or { left, .. } => looks_at(left),
         other => other,
     }
 }
