@@ -12,6 +12,7 @@
 //! - [`span`]: marks the span that a thread is in.
 //! - [`trace`]: spans that are kept, received and shown.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.
+//! - [`outgoing`]: the client for what the server calls by itself.
 //! - [`recorder`]: captures the lines of a test.
 
 pub mod context;
@@ -19,6 +20,7 @@ mod current;
 pub mod log;
 pub mod metric;
 pub mod otlp;
+pub mod outgoing;
 pub mod propagation;
 pub mod query;
 pub mod recorder;

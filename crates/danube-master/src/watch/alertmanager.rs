@@ -5,17 +5,21 @@
 //! up nothing else.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use danube_model::Timestamp;
 use danube_signals::{Alert, AlertsNotSent};
 use danube_telemetry::LabelEnum;
+use danube_telemetry::outgoing::{self, NoRoots};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use ureq::Agent;
+use ureq::http::Uri;
 
 use super::engine::{Instance, Key, Known, Phase};
 use crate::app::{App, Shared, blocking};
+use crate::settings::Settings;
 
 /// How often what fires is sent again.
 const RESEND_EVERY: Duration = Duration::from_secs(60);
@@ -33,17 +37,58 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How often a failure is told.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
+/// Who calls.
+const USER_AGENT: &str = concat!("danube/", env!("CARGO_PKG_VERSION"));
+
 /// Bytes of an answer that are shown: it says in a line what was wrong.
 const ANSWER_BYTES_MAX: u64 = 500;
 
 /// Where to send, and what was sent.
 pub(super) struct Sender {
     url: String,
-    /// Where a person looks.
-    source: String,
-    agent: Agent,
+    /// What is said of all of them.
+    about: About,
+    /// Or why there is none.
+    agent: Result<Agent, NoRoots>,
     sent: BTreeMap<Key, Sent>,
     warned: Option<Instant>,
+}
+
+/// Whose alerts they are.
+struct About {
+    /// Where a person looks.
+    source: String,
+    /// Label `instance`, as Prometheus sets it: alerts with the same labels are one alert
+    /// to Alertmanager, and two masters have the same alerts.
+    instance: String,
+}
+
+impl About {
+    fn of(settings: &Settings) -> Self {
+        let own = format!("http://{}", settings.listen);
+        let base = settings.public_url.as_deref().unwrap_or(&own);
+        Self {
+            source: format!("{base}/api/v1/alerts"),
+            instance: instance(settings.public_url.as_deref(), settings.listen),
+        }
+    }
+}
+
+/// Host and port, as others know them.
+fn instance(public_url: Option<&str>, listen: SocketAddr) -> String {
+    let public = public_url.and_then(|it| it.parse::<Uri>().ok());
+    let host = public.as_ref().and_then(Uri::host);
+    if let (Some(uri), Some(host)) = (&public, host) {
+        let port = uri.port().map(|it| format!(":{it}"));
+        return host.to_owned() + &port.unwrap_or_default();
+    }
+    if listen.ip().is_unspecified() {
+        // On every machine it is the same.
+        let machine = rustix::system::uname();
+        let name = machine.nodename().to_string_lossy();
+        return format!("{name}:{}", listen.port());
+    }
+    listen.to_string()
 }
 
 /// What Alertmanager knows of an alert.
@@ -55,17 +100,10 @@ struct Sent {
 
 impl Sender {
     pub(super) fn new(url: &str, app: &App) -> Self {
-        let own = format!("http://{}", app.settings.listen);
-        let base = app.settings.public_url.as_deref().unwrap_or(&own);
-        let agent = Agent::config_builder()
-            .timeout_global(Some(CALL_DEADLINE))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .build();
         Self {
             url: format!("{url}/api/v2/alerts"),
-            source: format!("{base}/api/v1/alerts"),
-            agent: agent.new_agent(),
+            about: About::of(&app.settings),
+            agent: outgoing::agent(url, USER_AGENT),
             sent: BTreeMap::new(),
             warned: None,
         }
@@ -83,9 +121,13 @@ pub(super) async fn run(app: Shared, mut sender: Sender) {
         if due.is_empty() {
             continue;
         }
-        let body = body(&due, &app.watch.alerts, &sender.source);
+        let body = body(&due, &app.watch.alerts, &sender.about);
         let (agent, url) = (sender.agent.clone(), sender.url.clone());
-        let answered = blocking(move || post(&agent, &url, &body)).await;
+        let answered = blocking(move || {
+            let agent = agent.map_err(|error| error.to_string())?;
+            post(&agent, &url, &body)
+        });
+        let answered = answered.await;
         let error = match answered {
             Ok(Ok(())) => {
                 let sent = due.into_iter().map(|(key, it)| {
@@ -131,7 +173,7 @@ fn due(known: &Known, sent: &BTreeMap<Key, Sent>, now: Instant) -> Vec<(Key, Ins
 }
 
 /// The body for Alertmanager's v2 API.
-fn body(due: &[(Key, Instance)], alerts: &[Alert], source: &str) -> Value {
+fn body(due: &[(Key, Instance)], alerts: &[Alert], about: &About) -> Value {
     let now = Timestamp::now().as_millis();
     let valid = i64::try_from(VALID.as_millis()).unwrap_or(i64::MAX);
     let one = |((at, labels), it): &(Key, Instance)| {
@@ -143,6 +185,11 @@ fn body(due: &[(Key, Instance)], alerts: &[Alert], source: &str) -> Value {
         let name = alert.rule_name();
         all.insert("alertname", &name);
         all.insert("severity", alert.severity.as_str());
+        all.insert("instance", &about.instance);
+        // The same as the exported rules say, so that one configuration fits both.
+        let said = alert.annotations(&alert.unit.shown(it.value), alert.runbook());
+        let mut annotations: BTreeMap<&str, String> = said.into_iter().collect();
+        annotations.insert("value", it.value.to_string());
         let (started, ended) = match it.phase {
             Phase::Over { fired, ended } => (fired, ended),
             Phase::Firing(fired) => (fired, now + valid),
@@ -150,22 +197,19 @@ fn body(due: &[(Key, Instance)], alerts: &[Alert], source: &str) -> Value {
         };
         json!({
             "labels": all,
-            "annotations": {
-                "summary": alert.summary,
-                "description": alert.description,
-                "runbook": alert.runbook(),
-                "value": it.value.to_string(),
-            },
+            "annotations": annotations,
             "startsAt": Timestamp::from_millis(started),
             "endsAt": Timestamp::from_millis(ended),
-            "generatorURL": source,
+            "generatorURL": about.source,
         })
     };
     due.iter().map(one).collect()
 }
 
 fn post(agent: &Agent, url: &str, body: &Value) -> Result<(), String> {
-    let sent = agent.post(url).send_json(body);
+    let request = agent.post(url).config();
+    let request = request.timeout_global(Some(CALL_DEADLINE)).build();
+    let sent = request.send_json(body);
     let mut answer = sent.map_err(|error| error.to_string())?;
     let status = answer.status();
     if status.is_success() {
@@ -186,9 +230,18 @@ fn post(agent: &Agent, url: &str, body: &Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use danube_signals::{Expected, alerts};
+    use std::collections::BTreeSet;
+
+    use danube_signals::{Expected, ExportOptions, alerts, export};
 
     use super::*;
+
+    fn about() -> About {
+        About {
+            source: "http://h/api/v1/alerts".to_owned(),
+            instance: "h:1".to_owned(),
+        }
+    }
 
     fn known(phase: Phase) -> (Key, Known) {
         let key = (0, vec![("job".to_owned(), "danube".to_owned())]);
@@ -242,13 +295,23 @@ mod tests {
             ended: 3_000,
         });
         let due: Vec<_> = known.into_iter().collect();
-        let body = body(&due, &alerts(Expected::default()), "http://h/api/v1/alerts");
+        let alerts = alerts(Expected::default());
+        let at = alerts.iter().position(|it| it.name == "job_failures");
+        let body = body(&due, &alerts[at.unwrap()..], &about());
+        let description = body[0]["annotations"]["description"].as_str().unwrap();
+        let ends = "Now: 50%. `danube signals explain job_failures` says what to do.";
+        assert!(description.ends_with(ends), "{description}");
         let expected = json!([{
-            "labels": {"alertname": "DanubeMasterDown", "severity": "critical", "job": "danube"},
+            "labels": {
+                "alertname": "DanubeJobFailures",
+                "severity": "critical",
+                "job": "danube",
+                "instance": "h:1",
+            },
             "annotations": {
-                "summary": "The master doesn't answer",
-                "description": body[0]["annotations"]["description"],
-                "runbook": "docs/runbooks/master_down.md",
+                "summary": "More than half of the jobs failed within an hour",
+                "description": description,
+                "runbook_url": "docs/runbooks/job_failures.md",
                 "value": "0.5",
             },
             "startsAt": "1970-01-01T00:00:02.000Z",
@@ -256,5 +319,41 @@ mod tests {
             "generatorURL": "http://h/api/v1/alerts",
         }]);
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn every_annotation_that_the_exported_configuration_shows_is_sent() {
+        let files = export(&ExportOptions::default());
+        let file = files
+            .iter()
+            .find(|it| it.path.ends_with("alertmanager.yml"));
+        let text = &file.unwrap().text;
+        let named = text.split("Annotations.").skip(1).map(|it| {
+            let end = it.find(|c: char| !c.is_alphanumeric() && c != '_');
+            &it[..end.unwrap()]
+        });
+        let named: BTreeSet<&str> = named.collect();
+        assert!(named.len() >= 3, "{named:?}");
+        let (_, known) = known(Phase::Firing(2_000));
+        let due: Vec<_> = known.into_iter().collect();
+        let body = body(&due, &alerts(Expected::default()), &about());
+        for name in named {
+            assert!(body[0]["annotations"][name].is_string(), "{name}");
+        }
+    }
+
+    #[test]
+    fn two_masters_are_two_instances() {
+        let listen = "10.0.0.7:8080".parse().unwrap();
+        assert_eq!(instance(None, listen), "10.0.0.7:8080");
+        let public = |url| instance(Some(url), listen);
+        assert_eq!(public("https://ci.example.org"), "ci.example.org");
+        assert_eq!(
+            public("https://ci.example.org:8443/ci"),
+            "ci.example.org:8443"
+        );
+        let anywhere = instance(None, "0.0.0.0:8080".parse().unwrap());
+        assert!(!anywhere.starts_with("0.0.0.0"), "{anywhere}");
+        assert!(anywhere.ends_with(":8080"), "{anywhere}");
     }
 }

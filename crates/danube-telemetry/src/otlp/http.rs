@@ -10,10 +10,10 @@ use flate2::write::GzEncoder;
 use prost::Message;
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue, Response};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::transport::{ANSWER_BYTES_MAX, ASKED_WAIT_MAX, Again, Refused, Service};
 use super::{Endpoint, StartError};
+use crate::outgoing;
 
 pub(super) struct Http {
     agent: Agent,
@@ -32,29 +32,9 @@ impl Http {
             Ok((key, value))
         });
         let headers = headers.collect::<Result<Vec<_>, StartError>>()?;
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect would take the headers, and our secrets in them, elsewhere.
-            .max_redirects(0)
-            .proxy(None)
-            .user_agent(agent);
-        if endpoint.url.starts_with("https://") {
-            let loaded = rustls_native_certs::load_native_certs();
-            let roots: Vec<Certificate<'static>> = loaded
-                .certs
-                .iter()
-                .map(|it| Certificate::from_der(it).to_owned())
-                .collect();
-            if roots.is_empty() {
-                return Err(StartError::Endpoint(
-                    "this machine has no root certificates; install ca-certificates".into(),
-                ));
-            }
-            let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots));
-            config = config.tls_config(tls.build());
-        }
+        let made = outgoing::agent(&endpoint.url, agent);
         Ok(Self {
-            agent: config.build().into(),
+            agent: made.map_err(|error| StartError::Endpoint(error.to_string()))?,
             url: endpoint.url.trim_end_matches('/').to_owned(),
             headers,
         })

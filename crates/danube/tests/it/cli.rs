@@ -12,7 +12,7 @@ mod client;
 mod follow;
 mod help;
 mod messages;
-mod responder;
+pub(crate) mod responder;
 mod signals;
 pub(crate) mod terminal;
 

@@ -87,6 +87,17 @@ impl Master {
         master
     }
 
+    /// The same with these variables in its environment.
+    pub(crate) fn in_environment(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let own = tempfile::tempdir().expect("make a directory");
+        let mut command = Command::new(DANUBE);
+        command.envs(variables.iter().copied());
+        let mut master = Self::launch(command, &own.path().join("data"), arguments)
+            .unwrap_or_else(|said| panic!("the master didn't start: {said}"));
+        master._own = Some(own);
+        master
+    }
+
     /// A master in this directory; panics with what it said when it doesn't start.
     pub(crate) fn start_in(dir: &Path, arguments: &[&str]) -> Self {
         Self::try_start_in(dir, arguments)

@@ -2,8 +2,9 @@
 //! fault makes fire and be over.
 
 use rusqlite::Connection;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::cli::responder::{Answer, Responder};
 use crate::master::{DEADLINE, Master};
 use crate::processes::until;
 
@@ -68,6 +69,36 @@ fn a_check_that_fails_three_times_makes_an_alert_fire_and_its_end_ends_it() {
     let over = master.event(|it| is_of_database(it, "alert_resolved"));
     assert_eq!(over["alert"], "health_check_failing");
     assert_eq!(firing(&master), None);
+}
+
+#[test]
+fn alertmanager_is_told_straight_and_in_the_words_of_the_exported_rules() {
+    let alertmanager = Responder::new(vec![Answer::json(200, &json!({}))]);
+    // A port that was free a moment ago: a proxy at which nobody listens.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let variables = ["http_proxy", "HTTP_PROXY", "ALL_PROXY"].map(|it| (it, proxy.as_str()));
+    let arguments = [FAST, &["--alertmanager-url", &alertmanager.url]].concat();
+    let master = Master::in_environment(&variables, &arguments);
+    let _locked = LockedDatabase::of(&master);
+    let told = until("it is told", DEADLINE, || {
+        alertmanager.seen().into_iter().next()
+    });
+    assert_eq!(told.line, "POST /api/v2/alerts");
+    let told: Value = serde_json::from_str(&told.body).unwrap();
+    let (labels, annotations) = (&told[0]["labels"], &told[0]["annotations"]);
+    let address = master.address.strip_prefix("http://").unwrap();
+    assert_eq!(labels["instance"], address);
+    assert_eq!(
+        annotations["runbook_url"],
+        "docs/runbooks/health_check_failing.md"
+    );
+    let description = annotations["description"].as_str().unwrap();
+    assert!(
+        description.ends_with("`danube signals explain health_check_failing` says what to do."),
+        "{description}"
+    );
 }
 
 #[test]

@@ -119,6 +119,11 @@ impl Responder {
         }
     }
 
+    /// Every request so far.
+    pub(crate) fn seen(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
     /// Every request, once the script is played.
     pub(crate) fn finish(mut self) -> Vec<Request> {
         self.thread.take().unwrap().join().unwrap();

@@ -26,7 +26,7 @@ fn a_fault_of_the_master_fires_in_alertmanager_and_ends_there() {
     assert_eq!(fired["labels"]["severity"], "warning");
     assert_eq!(fired["status"]["state"], "active");
     assert_eq!(
-        fired["annotations"]["runbook"],
+        fired["annotations"]["runbook_url"],
         "docs/runbooks/health_check_failing.md"
     );
     let source = format!("{}/api/v1/alerts", master.address);
