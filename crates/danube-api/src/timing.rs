@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 /// The answer of `GET /api/v1/pipelines/timing`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimingList {
-    /// The pipeline with the newest job first. Each has the parts `whole` and `queue` only.
+    /// The slowest first, by the median of the whole; those without a run that counts come
+    /// last. Each has the parts `whole` and `queue` only.
     pub pipelines: Vec<PipelineTiming>,
     /// There are more pipelines than these.
     pub is_cut: bool,

@@ -4,16 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use danube_api::{PartTiming, PipelineTiming};
+use danube_api::{PartTiming, PipelineTiming, TimingList};
 use danube_model::Timestamp;
-use danube_store::{PastRun, PastRuns};
+use danube_store::{AllPastRuns, PastRun, PastRuns};
 
 /// Runs on either side of a comparison, at least: the median of two is one of them.
 const COMPARED_RUNS_MIN: usize = 3;
 
 /// Which parts a table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Detail {
+enum Detail {
     /// The whole and the wait in the queue.
     Brief,
     /// Stages and steps, too.
@@ -51,12 +51,24 @@ struct Part {
 }
 
 /// The table of a pipeline: its latest `wanted` runs against as many before them.
-pub(crate) fn table(
-    pipeline: String,
-    past: &PastRuns,
-    wanted: usize,
-    detail: Detail,
-) -> PipelineTiming {
+pub(crate) fn table(pipeline: String, past: &PastRuns, wanted: usize) -> PipelineTiming {
+    compared(pipeline, past, wanted, Detail::Full)
+}
+
+/// A brief table of each pipeline, the slowest first.
+pub(crate) fn list(all: AllPastRuns, wanted: usize) -> TimingList {
+    let brief = |(name, past): (String, PastRuns)| compared(name, &past, wanted, Detail::Brief);
+    let mut pipelines: Vec<PipelineTiming> = all.pipelines.into_iter().map(brief).collect();
+    // None is behind every time: the whole is the first part.
+    let whole = |it: &PipelineTiming| it.parts.first().map_or(-1.0, |it| it.p50_seconds);
+    pipelines.sort_by(|a, b| whole(b).total_cmp(&whole(a)));
+    TimingList {
+        pipelines,
+        is_cut: all.is_cut,
+    }
+}
+
+fn compared(pipeline: String, past: &PastRuns, wanted: usize, detail: Detail) -> PipelineTiming {
     let split = past.runs.len().min(wanted);
     let (now, before) = past.runs.split_at(split);
     PipelineTiming {
@@ -246,7 +258,7 @@ mod tests {
     }
 
     fn full(runs: Vec<PastRun>, wanted: usize) -> PipelineTiming {
-        table("p".to_owned(), &past(runs), wanted, Detail::Full)
+        table("p".to_owned(), &past(runs), wanted)
     }
 
     /// A line a part: kind, name, runs, p50, p95, share, p50 before, change.
@@ -310,13 +322,34 @@ mod tests {
                 "stage/clean up 3 0.002 0.002 0.004 0.002 0",
             ]
         );
-        let brief = table_brief(&runs);
-        let kinds: Vec<&str> = brief.parts.iter().map(|it| it.kind.as_str()).collect();
-        assert_eq!(kinds, ["whole", "queue"]);
     }
 
-    fn table_brief(runs: &[PastRun]) -> PipelineTiming {
-        table("p".to_owned(), &past(runs.to_vec()), 3, Detail::Brief)
+    #[test]
+    fn all_pipelines_are_listed_the_slowest_first() {
+        let of = |name: &str, took: &[i64]| {
+            let runs = took.iter().map(|it| run(&[("a", *it)])).collect();
+            (name.to_owned(), past(runs))
+        };
+        let all = AllPastRuns {
+            pipelines: vec![of("none", &[]), of("fast", &[1, 2]), of("slow", &[900, 1])],
+            is_cut: true,
+        };
+        let list = list(all, 1);
+        assert!(list.is_cut);
+        let rows = list.pipelines.iter().map(|it| {
+            let parts = it.parts.iter();
+            let parts = parts.map(|it| format!(" {} {}", it.kind, it.p50_seconds));
+            let parts: String = parts.collect();
+            format!("{} {}/{}{parts}", it.pipeline, it.runs, it.runs_before)
+        });
+        assert_eq!(
+            rows.collect::<Vec<_>>(),
+            [
+                "slow 1/1 whole 0.917 queue 0.01",
+                "fast 1/1 whole 0.018 queue 0.01",
+                "none 0/0",
+            ]
+        );
     }
 
     #[test]

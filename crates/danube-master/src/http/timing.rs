@@ -16,7 +16,7 @@ use super::caller::Reader;
 use super::incoming::Id;
 use crate::app::{App, Shared, blocking};
 use crate::pipelines::NoPipeline;
-use crate::timing::{Detail, table};
+use crate::timing::{list, table};
 
 /// Over how many runs.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -35,7 +35,7 @@ pub(crate) struct TimingQuery {
     responses((status = 200, description = "The whole, then what took most of it", body = PipelineTiming),
         (status = 404, description = "There is no such pipeline", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "Wrong runs, or a wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn one(
+pub(crate) async fn pipeline(
     State(app): State<Shared>,
     _: Reader,
     Id(name): Id,
@@ -47,27 +47,21 @@ pub(crate) async fn one(
     if past.runs.is_empty() {
         must_exist(&app, &name).await?;
     }
-    Ok(Json(table(name, &past, wanted, Detail::Full)))
+    Ok(Json(table(name, &past, wanted)))
 }
 
 /// Shows how long the latest runs of each pipeline took and waited.
 #[utoipa::path(get, path = "/api/v1/pipelines/timing", tag = "traces", params(TimingQuery),
-    responses((status = 200, description = "The pipeline with the newest job first", body = TimingList),
+    responses((status = 200, description = "The slowest first", body = TimingList),
         (status = "4XX", description = "Wrong runs, or a wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn all(
+pub(crate) async fn pipelines(
     State(app): State<Shared>,
     _: Reader,
     query: Result<Query<TimingQuery>, QueryRejection>,
 ) -> Answer<Json<TimingList>> {
     let wanted = wanted(query)?;
     let all = read(&app, move |store| store.past_runs_of_all(2 * wanted)).await?;
-    let pipelines = all.pipelines.into_iter();
-    Ok(Json(TimingList {
-        pipelines: pipelines
-            .map(|(name, past)| table(name, &past, wanted, Detail::Brief))
-            .collect(),
-        is_cut: all.is_cut,
-    }))
+    Ok(Json(list(all, wanted)))
 }
 
 fn wanted(query: Result<Query<TimingQuery>, QueryRejection>) -> Result<usize, Problem> {

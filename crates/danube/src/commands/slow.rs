@@ -7,10 +7,16 @@ use danube_model::limits::{TIMED_RUNS_DEFAULT, TIMED_RUNS_MAX};
 
 use crate::failure::Failure;
 use crate::terminal::waterfall::brief;
-use crate::terminal::{Cell, Colour, Screen, Table};
+use crate::terminal::{Cell, Colour, Screen, Table, clean};
 
-/// A smaller change is none: runs are never quite the same.
-const CHANGE_SHOWN_PERCENT: f64 = 10.0;
+/// A smaller change has no colour: runs are never quite the same.
+const CHANGE_PERCENT_MIN: f64 = 10.0;
+
+/// Nor has one of less than this part of the whole, however often it is what it was.
+const CHANGE_OF_WHOLE_MIN: f64 = 0.01;
+
+/// A larger change needs no number.
+const CHANGE_PERCENT_MAX: f64 = 999.0;
 
 /// The arguments of `danube trace` that are about pipelines.
 pub(super) fn slow_args() -> [Arg; 2] {
@@ -28,6 +34,8 @@ pub(super) fn slow_args() -> [Arg; 2] {
             .long("runs")
             .value_name("NUMBER")
             .requires("slow")
+            // Nothing is required of what conflicts with something that is there.
+            .conflicts_with("id")
             .value_parser(value_parser!(u64).range(1..=TIMED_RUNS_MAX as u64))
             .help(format!(
                 "With --slow: the latest so many runs [default: {TIMED_RUNS_DEFAULT}]"
@@ -63,7 +71,7 @@ fn one(client: &Client, pipeline: &str, runs: usize, screen: &Screen) -> Result<
         screen.note("no run has ended by itself yet");
         return Ok(());
     }
-    screen.print(&(head(&timing) + &parts(&timing.parts, screen)))?;
+    screen.print(&(head(&timing) + &table_of_parts(&timing.parts).render(screen, true)))?;
     note_cut(timing.is_cut, "older runs", screen);
     Ok(())
 }
@@ -102,15 +110,18 @@ fn head(of: &PipelineTiming) -> String {
         0 => "none before them".to_owned(),
         number => format!("against the {} before", runs(number)),
     };
-    format!("the latest {}, {before}\n", runs(of.runs))
+    let name = clean(&of.pipeline);
+    format!("{name}: the latest {}, {before}\n", runs(of.runs))
 }
 
 /// A row a part.
-fn parts(parts: &[PartTiming], screen: &Screen) -> String {
+fn table_of_parts(parts: &[PartTiming]) -> Table {
     let heads = [
         "PART", "NAME", "RUNS", "P50", "P95", "SHARE", "BEFORE", "CHANGE",
     ];
     let mut table = Table::new(&heads, &[1]);
+    let whole = parts.iter().find(|it| it.kind == "whole");
+    let whole = whole.map_or(0.0, |it| it.p50_seconds);
     for it in parts {
         let name = Cell::new(&it.name);
         let name = match it.kind.as_str() {
@@ -126,10 +137,10 @@ fn parts(parts: &[PartTiming], screen: &Screen) -> String {
             time(Some(it.p95_seconds)),
             percent(it.share),
             time(it.p50_before_seconds).coloured(Colour::Dim),
-            change(it.change_percent),
+            change(it, whole),
         ]);
     }
-    table.render(screen, true)
+    table
 }
 
 /// A row a pipeline that has run; empty when none has.
@@ -150,7 +161,7 @@ fn pipelines(list: &TimingList, screen: &Screen) -> String {
             time(Some(whole.p50_seconds)),
             time(Some(whole.p95_seconds)),
             time(whole.p50_before_seconds).coloured(Colour::Dim),
-            change(whole.change_percent),
+            change(whole, whole.p50_seconds),
             time(queue.map(|it| it.p50_seconds)).coloured(Colour::Yellow),
             queue.map_or_else(|| Cell::number(""), |it| percent(it.share)),
         ]);
@@ -176,22 +187,72 @@ fn percent(share: f64) -> Cell {
     Cell::number(&format!("{:.0}%", share * 100.0))
 }
 
-/// With its sign; what grew is red and what shrank is green, as far as that says something.
-fn change(percent: Option<f64>) -> Cell {
-    let Some(percent) = percent else {
+/// With its sign; what grew is red and what shrank is green, if that makes a difference to
+/// the whole.
+fn change(of: &PartTiming, whole_seconds: f64) -> Cell {
+    let Some(percent) = of.change_percent else {
         return Cell::number("");
     };
-    let colour = match percent {
-        it if it >= CHANGE_SHOWN_PERCENT => Colour::Red,
-        it if it <= -CHANGE_SHOWN_PERCENT => Colour::Green,
-        _ => Colour::Dim,
+    let before = of.p50_before_seconds.unwrap_or(of.p50_seconds);
+    let difference = (of.p50_seconds - before).abs();
+    let counts =
+        percent.abs() >= CHANGE_PERCENT_MIN && difference >= CHANGE_OF_WHOLE_MIN * whole_seconds;
+    let colour = match (counts, percent > 0.0) {
+        (false, _) => Colour::Dim,
+        (true, true) => Colour::Red,
+        (true, false) => Colour::Green,
     };
-    // Rounding must not leave a minus before nothing.
-    let whole = percent.round() + 0.0;
-    let text = if whole == 0.0 {
+    let text = if percent.round() == 0.0 {
         "0%".to_owned()
+    } else if percent > CHANGE_PERCENT_MAX {
+        format!(">+{CHANGE_PERCENT_MAX}%")
     } else {
-        format!("{whole:+.0}%")
+        format!("{percent:+.0}%")
     };
     Cell::number(&text).coloured(colour)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(kind: &str, name: &str, (before, now): (Option<f64>, f64)) -> PartTiming {
+        PartTiming {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            runs: 50,
+            p50_seconds: now,
+            p95_seconds: 2.0 * now,
+            share: now / 1_000.0,
+            p50_before_seconds: before,
+            change_percent: before.map(|it| (now - it) / it * 100.0),
+        }
+    }
+
+    #[test]
+    fn changes_are_told_with_their_sign_and_those_that_count_are_coloured() {
+        for (before, now, text, colour) in [
+            (100.0, 150.0, "+50%", Colour::Red),
+            (100.0, 50.0, "-50%", Colour::Green),
+            (100.0, 109.0, "+9%", Colour::Dim),
+            (100.0, 99.9, "0%", Colour::Dim),
+            (0.001, 9.0, ">+999%", Colour::Dim),
+        ] {
+            let cell = change(&part("step", "a", (Some(before), now)), 1_000.0);
+            let expected = Cell::number(text).coloured(colour);
+            assert_eq!(format!("{cell:?}"), format!("{expected:?}"));
+        }
+    }
+
+    #[test]
+    fn the_longest_times_and_names_fit_eighty_columns() {
+        let longest = (Some(2_500_000.0), 2_592_000.0);
+        let parts = [
+            part("whole", "whole", longest),
+            part("stage", &"x".repeat(100), longest),
+        ];
+        let table = table_of_parts(&parts);
+        let widest = table.widths(Some(80)).iter().sum::<usize>() + 2 * 7;
+        assert!(widest <= 80, "{widest}");
+    }
 }

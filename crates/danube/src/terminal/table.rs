@@ -111,7 +111,8 @@ impl Table {
         self.head.iter().enumerate().map(head).collect()
     }
 
-    fn widths(&self, columns: Option<usize>) -> Vec<usize> {
+    /// The widths of its columns where so many are there.
+    pub(crate) fn widths(&self, columns: Option<usize>) -> Vec<usize> {
         let mut widths: Vec<usize> = self.head.iter().map(|it| width(it)).collect();
         for row in &self.rows {
             for (have, cell) in widths.iter_mut().zip(row) {
