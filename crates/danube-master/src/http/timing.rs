@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use danube_api::{Code, PipelineTiming, Problem, TimingList};
 use danube_model::limits::{NAME_BYTES_MAX, TIMED_RUNS_DEFAULT, TIMED_RUNS_MAX};
 use danube_model::spec::is_near;
-use danube_store::{Store, StoreError};
+use danube_store::{Filter, Store, StoreError};
 use serde::Deserialize;
 
 use super::answer::Answer;
@@ -94,14 +94,19 @@ async fn read<T: Send + 'static>(
 
 /// A pipeline exists that has jobs or a file.
 async fn must_exist(app: &Shared, name: &str) -> Result<(), Problem> {
-    let mut names = app.read(Store::pipeline_names).await?;
-    if names.iter().any(|it| it == name) {
+    let filter = Filter {
+        pipeline: Some(name.to_owned()),
+        ..Filter::default()
+    };
+    let jobs = app.read(move |store| store.list(&filter, None, 1)).await?;
+    if !jobs.items.is_empty() {
         return Ok(());
     }
     let (asked, wanted) = (Arc::clone(app), name.to_owned());
     match blocking(move || declared(&asked, &wanted)).await? {
         None => Ok(()),
         Some(declared) => {
+            let mut names = read(app, Store::pipeline_names).await?;
             names.extend(declared);
             Err(unknown(name, &names))
         }

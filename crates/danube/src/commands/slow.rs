@@ -69,9 +69,10 @@ fn one(client: &Client, pipeline: &str, runs: usize, screen: &Screen) -> Result<
     }
     if timing.runs == 0 {
         screen.note("no run has ended by itself yet");
-        return Ok(());
+    } else {
+        let table = table_of_parts(&timing.parts).render(screen, true);
+        screen.print(&(head(&timing) + &table))?;
     }
-    screen.print(&(head(&timing) + &table_of_parts(&timing.parts).render(screen, true)))?;
     note_cut(timing.is_cut, "older runs", screen);
     Ok(())
 }
