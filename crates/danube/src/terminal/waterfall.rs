@@ -284,7 +284,7 @@ fn place(row: &Row, (from, to): (u64, u64), columns: usize) -> String {
 }
 
 /// A time in few letters.
-fn brief(nanos: u64) -> String {
+pub(crate) fn brief(nanos: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "to be read")]
     let seconds = nanos as f64 / 1e9;
     match nanos {
