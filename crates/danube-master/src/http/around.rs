@@ -97,7 +97,7 @@ fn place(reader: &mut LogReader, span: &Span) -> Result<Stretch, LogError> {
     let end = reader.end();
     let own = |it: &StepRange| it.span_id.is_some_and(|id| id[..] == span.span_id[..]);
     if let Some(step) = reader.steps().into_iter().find(own) {
-        let until = step.end.unwrap_or_else(|| end_of_open(reader, step.start));
+        let until = step.end.unwrap_or_else(|| end_of_open(reader, &step));
         return Ok((step.start.min(end), until.min(end)));
     }
     let micros = |nanos: u64| nanos / 1_000;
@@ -111,12 +111,12 @@ fn place(reader: &mut LogReader, span: &Span) -> Result<Stretch, LogError> {
 
 /// Where a step ends that nobody has ended: where the next attempt begins, or where the log
 /// does.
-fn end_of_open(reader: &LogReader, start: u64) -> u64 {
-    let later = reader.attempts().into_iter().map(|it| it.start);
-    later
-        .filter(|it| *it > start)
-        .min()
-        .unwrap_or_else(|| reader.end())
+fn end_of_open(reader: &LogReader, step: &StepRange) -> u64 {
+    let next = reader
+        .attempts()
+        .into_iter()
+        .find(|it| it.attempt > step.attempt);
+    next.map_or_else(|| reader.end(), |it| it.start)
 }
 
 /// Where the line begins in which an offset lies; or where it ends, if it is begun.
