@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::io::{self, Write};
-use std::process::Command;
 use std::time::Duration;
 
 use danube_bench::figures::{digits, median, spread};
@@ -19,7 +18,7 @@ use tracing::{debug, info, info_span};
 use crate::field::{Sense, float, ratio, said};
 use crate::options::Options;
 use crate::peers;
-use crate::{allocations, clock};
+use crate::{allocations, child, clock};
 
 /// The option that makes this program one of the cases.
 pub(crate) const BODY: &str = "--line-body";
@@ -123,22 +122,9 @@ pub(crate) fn run(options: &Options) {
     }
 }
 
-/// Runs a case in a process of its own, on the same core as all the others.
-fn child(arguments: &[&str]) -> String {
-    let own = std::env::current_exe().expect("it has a path");
-    let done = Command::new(own).arg(BODY).args(arguments).output();
-    let done = done.expect("start it");
-    assert!(
-        done.status.success(),
-        "{arguments:?} ended badly: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    String::from_utf8(done.stdout).expect("it is text")
-}
-
 /// Looks whether a line has all that it should, and tells its length.
 fn shown(case: &str) -> usize {
-    let text = child(&[case, "show"]);
+    let text = child::said(&[BODY, case, "show"]);
     let line = text.lines().next().expect("a line");
     let json: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
     assert!(json.is_object(), "{case}: {line}");
@@ -162,12 +148,10 @@ fn shown(case: &str) -> usize {
 }
 
 fn measured(case: &str, rounds: &mut Rounds) {
-    let text = child(&[case, "measure"]);
-    let mut numbers = text.split_whitespace().map(str::parse::<f64>);
-    let mut next = || numbers.next().expect("three numbers").expect("a number");
-    rounds.caller.push(next());
-    rounds.processor.push(next());
-    rounds.allocations = next();
+    let [caller, processor, allocations] = child::numbers(&[BODY, case, "measure"]);
+    rounds.caller.push(caller);
+    rounds.processor.push(processor);
+    rounds.allocations = allocations;
 }
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -5,6 +5,7 @@
 //! figures mean.
 
 mod allocations;
+mod child;
 mod clock;
 mod counter;
 mod exposition;
@@ -16,6 +17,8 @@ mod options;
 #[cfg_attr(not(feature = "peers"), path = "no_peers.rs")]
 mod peers;
 mod sink;
+mod spans;
+mod tree;
 mod whole;
 
 use std::process::ExitCode;
@@ -25,9 +28,9 @@ use options::Options;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, rest @ ..] = &arguments[..]
-        && first == line::BODY
+        && let Some((_, body)) = BODIES.iter().find(|it| it.0 == first)
     {
-        line::body(rest);
+        body(rest);
         return ExitCode::SUCCESS;
     }
     if arguments.iter().any(|it| it == "--help") {
@@ -52,6 +55,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What runs in a process of its own, and the option that asks for it.
+type Body = (&'static str, fn(&[String]));
+
+const BODIES: &[Body] = &[(line::BODY, line::body), (spans::BODY, spans::body)];
+
 /// A part of the output, and what prints it.
 type Section = (&'static str, fn(&Options));
 
@@ -60,5 +68,7 @@ const SECTIONS: &[Section] = &[
     ("histogram", histogram::run),
     ("scrape", exposition::run),
     ("line", line::run),
+    ("span", spans::run),
+    ("tree", tree::run),
     ("whole", whole::run),
 ];

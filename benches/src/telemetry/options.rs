@@ -11,7 +11,7 @@ usage: danube-bench-telemetry [OPTIONS]
   --pairs N        pairs of the whole job's figure (30)
   --jobs N         jobs of each of its passes (400)
   --only NAME      only what holds this in its name: `counter`, `histogram`, `scrape`,
-                   `line`, `whole`
+                   `line`, `span`, `tree`, `whole`
   --case NAME      of the small tables only the first case and those that hold this
   --control        the whole job's figure with everything off on both sides: how much
                    two equal servers differ

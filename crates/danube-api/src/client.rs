@@ -11,7 +11,7 @@ use ureq::{Agent, Body, SendBody};
 use crate::{
     ALERTS_PATH, AlertList, Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList,
     KeyView, LOG_LEVEL_PATH, LOG_OFFSET_HEADER, LogDeleted, LogLevelView, MaskValue, Masked,
-    NewKey, NewKeyView, NewLogLevel, Problem, Submit,
+    NewKey, NewKeyView, NewLogLevel, PIPELINES_PATH, PipelineTiming, Problem, Submit, TimingList,
 };
 
 /// How long to wait for a connection: a server on the same continent answers
@@ -175,6 +175,24 @@ impl Client {
     pub fn trace(&self, id: &str, is_jaeger: bool) -> Result<serde_json::Value, ClientError> {
         let format = if is_jaeger { "jaeger" } else { "otlp" };
         let path = job_path(id, &format!("/trace?format={format}"));
+        self.json(Method::GET, &path, None, None)
+    }
+
+    /// What took the time of a pipeline over its latest `runs`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `not_found` when there is no such pipeline.
+    pub fn timing(&self, pipeline: &str, runs: usize) -> Result<PipelineTiming, ClientError> {
+        let path = format!("{PIPELINES_PATH}/{}/timing?runs={runs}", escape(pipeline));
+        self.json(Method::GET, &path, None, None)
+    }
+
+    /// How long the latest `runs` of each pipeline took and waited.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn timings(&self, runs: usize) -> Result<TimingList, ClientError> {
+        let path = format!("{PIPELINES_PATH}/timing?runs={runs}");
         self.json(Method::GET, &path, None, None)
     }
 

@@ -11,6 +11,7 @@ mod log_level;
 mod mask;
 mod problem;
 mod search;
+mod timing;
 mod watch;
 
 #[cfg(feature = "client")]
@@ -24,6 +25,7 @@ pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use search::{Hit, SearchEnd, SearchLine};
+pub use timing::{PartTiming, PipelineTiming, TimingList};
 pub use watch::{
     AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
 };
@@ -46,6 +48,9 @@ pub const KEYS_PATH: &str = "/api/v1/api-keys";
 
 /// Where the panels are; the data of one below its name.
 pub const PANELS_PATH: &str = "/api/v1/panels";
+
+/// Where the pipelines are.
+pub const PIPELINES_PATH: &str = "/api/v1/pipelines";
 
 /// Where the alerts are that fire.
 pub const ALERTS_PATH: &str = "/api/v1/alerts";

@@ -49,6 +49,8 @@ pub(crate) struct App {
     pub(crate) log_reads: Semaphore,
     /// Turns at drawing a panel: it takes a processor. Shared with the threads that draw.
     pub(crate) panels: Arc<Semaphore>,
+    /// Turns at reading the history of a pipeline. Shared with the threads that read.
+    pub(crate) timings: Arc<Semaphore>,
     /// Turns at reading what the tools of jobs send: each takes some times its size.
     pub(crate) receipts: Semaphore,
     /// Turns at sending one: until it is read it lies in memory.
@@ -114,6 +116,10 @@ pub(crate) const SEARCHES_MAX: usize = 4;
 
 /// Panels that are drawn at once: each takes a processor for some milliseconds.
 pub(crate) const PANELS_MAX: usize = 4;
+
+/// Histories of pipelines that are read at once: each has one of the store's few
+/// connections for up to two seconds.
+pub(crate) const TIMINGS_MAX: usize = 2;
 
 /// Messages of jobs' tools that are read at once: with what they are made of, some 100 MiB.
 pub(crate) const RECEIPTS_MAX: usize = 2;

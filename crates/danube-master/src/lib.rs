@@ -27,6 +27,7 @@ mod settings;
 mod start;
 mod submit;
 mod tell;
+mod timing;
 mod trace;
 mod watch;
 

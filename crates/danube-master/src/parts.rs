@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::app::{
     App, BLANKINGS_MAX, BODIES_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX,
-    Room, SEARCHES_MAX, Shared,
+    Room, SEARCHES_MAX, Shared, TIMINGS_MAX,
 };
 use crate::auth::{Keys, Sessions};
 use crate::demo;
@@ -140,6 +140,7 @@ impl Parts {
             log_reads: Semaphore::new(LOG_READS_MAX),
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             panels: Arc::new(Semaphore::new(PANELS_MAX)),
+            timings: Arc::new(Semaphore::new(TIMINGS_MAX)),
             receipts: Semaphore::new(RECEIPTS_MAX),
             bodies: Semaphore::new(BODIES_MAX),
             rates: Rates::default(),

@@ -59,6 +59,13 @@ pub const PAGE_JOBS_MAX: usize = 1_000;
 /// Jobs of one page when the caller doesn't say.
 pub const PAGE_JOBS_DEFAULT: usize = 50;
 
+/// Runs of a pipeline whose times are put together, at most: some weeks of a busy one. As
+/// many before them are read to compare with.
+pub const TIMED_RUNS_MAX: usize = 500;
+/// The same when the caller doesn't say: enough that the 95th of a hundred isn't the worst.
+pub const TIMED_RUNS_DEFAULT: usize = 50;
+
 // A page of steps' names must fit in the memory of a small machine many times.
 const _: () = assert!(STEPS_MAX * NAME_BYTES_MAX <= FILE_BYTES_MAX);
 const _: () = assert!(PAGE_JOBS_DEFAULT <= PAGE_JOBS_MAX);
+const _: () = assert!(TIMED_RUNS_DEFAULT <= TIMED_RUNS_MAX);

@@ -27,6 +27,7 @@ mod reserve;
 mod rows;
 mod schema;
 mod seal;
+mod timing;
 mod types;
 mod writer;
 
@@ -40,9 +41,9 @@ pub use error::{OpenError, StoreError};
 pub use meter::{Live, Meter, Moved, NoMeter, Operation};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
-    Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, JobTrace, KeyId,
-    KeyRecord, LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, Retry, RetryOutcome,
-    Role, Submitted, Waiting,
+    AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, JobTrace,
+    KeyId, KeyRecord, LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, PastRun,
+    PastRuns, PastStep, Retry, RetryOutcome, Role, Submitted, Waiting,
 };
 pub use writer::pending::Pending;
 

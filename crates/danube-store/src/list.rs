@@ -189,6 +189,10 @@ mod tests {
             crate::read::CHECK,
             crate::read::PENDING,
             crate::read::ACTIVE,
+            crate::timing::NAMES,
+            crate::timing::RUNS,
+            crate::timing::MOVES,
+            crate::timing::STEPS,
         ] {
             let plan = plan(&connection, sql);
             assert!(plan.starts_with("SEARCH"), "{sql}: {plan}");

@@ -1,5 +1,8 @@
 //! What the store is asked and what it answers, as plain data.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use danube_model::{
     Attempt, Job, JobId, Order, State, Step, Timestamp, Trace, Transition, Trigger,
 };
@@ -129,6 +132,56 @@ pub struct JobTrace {
     pub moves: Vec<Transition>,
     /// The steps of each attempt, the first attempt first.
     pub attempts: Vec<Vec<Step>>,
+}
+
+/// A run of a pipeline that ended by itself, with what it took. See [`Store::past_runs`].
+///
+/// [`Store::past_runs`]: crate::Store::past_runs
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRun {
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// How long it waited for workers, all its attempts together.
+    pub queued: Duration,
+    /// When a worker took it for its last attempt.
+    pub claimed_at: Timestamp,
+    /// How many attempts there were.
+    pub attempt: u32,
+    /// When the first step of the last attempt began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// The steps of the last attempt that began and ended, in their order.
+    pub steps: Vec<PastStep>,
+}
+
+/// A step of a run in the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastStep {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+/// Runs of one pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PastRuns {
+    /// Newest first.
+    pub runs: Vec<PastRun>,
+    /// There may be more: a limit of the read was reached before all that were wanted.
+    pub is_cut: bool,
+}
+
+/// Runs of all pipelines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllPastRuns {
+    /// By name; the pipeline with the newest job first.
+    pub pipelines: Vec<(String, PastRuns)>,
+    /// There are more pipelines than these.
+    pub is_cut: bool,
 }
 
 /// The answer to a retry.

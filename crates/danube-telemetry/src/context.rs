@@ -1,6 +1,7 @@
 //! W3C trace context: the `traceparent` header and the ids behind it. What comes
 //! from outside is either exactly right or not there.
 
+use std::cell::RefCell;
 use std::fmt;
 
 /// `flags` bit: the caller records this trace.
@@ -76,12 +77,22 @@ impl TraceContext {
 
     /// The trace id as 32 lower-case hex digits.
     pub fn trace_hex(&self) -> String {
-        hex(&self.trace_id)
+        self.trace_digits().as_str().to_owned()
     }
 
     /// The span id as 16 lower-case hex digits.
     pub fn span_hex(&self) -> String {
-        hex(&self.span_id)
+        self.span_digits().as_str().to_owned()
+    }
+
+    /// The same as [`TraceContext::trace_hex`], without memory of its own.
+    pub fn trace_digits(&self) -> Digits<32> {
+        Digits::of(&self.trace_id)
+    }
+
+    /// The same as [`TraceContext::span_hex`], without memory of its own.
+    pub fn span_digits(&self) -> Digits<16> {
+        Digits::of(&self.span_id)
     }
 }
 
@@ -164,30 +175,83 @@ fn members(header: &str, max: usize) -> Option<Vec<&str>> {
     (members.len() <= max).then_some(members)
 }
 
+/// Random bytes that a thread draws from the kernel at once: a call for each id would take
+/// longer than all else that a span does.
+const STOCK_BYTES: usize = 1_024;
+
+/// Random bytes of a thread, each of which is given out once.
+struct Stock {
+    bytes: [u8; STOCK_BYTES],
+    used: usize,
+}
+
+thread_local! {
+    static STOCK: RefCell<Stock> = const {
+        RefCell::new(Stock { bytes: [0; STOCK_BYTES], used: STOCK_BYTES })
+    };
+}
+
+impl Stock {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        if self.used + N > STOCK_BYTES {
+            fill(&mut self.bytes);
+            self.used = 0;
+        }
+        let mut id = [0; N];
+        id.copy_from_slice(&self.bytes[self.used..self.used + N]);
+        self.used += N;
+        id
+    }
+}
+
+fn fill(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the kernel gives random bytes once it has booted");
+}
+
+/// A random id. Not for secrets: it stays in memory until its stock is used up.
 fn random<const N: usize>() -> [u8; N] {
     let mut id = [0; N];
     // All zero means "no id", so that one draw in 2^64 is repeated.
     while id == [0; N] {
-        getrandom::fill(&mut id).expect("the kernel gives random bytes once it has booted");
+        // A thread that is ending has no stock any more.
+        if let Ok(drawn) = STOCK.try_with(|it| it.borrow_mut().take()) {
+            id = drawn;
+        } else {
+            fill(&mut id);
+        }
     }
     id
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let mut out = Vec::with_capacity(bytes.len() * 2);
-    hex_into(bytes, &mut out);
-    String::from_utf8(out).expect("digits are ASCII")
+/// So many lower-case hex digits.
+#[derive(Debug, Clone, Copy)]
+pub struct Digits<const N: usize>([u8; N]);
+
+impl<const N: usize> Digits<N> {
+    /// Of half as many bytes.
+    fn of(bytes: &[u8]) -> Self {
+        let mut digits = [b'0'; N];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = digit(byte >> 4);
+            pair[1] = digit(byte & 15);
+        }
+        Self(digits)
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
+fn digit(value: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(value)]
 }
 
 /// Appends the bytes as lower-case hex digits.
 pub(crate) fn hex_into(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(
-        bytes
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .map(|digit| DIGITS[usize::from(digit)]),
-    );
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    out.extend(digits.map(digit));
 }
 
 /// Lower-case digits only, as the standard asks.

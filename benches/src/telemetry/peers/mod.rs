@@ -4,6 +4,7 @@ pub(crate) mod counter;
 pub(crate) mod exposition;
 pub(crate) mod histogram;
 pub(crate) mod line;
+pub(crate) mod spans;
 
 use std::sync::OnceLock;
 

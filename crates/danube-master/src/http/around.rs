@@ -2,10 +2,10 @@
 
 use axum::http::{HeaderMap, header};
 use danube_api::{Code, Problem};
-use danube_joblog::{LogError, LogReader};
+use danube_joblog::{LogError, LogReader, StepRange};
 use danube_model::JobId;
-use danube_telemetry::trace::proto::{Span, Value};
-use danube_telemetry::trace::{attribute, hex, spans};
+use danube_telemetry::trace::proto::Span;
+use danube_telemetry::trace::{hex, spans};
 
 use super::jobs::unknown;
 use super::logs::{LogQuery, unreadable};
@@ -58,7 +58,7 @@ pub(crate) fn asked<'a>(
     Ok(Some(span))
 }
 
-/// Finds it: the bytes of a step's span, by the step's place in the log; for any other
+/// Finds it: the bytes of a step's span, which stands in the log's index; for any other
 /// the lines that were written between its beginning and its end.
 pub(crate) async fn find(app: &Shared, job: JobId, id: &str) -> Result<Stretch, Problem> {
     let (own, wanted) = (app.clone(), id.to_owned());
@@ -95,13 +95,10 @@ fn named(span: &Span) -> String {
 fn place(reader: &mut LogReader, span: &Span) -> Result<Stretch, LogError> {
     reader.refresh()?;
     let end = reader.end();
-    let offset = |key: &str| match attribute(&span.attributes, key) {
-        Some(Value::IntValue(number)) => u64::try_from(*number).ok(),
-        _ => None,
-    };
-    if let Some(from) = offset("danube.log.start") {
-        let to = offset("danube.log.end").unwrap_or(end);
-        return Ok((from.min(end), to.min(end)));
+    let own = |it: &StepRange| it.span_id.is_some_and(|id| id[..] == span.span_id[..]);
+    if let Some(step) = reader.steps().into_iter().find(own) {
+        let until = step.end.unwrap_or_else(|| end_of_open(reader, &step));
+        return Ok((step.start.min(end), until.min(end)));
     }
     let micros = |nanos: u64| nanos / 1_000;
     let from = reader.offset_at_time(micros(span.start_time_unix_nano))?;
@@ -110,6 +107,16 @@ fn place(reader: &mut LogReader, span: &Span) -> Result<Stretch, LogError> {
         line(reader, from, end, false)?,
         line(reader, to, end, true)?,
     ))
+}
+
+/// Where a step ends that nobody has ended: where the next attempt begins, or where the log
+/// does.
+fn end_of_open(reader: &LogReader, step: &StepRange) -> u64 {
+    let next = reader
+        .attempts()
+        .into_iter()
+        .find(|it| it.attempt > step.attempt);
+    next.map_or_else(|| reader.end(), |it| it.start)
 }
 
 /// Where the line begins in which an offset lies; or where it ends, if it is begun.

@@ -24,6 +24,7 @@ mod serve;
 mod stream;
 mod submits;
 mod text;
+mod timing;
 pub(crate) mod traces;
 
 use axum::Router;
@@ -55,6 +56,8 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}/logs/stream", get(stream::stream))
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/jobs/{id}/trace", get(traces::trace))
+        .route("/pipelines/timing", get(timing::pipelines))
+        .route("/pipelines/{name}/timing", get(timing::pipeline))
         .route("/api-keys", post(keys::create).get(keys::list))
         .route("/api-keys/{id}", delete(keys::revoke))
         .route(

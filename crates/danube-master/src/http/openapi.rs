@@ -6,7 +6,7 @@ use utoipa::openapi::security::{
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, submits, traces,
+    admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, submits, timing, traces,
 };
 
 /// The whole API.
@@ -18,7 +18,7 @@ use super::{
         logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         admin::log_level, admin::set_log_level,
         panels::list, panels::data, panels::alerts,
-        traces::trace, traces::receive,
+        traces::trace, traces::receive, timing::pipelines, timing::pipeline,
         meta::health, meta::ready, metrics::metrics, meta::openapi,
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),

@@ -79,7 +79,7 @@ async fn body(app: &Shared, job: JobId, is_jaeger: bool) -> Result<Vec<u8>, Prob
             return Ok(None);
         };
         let written = if is_jaeger {
-            serde_json::to_vec(&jaeger::to_json(&shown))
+            jaeger::to_json(&shown)
         } else {
             serde_json::to_vec(&Message {
                 resource_spans: shown,

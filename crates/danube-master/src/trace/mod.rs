@@ -7,6 +7,7 @@
 //! worker was lost is written, from the store as well, when the job is taken back.
 
 mod compose;
+mod received;
 mod submits;
 
 use std::collections::HashSet;
@@ -277,7 +278,8 @@ impl Traces {
             return;
         }
         if let Ok(stored) = self.0.files.read(name) {
-            export.push_others(stored.received);
+            let received = received::of_attempt(stored.received, &traced.spans, &stored.own);
+            export.push_others(received);
         }
     }
 

@@ -362,8 +362,10 @@ pub fn is_variable_name(text: &str) -> bool {
             .all(|it| it.is_ascii_alphanumeric() || it == b'_')
 }
 
-/// Whether one edit (insert, remove, change, swap) turns one word into the other.
-fn is_near(a: &str, b: &str) -> bool {
+/// Whether one edit (insert, remove, change, swap) turns one word into the other: whether
+/// it was probably meant.
+#[must_use]
+pub fn is_near(a: &str, b: &str) -> bool {
     let (a, b) = (a.to_ascii_lowercase(), b.to_ascii_lowercase());
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let same_start = a.iter().zip(b).take_while(|(x, y)| x == y).count();

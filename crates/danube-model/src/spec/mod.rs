@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{parse_file, read_request};
 pub use document::{Node, Value};
-pub use fields::{Fields, is_name, is_variable_name};
+pub use fields::{Fields, is_name, is_near, is_variable_name};
 pub use repository::{Repository, is_git_ref};
 
 /// The version of the file format.

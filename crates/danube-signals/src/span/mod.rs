@@ -64,12 +64,13 @@ pub fn request_span(request: &RequestSpan<'_>) -> Span {
     tracing::info_span!(
         target: "danube.api",
         "request",
-        trace_id = context.trace_hex(),
-        span_id = context.span_hex(),
-        parent_span_id = parent.map(|it| display(Hex(it))),
+        // First: of a span that nobody wants the rest isn't read.
         sampled = context.flags & SAMPLED != 0,
-        request_id,
         "otel.kind" = "server",
+        trace_id = context.trace_digits().as_str(),
+        span_id = context.span_digits().as_str(),
+        parent_span_id = parent.map(|it| display(Hex(it))),
+        request_id,
         "otel.name" = display(format_args!("{method}{}{}", if route.is_some() { " " } else { "" }, route.unwrap_or(""))),
         "http.request.method" = method,
         "http.route" = route,
@@ -97,8 +98,8 @@ pub fn job_span(job_id: &str, context: &TraceContext) -> Span {
     tracing::info_span!(
         target: "danube.orchestrator",
         "job",
-        trace_id = context.trace_hex(),
-        span_id = context.span_hex(),
+        trace_id = context.trace_digits().as_str(),
+        span_id = context.span_digits().as_str(),
         sampled = context.flags & SAMPLED != 0,
         job_id,
     )

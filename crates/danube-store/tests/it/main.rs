@@ -16,3 +16,4 @@ mod lists;
 mod open;
 mod secrets;
 mod support;
+mod timing;

@@ -5,7 +5,7 @@
 //! | field | meaning |
 //! | --- | --- |
 //! | `trace_id`, `span_id`, `parent_span_id` | who it is, and its parent in another process |
-//! | `sampled` | `false`: whoever began the trace doesn't want it |
+//! | `sampled` | `false`: whoever began the trace doesn't want it; best the first field |
 //! | `otel.kind`, `otel.name` | `server`, `client`, `producer`, `consumer` or `internal`; the name |
 //! | `otel.status_code` | `ERROR` when it failed |
 //! | `request_id` | left out: it is for lines |
@@ -126,7 +126,12 @@ struct Fields {
 }
 
 impl Fields {
-    fn text(&mut self, name: &'static str, value: String) {
+    /// Of a span that nobody wants nothing more is kept.
+    fn text(&mut self, name: &'static str, value: impl FnOnce() -> String) {
+        if self.is_left_out {
+            return;
+        }
+        let value = value();
         match name {
             "trace_id" => self.trace_id = TraceContext::unhex(&value),
             "span_id" => self.span_id = TraceContext::unhex(&value),
@@ -149,6 +154,9 @@ impl Fields {
 
     /// A field that is recorded again has its last value; but what failed first is why.
     fn set(&mut self, name: &'static str, value: Value) {
+        if self.is_left_out {
+            return;
+        }
         match self.attributes.iter_mut().find(|it| it.0 == name) {
             Some(_) if name == ERROR_TYPE => {}
             Some(it) => it.1 = value,
@@ -159,10 +167,10 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field.name(), value.to_owned());
+        self.text(field.name(), || value.to_owned());
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field.name(), format!("{value:?}"));
+        self.text(field.name(), || format!("{value:?}"));
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
         match field.name() {

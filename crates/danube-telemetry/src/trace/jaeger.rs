@@ -1,17 +1,23 @@
 //! Spans as Jaeger's UI reads them, from its HTTP API or from a file: the shape of
 //! `/api/traces/{id}`.
 
-use serde_json::{Value as Json, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use super::proto::{KeyValue, ResourceSpans, Span, SpanKind, StatusCode, Value};
+use serde::Serialize;
+
+use super::proto::{Event, KeyValue, ResourceSpans, Span, SpanKind, StatusCode, Value};
 use super::value::shown;
 use super::{hex, text_of};
 
 const NANOS_A_MICRO: u64 = 1_000;
 
-/// One trace. Times are whole microseconds since 1970, as Jaeger has them.
-pub fn to_json(all: &[ResourceSpans]) -> Json {
-    let mut processes = serde_json::Map::new();
+/// Writes one trace. Times are whole microseconds since 1970, as Jaeger has them.
+///
+/// # Errors
+/// None that can happen: there is nothing that JSON can't say.
+pub fn to_json(all: &[ResourceSpans]) -> serde_json::Result<Vec<u8>> {
+    let mut processes = BTreeMap::new();
     let mut spans = Vec::new();
     for (number, resource) in all.iter().enumerate() {
         let process = format!("p{}", number + 1);
@@ -19,25 +25,114 @@ pub fn to_json(all: &[ResourceSpans]) -> Json {
             .resource
             .as_ref()
             .map_or(&[][..], |it| &it.attributes);
-        let service = text_of(attributes, "service.name").unwrap_or("unknown_service");
         let own = attributes.iter().filter(|it| it.key != "service.name");
-        processes.insert(
-            process.clone(),
-            json!({"serviceName": service, "tags": own.map(tag).collect::<Vec<_>>()}),
-        );
         for scope in &resource.scope_spans {
             let name = scope.scope.as_ref().map_or("", |it| &it.name);
-            spans.extend(scope.spans.iter().map(|it| one(it, name, &process)));
+            spans.extend(scope.spans.iter().map(|it| one(it, name, number)));
         }
+        processes.insert(
+            process,
+            Process {
+                service_name: text_of(attributes, "service.name").unwrap_or("unknown_service"),
+                tags: own.map(tag).collect(),
+            },
+        );
     }
     let trace = super::spans(all).next().map_or(&[][..], |it| &it.trace_id);
-    let trace = json!({"traceID": hex(trace), "spans": spans, "processes": processes});
-    json!({"data": [trace], "total": 1, "limit": 0, "offset": 0, "errors": null})
+    serde_json::to_vec(&Answer {
+        data: [Trace {
+            trace_id: hex(trace),
+            spans,
+            processes,
+        }],
+        total: 1,
+        limit: 0,
+        offset: 0,
+        errors: None,
+    })
 }
 
-fn one(span: &Span, scope: &str, process: &str) -> Json {
-    let trace = hex(&span.trace_id);
-    let reference = |kind: &str, trace: &[u8], id: &[u8]| json!({"refType": kind, "traceID": hex(trace), "spanID": hex(id)});
+#[derive(Serialize)]
+struct Answer<'a> {
+    data: [Trace<'a>; 1],
+    total: u32,
+    limit: u32,
+    offset: u32,
+    errors: Option<()>,
+}
+
+#[derive(Serialize)]
+struct Trace<'a> {
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    spans: Vec<One<'a>>,
+    processes: BTreeMap<String, Process<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Process<'a> {
+    service_name: &'a str,
+    tags: Vec<Tag<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct One<'a> {
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    #[serde(rename = "spanID")]
+    span_id: String,
+    operation_name: &'a str,
+    references: Vec<Reference>,
+    start_time: u64,
+    duration: u64,
+    tags: Vec<Tag<'a>>,
+    logs: Vec<Log<'a>>,
+    #[serde(rename = "processID")]
+    process_id: String,
+    warnings: Option<()>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference {
+    ref_type: &'static str,
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    #[serde(rename = "spanID")]
+    span_id: String,
+}
+
+#[derive(Serialize)]
+struct Log<'a> {
+    timestamp: u64,
+    fields: Vec<Tag<'a>>,
+}
+
+#[derive(Serialize)]
+struct Tag<'a> {
+    key: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: TagValue<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TagValue<'a> {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(Cow<'a, str>),
+}
+
+fn one<'a>(span: &'a Span, scope: &'a str, process: usize) -> One<'a> {
+    let reference = |ref_type, trace: &[u8], id: &[u8]| Reference {
+        ref_type,
+        trace_id: hex(trace),
+        span_id: hex(id),
+    };
     let mut references = Vec::new();
     if !span.parent_span_id.is_empty() {
         references.push(reference("CHILD_OF", &span.trace_id, &span.parent_span_id));
@@ -48,23 +143,22 @@ fn one(span: &Span, scope: &str, process: &str) -> Json {
     let took = span
         .end_time_unix_nano
         .saturating_sub(span.start_time_unix_nano);
-    json!({
-        "traceID": trace,
-        "spanID": hex(&span.span_id),
-        "operationName": span.name,
-        "references": references,
-        "startTime": span.start_time_unix_nano / NANOS_A_MICRO,
-        "duration": took / NANOS_A_MICRO,
-        "tags": tags(span, scope),
-        "logs": span.events.iter().map(event).collect::<Vec<_>>(),
-        "processID": process,
-        "warnings": null,
-    })
+    One {
+        trace_id: hex(&span.trace_id),
+        span_id: hex(&span.span_id),
+        operation_name: &span.name,
+        references,
+        start_time: span.start_time_unix_nano / NANOS_A_MICRO,
+        duration: took / NANOS_A_MICRO,
+        tags: tags(span, scope),
+        logs: span.events.iter().map(event).collect(),
+        process_id: format!("p{}", process + 1),
+        warnings: None,
+    }
 }
 
-fn tags(span: &Span, scope: &str) -> Vec<Json> {
-    let text = |key: &str, value: &str| json!({"key": key, "type": "string", "value": value});
-    let mut tags: Vec<Json> = span.attributes.iter().map(tag).collect();
+fn tags<'a>(span: &'a Span, scope: &'a str) -> Vec<Tag<'a>> {
+    let mut tags: Vec<Tag<'_>> = span.attributes.iter().map(tag).collect();
     if !scope.is_empty() {
         tags.push(text("otel.scope.name", scope));
     }
@@ -81,7 +175,11 @@ fn tags(span: &Span, scope: &str) -> Vec<Json> {
         match status.code() {
             StatusCode::Error => {
                 tags.push(text("otel.status_code", "ERROR"));
-                tags.push(json!({"key": "error", "type": "bool", "value": true}));
+                tags.push(Tag {
+                    key: "error",
+                    kind: "bool",
+                    value: TagValue::Bool(true),
+                });
             }
             StatusCode::Ok => tags.push(text("otel.status_code", "OK")),
             StatusCode::Unset => {}
@@ -96,25 +194,48 @@ fn tags(span: &Span, scope: &str) -> Vec<Json> {
     tags
 }
 
-fn event(it: &super::proto::Event) -> Json {
-    let mut fields = vec![json!({"key": "event", "type": "string", "value": it.name})];
+fn event(it: &Event) -> Log<'_> {
+    let mut fields = vec![text("event", &it.name)];
     fields.extend(it.attributes.iter().map(tag));
-    json!({"timestamp": it.time_unix_nano / NANOS_A_MICRO, "fields": fields})
+    Log {
+        timestamp: it.time_unix_nano / NANOS_A_MICRO,
+        fields,
+    }
 }
 
-fn tag(it: &KeyValue) -> Json {
+fn tag(it: &KeyValue) -> Tag<'_> {
     let value = it.value.as_ref();
     let (kind, value) = match value.and_then(|it| it.value.as_ref()) {
-        Some(Value::BoolValue(yes)) => ("bool", json!(yes)),
-        Some(Value::IntValue(number)) => ("int64", json!(number)),
-        Some(Value::DoubleValue(number)) if number.is_finite() => ("float64", json!(number)),
-        _ => ("string", json!(value.map(shown).unwrap_or_default())),
+        Some(Value::BoolValue(yes)) => ("bool", TagValue::Bool(*yes)),
+        Some(Value::IntValue(number)) => ("int64", TagValue::Int(*number)),
+        Some(Value::DoubleValue(number)) if number.is_finite() => {
+            ("float64", TagValue::Float(*number))
+        }
+        Some(Value::StringValue(value)) => return text(&it.key, value),
+        _ => {
+            let shown = value.map(shown).unwrap_or_default();
+            ("string", TagValue::Text(shown.into()))
+        }
     };
-    json!({"key": it.key, "type": kind, "value": value})
+    Tag {
+        key: &it.key,
+        kind,
+        value,
+    }
+}
+
+fn text<'a>(key: &'a str, value: &'a str) -> Tag<'a> {
+    Tag {
+        key,
+        kind: "string",
+        value: TagValue::Text(value.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::pair;
     use super::super::proto::{Link, Resource, ScopeSpans, Status};
     use super::*;
@@ -152,7 +273,7 @@ mod tests {
             }],
             ..ResourceSpans::default()
         }];
-        let json = to_json(&all);
+        let json: serde_json::Value = serde_json::from_slice(&to_json(&all).unwrap()).unwrap();
         let trace = &json["data"][0];
         assert_eq!(trace["traceID"], "ab".repeat(16));
         assert_eq!(trace["processes"]["p1"]["serviceName"], "danube");

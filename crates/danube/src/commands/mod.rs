@@ -20,6 +20,7 @@ pub(crate) mod run;
 mod search;
 mod secret;
 mod signals;
+mod slow;
 mod submit;
 mod trace;
 mod version;

@@ -1,4 +1,5 @@
-//! `danube trace JOB`: where the time of a job went.
+//! `danube trace JOB`: where the time of a job went. With `--slow`: of a pipeline, over its
+//! latest runs.
 
 use std::process::ExitCode;
 
@@ -8,6 +9,7 @@ use danube_telemetry::trace::proto::{Span, TracesData};
 use serde_json::Value;
 
 use super::job::{id, id_arg};
+use super::slow;
 use crate::client::{args, connect};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -15,13 +17,18 @@ use crate::terminal::{Screen, waterfall};
 
 pub(super) fn command() -> Command {
     Command::new("trace")
-        .about("Show where the time of a job went")
+        .about("Show where the time of a job or a pipeline went")
         .long_about(
             "Show where the time of a job went: a line a span, from the request that submitted it to \
              what the tools in its steps sent.\n\n\
-             A `*` marks the spans that its end waited for, a `!` what failed.",
+             A `*` marks the spans that its end waited for, a `!` what failed.\n\n\
+             With --slow: what took the time of a pipeline over its latest runs that ended by \
+             themselves. P50 and P95 are what half and 95 of 100 of them stayed below or at; SHARE \
+             is of the time of all of them together; BEFORE and CHANGE are P50 over as many runs \
+             before.",
         )
-        .arg(id_arg())
+        .override_usage("danube trace [OPTIONS] <ID>\n       danube trace --slow [PIPELINE] [--runs NUMBER]")
+        .arg(id_arg().required(false).required_unless_present("slow"))
         .arg(
             Arg::new("all")
                 .long("all")
@@ -42,11 +49,16 @@ pub(super) fn command() -> Command {
                 .default_value("waterfall")
                 .help("`otlp` and `jaeger` are JSON: the standard's, and what Jaeger's UI opens"),
         )
+        .args(slow::slow_args())
         .args(args())
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
     let client = connect(matches, true)?;
+    if slow::is_wanted(matches) {
+        slow::show(&client, matches, screen)?;
+        return Ok(Exit::Ok.into());
+    }
     let id = id(matches);
     let format = matches.get_one::<String>("format").map(String::as_str);
     let is_jaeger = format == Some("jaeger");

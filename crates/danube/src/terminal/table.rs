@@ -15,6 +15,8 @@ const CUT_MIN: usize = 8;
 pub(crate) struct Cell {
     text: String,
     colour: Option<Colour>,
+    /// Stands at the right of its column.
+    is_number: bool,
 }
 
 impl Cell {
@@ -25,7 +27,27 @@ impl Cell {
         } else {
             clean(text)
         };
-        Self { text, colour: None }
+        Self {
+            text,
+            colour: None,
+            is_number: false,
+        }
+    }
+
+    /// A cell that stands at the right, so that numbers can be compared.
+    pub(crate) fn number(text: &str) -> Self {
+        Self {
+            is_number: true,
+            ..Self::new(text)
+        }
+    }
+
+    /// The same with a colour.
+    pub(crate) fn coloured(self, colour: Colour) -> Self {
+        Self {
+            colour: Some(colour),
+            ..self
+        }
     }
 
     /// A cell with the colour of a status.
@@ -67,8 +89,7 @@ impl Table {
         let widths = self.widths(screen.out_columns());
         let mut text = String::new();
         if with_head {
-            let head: Vec<Cell> = self.head.iter().map(|it| Cell::new(it)).collect();
-            line(&mut text, &head, &widths, &|_, it| {
+            line(&mut text, &self.heads(), &widths, &|_, it| {
                 screen.paint(Colour::Dim, it)
             });
         }
@@ -81,7 +102,17 @@ impl Table {
         text
     }
 
-    fn widths(&self, columns: Option<usize>) -> Vec<usize> {
+    /// The heads, each above what stands in its column.
+    fn heads(&self) -> Vec<Cell> {
+        let head = |(at, text): (usize, &&str)| Cell {
+            is_number: self.rows.first().is_some_and(|it| it[at].is_number),
+            ..Cell::new(text)
+        };
+        self.head.iter().enumerate().map(head).collect()
+    }
+
+    /// The widths of its columns where so many are there.
+    pub(crate) fn widths(&self, columns: Option<usize>) -> Vec<usize> {
         let mut widths: Vec<usize> = self.head.iter().map(|it| width(it)).collect();
         for row in &self.rows {
             for (have, cell) in widths.iter_mut().zip(row) {
@@ -109,10 +140,17 @@ fn line(
 ) {
     for (at, (cell, &wide)) in cells.iter().zip(widths).enumerate() {
         let shown = cut(&cell.text, wide);
+        let blank = wide - width(&shown);
+        let (before, after) = if cell.is_number {
+            (blank, 0)
+        } else {
+            (0, blank)
+        };
+        text.push_str(&" ".repeat(before));
         text.push_str(&paint(cell, &shown));
         // No blanks behind the last column: they wrap on narrow terminals.
         if at + 1 < cells.len() {
-            text.push_str(&" ".repeat(wide - width(&shown) + GAP));
+            text.push_str(&" ".repeat(after + GAP));
         }
     }
     text.push('\n');
@@ -164,6 +202,19 @@ mod tests {
             "ID   PIPELINE              REF\n\
              abc  a-long-pipeline-name  main\n\
              def  流水线                -\n"
+        );
+    }
+
+    #[test]
+    fn numbers_stand_at_the_right_below_their_head() {
+        let mut table = Table::new(&["STEP", "TIME"], &[]);
+        table.row(vec![Cell::new("build"), Cell::number("7 ms")]);
+        table.row(vec![Cell::new("test"), Cell::number("1 m 03 s")]);
+        assert_eq!(
+            table.render(&Screen::plain(), true),
+            "STEP       TIME\n\
+             build      7 ms\n\
+             test   1 m 03 s\n"
         );
     }
 

@@ -1,6 +1,7 @@
 //! A trace as a waterfall: each span on a line of its own, below its parent, with a bar
 //! where it was in time.
 
+use danube_telemetry::trace::files::NOT_KEPT;
 use danube_telemetry::trace::proto::{Span, StatusCode};
 use danube_telemetry::trace::tree::{Node, waterfall};
 use danube_telemetry::trace::{attribute, hex, number_of};
@@ -9,7 +10,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::{Colour, Screen, clean};
 
 /// Columns where nobody says how many there are.
-const COLUMNS_DEFAULT: usize = 100;
+const COLUMNS_DEFAULT: usize = 80;
 
 /// A bar is no use below so many columns.
 const BAR_MIN: usize = 12;
@@ -23,7 +24,10 @@ const TIME: usize = 9;
 /// Hex digits of a span id.
 const ID: usize = 16;
 
-/// A trace of more spans is folded, so that it can be read.
+/// A deeper span stands no further right, so that its name can be read.
+const DEPTH_SHOWN_MAX: usize = 16;
+
+/// A trace of more spans is folded to so many, so that it can be read.
 const SPANS_WHOLE_MAX: usize = 200;
 
 /// Of the children of a span so many are shown then: those that counted most.
@@ -62,7 +66,7 @@ pub(crate) fn render(spans: &[Span], wish: Wish, screen: &Screen) -> String {
     let rows = rows(&nodes, spans, &shown);
     let (from, to) = range(spans);
     let columns = screen.out_columns().unwrap_or(COLUMNS_DEFAULT);
-    let widest = rows.iter().map(|it| 2 * it.depth + it.name.width()).max();
+    let widest = rows.iter().map(|it| indent(it) + it.name.width()).max();
     // Two marks and a space before the name, two spaces around the time.
     let ids = if wish.ids { ID + 1 } else { 0 };
     let room = columns.saturating_sub(3 + TIME + 2 + ids);
@@ -71,7 +75,7 @@ pub(crate) fn render(spans: &[Span], wish: Wish, screen: &Screen) -> String {
     let mut text = String::new();
     for row in &rows {
         let time = format!("{:>TIME$}", brief(row.to.saturating_sub(row.from)));
-        let label = padded(&format!("{}{}", "  ".repeat(row.depth), row.name), name);
+        let label = padded(&format!("{}{}", " ".repeat(indent(row)), row.name), name);
         let label = match row.colour {
             Some(colour) => screen.paint(colour, &label),
             None => label,
@@ -104,6 +108,11 @@ pub(crate) fn render(spans: &[Span], wish: Wish, screen: &Screen) -> String {
     text
 }
 
+/// Columns before its name.
+fn indent(row: &Row) -> usize {
+    2 * row.depth.min(DEPTH_SHOWN_MAX)
+}
+
 /// From when to when it was: what the server says of the job. A tool's clock may be wrong.
 fn range(spans: &[Span]) -> (u64, u64) {
     let own = |it: &&Span| attribute(&it.attributes, "job.id").is_some();
@@ -121,45 +130,75 @@ fn range(spans: &[Span]) -> (u64, u64) {
 /// Which nodes are shown, and what is folded below each.
 struct Shown {
     is_shown: Vec<bool>,
-    /// By node: how many children are folded, and their time.
+    /// By node, those without a parent last: how many children are folded, and their time.
     folded: Vec<(usize, u64)>,
 }
 
 impl Shown {
     fn of(nodes: &[Node], spans: &[Span], all: bool) -> Self {
-        let mut it = Self {
-            is_shown: vec![true; nodes.len()],
-            folded: vec![(0, 0); nodes.len()],
-        };
         if all || nodes.len() <= SPANS_WHOLE_MAX {
-            return it;
+            return Self {
+                is_shown: vec![true; nodes.len()],
+                folded: vec![(0, 0); nodes.len() + 1],
+            };
         }
-        let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-        let mut above: Vec<usize> = Vec::new();
-        for (index, node) in nodes.iter().enumerate() {
-            above.truncate(node.depth);
-            if let Some(parent) = above.last() {
-                children[*parent].push(index);
+        let parents = parents(nodes);
+        let mut is_shown = vec![false; nodes.len()];
+        let mut children = vec![0; nodes.len() + 1];
+        let mut left = SPANS_WHOLE_MAX;
+        let mut ranked: Vec<usize> = (0..nodes.len()).collect();
+        // What says how many aren't there, what the end waited for, what failed, what took
+        // long; of equals the first.
+        ranked.sort_by_key(|at| {
+            let span = &spans[nodes[*at].span];
+            let is_note = attribute(&span.attributes, NOT_KEPT).is_some();
+            let weight = (
+                is_note,
+                nodes[*at].is_critical,
+                has_failed(span),
+                took(span),
+            );
+            std::cmp::Reverse(weight)
+        });
+        for at in ranked {
+            // With all that it stands below, or not at all.
+            let mut needed = Vec::new();
+            let mut next = at;
+            while next < nodes.len() && !is_shown[next] && needed.len() <= left {
+                needed.push(next);
+                next = parents[next];
             }
-            above.push(index);
-        }
-        for (parent, own) in children.iter().enumerate() {
-            let mut ranked = own.clone();
-            // What the end waited for, what failed, what took long.
-            ranked.sort_by_key(|at| {
-                let span = &spans[nodes[*at].span];
-                let weight = (nodes[*at].is_critical, has_failed(span), took(span));
-                std::cmp::Reverse(weight)
-            });
-            for hidden in ranked.iter().skip(SIBLINGS_MAX) {
-                it.is_shown[*hidden] = false;
-                let folded = &mut it.folded[parent];
-                folded.0 += 1;
-                folded.1 += took(&spans[nodes[*hidden].span]);
+            let is_full = |it: &usize| children[parents[*it]] >= SIBLINGS_MAX;
+            if needed.len() > left || needed.iter().any(is_full) {
+                continue;
+            }
+            left -= needed.len();
+            for it in needed {
+                is_shown[it] = true;
+                children[parents[it]] += 1;
             }
         }
-        it
+        let mut folded = vec![(0, 0); nodes.len() + 1];
+        for (at, parent) in parents.iter().enumerate() {
+            if !is_shown[at] {
+                folded[*parent].0 += 1;
+                folded[*parent].1 += took(&spans[nodes[at].span]);
+            }
+        }
+        Self { is_shown, folded }
     }
+}
+
+/// The parent of each; of those without one the number of all.
+fn parents(nodes: &[Node]) -> Vec<usize> {
+    let mut above: Vec<usize> = Vec::new();
+    let parent = |(index, node): (usize, &Node)| {
+        above.truncate(node.depth);
+        let parent = above.last().copied().unwrap_or(nodes.len());
+        above.push(index);
+        parent
+    };
+    nodes.iter().enumerate().map(parent).collect()
 }
 
 fn rows(nodes: &[Node], spans: &[Span], shown: &Shown) -> Vec<Row> {
@@ -188,6 +227,7 @@ fn rows(nodes: &[Node], spans: &[Span], shown: &Shown) -> Vec<Row> {
     while let Some(parent) = open.pop() {
         rows.extend(folded(nodes, shown, parent));
     }
+    rows.extend(folded(nodes, shown, nodes.len()));
     rows
 }
 
@@ -244,7 +284,7 @@ fn folded(nodes: &[Node], shown: &Shown, parent: usize) -> Option<Row> {
     let (count, time) = shown.folded[parent];
     (count > 0).then(|| Row {
         id: String::new(),
-        depth: nodes[parent].depth + 1,
+        depth: nodes.get(parent).map_or(0, |it| it.depth + 1),
         name: format!("… {count} more (--all)"),
         from: 0,
         to: time,
@@ -284,7 +324,7 @@ fn place(row: &Row, (from, to): (u64, u64), columns: usize) -> String {
 }
 
 /// A time in few letters.
-fn brief(nanos: u64) -> String {
+pub(crate) fn brief(nanos: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "to be read")]
     let seconds = nanos as f64 / 1e9;
     match nanos {
@@ -296,7 +336,9 @@ fn brief(nanos: u64) -> String {
         _ => {
             let whole = nanos / 1_000_000_000;
             let (hours, minutes) = (whole / 3_600, whole / 60 % 60);
-            if hours > 0 {
+            if hours >= 100 {
+                format!("{} d {:02} h", hours / 24, hours % 24)
+            } else if hours > 0 {
                 format!("{hours} h {minutes:02} m")
             } else {
                 format!("{minutes} m {:02} s", whole % 60)
@@ -370,11 +412,11 @@ mod tests {
         });
         let text = render(&spans, Wish::default(), &Screen::plain());
         let expected = "\
-*  POST /api/v1/jobs            20 ms ██████
-*    (waited in the queue)      80 ms       ························
-*    Job abc                   100 ms                               ██████████████████████████████
-*      Execute step good        40 ms                               ████████████
-*!     Execute step bad\u{fffd}[2J     60 ms                                           ██████████████████
+*  POST /api/v1/jobs            20 ms ████
+*    (waited in the queue)      80 ms     ·················
+*    Job abc                   100 ms                      █████████████████████
+*      Execute step good        40 ms                      ████████
+*!     Execute step bad\u{fffd}[2J     60 ms                              █████████████
 * what the end waited for   ! failed
 ";
         assert_eq!(text, expected, "{text}");
@@ -396,8 +438,13 @@ mod tests {
             // At once, so that few are critical.
             it.start_time_unix_nano = 0;
         }
+        spans[250].attributes.push(pair(NOT_KEPT, 12_i64));
         let text = render(&spans, Wish::default(), &Screen::plain());
         assert_eq!(text.lines().count(), 1 + SIBLINGS_MAX + 2, "{text}");
+        assert!(
+            text.contains("test_249 "),
+            "what says what isn't there: {text}"
+        );
         assert!(text.contains("… 488 more (--all)"), "{text}");
         assert!(
             text.contains("test_99 ") && text.contains("test_499"),
@@ -413,6 +460,28 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_and_deep_trace_fits_the_screen_and_a_reader() {
+        // 40 suites of 40 tests, and a chain below one of them.
+        let suites = (0..40_u16).map(|it| span((it + 2, 1, "suite", 0, 900)));
+        let tests = (0..1_600_u16).map(|it| {
+            let name = format!("a test with quite a long name {it}");
+            span((100 + it, 2 + it % 40, &name, 10, 20))
+        });
+        let chain = (0..50_u16).map(|it| span((5_000 + it, 4_999 + it, "deeper", 10, 900)));
+        let mut spans = vec![span((1, 0, "Job", 0, 1_000))];
+        spans.extend(suites.chain(tests).chain(chain));
+        spans[1_641].parent_span_id = spans[1].span_id.clone();
+        let text = render(&spans, Wish::default(), &Screen::plain());
+        let lines = text.lines().count();
+        // What is folded below each has a line too.
+        assert!(lines <= 2 * SPANS_WHOLE_MAX, "{lines} lines");
+        let widest = text.lines().map(UnicodeWidthStr::width).max();
+        assert!(widest <= Some(COLUMNS_DEFAULT), "{widest:?}: {text}");
+        assert!(text.contains("… 28 more (--all)"), "{text}");
+        assert!(text.lines().any(|it| it.contains("  deeper  ")), "{text}");
+    }
+
+    #[test]
     fn times_are_brief() {
         for (nanos, expected) in [
             (7, "7 ns"),
@@ -422,6 +491,7 @@ mod tests {
             (1_240_000_000, "1.24 s"),
             (123_000_000_000, "2 m 03 s"),
             (7_380_000_000_000, "2 h 03 m"),
+            (370_000_000_000_000, "4 d 06 h"),
         ] {
             assert_eq!(brief(nanos), expected);
         }

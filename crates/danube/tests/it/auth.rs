@@ -558,6 +558,7 @@ fn telemetry_is_open_on_loopback_and_jobs_are_not() {
         "/api/v1/jobs/zzzzzzzz",
         "/api/v1/jobs/zzzzzzzz/logs",
         "/api/v1/jobs/zzzzzzzz/logs/stream",
+        "/api/v1/pipelines/timing",
         "/api/v1/api-keys",
     ] {
         assert_eq!(master.request("GET", path, &[], b"").status, 401, "{path}");

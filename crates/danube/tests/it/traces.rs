@@ -2,6 +2,7 @@
 //! process, whatever becomes of the job.
 
 mod received;
+mod slow;
 mod trees;
 
 use std::io::{BufRead, BufReader, Write};

@@ -196,6 +196,102 @@ fn jobs_are_listed_in_a_table() {
     );
 }
 
+/// A part as a server shows it.
+fn part(kind: &str, name: &str, [p50, p95, share]: [f64; 3], before: &(Value, Value)) -> Value {
+    json!({"kind": kind, "name": name, "runs": 20, "p50_seconds": p50, "p95_seconds": p95, "share": share,
+           "p50_before_seconds": before.0, "change_percent": before.1})
+}
+
+/// A pipeline as a server shows it.
+pub(crate) fn timing(parts: &[Value]) -> Value {
+    json!({"pipeline": "frontend-build", "runs": 20, "runs_before": 20, "is_cut": false, "parts": parts})
+}
+
+/// Parts of each kind, one with a name that is too long.
+pub(crate) fn timed_parts() -> Vec<Value> {
+    let whole = &(json!(1_650.0), json!(15.2));
+    vec![
+        part("whole", "whole", [1_900.25, 9_000.5, 1.0], whole),
+        part(
+            "step",
+            "test-everything-on-every-browser\u{1b}[2J",
+            [900.0, 1_000.0, 0.474],
+            &(json!(1_200.0), json!(-25.0)),
+        ),
+        part(
+            "queue",
+            "queue",
+            [610.0, 7_000.0, 0.321],
+            &(json!(0.5), json!(121_900.0)),
+        ),
+        part(
+            "step",
+            "new-step",
+            [300.0, 301.0, 0.158],
+            &(Value::Null, Value::Null),
+        ),
+        part(
+            "stage",
+            "clean up",
+            [0.021, 0.4, 0.0],
+            &(json!(0.014), json!(50.0)),
+        ),
+        part(
+            "stage",
+            "prepare",
+            [0.004, 0.005, 0.0],
+            &(json!(0.004), json!(0.0)),
+        ),
+    ]
+}
+
+#[test]
+fn what_took_the_time_of_a_pipeline_is_a_table() {
+    let place = Place::new();
+    let mut cut = timing(&timed_parts());
+    cut["is_cut"] = json!(true);
+    let server = Responder::new(vec![Answer::json(200, &cut)]);
+    let args = ["trace", "--slow", "a b/c", "--runs", "20"];
+    let (code, out, err) = seen(&place.client(&server.url, &args).output().unwrap());
+    assert_eq!(code, 0);
+    assert_eq!(
+        err,
+        "older runs were left out: there are too many to read\n"
+    );
+    golden::check("tests/it/golden/cli/trace-slow.txt", &out);
+    assert_eq!(
+        server.finish()[0].line,
+        "GET /api/v1/pipelines/a%20b%2Fc/timing?runs=20"
+    );
+
+    let mut none = timing(&timed_parts()[..0]);
+    none["pipeline"] = json!("never-ran");
+    none["runs"] = json!(0);
+    let brief = timing(&[timed_parts()[0].clone(), timed_parts()[2].clone()]);
+    let list = json!({"pipelines": [brief, none], "is_cut": false});
+    let server = Responder::new(vec![Answer::json(200, &list), Answer::json(200, &none)]);
+    let (code, out, err) = seen(
+        &place
+            .client(&server.url, &["trace", "--slow"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!((code, err.as_str()), (0, ""));
+    golden::check("tests/it/golden/cli/trace-slow-all.txt", &out);
+    let (code, out, err) = seen(
+        &place
+            .client(&server.url, &["trace", "--slow", "never-ran"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert_eq!(err, "no run has ended by itself yet\n");
+    assert_eq!(
+        server.finish()[0].line,
+        "GET /api/v1/pipelines/timing?runs=50"
+    );
+}
+
 #[test]
 fn a_list_of_many_pages_is_one_list() {
     let place = Place::new();

@@ -96,6 +96,20 @@ fn a_wrong_command_line_is_explained() {
         &["submit", "p", "--mask-env", "NOPE"],
         &[],
     );
+    check(&place, "trace-of-nothing", &["trace"], &[]);
+    check(&place, "trace-of-two", &["trace", "x", "--slow", "p"], &[]);
+    check(
+        &place,
+        "trace-runs-of-a-job",
+        &["trace", "x", "--runs", "3"],
+        &[],
+    );
+    check(
+        &place,
+        "trace-too-many-runs",
+        &["trace", "--slow", "--runs", "501"],
+        &[],
+    );
     check(&place, "unknown-code", &["explain", "not_fond"], &[]);
     check(
         &place,

@@ -10,6 +10,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::json;
 
+use super::client::{timed_parts, timing};
 use super::responder::{Answer, Responder};
 use super::{Place, job};
 
@@ -95,6 +96,30 @@ fn a_table_fits_the_terminal() {
         let widest = shown.lines().map(|it| it.chars().count()).max().unwrap();
         assert!(widest <= usize::from(columns), "{shown}");
         assert!(shown.contains(name), "{shown}");
+    }
+    server.finish();
+}
+
+#[test]
+fn the_table_of_a_pipeline_fits_eighty_columns_and_colours_what_changed() {
+    let place = Place::new();
+    let page = timing(&timed_parts());
+    let server = Responder::new(vec![Answer::json(200, &page), Answer::json(200, &page)]);
+    let mut command = place.client(&server.url, &["trace", "--slow", "p"]);
+    command.env("NO_COLOR", "1");
+    let shown = on_terminal(command, 80);
+    let widest = shown.lines().map(|it| it.chars().count()).max().unwrap();
+    assert!(widest <= 80, "{shown}");
+    assert!(shown.contains("test-everything-on… "), "{shown}");
+    let shown = on_terminal(place.client(&server.url, &["trace", "--slow", "p"]), 80);
+    for (sgr, text) in [
+        ("31", "+15%"),
+        ("32", "-25%"),
+        ("2", "+50%"),
+        ("33", "queue"),
+    ] {
+        let painted = format!("\u{1b}[{sgr}m{text}\u{1b}[0m");
+        assert!(shown.contains(&painted), "{text}: {shown:?}");
     }
     server.finish();
 }

@@ -276,6 +276,16 @@ fn what_a_job_did_before_its_server_was_killed_is_whole_and_its_next_attempt_lea
         .collect();
     assert_eq!(span_id(steps[0]), ids(&told.words[0]).1);
     assert_ne!(steps[0].span_id, steps[1].span_id);
+    // Nobody ended the first, and it shows nothing of the second.
+    let around = |span: &Span| {
+        let path = format!("/api/v1/jobs/{}/logs?around={}", told.job, span_id(span));
+        master.get(&path).text()
+    };
+    let texts = (around(steps[0]), around(steps[1]));
+    assert!(
+        texts.0.is_empty() && texts.1.contains("refused"),
+        "{texts:?}"
+    );
 }
 
 #[test]
