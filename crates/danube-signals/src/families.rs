@@ -2,7 +2,7 @@
 
 use danube_telemetry::{
     Closed, Counter, Expiring, FamilyDecl, FloatCounter, FloatGauge, Gauge, Histogram, Open,
-    Registry, Single,
+    Registry, Single, Striped,
 };
 
 use crate::labels::{
@@ -110,7 +110,7 @@ families! {
         gauge("danube.workers_active", "Workers that are heard from.")
         { .unit("{worker}") }
         recorded "counted at each scrape";
-    db_queries_total: Closed<DbOperation, Counter> =
+    db_queries_total: Striped<DbOperation> =
         counter("danube.db.queries", "SQL statements that were run.")
         { .unit("{query}").closed::<DbOperation>("operation") }
         recorded "every statement, by SQLite's hook";

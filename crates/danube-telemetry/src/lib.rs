@@ -32,6 +32,6 @@ pub use current::current;
 pub use log::{LogFormat, LogGuard, LogHandle, LogOptions, Output};
 pub use metric::{
     Closed, Counter, Expiring, ExpiringHandle, FamilyDecl, FloatCounter, FloatGauge, Format, Gauge,
-    Handle, Histogram, Kind, LabelEnum, Open, Registry, Single, negotiate,
+    Handle, Histogram, Kind, LabelEnum, Open, Registry, Single, Striped, negotiate,
 };
 pub use recorder::Recorder;

@@ -181,7 +181,7 @@ fact! {
     }
     also {}
     metrics |fact, signals| {
-        signals.db_queries_total.at(fact.operation).inc();
+        signals.db_queries_total.inc(fact.operation);
         signals.db_query_duration_seconds.at(fact.operation).observe_duration(fact.duration_ms.0);
     }
 }

@@ -13,6 +13,7 @@ mod negotiate;
 mod open;
 pub mod process;
 mod registry;
+mod striped;
 
 pub use cell::{
     Cell, Counter, Cumulative, FloatCounter, FloatGauge, Gauge, Histogram, HistogramSample, Sample,
@@ -30,3 +31,4 @@ pub use name::{Name, prometheus_name, unit_word};
 pub use negotiate::{Format, negotiate};
 pub use open::{Handle, Open};
 pub use registry::{Clock, Registry};
+pub use striped::Striped;

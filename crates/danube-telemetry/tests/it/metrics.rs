@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use danube_telemetry::metric::{Context, OTHER, process};
 use danube_telemetry::{
     Closed, Counter, Expiring, FamilyDecl, FloatCounter, FloatGauge, Format, Gauge, Histogram,
-    Open, Registry, Single, label_enum,
+    Open, Registry, Single, Striped, label_enum,
 };
 
 label_enum! {
@@ -21,6 +21,9 @@ static CALLS: FamilyDecl =
     FamilyDecl::counter("calls_total", "Calls, \"quoted\" and \\ with\nnewline.")
         .closed::<Op>("op")
         .closed::<Status>("status");
+static STRIPED: FamilyDecl = FamilyDecl::counter("striped_total", "Calls of many threads.")
+    .closed::<Op>("op")
+    .closed::<Status>("status");
 static JOBS: FamilyDecl = FamilyDecl::counter("jobs_total", "Jobs.")
     .closed::<Status>("status")
     .bounded("pipeline");
@@ -306,12 +309,14 @@ fn no_increment_is_lost_between_threads() {
     let calls: Closed<(Op, Status), Counter> = registry.add(&CALLS);
     let jobs: Open<1, Status, Counter> = registry.add(&JOBS);
     let wait: Single<Histogram> = registry.add(&WAIT);
+    let striped: Striped<(Op, Status)> = registry.add(&STRIPED);
     thread::scope(|scope| {
         for thread in 0..THREADS {
-            let (calls, jobs, wait) = (&calls, &jobs, &wait);
+            let (calls, jobs, wait, striped) = (&calls, &jobs, &wait, &striped);
             scope.spawn(move || {
                 for n in 0..EACH {
                     calls.at((Op::Read, Status::Good)).inc();
+                    striped.inc((Op::Write, Status::Bad));
                     jobs.with([&format!("p{}", (n + thread) % 20)])
                         .at(Status::Bad)
                         .inc();
@@ -325,8 +330,12 @@ fn no_increment_is_lost_between_threads() {
     });
     let all = THREADS * EACH;
     assert_eq!(calls.at((Op::Read, Status::Good)).get(), all);
+    assert_eq!(striped.get((Op::Write, Status::Bad)), all);
+    assert_eq!(striped.get((Op::Read, Status::Bad)), 0);
     assert_eq!(wait.count(), all);
     let text = registry.encode(Format::Text004);
+    let line = format!("striped_total{{op=\"write\",status=\"bad\"}} {all}\n");
+    assert!(text.contains(&line), "{text}");
     let jobs: u64 = text
         .lines()
         .filter(|line| line.starts_with("jobs_total{status=\"bad\""))
