@@ -33,6 +33,10 @@ use crate::trace::Exports;
 /// How long the store may take to finish what it was given.
 const STORE_CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long traces may take that still wait to be written. Those that don't make it are
+/// made again from the store.
+const TRACES_DEADLINE: Duration = Duration::from_secs(3);
+
 /// Why the master didn't start. Nothing was changed but for the directory.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -178,6 +182,9 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let joined = tokio::task::spawn_blocking(move || scheduler.join());
     let _ = tokio::time::timeout(STORE_CLOSE_DEADLINE, joined).await;
     let _ = fs::remove_file(app.settings.data_dir.join("master.addr"));
+    let traces = app.traces.clone();
+    let written = tokio::task::spawn_blocking(move || traces.finish(TRACES_DEADLINE));
+    let _ = written.await;
     app.store.close(STORE_CLOSE_DEADLINE);
     Ok(())
 }

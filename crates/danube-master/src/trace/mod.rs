@@ -1,7 +1,8 @@
 //! The traces of jobs: `traces/<job_id>.jsonl`, and what of them goes to a collector.
 //!
-//! What an attempt did is written just before its end is durable, so that whoever sees the
-//! end finds it; a span that is written again counts as it is last. A crash costs nothing:
+//! What an attempt did is handed to a thread that writes it ([`Later`]) just before its end
+//! is durable: whoever sees the end finds it, since a reader has it written first. A span
+//! that is written again counts as it is last. A crash costs nothing:
 //! whoever reads a trace ([`Traces::of`]) gets what is missing made anew from the store
 //! (`compose.rs`), under the same ids, and an ended job's file gets it too. An attempt whose
 //! worker was lost is written, from the store as well, when the job is taken back.
@@ -13,6 +14,7 @@ mod submits;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use danube_model::{Attempt, JobId, State};
 use danube_redact::{Rules, Secrets};
@@ -22,6 +24,7 @@ use danube_telemetry::context;
 use danube_telemetry::otlp::{Attribute, Records, Spans};
 use danube_telemetry::trace::files::{Kept, Limits, NOT_KEPT, TraceFiles, Writer};
 use danube_telemetry::trace::ids::derived;
+use danube_telemetry::trace::later::Later;
 use danube_telemetry::trace::proto::{
     InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
 };
@@ -59,6 +62,8 @@ pub(crate) struct Traces(Arc<Inner>);
 
 struct Inner {
     files: TraceFiles,
+    /// What is to be written into them.
+    later: Later,
     store: Store,
     rules: Rules,
     sampling: Sampling,
@@ -78,6 +83,7 @@ impl Traces {
             ..Resource::default()
         };
         Ok(Self(Arc::new(Inner {
+            later: Later::start(files.clone())?,
             files,
             store,
             rules: settings.rules.clone(),
@@ -103,12 +109,11 @@ impl Traces {
     pub(crate) fn ended_unclaimed(&self, job: JobId) {
         let spans = self.0.submits.take(job);
         if !spans.is_empty() {
-            let own = self.own(spans);
-            let _ = self.0.files.append(&job.to_string(), Writer::Server, own);
+            self.0.later.push(&job.to_string(), self.own(spans));
         }
     }
 
-    /// An attempt ends: it is written before its end is durable, so that whoever sees the
+    /// An attempt ends: it is taken down before its end is durable, so that whoever sees the
     /// end finds it. If that never comes to be, what is written later counts.
     pub(crate) fn write(&self, traced: &Traced) {
         let name = traced.attempt.job.to_string();
@@ -116,8 +121,7 @@ impl Traces {
         all.extend(traced.spans.iter().cloned());
         let parent = traced.spans.first().map(|it| it.span_id.clone());
         all.extend(self.not_kept(&name, &traced.trace_id, parent));
-        // What can't be written is made anew for whoever reads it.
-        let _ = self.0.files.append(&name, Writer::Server, self.own(all));
+        self.0.later.push(&name, self.own(all));
     }
 
     /// The worker of an attempt is gone, and its job was taken back.
@@ -168,6 +172,7 @@ impl Traces {
             return Ok(None);
         };
         let name = job.to_string();
+        self.0.later.settle(&name);
         let file = self.0.files.read(&name);
         let file = file.map_err(|error| StoreError::Io(format!("read the trace: {error}")))?;
         let there: HashSet<&[u8]> = spans(&file.own).map(|it| &it.span_id[..]).collect();
@@ -212,6 +217,7 @@ impl Traces {
 
     /// The job's log is gone, and its trace goes with it; the bytes that are free again.
     pub(crate) fn delete(&self, job: &str) -> io::Result<u64> {
+        self.0.later.settle(job);
         self.0.files.delete(job)
     }
 
@@ -220,11 +226,19 @@ impl Traces {
     /// # Errors
     /// What the system says; then it may still be there.
     pub(crate) fn mask(&self, job: JobId, secrets: &Secrets) -> io::Result<()> {
-        self.0.files.rewrite(&job.to_string(), |all| {
+        let name = job.to_string();
+        self.0.later.settle(&name);
+        self.0.files.rewrite(&name, |all| {
             for it in all {
                 *it = without_secrets(vec![std::mem::take(it)], secrets).remove(0);
             }
         })
+    }
+
+    /// The master ends: what waits is written, if the disk takes it in time.
+    pub(crate) fn finish(&self, deadline: Duration) {
+        // What isn't is made again from the store.
+        let _ = self.0.later.finish(deadline);
     }
 
     fn clean(&self, stored: &JobTrace, trace: &AttemptTrace) -> Vec<Span> {
@@ -277,6 +291,7 @@ impl Traces {
         if !self.0.files.has_others(name) {
             return;
         }
+        self.0.later.settle(name);
         if let Ok(stored) = self.0.files.read(name) {
             let received = received::of_attempt(stored.received, &traced.spans, &stored.own);
             export.push_others(received);

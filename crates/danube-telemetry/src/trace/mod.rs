@@ -4,6 +4,7 @@
 //!
 //! - [`ids`]: ids that can be computed again from what is stored.
 //! - [`files`]: one file a trace, OTLP JSON, bounded.
+//! - [`later`]: what writes them while jobs leave a processor free.
 //! - [`text`]: every text of a span, for whoever takes secrets out of it.
 //! - [`receive`]: what a tool sends, within limits, and how it is answered.
 //! - [`sampling`]: which traces are worth to be exported, known at their end.
@@ -14,6 +15,7 @@ mod clock;
 pub mod files;
 pub mod ids;
 pub mod jaeger;
+pub mod later;
 pub mod receive;
 pub mod sampling;
 mod shape;

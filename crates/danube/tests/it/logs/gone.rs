@@ -90,6 +90,8 @@ fn logs_go_when_they_are_old() {
     let [old, young] = [(); 2].map(|()| {
         let job = master.run("echo hello");
         master.ended(&job);
+        // Its trace is written once somebody looks, at the latest.
+        assert_eq!(master.get(&format!("/api/v1/jobs/{job}/trace")).status, 200);
         job
     });
     aged(&master, &old, 8);

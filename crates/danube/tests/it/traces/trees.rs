@@ -7,7 +7,7 @@ use danube_telemetry::trace::proto::Span;
 use serde_json::json;
 
 use super::{Told, drawn, ids, named, span_id, spans, value};
-use crate::master::{Master, id};
+use crate::master::{DEADLINE, Master, id};
 use crate::processes;
 
 /// The caller's own place in a trace.
@@ -246,8 +246,10 @@ fn what_a_job_did_before_its_server_was_killed_is_whole_and_its_next_attempt_lea
     let job = master.ended(&told.job);
     assert_eq!(job["attempt"], 2, "{job}");
     // Written down without anybody having looked.
-    let file = fs::read_to_string(&path).unwrap();
-    assert!(file.contains("worker_lost"), "{file}");
+    processes::until("the lost attempt's trace", DEADLINE, || {
+        let file = fs::read_to_string(&path).unwrap_or_default();
+        file.contains("worker_lost").then_some(())
+    });
     let found = spans(&master, &told.job);
     expect(
         &found,
