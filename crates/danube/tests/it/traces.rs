@@ -70,7 +70,7 @@ pub(crate) struct Told {
     pub(crate) job: String,
     /// The words that it was asked for.
     pub(crate) words: Vec<String>,
-    connection: BufReader<TcpStream>,
+    pub(crate) connection: BufReader<TcpStream>,
 }
 
 impl Told {

@@ -12,6 +12,7 @@ use super::python::environment;
 use super::receiver::Receiver;
 use super::rotel::Rotel;
 use crate::master::{Master, id};
+use crate::processes;
 use crate::traces::{Told, drawn, spans};
 
 const TRACES: &str = "/v1/traces";
@@ -120,6 +121,67 @@ fn a_collector_gets_the_trees_of_jobs_over_grpc() {
 #[test]
 fn a_collector_gets_the_trees_of_jobs_over_http() {
     trees_are_handed_on("http/protobuf");
+}
+
+#[test]
+fn a_collector_gets_the_trees_of_jobs_that_were_stopped() {
+    let receiver = otlp::receiver();
+    let rotel = Rotel::handing_on_to(&receiver);
+    let endpoint = rotel.endpoint("grpc");
+    let master = Master::with(&["--otel-endpoint", endpoint]);
+    let mut told = Told::start(&master, &["TRACEPARENT"]);
+    let cancelled = master.call("DELETE", &format!("/api/v1/jobs/{}", told.job), None);
+    assert_eq!(cancelled.status, 202);
+    assert_eq!(master.ended(&told.job)["status"], "cancelled");
+    told.go();
+    let step = json!({"name": "long", "run": "sleep 60", "timeout_seconds": 1});
+    let order = json!({"spec": {"name": "build", "steps": [step]}});
+    let late = master.ended(&id(&master.submit(&order)));
+    assert_eq!(late["status"], "timeout");
+    for job in [told.job, id(&late)] {
+        handed_on(&receiver, &shown(&master, &job));
+    }
+}
+
+#[test]
+fn a_collector_gets_both_attempts_of_a_job_whose_server_was_killed() {
+    let receiver = otlp::receiver();
+    let rotel = Rotel::handing_on_to(&receiver);
+    let arguments = ["--otel-endpoint", rotel.endpoint("grpc")];
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let mut master = Master::start_in(&dir, &arguments);
+    let told = Told::start(&master, &["TRACEPARENT"]);
+    // Progress is stored with the next commit: somebody else's.
+    master.run("true");
+    master.kill();
+    processes::all_gone(&told.job);
+    drop(told.connection);
+    let master = Master::start_in(&dir, &arguments);
+    assert_eq!(master.ended(&told.job)["attempt"], 2);
+    let mut expected = shown(&master, &told.job);
+    // What the first server knew of its request may have died with it.
+    below_attempts(&mut expected);
+    let attempts: Vec<&Value> = expected.values().filter(|it| is_attempt(it)).collect();
+    assert_eq!(attempts.len(), 2, "{expected:#?}");
+    assert!(attempts.iter().any(|it| it["links"] != json!([])));
+    handed_on(&receiver, &expected);
+}
+
+fn is_attempt(span: &Value) -> bool {
+    span["name"].as_str().is_some_and(|it| it.starts_with("Job "))
+}
+
+/// Leaves the attempts and what hangs below them.
+fn below_attempts(tree: &mut Tree) {
+    let all = tree.clone();
+    tree.retain(|_, it| {
+        let mut above = Some(&*it);
+        while let Some(span) = above.filter(|it| !is_attempt(it)) {
+            above = span["parent"].as_str().and_then(|id| all.get(id));
+        }
+        above.is_some()
+    });
 }
 
 #[test]
