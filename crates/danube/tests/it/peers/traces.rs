@@ -169,7 +169,9 @@ fn a_collector_gets_both_attempts_of_a_job_whose_server_was_killed() {
 }
 
 fn is_attempt(span: &Value) -> bool {
-    span["name"].as_str().is_some_and(|it| it.starts_with("Job "))
+    span["name"]
+        .as_str()
+        .is_some_and(|it| it.starts_with("Job "))
 }
 
 /// Leaves the attempts and what hangs below them.
