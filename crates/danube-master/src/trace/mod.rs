@@ -100,7 +100,7 @@ impl Traces {
         if trace.context.flags & context::SAMPLED != 0
             && let Some(export) = &self.0.spans
         {
-            export.push_own(trace.spans().into_iter().skip(1));
+            export.push_own(trace.spans().iter().skip(1));
         }
         self.0.submits.remember(job, trace);
     }
@@ -284,10 +284,10 @@ impl Traces {
         if !sampling.keeps(&traced.trace_id, traced.has_failed, traced.took) {
             return;
         }
-        export.push_own(traced.spans.iter().cloned());
+        export.push_own(&traced.spans);
         let name = &traced.attempt.job.to_string();
         let parent = traced.spans.first().map(|it| it.span_id.clone());
-        export.push_own(self.not_kept(name, &traced.trace_id, parent));
+        export.push_own(&self.not_kept(name, &traced.trace_id, parent));
         if !self.0.files.has_others(name) {
             return;
         }

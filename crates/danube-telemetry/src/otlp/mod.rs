@@ -227,7 +227,7 @@ impl fmt::Debug for Spans {
 
 impl Spans {
     /// Hands over spans of this process. Never waits; what finds no room is counted.
-    pub fn push_own(&self, spans: impl IntoIterator<Item = Span>) {
+    pub fn push_own<'a>(&self, spans: impl IntoIterator<Item = &'a Span>) {
         self.push(spans, &Arc::new(None), 0);
     }
 
@@ -237,16 +237,22 @@ impl Spans {
         for it in all {
             for scope in it.scope_spans {
                 let (origin, bytes) = spans::origin(it.resource.clone(), scope.scope);
-                self.push(scope.spans, &Arc::new(origin), bytes);
+                self.push(&scope.spans, &Arc::new(origin), bytes);
             }
         }
     }
 
     /// The first one that finds room takes it for where they come from too.
-    fn push(&self, all: impl IntoIterator<Item = Span>, origin: &Arc<Origin>, mut shared: usize) {
+    fn push<'a>(
+        &self,
+        all: impl IntoIterator<Item = &'a Span>,
+        origin: &Arc<Origin>,
+        mut shared: usize,
+    ) {
         for span in all {
-            let bytes = size_of::<Span>() + span.encoded_len() + shared;
-            let outgoing = || Outgoing::Made(Box::new(span), Arc::clone(origin));
+            let span = span.encode_to_vec().into_boxed_slice();
+            let bytes = size_of::<Outgoing>() + span.len() + shared;
+            let outgoing = || Outgoing::Made(span, Arc::clone(origin));
             if self.queue.push(bytes, false, outgoing) {
                 shared = 0;
             } else {

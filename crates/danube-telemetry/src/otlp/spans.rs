@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
@@ -26,6 +25,7 @@ use opentelemetry_proto::tonic::trace::v1::{
     ResourceSpans, ScopeSpans, Span as ProtoSpan, SpanFlags, Status,
 };
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as Values};
 use tracing::{Metadata, Subscriber};
@@ -52,8 +52,9 @@ const TEXT_BYTES_MAX: usize = 4 * 1024;
 pub(super) enum Outgoing {
     /// One of a thread or a request, without its resource.
     Recorded(Box<Recorded>),
-    /// One that is whole. Spans of one source share it.
-    Made(Box<ProtoSpan>, Arc<Origin>),
+    /// One that is whole, as it is on the wire: what waits takes little, and a message is
+    /// put together without a copy of every text. Spans of one source share it.
+    Made(Box<[u8]>, Arc<Origin>),
 }
 
 /// Where spans come from: none is this process.
@@ -257,16 +258,35 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanLayer {
     }
 }
 
+/// Numbers of fields in OTLP's messages (`opentelemetry/proto/trace/v1/trace.proto`).
+mod field {
+    /// Of `ExportTraceServiceRequest`.
+    pub(super) const RESOURCE_SPANS: u32 = 1;
+    /// Of `ResourceSpans`.
+    pub(super) const SCOPE_SPANS: u32 = 2;
+    /// Of `ScopeSpans`.
+    pub(super) const SPANS: u32 = 2;
+}
+
+/// Appends a field that holds a message.
+fn nested(number: u32, message: &[u8], out: &mut Vec<u8>) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(message.len() as u64, out);
+    out.extend_from_slice(message);
+}
+
 /// A message of spans; those that follow one another from one source together.
 pub(super) fn encode(spans: &[Outgoing], source: &Source, redact: Option<&Redact>) -> Bytes {
-    let mut groups: Vec<(Option<&Arc<Origin>>, ResourceSpans)> = Vec::new();
+    // Where they come from, and the spans as fields of their scope.
+    let mut groups: Vec<(Option<&Arc<Origin>>, Vec<u8>)> = Vec::new();
+    let mut recorded;
     for it in spans {
-        let (origin, span) = match it {
-            Outgoing::Recorded(it) => (None, of_span(it, redact)),
-            Outgoing::Made(span, origin) => {
-                let origin = Some(origin).filter(|it| it.is_some());
-                (origin, ProtoSpan::clone(span))
+        let (origin, span): (_, &[u8]) = match it {
+            Outgoing::Recorded(it) => {
+                recorded = of_span(it, redact).encode_to_vec();
+                (None, &recorded)
             }
+            Outgoing::Made(span, origin) => (Some(origin).filter(|it| it.is_some()), span),
         };
         let is_same = |last: Option<&Arc<Origin>>| match (last, origin) {
             (None, None) => true,
@@ -274,27 +294,33 @@ pub(super) fn encode(spans: &[Outgoing], source: &Source, redact: Option<&Redact
             _ => false,
         };
         match groups.last_mut() {
-            Some((last, group)) if is_same(*last) => group.scope_spans[0].spans.push(span),
+            Some((last, group)) if is_same(*last) => nested(field::SPANS, span, group),
             _ => {
-                let own = || (Some(source.proto_resource()), Some(source.proto_scope()));
-                let (resource, scope) = origin.and_then(|it| (**it).clone()).unwrap_or_else(own);
-                let group = ResourceSpans {
-                    resource,
-                    scope_spans: vec![ScopeSpans {
-                        scope,
-                        spans: vec![span],
-                        schema_url: String::new(),
-                    }],
-                    schema_url: String::new(),
-                };
+                let mut group = Vec::new();
+                nested(field::SPANS, span, &mut group);
                 groups.push((origin, group));
             }
         }
     }
-    let request = ExportTraceServiceRequest {
-        resource_spans: groups.into_iter().map(|it| it.1).collect(),
-    };
-    request.encode_to_vec().into()
+    let mut request = Vec::new();
+    for (origin, group) in groups {
+        let own = || (Some(source.proto_resource()), Some(source.proto_scope()));
+        let (resource, scope) = origin.and_then(|it| (**it).clone()).unwrap_or_else(own);
+        let mut scoped = ScopeSpans {
+            scope,
+            ..ScopeSpans::default()
+        }
+        .encode_to_vec();
+        scoped.extend_from_slice(&group);
+        let mut of_resource = ResourceSpans {
+            resource,
+            ..ResourceSpans::default()
+        }
+        .encode_to_vec();
+        nested(field::SCOPE_SPANS, &scoped, &mut of_resource);
+        nested(field::RESOURCE_SPANS, &of_resource, &mut request);
+    }
+    request.into()
 }
 
 fn cut(text: &str) -> &str {

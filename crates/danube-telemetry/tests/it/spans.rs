@@ -50,10 +50,10 @@ fn spans_arrive_with_where_they_come_from() {
     let collector = Collector::grpc();
     let exporter = exporter(&collector);
     let spans = exporter.spans().unwrap();
-    spans.push_own([span(1, "Job x"), span(2, "Execute step test")]);
+    spans.push_own(&[span(1, "Job x"), span(2, "Execute step test")]);
     let tool = vec![pair("service.name", "tool")];
     spans.push_others(others(tool, vec![span(3, "test_one"), span(4, "test_two")]));
-    spans.push_own([span(5, "Job y")]);
+    spans.push_own(&[span(5, "Job y")]);
     assert!(exporter.finish(DEADLINE));
     let sent = collector.sent();
     let groups = sent.traces.iter().flat_map(|it| &it.resource_spans);
@@ -93,7 +93,7 @@ fn a_whole_job_and_a_large_origin_travel_in_messages_that_a_collector_takes() {
     ];
     let all = (0..SPANS).map(|it| span(it + 1, "test")).collect();
     spans.push_others(others(large, all));
-    spans.push_own([span(SPANS + 1, "Job x")]);
+    spans.push_own(&[span(SPANS + 1, "Job x")]);
     let lost = exporter.lost();
     assert!(exporter.finish(DEADLINE));
     let sent = collector.sent();
