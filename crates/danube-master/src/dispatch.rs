@@ -164,7 +164,7 @@ mod tests {
     use std::time::Instant;
 
     use danube_model::spec::{Limits, Pipeline, Shell};
-    use danube_model::{JobId, Order, Trace, Trigger};
+    use danube_model::{JobId, Order, Task, Trace, Trigger};
     use danube_store::{Assignment, NewJob, Options};
 
     use super::*;
@@ -173,7 +173,7 @@ mod tests {
         NewJob {
             id: JobId::new(),
             order: Order {
-                pipeline: Pipeline {
+                task: Task::Pipeline(Pipeline {
                     name: "p".to_owned(),
                     repository: None,
                     git_ref: None,
@@ -184,7 +184,7 @@ mod tests {
                     retry_on_lost: true,
                     limits: Limits::default(),
                     steps: Vec::new(),
-                },
+                }),
                 git_ref: None,
                 parameters: BTreeMap::new(),
                 masks: Vec::new(),

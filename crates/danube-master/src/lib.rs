@@ -19,6 +19,7 @@ mod meter;
 mod observe;
 mod parts;
 mod pipelines;
+mod playbook_gauges;
 mod readers;
 mod reaper;
 mod runs;

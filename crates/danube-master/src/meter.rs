@@ -6,6 +6,7 @@ use std::time::Duration;
 use danube_signals::{DbOperation, Millis, Signals, SqlQuery};
 use danube_store::{Live, Meter, Moved, Operation};
 
+use crate::playbook_gauges::PlaybookGauges;
 use crate::runs::Runs;
 use crate::schedule::Bell;
 
@@ -15,6 +16,7 @@ pub(crate) struct StoreMeter {
     pub(crate) signals: Signals,
     pub(crate) bell: Arc<Bell>,
     pub(crate) runs: Arc<Runs>,
+    pub(crate) playbooks: PlaybookGauges,
 }
 
 impl Meter for StoreMeter {
@@ -50,9 +52,11 @@ impl Meter for StoreMeter {
 
     fn moved(&self, moved: &Moved) {
         self.runs.moved(moved);
+        self.playbooks.moved(moved);
     }
 
     fn counted(&self, live: &Live) {
         self.runs.counted(live);
+        self.playbooks.counted(live);
     }
 }

@@ -32,6 +32,7 @@ use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
 use crate::observe;
 use crate::pipelines::Pipelines;
+use crate::playbook_gauges::PlaybookGauges;
 use crate::readers::Readers;
 use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
@@ -178,6 +179,7 @@ impl Kept {
                 signals: signals.clone(),
                 bell: Arc::clone(&links.bell),
                 runs: Arc::clone(&links.runs),
+                playbooks: PlaybookGauges::new(signals.clone()),
             }),
             ..Options::default()
         };

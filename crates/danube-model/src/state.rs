@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Kind;
+
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,6 +59,16 @@ impl State {
             return Some(Self::Failure);
         }
         Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// The name that clients of a job of this kind are shown: playbooks fail as `failed`,
+    /// as their document says.
+    #[must_use]
+    pub const fn shown(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Failure, Kind::Playbook) => "failed",
+            _ => self.as_str(),
+        }
     }
 
     /// Whether the job has ended. A terminal state never changes.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use danube_model::{Cause, Follows, Job, JobId, Kind, Order, Timestamp, Trace, Trigger};
+use danube_model::{Cause, Follows, Job, JobId, Order, PlaybookJob, Timestamp, Trace, Trigger};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use crate::open::Shared;
@@ -12,6 +12,7 @@ use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{
     CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves,
+    playbooks,
 };
 
 /// The purpose under which orders are sealed.
@@ -71,8 +72,8 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         seq: 0,
         job: Job {
             id: new.id,
-            kind: Kind::Pipeline,
-            pipeline: new.order.pipeline.name.clone(),
+            kind: new.order.task.kind(),
+            pipeline: new.order.task.name().to_owned(),
             state: moves::FIRST,
             trigger: new.trigger,
             trigger_ref: new.order.git_ref.clone(),
@@ -94,6 +95,11 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
             log_missing_bytes: 0,
             log_deleted_at: None,
             steps: Vec::new(),
+            playbook: new.order.task.playbook().map(|it| PlaybookJob {
+                source_type: it.source.kind().as_str().to_owned(),
+                source: it.source.shown().to_string(),
+                progress: None,
+            }),
         },
         queue: new.queue.clone(),
         retry_on_lost: new.retry_on_lost,
@@ -183,6 +189,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         log_missing_bytes: 0,
         log_deleted_at: None,
         steps: Vec::new(),
+        playbook: old.playbook,
     };
     insert(tx, &record, &sealed)?;
     Ok(RetryOutcome::Made(record.job))
@@ -208,10 +215,20 @@ pub(crate) fn order_of(
         .ok_or(StoreError::Unreadable(id))
 }
 
-/// The job with its steps.
+/// The job with its steps and its playbook's progress.
 pub(crate) fn full(tx: &Tx<'_>, mut record: Record) -> Result<Job, StoreError> {
-    record.job.steps = rows::steps(tx.connection, &record)?;
+    complete(tx.connection, &mut record)?;
     Ok(record.job)
+}
+
+/// Adds what its row doesn't hold.
+pub(crate) fn complete(connection: &Connection, record: &mut Record) -> Result<(), StoreError> {
+    record.job.steps = rows::steps(connection, record)?;
+    let attempt = (record.seq, record.job.attempt);
+    if let Some(playbook) = &mut record.job.playbook {
+        playbook.progress = playbooks::progress(connection, attempt)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Vec<u8>, StoreError> {
@@ -223,13 +240,14 @@ pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Ve
 /// Adds a pending job. What is NULL or 0 before the first claim isn't named.
 fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError> {
     let job = &record.job;
+    let playbook = job.playbook.as_ref();
     let inserted = tx
         .connection
         .prepare_cached(
             "INSERT INTO jobs (id, kind, pipeline, state, trigger_type, trigger_ref, \
              submitted_by, queue, retry_on_lost, retry_of, trace_id, traceparent, created_at, \
-             attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+             source_type, source, attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
              0, 0, 0, 0, 0, 0)",
         )?
         .insert((
@@ -246,6 +264,8 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
             &job.trace_id,
             &job.traceparent,
             job.created_at.as_millis(),
+            playbook.map(|it| &it.source_type),
+            playbook.map(|it| &it.source),
         ));
     let seq = inserted.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => StoreError::JobExists(job.id),
@@ -254,7 +274,7 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
     tx.connection
         .prepare_cached("INSERT INTO orders (seq, sealed) VALUES (?1, ?2)")?
         .execute((seq, sealed))?;
-    tx.moved(job, None);
+    tx.moved(record, None);
     Ok(())
 }
 
@@ -270,7 +290,7 @@ pub(crate) fn replayed(
         let Some(mut record) = replay(connection, &entry, since)? else {
             return Ok(None);
         };
-        record.job.steps = rows::steps(connection, &record)?;
+        complete(connection, &mut record)?;
         Ok(Some(record.job))
     })
 }

@@ -45,7 +45,7 @@ pub(crate) fn apply(
             by,
             detail.map(cut),
         ))?;
-    tx.moved(&record.job, Some(from));
+    tx.moved(record, Some(from));
     Ok(())
 }
 

@@ -140,7 +140,7 @@ impl Shared {
     pub(crate) fn count_anew(&self, connection: &Connection) -> Result<(), StoreError> {
         let live = read::live(connection)?;
         let counts = Counts {
-            pending: live.pending.iter().map(|(_, jobs)| jobs).sum(),
+            pending: live.pending.iter().map(|it| it.jobs).sum(),
             active: live.leased.len() as u64,
         };
         self.counts.set(counts);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use danube_model::playbook::RunRecord;
 use danube_model::{
     Attempt, Job, JobId, Order, State, Step, Timestamp, Trace, Transition, Trigger,
 };
@@ -215,6 +216,17 @@ pub enum LogDeletion {
     NotEnded(Job),
     /// There is no such job.
     NotFound,
+}
+
+/// What a playbook did, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEvents {
+    /// Which attempt they belong to.
+    pub attempt: u32,
+    /// In the order of their numbers.
+    pub records: Vec<RunRecord>,
+    /// None will follow those that are there.
+    pub has_ended: bool,
 }
 
 /// A job that waits for a worker.

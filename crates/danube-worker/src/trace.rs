@@ -191,11 +191,11 @@ impl Recorder {
             parent: work.order.trace.request.as_ref().map(|it| it.span_id),
             number,
             follows: follows(&work.order.trace, &ids, number),
-            pipeline: work.order.pipeline.name.clone(),
+            pipeline: work.order.task.name().to_owned(),
             source_type: work.order.trace.source_type.clone(),
             worker: about.worker.to_owned(),
             source: Source {
-                repository: work.order.pipeline.repository.clone(),
+                repository: work.order.task.repository(),
                 git_ref: work.order.git_ref.clone(),
                 revision: about.commit,
             },

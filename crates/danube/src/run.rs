@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use danube_executor::{Limits, Stop};
 use danube_joblog::{Chunk, JobLogs, LogReader, StreamKind};
 use danube_model::spec::Repository;
-use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step, Timestamp, Trace};
+use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step, Task, Timestamp, Trace};
 use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
@@ -131,7 +131,7 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
     }
     Ok(Order {
         git_ref: pipeline.git_ref.clone(),
-        pipeline,
+        task: Task::Pipeline(pipeline),
         parameters,
         masks,
         trace: Trace::default(),
@@ -192,7 +192,7 @@ impl Drop for Home {
 }
 
 fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failure> {
-    let place = if order.pipeline.repository.is_some() {
+    let place = if order.task.repository().is_some() {
         let work = home.dir.join("work");
         std::fs::create_dir(&work).map_err(failed("make the workspace"))?;
         Where::Below(work)

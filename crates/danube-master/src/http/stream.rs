@@ -186,7 +186,7 @@ impl Events {
                     self.state = Stage::Ended;
                     self.sender.is_done = true;
                     let data = EndEvent {
-                        status: job.state.as_str().to_owned(),
+                        status: job.status().to_owned(),
                         offset: at,
                         log_complete: job.log_complete,
                     };

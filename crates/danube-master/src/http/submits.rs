@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use danube_api::{Code, JOBS_PATH, JobView, Problem};
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
-use danube_model::{Job, JobId, Mistake, Trigger};
+use danube_model::{Job, JobId, Kind, Mistake, Trigger};
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
 use danube_telemetry::TraceContext;
@@ -25,6 +25,7 @@ use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::pipelines::NoPipeline;
 use crate::submit::{Checked, World, check, real_below};
+use crate::tell;
 
 /// Submits a job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
@@ -189,7 +190,11 @@ fn tell_submitted(app: &App, job: &Job, source_type: &str) {
         job_id: &job.id.to_string(),
         source_type,
         api_key_name: Some(&job.submitted_by),
+        playbook: tell::source_type(job),
     });
+    if job.kind == Kind::Playbook {
+        return;
+    }
     app.signals.emit(PipelineTriggered {
         pipeline: &job.pipeline,
         trigger_type: job.trigger.as_str(),

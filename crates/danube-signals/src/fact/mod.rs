@@ -25,6 +25,7 @@ macro_rules! fact {
     (
         $(#[doc = $doc:literal])+
         $name:ident $(<$life:lifetime>)? = $event:literal, $level:ident, $logger:literal
+        $(, of playbooks $playbook_logger:literal if $of_playbook:expr)?
         $(, error when $error_why:literal if $error:expr)?;
         { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }
         also { $($(#[$ameta:meta])* $also:ident: $also_type:ty,)* }
@@ -49,6 +50,7 @@ macro_rules! fact {
                 level: tracing::Level::$level,
                 error_when: concat!($($error_why)?),
                 logger: $logger,
+                playbook_logger: concat!($($playbook_logger)?),
                 fields: &[$(stringify!($field)),*],
                 about: concat!($($doc),+),
                 state: $crate::declared::State::Live,
@@ -59,6 +61,14 @@ macro_rules! fact {
                 {
                     let ($fact, $signals) = (self, signals);
                     $metrics
+                }
+                let of_playbook: &[fn(&Self) -> bool] = &[$($of_playbook)?];
+                if of_playbook.iter().any(|it| it(self)) {
+                    tracing::event!(
+                        target: concat!($($playbook_logger)?), tracing::Level::$level,
+                        event = $event, $($field = self.$field.value(),)*
+                    );
+                    return;
                 }
                 let error_when: &[fn(&Self) -> bool] = &[$($error)?];
                 if error_when.iter().any(|it| it(self)) {

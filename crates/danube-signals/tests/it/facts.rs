@@ -123,6 +123,7 @@ fn settings_refused() {
 fn job_submitted() {
     check_full(
         JobSubmitted {
+            playbook: None,
             job_id: JOB,
             source_type: "pipeline",
             api_key_name: Some("admin"),
@@ -132,6 +133,7 @@ fn job_submitted() {
     );
     check(
         JobSubmitted {
+            playbook: None,
             job_id: JOB,
             source_type: "spec",
             api_key_name: None,
@@ -195,6 +197,7 @@ fn job_started() {
 fn job_completed() {
     check_full(
         JobCompleted {
+            playbook: None,
             job_id: JOB,
             status: JobResult::Success,
             duration_seconds: Some(Duration::from_nanos(2_500_000_400)),
@@ -220,6 +223,7 @@ fn job_completed() {
         ],
     );
     let told = tell(JobCompleted {
+        playbook: None,
         job_id: JOB,
         status: JobResult::Cancelled,
         duration_seconds: None,
@@ -254,6 +258,7 @@ fn job_completed() {
 fn job_failed() {
     check_full(
         JobFailed {
+            is_playbook: false,
             job_id: JOB,
             error_type: "step_failed",
             error_message: "exit 1",
@@ -683,6 +688,7 @@ fn facts_show_the_ids_of_the_request_and_the_job_around_them() {
 fn hostile_names_stay_inside_their_quotes() {
     let hostile = "x\"} 1\ndanube_jobs_total{a=\"\\";
     let told = tell(JobCompleted {
+        playbook: None,
         job_id: hostile,
         status: JobResult::Failure,
         duration_seconds: None,
