@@ -1,10 +1,10 @@
 //! What playbooks do while they run: events, and the progress that they add up to.
 
 use danube_model::playbook::{Progress, RunEvent, RunRecord};
-use danube_model::{Attempt, JobId};
+use danube_model::{Attempt, JobId, Kind};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::rows::{self, time, to_integer};
+use crate::rows::{self, Record, time, to_integer};
 use crate::writer::Tx;
 use crate::{RunEvents, Store, StoreError, leases};
 
@@ -82,6 +82,19 @@ pub(crate) fn events(
         }
     }
     Ok(all)
+}
+
+/// The events of each attempt; nothing for a pipeline's job.
+pub(crate) fn all_events(
+    connection: &Connection,
+    record: &Record,
+) -> Result<Vec<Vec<RunRecord>>, StoreError> {
+    if record.job.kind != Kind::Playbook {
+        return Ok(Vec::new());
+    }
+    let attempts = 1..=record.job.attempt;
+    let all = attempts.map(|it| events(connection, (record.seq, it), (0, usize::MAX)));
+    all.collect()
 }
 
 impl Store {

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::rows::{self, Record, count, id, named, state, time, to_integer};
 use crate::{
     Counts, JobTrace, LeaseState, Leased, Live, Moved, Store, StoreError, Waiters, Waiting, jobs,
+    playbooks,
 };
 
 pub(crate) const WAITING: &str =
@@ -131,6 +132,7 @@ impl Store {
             Ok(Some(JobTrace {
                 moves: history(connection, &record)?,
                 attempts: attempts.collect::<Result<_, _>>()?,
+                events: playbooks::all_events(connection, &record)?,
                 job: record.job,
                 trace,
                 repository,

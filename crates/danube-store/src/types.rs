@@ -133,6 +133,8 @@ pub struct JobTrace {
     pub moves: Vec<Transition>,
     /// The steps of each attempt, the first attempt first.
     pub attempts: Vec<Vec<Step>>,
+    /// What the playbook did in each attempt, in the same order; empty for pipelines.
+    pub events: Vec<Vec<RunRecord>>,
 }
 
 /// A run of a pipeline that ended by itself, with what it took. See [`Store::past_runs`].

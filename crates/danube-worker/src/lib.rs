@@ -15,6 +15,7 @@ mod environment;
 mod export;
 mod output;
 mod place;
+mod plays;
 mod report;
 mod source;
 mod token;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
+pub use plays::Plays;
 pub use trace::Traced;
 pub use verdict::Verdict;
 pub use worker::{Bearer, Busy, Load, NoWorker, Settings, Worker};

@@ -134,17 +134,18 @@ pub(crate) async fn accept(
         let durable = now();
         tell_submitted(app, &submitted.job, source_type);
         if let Some(asked) = &asked {
-            traced(app, asked, submitted.job.id, (load, durable));
+            traced(app, asked, &submitted.job, (load, durable));
         }
     }
     Ok((submitted.job, warnings))
 }
 
 /// Writes down how a job came to be.
-fn traced(app: &App, asked: &Asked, job: JobId, (load, durable): (Stretch, u64)) {
-    let id = job.to_string();
-    app.traces
-        .submitted(job, &asked.submitted(&id, load, durable));
+fn traced(app: &App, asked: &Asked, job: &Job, times: (Stretch, u64)) {
+    let id = job.id.to_string();
+    let is_playbook = job.kind == Kind::Playbook;
+    let trace = asked.submitted(&id, is_playbook, times);
+    app.traces.submitted(job.id, &trace);
 }
 
 /// Checks a body in its turn, on a thread that may block.
@@ -289,7 +290,7 @@ pub(crate) async fn retry(
         RetryOutcome::Made(job) => {
             let durable = asked.now();
             tell_submitted(&app, &job, "retry");
-            traced(&app, &asked, job.id, (load, durable));
+            traced(&app, &asked, &job, (load, durable));
             Ok(accepted(JobView::whole(job)))
         }
         RetryOutcome::NotEnded(job) => {

@@ -9,6 +9,18 @@ pub struct Options {
     pub timeout_seconds: Option<u64>,
     /// stub
     pub check: bool,
+    /// stub
+    pub diff: bool,
+    /// stub
+    pub verbosity: u8,
+    /// stub
+    pub forks: Option<u32>,
+    /// stub
+    pub limit: Option<String>,
+    /// stub
+    pub tags: Vec<String>,
+    /// stub
+    pub skip_tags: Vec<String>,
 }
 impl Options {
     /// stub

@@ -69,12 +69,17 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         handler: bool,
     },
-    /// The task that began last has ended on a host.
+    /// A task has ended on a host.
     HostResult {
+        /// Which: the number of its `TaskStarted` among those of the attempt, from 0.
+        task: u64,
         /// The host.
         host: String,
         /// How.
         status: HostStatus,
+        /// The task's name, where something went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
         /// What went wrong, in short.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
@@ -203,8 +208,10 @@ impl Progress {
             RunEvent::HostResult {
                 host,
                 status,
+                name,
                 message,
-            } => self.result(host, *status, message.as_deref()),
+                ..
+            } => self.result(host, *status, (name.as_deref(), message.as_deref())),
             RunEvent::Summary { hosts } => {
                 let kept = hosts.iter().take(HOSTS_MAX);
                 self.hosts = kept.map(|(host, counts)| (host.clone(), *counts)).collect();
@@ -213,7 +220,12 @@ impl Progress {
         }
     }
 
-    fn result(&mut self, host: &str, status: HostStatus, message: Option<&str>) {
+    fn result(
+        &mut self,
+        host: &str,
+        status: HostStatus,
+        (task, message): (Option<&str>, Option<&str>),
+    ) {
         if let Some(counts) = self.hosts.get_mut(host) {
             counts.add(status);
         } else if self.hosts.len() < HOSTS_MAX {
@@ -225,7 +237,7 @@ impl Progress {
         if is_bad && self.first_failure.is_none() {
             self.first_failure = Some(FirstFailure {
                 host: host.to_owned(),
-                task: self.current_task.clone().unwrap_or_default(),
+                task: task.unwrap_or_default().to_owned(),
                 status,
                 message: message.map(str::to_owned),
             });
@@ -258,8 +270,10 @@ mod tests {
 
     fn result(host: &str, status: HostStatus) -> RunEvent {
         RunEvent::HostResult {
+            task: 0,
             host: host.to_owned(),
             status,
+            name: Some("install".to_owned()),
             message: None,
         }
     }

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod declared;
+mod playbook;
 mod submit;
 
 use std::fmt;
@@ -18,6 +19,9 @@ use tracing::field::Empty;
 
 pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
 pub(crate) use declared::{SpanDecl, spans};
+pub use playbook::{
+    HOST_EVENTS_MAX, PlayTrace, PlaybookTrace, ResultTrace, TASK_SPANS_MAX, TaskTrace,
+};
 pub use submit::SubmitTrace;
 
 /// What an HTTP request's span says.
