@@ -7,6 +7,7 @@ mod id;
 mod job;
 pub mod limits;
 mod mistake;
+pub mod playbook;
 pub mod spec;
 mod state;
 mod timestamp;

@@ -1,0 +1,3 @@
+//! What a playbook job is to do: where the playbook comes from.
+
+pub mod source;
