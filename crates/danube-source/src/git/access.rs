@@ -130,7 +130,7 @@ impl Access {
                 };
                 let known = format!("UserKnownHostsFile=\"{}\"", known.display());
                 let command = format!(
-                    "ssh -F none -oBatchMode=yes -oIdentitiesOnly=yes -oIdentityAgent=none -oStrictHostKeyChecking={check} -o{} -i {}",
+                    "ssh -F none -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=15 -oIdentitiesOnly=yes -oIdentityAgent=none -oStrictHostKeyChecking={check} -o{} -i {}",
                     shell(Path::new(&known)),
                     shell(&at("key"))
                 );
@@ -227,6 +227,51 @@ mod tests {
             assert_eq!(holders, [0o600]);
             drop(access);
             assert!(!directory.exists());
+        }
+    }
+
+    #[test]
+    fn ssh_itself_reads_the_key_and_the_known_hosts_from_our_files() {
+        let cache = tempfile::Builder::new()
+            .prefix("it's a ")
+            .tempdir()
+            .unwrap();
+        fs::create_dir(cache.path().join("private")).unwrap();
+        let credential = GitCredential::Key {
+            id: "b".into(),
+            key: Secret::new("key".to_owned()),
+            known_hosts: None,
+        };
+        let wanted = Wanted {
+            repo: "git@example.org:a.git",
+            git_ref: "main",
+            credential: Some(&credential),
+        };
+        let access = Access::prepare(&wanted, cache.path(), Path::new("/root")).unwrap();
+        let find = |name: &str| {
+            let mut found = access.variables().iter().filter(|it| it.0 == name);
+            found.next().unwrap().1.clone()
+        };
+        let output = std::process::Command::new("sh")
+            .args([
+                "-c",
+                &format!("{} -G git@example.org", find("GIT_SSH_COMMAND")),
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let key = access._directory.path().join("key");
+        let known = cache.path().join("known_hosts");
+        for line in [
+            format!("identityfile {}", key.display()),
+            format!("userknownhostsfile {}", known.display()),
+            "stricthostkeychecking accept-new".to_owned(),
+            "batchmode yes".to_owned(),
+            "identitiesonly yes".to_owned(),
+        ] {
+            // A quoted name is shown as it was given.
+            let said = said.replace('"', "");
+            assert!(said.lines().any(|it| it == line), "{line}: {said}");
         }
     }
 

@@ -258,7 +258,7 @@ fn explained(said: &str, git_ref: &str) -> String {
         "; it has no such branch or tag"
     } else if said.contains("terminal prompts disabled") || said.contains("Authentication failed") {
         "; it wants a credential: store one and name it as `git` in `credentials`"
-    } else if said.contains("unable to update url base from redirection") || said.contains(" 30") {
+    } else if said.contains("returned error: 30") {
         "; the server redirects, which isn't followed: give the new address"
     } else {
         ""

@@ -36,7 +36,7 @@ fn run(directory: &Path, args: &[&str]) -> String {
 }
 
 /// A repository with one commit on `main`; answers with its path and commit.
-fn repository(world: &World) -> (PathBuf, String) {
+pub(crate) fn repository(world: &World) -> (PathBuf, String) {
     let path = world.job("repo");
     run(&path, &["init", "--quiet"]);
     fs::write(path.join("site.yml"), PLAY).unwrap();
@@ -53,7 +53,7 @@ fn commit(repository: &Path, message: &str) -> String {
     run(repository, &["rev-parse", "HEAD"])
 }
 
-fn playbook(repo: &str, git_ref: Option<&str>) -> Source {
+pub(crate) fn playbook(repo: &str, git_ref: Option<&str>) -> Source {
     Source::Playbook {
         repo: repo.to_owned(),
         git_ref: git_ref.map(str::to_owned),

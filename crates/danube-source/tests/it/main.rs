@@ -13,4 +13,6 @@ mod local;
 #[cfg(test)]
 mod nexus;
 #[cfg(test)]
+mod smart;
+#[cfg(test)]
 mod support;
