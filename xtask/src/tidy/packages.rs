@@ -14,7 +14,7 @@ use crate::cargo::{Dependency, Graph, Node, Package};
 pub(crate) const BINARY_PACKAGES_MAX: usize = 300;
 
 /// What each crate may use, and with that all that those may use.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("danube-redact", &[]),
     ("danube-joblog", &["danube-redact"]),
     ("danube-telemetry", &["danube-redact"]),
@@ -27,9 +27,15 @@ const MAY_USE: [(&str, &[&str]); 12] = [
         &["danube-model", "danube-signals", "danube-joblog"],
     ),
     ("danube-queue", &["danube-model", "danube-signals"]),
+    ("danube-source", &["danube-model"]),
     (
         "danube-worker",
-        &["danube-executor", "danube-queue", "danube-api"],
+        &[
+            "danube-executor",
+            "danube-queue",
+            "danube-source",
+            "danube-api",
+        ],
     ),
     ("danube-master", &["danube-store", "danube-worker"]),
     ("danube", &["danube-master"]),
