@@ -1,8 +1,9 @@
-//! Checks credentials that come in.
+//! Checks credentials that come in, and gives jobs those that they name.
 
-use danube_model::Mistake;
 use danube_model::credential::{Credential, read_credential};
+use danube_model::{Attempt, Mistake};
 use danube_redact::{Rules, Secrets};
+use danube_signals::{CredentialAccessed, Signals};
 use danube_store::{Store, StoreError};
 use zeroize::Zeroize as _;
 
@@ -70,6 +71,33 @@ pub(crate) fn mask_all(store: &Store, mask: &MaskInLog) -> Result<(), StoreError
         mask(value.reveal().as_bytes());
     }
     Ok(())
+}
+
+/// Gives an attempt the credentials that its job names, all or none, and tells which.
+/// Blocks until that is durable: called from the job's own thread.
+///
+/// # Errors
+/// See [`Store::resolve_credentials`]; the text of one that a job can't get over is its
+/// reason.
+#[expect(
+    dead_code,
+    reason = "playbook jobs will call it by way of their dispatch"
+)]
+pub(crate) fn resolve(
+    store: &Store,
+    signals: &Signals,
+    attempt: Attempt,
+    names: Vec<String>,
+) -> Result<Vec<Credential>, StoreError> {
+    let given = store.resolve_credentials(attempt, names).wait()?;
+    let job_id = attempt.job.to_string();
+    for credential in &given {
+        signals.emit(CredentialAccessed {
+            credential_name: &credential.name,
+            job_id: &job_id,
+        });
+    }
+    Ok(given)
 }
 
 #[cfg(test)]

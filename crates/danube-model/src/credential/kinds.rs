@@ -238,3 +238,15 @@ pub fn kinds_as_markdown() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_credentials_has_every_kind() {
+        let page = include_str!("../../../../docs/credentials.md");
+        let table = kinds_as_markdown();
+        assert!(page.contains(&table), "docs/credentials.md needs:\n{table}");
+    }
+}

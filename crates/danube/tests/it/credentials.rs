@@ -299,7 +299,20 @@ fn the_command_line_sets_lists_and_deletes_without_a_value_in_its_arguments() {
         done(&master.danube(&["credential", "delete", "v"])),
         "deleted v (vault_password), version 1\n"
     );
+    holds_none(list.as_bytes(), "the list");
+}
 
+#[test]
+fn a_wrong_command_line_says_what_to_do_and_never_the_value() {
+    let master = Master::start();
+    let set = [
+        "credential",
+        "set",
+        "web",
+        "--kind",
+        "password",
+        "--value-stdin",
+    ];
     let wrong = [
         "credential",
         "set",
@@ -314,6 +327,7 @@ fn the_command_line_sets_lists_and_deletes_without_a_value_in_its_arguments() {
         err.contains("/private_key: ") && err.contains("-----BEGIN"),
         "{err}"
     );
+    holds_none(err.as_bytes(), "an error");
     let (code, _, err) = seen(&danube(&master, &set, "short"));
     assert!(code == 2 && err.contains("too short"), "{err}");
     let (code, _, err) = seen(&danube(&master, &set, "\n"));
@@ -321,8 +335,6 @@ fn the_command_line_sets_lists_and_deletes_without_a_value_in_its_arguments() {
     let none = ["credential", "set", "web", "--kind", "password"];
     assert_eq!(seen(&master.danube(&none)).0, 2, "a value is needed");
     assert_eq!(seen(&master.danube(&["credential", "show", "gone"])).0, 5);
-    holds_none(err.as_bytes(), "an error");
-    holds_none(list.as_bytes(), "the list");
 }
 
 /// Also not when a job's name or an address brings it into the server's log by
