@@ -8,6 +8,7 @@
 
 mod app;
 mod auth;
+mod credentials;
 mod demo;
 mod dispatch;
 mod drain;
@@ -24,6 +25,7 @@ mod readers;
 mod reaper;
 mod runs;
 mod schedule;
+mod seal_key;
 mod settings;
 mod start;
 mod submit;
@@ -32,7 +34,7 @@ mod timing;
 mod trace;
 mod watch;
 
-pub use log_level::{LogControl, ReadLevel};
+pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use settings::{Settings, StepSettings, WatchSettings};
 pub use start::{StartError, run};
 pub use trace::Exports;

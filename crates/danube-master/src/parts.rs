@@ -22,6 +22,7 @@ use crate::app::{
     Room, SEARCHES_MAX, Shared, TIMINGS_MAX,
 };
 use crate::auth::{Keys, Sessions};
+use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
@@ -36,6 +37,7 @@ use crate::playbook_gauges::PlaybookGauges;
 use crate::readers::Readers;
 use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
+use crate::seal_key::SealKey;
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
 use crate::trace::{Exports, Traces};
@@ -97,6 +99,7 @@ impl Parts {
     ) -> Result<Self, StartError> {
         let links = Links::new(signals);
         let kept = Kept::open(&settings, signals, &links, &exports)?;
+        credentials::mask_all(&kept.store, &log.mask)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
             .map_err(system("write the lock file"))?;
@@ -134,6 +137,8 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            log_mask: Arc::clone(&log.mask),
+            seal_key: SealKey::default(),
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),

@@ -3,6 +3,7 @@
 //! No I/O and no async live here, so every rule of the house can be tested with
 //! nothing but values. Start with [`State::after`], the one table of moves.
 
+pub mod credential;
 mod id;
 mod job;
 pub mod limits;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The purpose under which orders are sealed.
-const ORDER: &str = "order";
+pub(crate) const ORDER: &str = "order";
 
 /// Expired idempotency keys removed by each submit that brings one: more than
 /// it adds, so that they never pile up, and few, so that nobody waits for it.
@@ -108,7 +108,16 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         moves: 0,
         cancel_by: None,
     };
-    insert(tx, &record, &sealed.order)?;
+    if tx.shared.sealer.is_current(&sealed.order) {
+        insert(tx, &record, &sealed.order)?;
+    } else {
+        // The key was rotated while this waited; nothing new may need the old one.
+        insert(
+            tx,
+            &record,
+            &seal_order(&tx.shared.sealer, new.id, &new.order)?,
+        )?;
+    }
     if let Some(entry) = &sealed.idempotency {
         remember(tx, entry, new.id)?;
     }

@@ -10,6 +10,7 @@
 //! `moves.rs` for the one place where a job's state changes.
 
 mod counts;
+mod credentials;
 mod error;
 mod health;
 mod jobs;
@@ -25,6 +26,7 @@ mod pulse;
 mod read;
 mod readers;
 mod reserve;
+mod rotation;
 mod rows;
 mod schema;
 mod seal;
@@ -43,9 +45,10 @@ pub use error::{OpenError, StoreError};
 pub use meter::{Live, Meter, Moved, NoMeter, Operation, Waiters};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
-    AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, JobTrace,
-    KeyId, KeyRecord, LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, PastRun,
-    PastRuns, PastStep, Retry, RetryOutcome, Role, RunEvents, Submitted, Waiting,
+    AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
+    CredentialUse, Filter, Idempotency, JobTrace, KeyId, KeyRecord, LeaseState, Leased,
+    LogDeletion, MaskOutcome, NewJob, NewKey, PastRun, PastRuns, PastStep, Resealed, Retry,
+    RetryOutcome, Role, Rotation, RunEvents, SealState, Submitted, Waiting,
 };
 pub use writer::pending::Pending;
 

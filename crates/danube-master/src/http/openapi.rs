@@ -6,7 +6,8 @@ use utoipa::openapi::security::{
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, submits, timing, traces,
+    admin, credentials, jobs, keys, logs, mask, meta, metrics, panels, search, stream, submits,
+    timing, traces,
 };
 
 /// The whole API.
@@ -16,14 +17,15 @@ use super::{
     paths(
         submits::submit, jobs::list, jobs::job, jobs::history, jobs::cancel, submits::retry,
         logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
-        admin::log_level, admin::set_log_level,
+        credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
+        admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key,
         panels::list, panels::data, panels::alerts,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
         meta::health, meta::ready, metrics::metrics, meta::openapi,
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
 )]
 struct Document;
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::credential::is_credential_name;
 use crate::mistake::Mistake;
 use crate::spec::{Fields, Node, Value};
 
@@ -120,18 +121,6 @@ fn name(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<String
             None
         }
     }
-}
-
-/// Bytes of a credential's name.
-const NAME_BYTES_MAX: usize = 64;
-
-/// Whether `text` can be the name of a credential.
-fn is_credential_name(text: &str) -> bool {
-    text.len() <= NAME_BYTES_MAX
-        && text.starts_with(|it: char| it.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it))
 }
 
 #[cfg(test)]

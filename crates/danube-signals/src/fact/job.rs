@@ -73,6 +73,18 @@ fact! {
     }
 }
 
+fact! {
+    /// A job was given a credential.
+    CredentialAccessed<'a> = "credential_accessed", INFO, "ansible_api.worker";
+    {
+        /// Its name, never its values.
+        credential_name: &'a str,
+        job_id: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
 /// The end of a job as the conventions for pipeline runs see it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunEnd<'a> {

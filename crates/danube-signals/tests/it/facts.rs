@@ -144,6 +144,18 @@ fn job_submitted() {
 }
 
 #[test]
+fn credential_accessed() {
+    check(
+        CredentialAccessed {
+            credential_name: "deploy",
+            job_id: JOB,
+        },
+        r#"{"level":"info","logger":"ansible_api.worker","event":"credential_accessed","credential_name":"deploy","job_id":"0190-a"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn pipeline_triggered() {
     check_full(
         PipelineTriggered {

@@ -6,6 +6,7 @@ mod auth;
 mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;
+mod credentials;
 mod events;
 mod faults;
 mod golden;
