@@ -7,7 +7,7 @@
 )]
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::cli::seen;
+use crate::cli::terminal::terminal;
 use crate::master::{Answer, DANUBE, DEADLINE, Master};
 
 const PATH: &str = "/api/v1/credentials";
@@ -335,6 +336,36 @@ fn a_wrong_command_line_says_what_to_do_and_never_the_value() {
     let none = ["credential", "set", "web", "--kind", "password"];
     assert_eq!(seen(&master.danube(&none)).0, 2, "a value is needed");
     assert_eq!(seen(&master.danube(&["credential", "show", "gone"])).0, 5);
+}
+
+#[test]
+fn a_value_can_be_typed_and_is_not_shown() {
+    let master = Master::start();
+    let (ours, theirs) = terminal(80);
+    let mut child = Command::new("setsid")
+        .args(["--ctty", "--wait", DANUBE, "credential", "set", "web"])
+        .args(["--kind", "password", "--prompt"])
+        .env("DANUBE_SERVER", &master.address)
+        .env("DANUBE_API_KEY", &master.key)
+        .stdin(theirs.try_clone().unwrap())
+        .stdout(theirs.try_clone().unwrap())
+        .stderr(theirs)
+        .spawn()
+        .unwrap();
+    let mut ours = fs::File::from(ours);
+    let (mut shown, mut piece) = (Vec::new(), [0; 256]);
+    while !shown.ends_with(b"value: ") {
+        let count = ours.read(&mut piece).unwrap();
+        shown.extend_from_slice(&piece[..count]);
+    }
+    ours.write_all(format!("{PASSWORD}\n").as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    while !String::from_utf8_lossy(&shown).contains("version 1") {
+        let count = ours.read(&mut piece).unwrap();
+        shown.extend_from_slice(&piece[..count]);
+    }
+    holds_none(&shown, "the terminal");
+    assert_eq!(master.get(&format!("{PATH}/web")).status, 200);
 }
 
 /// Also not when a job's name or an address brings it into the server's log by
