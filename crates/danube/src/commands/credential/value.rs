@@ -1,7 +1,7 @@
 //! Reads a secret value without showing it.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -97,7 +97,12 @@ fn from_terminal() -> Result<String, Failure> {
     };
     let mut quiet = Quiet::open().map_err(failed)?;
     quiet.terminal.write_all(b"value: ").map_err(failed)?;
-    let typed = typed((&quiet.terminal).bytes().take(TYPED_BYTES_MAX)).map_err(failed)?;
+    let typed = typed(
+        BufReader::new(&quiet.terminal)
+            .bytes()
+            .take(TYPED_BYTES_MAX),
+    )
+    .map_err(failed)?;
     drop(quiet);
     let Some(line) = typed else {
         return Err(Failure::new(
