@@ -16,7 +16,7 @@ use crate::support::{PATIENCE, World, snapshot};
 
 const PLAY: &str = "- hosts: all\n";
 
-fn run(directory: &Path, args: &[&str]) -> String {
+pub(crate) fn run(directory: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
         .args([
@@ -44,7 +44,7 @@ pub(crate) fn repository(world: &World) -> (PathBuf, String) {
     (path, commit)
 }
 
-fn commit(repository: &Path, message: &str) -> String {
+pub(crate) fn commit(repository: &Path, message: &str) -> String {
     run(repository, &["add", "--all", "--force"]);
     run(
         repository,
@@ -221,39 +221,44 @@ fn what_isnt_there_is_said_so_and_leaves_nothing() {
 
 #[test]
 fn a_server_that_hangs_is_left_at_the_deadline_and_at_a_cancel() {
-    let world = World::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("git://{}/x", listener.local_addr().unwrap());
-    let source = playbook(&url, None);
-    let into = world.job("into");
-    let request = Request {
-        source: &source,
-        git: None,
-        nexus: None,
-        into: &into,
-    };
-    let (fetched, _) = world.watched(&request, Duration::from_secs(1));
-    assert!(
-        matches!(fetched, Err(SourceError::TimedOut { .. })),
-        "{fetched:?}"
-    );
-    // The process is gone: its side of the connection was closed.
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let _ = stream.read_to_end(&mut Vec::new()).unwrap();
+    // Over http it is a helper of git that waits, not git itself.
+    for scheme in ["git", "http"] {
+        let world = World::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{scheme}://{}/x", listener.local_addr().unwrap());
+        let source = playbook(&url, None);
+        let into = world.job("into");
+        let request = Request {
+            source: &source,
+            git: None,
+            nexus: None,
+            into: &into,
+        };
+        let (fetched, _) = world.watched(&request, Duration::from_secs(2));
+        assert!(
+            matches!(fetched, Err(SourceError::TimedOut { .. })),
+            "{fetched:?}"
+        );
+        // Whoever asked is gone: its side of the connection was closed, long
+        // before it would have given up by itself.
+        let (mut stream, _) = listener.accept().unwrap();
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
 
-    listener.set_nonblocking(true).unwrap();
-    let watch = Watch {
-        deadline: Instant::now() + PATIENCE,
-        // Cancelled once git has come.
-        cancelled: &|| listener.accept().is_ok(),
-        say: &|_| {},
-    };
-    let fetched = world.fetcher.fetch(&request, &watch);
-    assert!(
-        matches!(fetched, Err(SourceError::Cancelled)),
-        "{fetched:?}"
-    );
+        listener.set_nonblocking(true).unwrap();
+        let watch = Watch {
+            deadline: Instant::now() + PATIENCE,
+            // Cancelled once git has come.
+            cancelled: &|| listener.accept().is_ok(),
+            say: &|_| {},
+        };
+        let fetched = world.fetcher.fetch(&request, &watch);
+        assert!(
+            matches!(fetched, Err(SourceError::Cancelled)),
+            "{fetched:?}"
+        );
+    }
 }
 
 #[test]
