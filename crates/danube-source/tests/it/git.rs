@@ -426,3 +426,56 @@ fn a_role_is_wrapped_into_a_playbook() {
         "\": {{ x }}\n- hosts: all"
     );
 }
+
+#[test]
+fn a_commit_is_found_where_servers_give_branches_only() {
+    let world = World::new();
+    let (repo, first) = repository(&world);
+    commit(&repo, "second");
+    let home = world.job("home");
+    // Before version 2 of the protocol, servers gave what a branch or tag names.
+    fs::write(home.join(".gitconfig"), "[protocol]\n\tversion = 0\n").unwrap();
+    // The mirror has the end of the branch already, and nothing before it.
+    let source = playbook(repo.to_str().unwrap(), Some("main"));
+    world.fetch(&source, &world.job("end")).unwrap();
+    let source = playbook(repo.to_str().unwrap(), Some(&first));
+    let into = world.job("into");
+    let request = Request {
+        source: &source,
+        git: None,
+        nexus: None,
+        into: &into,
+    };
+    let (fetched, lines) = world.watched(&request, PATIENCE);
+    assert_eq!(fetched.unwrap().revision, Some(first));
+    assert!(
+        lines.iter().any(|it| it.contains("fetching its branches")),
+        "{lines:?}"
+    );
+    let source = playbook(repo.to_str().unwrap(), Some(&"1".repeat(40)));
+    let error = world.fetch(&source, &world.job("none")).unwrap_err();
+    assert!(error.to_string().contains("in any branch"), "{error}");
+}
+
+#[test]
+fn names_of_every_length_and_language_come_whole() {
+    let world = World::new();
+    let (repo, _) = repository(&world);
+    let long = format!("{}/{}/übung 名.yml", "a".repeat(120), "b".repeat(200));
+    let path = repo.join(&long);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, PLAY).unwrap();
+    std::os::unix::fs::symlink(&long, repo.join("link.yml")).unwrap();
+    let run_me = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::write(repo.join("run"), "x").unwrap();
+    fs::set_permissions(repo.join("run"), run_me).unwrap();
+    commit(&repo, "long");
+    let into = world.job("into");
+    world
+        .fetch(&playbook(repo.to_str().unwrap(), None), &into)
+        .unwrap();
+    assert_eq!(fs::read_to_string(into.join(&long)).unwrap(), PLAY);
+    assert_eq!(fs::read_to_string(into.join("link.yml")).unwrap(), PLAY);
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(into.join("run")).unwrap());
+    assert_eq!(mode & 0o777, 0o755);
+}
