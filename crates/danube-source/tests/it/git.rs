@@ -479,3 +479,27 @@ fn names_of_every_length_and_language_come_whole() {
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(into.join("run")).unwrap());
     assert_eq!(mode & 0o777, 0o755);
 }
+
+#[test]
+fn a_mirror_that_is_held_by_another_is_waited_for_until_the_deadline() {
+    let world = World::new();
+    let (repo, _) = repository(&world);
+    let source = playbook(repo.to_str().unwrap(), None);
+    world.fetch(&source, &world.job("a")).unwrap();
+    let lock = mirror(&world).with_file_name("fetch.lock");
+    let held = fs::File::open(lock).unwrap();
+    held.lock().unwrap();
+    let into = world.job("b");
+    let request = Request {
+        source: &source,
+        git: None,
+        nexus: None,
+        into: &into,
+    };
+    let (fetched, _) = world.watched(&request, Duration::from_secs(1));
+    let error = fetched.unwrap_err().to_string();
+    assert!(error.contains("another job that fetches"), "{error}");
+    drop(held);
+    let (fetched, _) = world.watched(&request, PATIENCE);
+    fetched.unwrap();
+}
