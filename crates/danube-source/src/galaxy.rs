@@ -6,12 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
+use danube_model::playbook::source::Source;
+
 use crate::confine::open_file;
 
-/// What is installed.
+/// What a file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Roles, and collections that stand in the same file.
+    /// Roles and collections, or roles alone as a list.
+    Both,
+    /// Roles.
     Roles,
     /// Collections.
     Collections,
@@ -26,26 +30,37 @@ pub struct Requirements {
     pub kind: Kind,
 }
 
-/// Where requirements are looked for, as Ansible's own tools do, in the order in
-/// which they are installed.
-const FILES: [(&str, &[Kind]); 6] = [
-    ("requirements.yml", &[Kind::Roles, Kind::Collections]),
-    ("requirements.yaml", &[Kind::Roles, Kind::Collections]),
-    ("roles/requirements.yml", &[Kind::Roles]),
-    ("roles/requirements.yaml", &[Kind::Roles]),
-    ("collections/requirements.yml", &[Kind::Collections]),
-    ("collections/requirements.yaml", &[Kind::Collections]),
+/// Where a project's requirements are looked for, as Ansible's own tools do, in
+/// the order in which they are installed.
+const OF_A_PROJECT: [(&str, Kind); 6] = [
+    ("requirements.yml", Kind::Both),
+    ("requirements.yaml", Kind::Both),
+    ("roles/requirements.yml", Kind::Roles),
+    ("roles/requirements.yaml", Kind::Roles),
+    ("collections/requirements.yml", Kind::Collections),
+    ("collections/requirements.yaml", Kind::Collections),
 ];
 
-/// The files of a source that name what it needs.
+/// Where a role's are.
+const OF_A_ROLE: [(&str, Kind); 2] = [
+    ("requirements.yml", Kind::Both),
+    ("meta/requirements.yml", Kind::Both),
+];
+
+/// The files of a fetched source that name what it needs. `root` is where it was
+/// fetched to.
 #[must_use]
-pub fn requirements(root: &Path) -> Vec<Requirements> {
-    FILES
+pub fn requirements(source: &Source, root: &Path) -> Vec<Requirements> {
+    let (below, files) = match source {
+        Source::Role { name, .. } => (format!("roles/{name}/"), &OF_A_ROLE[..]),
+        _ => (String::new(), &OF_A_PROJECT[..]),
+    };
+    files
         .iter()
+        .map(|(file, kind)| (format!("{below}{file}"), *kind))
         .filter(|(file, _)| open_file(root, file).is_ok())
-        .flat_map(|(file, kinds)| kinds.iter().map(move |kind| (file, *kind)))
         .map(|(file, kind)| Requirements {
-            file: PathBuf::from(file),
+            file: file.into(),
             kind,
         })
         .collect()
@@ -61,33 +76,31 @@ pub struct Install {
 }
 
 /// How requirements are installed below `into`, a directory of the job's own.
-/// [`search_path`] says how Ansible finds it there.
+/// [`search_path`] says how Ansible finds it there. Where is said by variables:
+/// with a path as an option, Ansible leaves the collections of a file out.
 #[must_use]
 pub fn install(needed: &Requirements, into: &Path) -> Install {
-    let (word, below) = match needed.kind {
-        Kind::Roles => ("role", "roles"),
-        Kind::Collections => ("collection", "collections"),
+    let what: &[&str] = match needed.kind {
+        Kind::Both => &[],
+        Kind::Roles => &["role"],
+        Kind::Collections => &["collection"],
     };
-    let into_kind = into.join(below);
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let argv = [
-        "ansible-galaxy",
-        word,
-        "install",
-        "-r",
-        &text(&needed.file),
-        "-p",
-        &text(&into_kind),
-    ];
+    let mut argv = vec!["ansible-galaxy"];
+    argv.extend(what);
+    let file = needed.file.to_string_lossy();
+    argv.extend(["install", "-r", &file]);
+    let at = |name: &str| into.join(name).to_string_lossy().into_owned();
     let env = [
-        ("ANSIBLE_GALAXY_CACHE_DIR", text(&into.join("cache"))),
-        ("ANSIBLE_GALAXY_TOKEN_PATH", text(&into.join("token"))),
-        ("ANSIBLE_LOCAL_TEMP", text(&into.join("tmp"))),
+        ("ANSIBLE_ROLES_PATH", at("roles")),
+        ("ANSIBLE_COLLECTIONS_PATH", at("collections")),
+        ("ANSIBLE_GALAXY_CACHE_DIR", at("cache")),
+        ("ANSIBLE_GALAXY_TOKEN_PATH", at("token")),
+        ("ANSIBLE_LOCAL_TEMP", at("tmp")),
         // What is installed comes from git, too: nothing may wait for a person.
         ("GIT_TERMINAL_PROMPT", "0".to_owned()),
     ];
     Install {
-        argv: argv.map(str::to_owned).to_vec(),
+        argv: argv.into_iter().map(str::to_owned).collect(),
         env: env.map(|(name, value)| (name.to_owned(), value)).to_vec(),
     }
 }
@@ -113,30 +126,36 @@ mod tests {
     #[test]
     fn requirements_are_found_where_ansible_looks() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(requirements(root.path()), []);
-        std::fs::create_dir(root.path().join("roles")).unwrap();
+        let source = Source::Inline {
+            playbook: String::new(),
+        };
+        assert_eq!(requirements(&source, root.path()), []);
+        std::fs::create_dir_all(root.path().join("roles/web/meta")).unwrap();
         std::fs::write(root.path().join("requirements.yml"), "---\n").unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", root.path().join("roles/requirements.yml"))
-            .unwrap();
-        let found: Vec<_> = requirements(root.path())
-            .into_iter()
-            .map(|it| it.kind)
-            .collect();
+        std::fs::write(root.path().join("roles/web/meta/requirements.yml"), "---\n").unwrap();
         // The link that leads out isn't one of them.
-        assert_eq!(found, [Kind::Roles, Kind::Collections]);
+        let out = root.path().join("roles/requirements.yml");
+        std::os::unix::fs::symlink("/etc/hostname", out).unwrap();
+        let check = |source: &Source, expected: &str| {
+            let expected = Requirements {
+                file: expected.into(),
+                kind: Kind::Both,
+            };
+            assert_eq!(requirements(source, root.path()), [expected]);
+        };
+        check(&source, "requirements.yml");
+        let role = Source::Role {
+            repo: "/srv/web".to_owned(),
+            git_ref: None,
+            name: "web".to_owned(),
+            hosts: "all".to_owned(),
+            vars: serde_json::Map::new(),
+        };
+        check(&role, "roles/web/meta/requirements.yml");
     }
 
     #[test]
-    fn they_go_into_the_jobs_own_directory() {
-        let needed = Requirements {
-            file: "requirements.yml".into(),
-            kind: Kind::Collections,
-        };
-        let install = install(&needed, Path::new("/job/galaxy"));
-        assert_eq!(
-            install.argv.join(" "),
-            "ansible-galaxy collection install -r requirements.yml -p /job/galaxy/collections"
-        );
+    fn the_sources_own_come_first() {
         let paths = search_path(Path::new("/job/source"), Path::new("/job/galaxy"));
         assert_eq!(paths[0].1, "/job/source/roles:/job/galaxy/roles");
     }

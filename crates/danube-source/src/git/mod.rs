@@ -164,6 +164,10 @@ fn once(
     Ok(None)
 }
 
+/// All of the history, also where the mirror knows only its end: git's own word
+/// for no end.
+const WHOLE: [&str; 2] = ["--depth", "2147483647"];
+
 /// Fetches the wanted ref, and says which commit it is.
 fn fetch(wanted: &Wanted<'_>, with: &With<'_>) -> Result<String, SourceError> {
     let url = settings::address(wanted.repo);
@@ -177,7 +181,7 @@ fn fetch(wanted: &Wanted<'_>, with: &With<'_>) -> Result<String, SourceError> {
     if is_commit(wanted.git_ref) && !said.contains("unable to ") {
         // Servers of old give commits by a branch only: take all branches, and look.
         (with.watch.say)("the server gives no commit by its id; fetching its branches");
-        if fetch_refs(&url, "+refs/heads/*:refs/danube/heads/*", &[], with)?.is_ok() {
+        if fetch_refs(&url, "+refs/heads/*:refs/danube/heads/*", &WHOLE, with)?.is_ok() {
             let commit = resolve(wanted.git_ref, with)?;
             return commit.ok_or_else(|| failed(wanted, "it has no such commit in any branch"));
         }

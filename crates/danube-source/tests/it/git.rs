@@ -16,7 +16,7 @@ use crate::support::{PATIENCE, World, snapshot};
 
 const PLAY: &str = "- hosts: all\n";
 
-fn run(directory: &Path, args: &[&str]) -> String {
+pub(crate) fn run(directory: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
         .args([
@@ -44,7 +44,7 @@ pub(crate) fn repository(world: &World) -> (PathBuf, String) {
     (path, commit)
 }
 
-fn commit(repository: &Path, message: &str) -> String {
+pub(crate) fn commit(repository: &Path, message: &str) -> String {
     run(repository, &["add", "--all", "--force"]);
     run(
         repository,
@@ -221,39 +221,44 @@ fn what_isnt_there_is_said_so_and_leaves_nothing() {
 
 #[test]
 fn a_server_that_hangs_is_left_at_the_deadline_and_at_a_cancel() {
-    let world = World::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("git://{}/x", listener.local_addr().unwrap());
-    let source = playbook(&url, None);
-    let into = world.job("into");
-    let request = Request {
-        source: &source,
-        git: None,
-        nexus: None,
-        into: &into,
-    };
-    let (fetched, _) = world.watched(&request, Duration::from_secs(1));
-    assert!(
-        matches!(fetched, Err(SourceError::TimedOut { .. })),
-        "{fetched:?}"
-    );
-    // The process is gone: its side of the connection was closed.
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let _ = stream.read_to_end(&mut Vec::new()).unwrap();
+    // Over http it is a helper of git that waits, not git itself.
+    for scheme in ["git", "http"] {
+        let world = World::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{scheme}://{}/x", listener.local_addr().unwrap());
+        let source = playbook(&url, None);
+        let into = world.job("into");
+        let request = Request {
+            source: &source,
+            git: None,
+            nexus: None,
+            into: &into,
+        };
+        let (fetched, _) = world.watched(&request, Duration::from_secs(2));
+        assert!(
+            matches!(fetched, Err(SourceError::TimedOut { .. })),
+            "{fetched:?}"
+        );
+        // Whoever asked is gone: its side of the connection was closed, long
+        // before it would have given up by itself.
+        let (mut stream, _) = listener.accept().unwrap();
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
 
-    listener.set_nonblocking(true).unwrap();
-    let watch = Watch {
-        deadline: Instant::now() + PATIENCE,
-        // Cancelled once git has come.
-        cancelled: &|| listener.accept().is_ok(),
-        say: &|_| {},
-    };
-    let fetched = world.fetcher.fetch(&request, &watch);
-    assert!(
-        matches!(fetched, Err(SourceError::Cancelled)),
-        "{fetched:?}"
-    );
+        listener.set_nonblocking(true).unwrap();
+        let watch = Watch {
+            deadline: Instant::now() + PATIENCE,
+            // Cancelled once git has come.
+            cancelled: &|| listener.accept().is_ok(),
+            say: &|_| {},
+        };
+        let fetched = world.fetcher.fetch(&request, &watch);
+        assert!(
+            matches!(fetched, Err(SourceError::Cancelled)),
+            "{fetched:?}"
+        );
+    }
 }
 
 #[test]
@@ -420,4 +425,81 @@ fn a_role_is_wrapped_into_a_playbook() {
         play[0]["roles"][0]["vars"]["text"],
         "\": {{ x }}\n- hosts: all"
     );
+}
+
+#[test]
+fn a_commit_is_found_where_servers_give_branches_only() {
+    let world = World::new();
+    let (repo, first) = repository(&world);
+    commit(&repo, "second");
+    let home = world.job("home");
+    // Before version 2 of the protocol, servers gave what a branch or tag names.
+    fs::write(home.join(".gitconfig"), "[protocol]\n\tversion = 0\n").unwrap();
+    // The mirror has the end of the branch already, and nothing before it.
+    let source = playbook(repo.to_str().unwrap(), Some("main"));
+    world.fetch(&source, &world.job("end")).unwrap();
+    let source = playbook(repo.to_str().unwrap(), Some(&first));
+    let into = world.job("into");
+    let request = Request {
+        source: &source,
+        git: None,
+        nexus: None,
+        into: &into,
+    };
+    let (fetched, lines) = world.watched(&request, PATIENCE);
+    assert_eq!(fetched.unwrap().revision, Some(first));
+    assert!(
+        lines.iter().any(|it| it.contains("fetching its branches")),
+        "{lines:?}"
+    );
+    let source = playbook(repo.to_str().unwrap(), Some(&"1".repeat(40)));
+    let error = world.fetch(&source, &world.job("none")).unwrap_err();
+    assert!(error.to_string().contains("in any branch"), "{error}");
+}
+
+#[test]
+fn names_of_every_length_and_language_come_whole() {
+    let world = World::new();
+    let (repo, _) = repository(&world);
+    let long = format!("{}/{}/übung 名.yml", "a".repeat(120), "b".repeat(200));
+    let path = repo.join(&long);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, PLAY).unwrap();
+    std::os::unix::fs::symlink(&long, repo.join("link.yml")).unwrap();
+    let run_me = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::write(repo.join("run"), "x").unwrap();
+    fs::set_permissions(repo.join("run"), run_me).unwrap();
+    commit(&repo, "long");
+    let into = world.job("into");
+    world
+        .fetch(&playbook(repo.to_str().unwrap(), None), &into)
+        .unwrap();
+    assert_eq!(fs::read_to_string(into.join(&long)).unwrap(), PLAY);
+    assert_eq!(fs::read_to_string(into.join("link.yml")).unwrap(), PLAY);
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(into.join("run")).unwrap());
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+#[test]
+fn a_mirror_that_is_held_by_another_is_waited_for_until_the_deadline() {
+    let world = World::new();
+    let (repo, _) = repository(&world);
+    let source = playbook(repo.to_str().unwrap(), None);
+    world.fetch(&source, &world.job("a")).unwrap();
+    let lock = mirror(&world).with_file_name("fetch.lock");
+    let held = fs::File::open(lock).unwrap();
+    held.lock().unwrap();
+    let into = world.job("b");
+    let request = Request {
+        source: &source,
+        git: None,
+        nexus: None,
+        into: &into,
+    };
+    let (fetched, _) = world.watched(&request, Duration::from_secs(1));
+    let error = fetched.unwrap_err().to_string();
+    assert!(error.contains("another job that fetches"), "{error}");
+    drop(held);
+    let (fetched, _) = world.watched(&request, PATIENCE);
+    fetched.unwrap();
 }

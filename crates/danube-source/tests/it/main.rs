@@ -1,6 +1,8 @@
 //! Sources fetched for real: from a git daemon, an HTTP server, hostile archives.
 
 #[cfg(test)]
+mod ansible;
+#[cfg(test)]
 mod archives;
 #[cfg(test)]
 mod git;
