@@ -16,7 +16,7 @@ mod prepare;
 mod version;
 
 pub use heard::Heard;
-pub use listener::{Listener, Listening};
+pub use listener::{Hear, Listener, Listening};
 pub use outcome::{Failed, LAST_WORDS_BYTES, Why, failed};
 pub use prepare::{Credentials, Prepared, Run, Vault, prepare};
 pub use version::{NoAnsible, VERSION_MIN, Version, find};

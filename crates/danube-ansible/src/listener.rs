@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -26,6 +26,21 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// How long an answer may wait for whoever asked: it waits for nothing else.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Who hears what is told. Called from one thread, in order.
+pub trait Hear: Send + 'static {
+    /// Something was told. Ansible goes on with values that it decrypted once this has
+    /// returned.
+    fn hear(&mut self, heard: Heard);
+
+    /// When [`Hear::tick`] should be called.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Called once [`Hear::deadline`] has come; must move or clear it.
+    fn tick(&mut self) {}
+}
 
 /// The socket, before anybody listens.
 #[derive(Debug)]
@@ -60,15 +75,11 @@ impl Listener {
         &self.path
     }
 
-    /// Listens on a thread of its own. `hear` is called for each thing that is told, in
-    /// order; Ansible goes on with values that it decrypted once `hear` has returned.
+    /// Listens on a thread of its own.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn listen<F>(self, hear: F) -> io::Result<Listening>
-    where
-        F: FnMut(Heard) + Send + 'static,
-    {
+    pub fn listen<H: Hear>(self, hear: H) -> io::Result<Listening<H>> {
         let (until, stop) = io::pipe()?;
         let thread = thread::Builder::new().name("ansible-events".to_owned());
         let thread = thread.spawn(move || {
@@ -78,6 +89,7 @@ impl Listener {
                 hear,
             };
             ear.listen(&until);
+            ear.hear
         })?;
         Ok(Listening {
             stop: Some(stop),
@@ -88,36 +100,34 @@ impl Listener {
 
 /// A socket on which somebody listens. Dropped, it is as if [`Listening::finish`] was called.
 #[derive(Debug)]
-pub struct Listening {
+pub struct Listening<H> {
     stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<H>>,
 }
 
-impl Listening {
-    /// Call it when Ansible has ended: returns once all that was told has been heard.
-    pub fn finish(mut self) {
-        self.end();
+impl<H> Listening<H> {
+    /// Call it when Ansible has ended: returns who heard, once that is all that was told.
+    /// None when it panicked, which has been told by then.
+    pub fn finish(mut self) -> Option<H> {
+        self.end()
     }
 
-    fn end(&mut self) {
+    fn end(&mut self) -> Option<H> {
         self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in there has been told by the hook; the run itself goes on.
-            let _ = thread.join();
-        }
+        self.thread.take()?.join().ok()
     }
 }
 
-impl Drop for Listening {
+impl<H> Drop for Listening<H> {
     fn drop(&mut self) {
-        self.end();
+        drop(self.end());
     }
 }
 
-struct Ear<F> {
+struct Ear<H> {
     listener: UnixListener,
     lines: Vec<Connection>,
-    hear: F,
+    hear: H,
 }
 
 struct Connection {
@@ -125,15 +135,19 @@ struct Connection {
     unread: Vec<u8>,
 }
 
-impl<F: FnMut(Heard)> Ear<F> {
+impl<H: Hear> Ear<H> {
     fn listen(&mut self, until: &PipeReader) {
         let mut is_last = false;
         loop {
-            let wait = if is_last {
-                Some(Timespec::default())
-            } else {
-                None
+            let due = self.hear.deadline();
+            if due.is_some_and(|it| it <= Instant::now()) {
+                self.hear.tick();
+            }
+            let wait = match self.hear.deadline() {
+                _ if is_last => Some(Duration::ZERO),
+                due => due.map(|it| it.saturating_duration_since(Instant::now())),
             };
+            let wait = wait.and_then(|it| Timespec::try_from(it).ok());
             let (stopped, is_called, ready) = match self.wait(until, wait.as_ref()) {
                 Ok(it) => it,
                 Err(_) => return,
@@ -203,7 +217,7 @@ impl<F: FnMut(Heard)> Ear<F> {
 
 impl Connection {
     /// Reads what is there; `false` when nothing will follow.
-    fn read(&mut self, hear: &mut impl FnMut(Heard)) -> bool {
+    fn read(&mut self, hear: &mut impl Hear) -> bool {
         let mut bytes = vec![0; READ_BYTES];
         let count = match self.stream.read(&mut bytes) {
             Ok(0) => return false,
@@ -219,7 +233,7 @@ impl Connection {
                 continue;
             };
             let waits = matches!(heard, Heard::Secrets(_));
-            hear(heard);
+            hear.hear(heard);
             if waits && !self.answer() {
                 return false;
             }
@@ -242,6 +256,14 @@ mod tests {
 
     use super::*;
 
+    struct Passes(mpsc::Sender<Heard>);
+
+    impl Hear for Passes {
+        fn hear(&mut self, heard: Heard) {
+            self.0.send(heard).expect("the test waits");
+        }
+    }
+
     #[test]
     fn all_that_was_told_before_the_end_is_heard_and_values_are_answered_for() {
         let dir = tempfile::tempdir().unwrap();
@@ -251,9 +273,7 @@ mod tests {
         let listener = Listener::bind(&deep, None).unwrap();
         let open = File::open(&deep).unwrap();
         let (sender, heard) = mpsc::channel();
-        let listening = listener
-            .listen(move |it| sender.send(it).expect("the test waits"))
-            .unwrap();
+        let listening = listener.listen(Passes(sender)).unwrap();
         let path = format!("/proc/self/fd/{}/events", open.as_raw_fd());
         let mut line = UnixStream::connect(path).unwrap();
         line.write_all(b"{\"kind\":\"secret\",\"values\":[\"aHVzaC1odXNo\"]}\nnonsense\n")
@@ -266,7 +286,7 @@ mod tests {
             line.write_all(text.as_bytes()).unwrap();
         }
         drop(line);
-        listening.finish();
+        drop(listening.finish());
         assert_eq!(heard.iter().count(), 1_001);
     }
 
@@ -275,10 +295,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listener = Listener::bind(dir.path(), None).unwrap();
         let path = listener.path().to_owned();
-        let listening = listener.listen(|_| {}).unwrap();
+        let (sender, heard) = mpsc::channel();
+        let listening = listener.listen(Passes(sender)).unwrap();
         let mut line = UnixStream::connect(path).unwrap();
         let written = (0..100).try_for_each(|_| line.write_all(&[b'x'; READ_BYTES]));
         assert!(written.is_err());
-        listening.finish();
+        drop(listening.finish());
+        assert_eq!(heard.iter().count(), 0);
     }
 }

@@ -52,6 +52,10 @@ pub struct Credentials {
     pub password: Option<Zeroizing<String>>,
     /// The password with which tasks become another user.
     pub become_password: Option<Zeroizing<String>>,
+    /// How they become one: `sudo`, `su`, …
+    pub become_method: Option<String>,
+    /// Which one.
+    pub become_user: Option<String>,
     /// Passwords of the vault.
     pub vaults: Vec<Vault>,
 }
@@ -148,6 +152,12 @@ fn options(options: &Options, argv: &mut Vec<OsString>) {
 fn credentials(files: &Files<'_>, given: &Credentials, argv: &mut Vec<OsString>) -> io::Result<()> {
     if let Some(user) = &given.user {
         argv.push(format!("--user={user}").into());
+    }
+    if let Some(method) = &given.become_method {
+        argv.push(format!("--become-method={method}").into());
+    }
+    if let Some(user) = &given.become_user {
+        argv.push(format!("--become-user={user}").into());
     }
     let secrets = [
         ("private-key", "ssh_key", &given.ssh_key),
@@ -280,6 +290,8 @@ mod tests {
             user: Some("deploy".to_owned()),
             password: secret(),
             become_password: secret(),
+            become_method: Some("sudo".to_owned()),
+            become_user: None,
             vaults: vec![Vault {
                 id: Some("prod".to_owned()),
                 password: Zeroizing::new(SECRET.to_owned()),

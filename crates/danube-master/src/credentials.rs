@@ -79,10 +79,6 @@ pub(crate) fn mask_all(store: &Store, mask: &MaskInLog) -> Result<(), StoreError
 /// # Errors
 /// See [`Store::resolve_credentials`]; the text of one that a job can't get over is its
 /// reason.
-#[expect(
-    dead_code,
-    reason = "playbook jobs will call it by way of their dispatch"
-)]
 pub(crate) fn resolve(
     store: &Store,
     signals: &Signals,

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use danube_model::credential::Credential;
+use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Cause, Ended, Job, State, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
 use danube_worker::{Dispatch, ReportError, Traced};
 
 use crate::app::Phases;
+use crate::credentials;
 use crate::runs::Runs;
 use crate::schedule::{Bell, Leases};
 use crate::tell::{self, Why};
@@ -44,6 +47,19 @@ impl Dispatch for LocalDispatch {
         // Whoever follows this step, or waits for it, finds its mark in the log.
         self.phases.touch(attempt.job);
         Ok(())
+    }
+
+    fn played(&self, attempt: Attempt, records: Vec<RunRecord>, progress: &Progress) {
+        drop(self.store.report(attempt, records, progress.clone()));
+        self.phases.touch(attempt.job);
+    }
+
+    fn credentials(
+        &self,
+        attempt: Attempt,
+        names: Vec<String>,
+    ) -> Result<Vec<Credential>, ReportError> {
+        credentials::resolve(&self.store, &self.signals, attempt, names).map_err(report_error)
     }
 
     fn finalizing(&self, attempt: Attempt) {

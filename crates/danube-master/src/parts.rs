@@ -12,7 +12,7 @@ use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
 use danube_joblog::JobLogs;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
-use danube_worker::{PlaceSettings, Where, Worker};
+use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -283,6 +283,9 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
         rules: settings.rules.clone(),
         allow_unisolated: steps.allow_unisolated,
         job_logs: None,
+        playbooks: PlaybookSettings {
+            cache: Some(settings.data_dir.join("sources")),
+        },
     })
 }
 

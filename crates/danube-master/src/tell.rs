@@ -69,8 +69,7 @@ pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
         Some(FailReason::SetupFailed) => signals.system_error(SystemError::SetupFailed),
         Some(FailReason::LogFailed) => signals.system_error(SystemError::LogWriteFailed),
         // Told with the rescue, or the job's own.
-        Some(FailReason::WorkerLost | FailReason::StepFailed | FailReason::SourceFailed) | None => {
-        }
+        Some(_) | None => {}
     }
     let status = match job.state {
         State::Success => JobResult::Success,
@@ -171,8 +170,13 @@ fn errors(job: &Job, failed: Option<FailReason>) -> Vec<RunError> {
 
 fn error(reason: FailReason) -> RunError {
     match reason {
-        FailReason::StepFailed => RunError::StepFailed,
+        FailReason::StepFailed
+        | FailReason::TaskFailed
+        | FailReason::HostUnreachable
+        | FailReason::PlaybookInvalid
+        | FailReason::VaultFailed => RunError::StepFailed,
         FailReason::SourceFailed => RunError::SourceFailed,
+        FailReason::CredentialFailed => RunError::SetupFailed,
         FailReason::SetupFailed => RunError::SetupFailed,
         FailReason::LogFailed => RunError::LogFailed,
         FailReason::WorkerLost => RunError::WorkerLost,

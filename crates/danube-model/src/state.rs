@@ -187,9 +187,33 @@ pub enum FailReason {
     LogFailed,
     /// Its worker was lost on every attempt.
     WorkerLost,
+    /// A task of the playbook failed on a host.
+    TaskFailed,
+    /// A host of the playbook couldn't be reached.
+    HostUnreachable,
+    /// Ansible can't read the playbook or the inventory, or no host matches.
+    PlaybookInvalid,
+    /// A password of Ansible's vault is missing or wrong.
+    VaultFailed,
+    /// A credential isn't there any more, or can't be used.
+    CredentialFailed,
 }
 
 impl FailReason {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::StepFailed,
+        Self::SourceFailed,
+        Self::SetupFailed,
+        Self::LogFailed,
+        Self::WorkerLost,
+        Self::TaskFailed,
+        Self::HostUnreachable,
+        Self::PlaybookInvalid,
+        Self::VaultFailed,
+        Self::CredentialFailed,
+    ];
+
     /// The name in events and history.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -199,6 +223,11 @@ impl FailReason {
             Self::SetupFailed => "setup_failed",
             Self::LogFailed => "log_failed",
             Self::WorkerLost => "worker_lost",
+            Self::TaskFailed => "task_failed",
+            Self::HostUnreachable => "host_unreachable",
+            Self::PlaybookInvalid => "playbook_invalid",
+            Self::VaultFailed => "vault_failed",
+            Self::CredentialFailed => "credential_failed",
         }
     }
 }

@@ -235,6 +235,10 @@ families! {
         gauge("ansible_api.queue_length", "Playbook jobs that wait.")
         { .unit("{job}").bounded("queue_name") }
         recorded "each commit that moves a playbook job; counted anew at start";
+    playbook_active_workers: Single<Gauge> =
+        gauge("ansible_api.active_workers", "Workers that take playbook jobs.")
+        { .unit("{worker}") }
+        recorded "counted at each scrape: those that are heard from and have an Ansible";
     playbook_active_jobs: Single<Gauge> =
         gauge("ansible_api.active_jobs", "Playbook jobs that run now.")
         { .unit("{job}") }

@@ -64,8 +64,6 @@ families! {
         { .unit("By") } by REGISTRY;
     playbook_webhook_deliveries_total: counter("ansible_api.webhook_deliveries", "Attempts to deliver a webhook.")
         { .unit("{delivery}").closed::<Truth>("success") } by PLAYBOOKS;
-    playbook_active_workers: gauge("ansible_api.active_workers", "Workers that take playbook jobs.")
-        { .unit("{worker}") } by PLAYBOOKS;
     rpc_requests_total: counter("danube.rpc.requests", "Calls between worker and master.")
         { .unit("{request}").sparse("method").sparse("status") } by RPC;
     rpc_request_duration_seconds: histogram("danube.rpc.request.duration", "Time of such a call.", CALL)
@@ -98,13 +96,6 @@ const fn event(
 
 /// Events to come.
 pub(crate) static EVENTS: &[EventDecl] = &[
-    event(
-        "credential_accessed",
-        Level::INFO,
-        "ansible_api.worker",
-        &["credential_name", "job_id"],
-        ("A job was given a credential.", PLAYBOOKS),
-    ),
     event(
         "secret_accessed",
         Level::INFO,

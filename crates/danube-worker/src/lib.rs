@@ -13,8 +13,10 @@ mod attempt;
 mod dispatch;
 mod environment;
 mod export;
+mod hears;
 mod output;
 mod place;
+mod playbooks;
 mod plays;
 mod report;
 mod source;
@@ -25,6 +27,7 @@ mod worker;
 
 pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
+pub use playbooks::PlaybookSettings;
 pub use plays::Plays;
 pub use trace::Traced;
 pub use verdict::Verdict;

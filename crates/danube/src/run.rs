@@ -15,7 +15,9 @@ use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step, Task, Times
 use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
-use danube_worker::{Dispatch, PlaceSettings, ReportError, Settings, Where, Work, Worker};
+use danube_worker::{
+    Dispatch, PlaceSettings, PlaybookSettings, ReportError, Settings, Where, Work, Worker,
+};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -211,6 +213,7 @@ fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failur
             uids: None,
             cgroup: None,
         },
+        playbooks: PlaybookSettings::default(),
         path: env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned()),
         grace: GRACE,
         server: String::new(),

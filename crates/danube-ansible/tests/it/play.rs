@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use danube_ansible::{Credentials, Failed, Heard, Listener, Run, Vault, failed, prepare};
+use danube_ansible::{Credentials, Failed, Hear, Heard, Listener, Run, Vault, failed, prepare};
 use danube_model::playbook::{Options, Progress, RunEvent};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -49,6 +49,19 @@ impl Played {
     }
 }
 
+/// Takes down what is told, and how much had been printed then.
+struct Notes {
+    printed: Arc<Mutex<String>>,
+    heard: Arc<Mutex<Vec<(usize, Heard)>>>,
+}
+
+impl Hear for Notes {
+    fn hear(&mut self, heard: Heard) {
+        let at = self.printed.lock().unwrap().len();
+        self.heard.lock().unwrap().push((at, heard));
+    }
+}
+
 pub(crate) fn play(files: &[(&str, &str)], ask: impl FnOnce(&mut Asked)) -> Played {
     let mut asked = Asked::default();
     ask(&mut asked);
@@ -81,12 +94,11 @@ pub(crate) fn play(files: &[(&str, &str)], ask: impl FnOnce(&mut Asked)) -> Play
     let printed = Arc::new(Mutex::new(String::new()));
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listening = {
-        let (printed, heard) = (Arc::clone(&printed), Arc::clone(&heard));
-        let hear = move |it| {
-            let at = printed.lock().unwrap().len();
-            heard.lock().unwrap().push((at, it));
+        let ear = Notes {
+            printed: Arc::clone(&printed),
+            heard: Arc::clone(&heard),
         };
-        (!asked.is_deaf).then(|| listener.listen(hear).unwrap())
+        (!asked.is_deaf).then(|| listener.listen(ear).unwrap())
     };
     let mut command = Command::new(&prepared.argv[0]);
     command

@@ -155,14 +155,9 @@ fn outcome(end: Option<&Transition>) -> RunOutcome {
 
 /// The word for why it failed, which the move's detail is.
 fn failed(detail: Option<&str>) -> &'static str {
-    let all = [
-        FailReason::StepFailed,
-        FailReason::SourceFailed,
-        FailReason::SetupFailed,
-        FailReason::LogFailed,
-        FailReason::WorkerLost,
-    ];
-    let found = all.into_iter().find(|it| Some(it.as_str()) == detail);
+    let found = FailReason::ALL
+        .into_iter()
+        .find(|it| Some(it.as_str()) == detail);
     found.unwrap_or(FailReason::SetupFailed).as_str()
 }
 

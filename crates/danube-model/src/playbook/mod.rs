@@ -12,7 +12,7 @@ mod variables;
 
 use serde::{Deserialize, Serialize};
 
-pub use inventory::Inventory;
+pub use inventory::{Inline, Inventory};
 pub use options::Options;
 pub use run::{
     Counts, EVENT_TEXT_BYTES_MAX, EVENTS_MAX, FirstFailure, HOSTS_MAX, HostStatus, Progress,

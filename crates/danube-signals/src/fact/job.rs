@@ -249,6 +249,20 @@ fact! {
 }
 
 fact! {
+    /// A worker looked for Ansible, which playbook jobs need.
+    AnsibleChecked<'a> = "ansible_checked", INFO, "ansible_api.worker";
+    {
+        worker_id: &'a str,
+        /// Of ansible-core, where there is one that can be used.
+        version: Option<&'a str>,
+        /// Why there is none.
+        error: Option<&'a str>,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
     /// A job's output could not be written; the job is held back until it can.
     LogWriteFailed<'a> = "log_write_failed", WARN, "danube.worker";
     {

@@ -105,6 +105,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     JobOrphanRescued::DECL,
     StepStarted::DECL,
     StepCompleted::DECL,
+    CredentialAccessed::DECL,
+    AnsibleChecked::DECL,
     LogWriteFailed::DECL,
     WorkspaceLeft::DECL,
     WorkerDrained::DECL,

@@ -1,6 +1,7 @@
 //! One attempt at a job, from the empty workspace to the report. What is done in the
 //! workspace is in `pipeline.rs` and `playbook.rs`.
 
+mod given;
 mod pipeline;
 mod playbook;
 
@@ -19,6 +20,8 @@ use crate::output::LogOutput;
 use crate::place::Place;
 use crate::report::{Outcome, report};
 use crate::token::JobToken;
+use playbook::LastWords;
+
 use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
 use crate::verdict::{Clock, Verdict, after_step, broke, step_status, told_by_span};
 use crate::worker::{Inner, Settings};
@@ -112,6 +115,10 @@ struct Running<'a> {
     /// The limit that the latest step ran against, in seconds.
     limit: u64,
     commit: Option<String>,
+    /// When the latest step began.
+    began: Instant,
+    /// The end of what the latest step wrote to stderr, where that is wanted.
+    last_words: Option<Vec<u8>>,
 }
 
 impl<'a> Running<'a> {
@@ -141,6 +148,8 @@ impl<'a> Running<'a> {
             deadline: Instant::now() + Duration::from_secs(seconds),
             limit: seconds,
             commit: None,
+            began: Instant::now(),
+            last_words: None,
         };
         Ok((running, from))
     }
@@ -227,7 +236,14 @@ impl<'a> Running<'a> {
         plan.timeout = Some(timeout);
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
-        let outcome = run_step(&plan, &self.own.control, &mut self.output);
+        let outcome = match &mut self.last_words {
+            Some(words) => {
+                let output = &mut self.output;
+                let mut output = LastWords { output, words };
+                run_step(&plan, &self.own.control, &mut output)
+            }
+            None => run_step(&plan, &self.own.control, &mut self.output),
+        };
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -245,6 +261,7 @@ impl<'a> Running<'a> {
         let offset = self.output.mark(Mark::StepStart(number(index)));
         let span = self.ids.step(self.work.attempt.number, number(index));
         self.output.mark(Mark::StepSpan(span.span_id));
+        self.began = Instant::now();
         let step = &mut self.steps[index];
         step.status = StepStatus::Running;
         step.started_at = Some(Timestamp::now());
@@ -266,7 +283,7 @@ impl<'a> Running<'a> {
         step.cpu_seconds = outcome.map(|it| it.cpu.as_secs_f64());
         step.max_rss_bytes = outcome.map(|it| it.max_rss_bytes);
         self.recorder.step_ends(step, outcome.map(|it| it.wall));
-        let wall = outcome.map_or(Duration::ZERO, |it| it.wall);
+        let wall = outcome.map_or_else(|| self.began.elapsed(), |it| it.wall);
         self.inner.signals.emit(StepCompleted {
             job_id: &self.work.attempt.job.to_string(),
             step: &step.name,
@@ -301,6 +318,7 @@ impl<'a> Running<'a> {
             }
         }
         let job = self.work.attempt.job.to_string();
+        let began = self.recorder.now();
         let summary = self.output.close().or_else(|lost_bytes| {
             // It couldn't be closed: what is in it can be read all the same.
             let reader = self.inner.logs.reader(&job).map_err(drop)?;
@@ -312,6 +330,7 @@ impl<'a> Running<'a> {
             })
         });
         let summary = summary.ok();
+        self.recorder.uploaded(began);
         let timed_out = matches!(
             verdict,
             Verdict::Ended {
