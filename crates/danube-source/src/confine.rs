@@ -160,15 +160,13 @@ impl<'w> Confined<'w> {
             self.links.push((path.clone(), Vec::new()));
         }
         for (path, _) in &self.links {
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-            let found = rustix::fs::openat2(&self.root, path, flags, Mode::empty(), how);
-            match found {
+            match resolve(&self.root, path, OFlags::PATH | OFlags::CLOEXEC) {
                 // A link to what isn't there leads nowhere, and so not out.
                 Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(_) => {
+                Err(Errno::XDEV | Errno::LOOP) => {
                     return Err(SourceError::entry(path.as_os_str().as_bytes(), LINK_OUT));
                 }
+                Err(error) => return Err(refused(path.as_os_str().as_bytes(), error)),
             }
         }
         Ok(())
@@ -293,12 +291,28 @@ pub(crate) fn open_file(root: &Path, path: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(CWD, root, flags, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(rustix::fs::openat2(&root, path, flags, Mode::empty(), how)?);
+    let file = File::from(resolve(&root, Path::new(path), flags)?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("is no plain file"));
     }
     Ok(file)
+}
+
+/// Tries to resolve a path with `..` in it while anything is renamed on the
+/// machine: the kernel can't tell then whether it stays below, and says so. Each
+/// try takes microseconds.
+const TRIES_MAX: usize = 10_000;
+
+/// Opens what a path means, links followed as long as they stay below.
+fn resolve(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES_MAX {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), how) {
+            Err(Errno::AGAIN) => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
 }
 
 fn beneath(
@@ -360,6 +374,38 @@ fn stays_inside(link: &Path, target: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_resolved_also_while_others_rename() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let root = at("root");
+        fs::create_dir(&root).unwrap();
+        fs::write(at("a"), "").unwrap();
+        let watch = Watch {
+            deadline: std::time::Instant::now() + std::time::Duration::from_secs(60),
+            cancelled: &|| false,
+            say: &|_| {},
+        };
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    fs::rename(at("a"), at("b")).unwrap();
+                    fs::rename(at("b"), at("a")).unwrap();
+                }
+            });
+            let mut into = Confined::open(&root, 0, &watch).unwrap();
+            into.file(b"file", false, &mut &b"x"[..]).unwrap();
+            for number in 0..2_000 {
+                let name = format!("d/{number}");
+                into.link(name.as_bytes(), b"../d/../d/../file").unwrap();
+            }
+            let finished = into.finish();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            finished.unwrap();
+        });
+    }
 
     #[test]
     fn links_are_followed_as_text_first() {
