@@ -14,7 +14,7 @@ use crate::cargo::{Dependency, Graph, Node, Package};
 pub(crate) const BINARY_PACKAGES_MAX: usize = 300;
 
 /// What each crate may use, and with that all that those may use.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("danube-redact", &[]),
     ("danube-joblog", &["danube-redact"]),
     ("danube-telemetry", &["danube-redact"]),
@@ -26,12 +26,16 @@ const MAY_USE: [(&str, &[&str]); 12] = [
         "danube-executor",
         &["danube-model", "danube-signals", "danube-joblog"],
     ),
+    ("danube-outgoing", &[]),
     ("danube-queue", &["danube-model", "danube-signals"]),
     (
         "danube-worker",
         &["danube-executor", "danube-queue", "danube-api"],
     ),
-    ("danube-master", &["danube-store", "danube-worker"]),
+    (
+        "danube-master",
+        &["danube-store", "danube-worker", "danube-outgoing"],
+    ),
     ("danube", &["danube-master"]),
 ];
 
