@@ -26,6 +26,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         "danube-executor",
         &["danube-model", "danube-signals", "danube-joblog"],
     ),
+    ("danube-outgoing", &[]),
     ("danube-queue", &["danube-model", "danube-signals"]),
     ("danube-source", &["danube-model"]),
     (
@@ -37,7 +38,10 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "danube-api",
         ],
     ),
-    ("danube-master", &["danube-store", "danube-worker"]),
+    (
+        "danube-master",
+        &["danube-store", "danube-worker", "danube-outgoing"],
+    ),
     ("danube", &["danube-master"]),
 ];
 
