@@ -256,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    struct Passes(mpsc::Sender<Heard>);
+    struct Passes(mpsc::SyncSender<Heard>);
 
     impl Hear for Passes {
         fn hear(&mut self, heard: Heard) {
@@ -272,7 +272,7 @@ mod tests {
         fs::create_dir_all(&deep).unwrap();
         let listener = Listener::bind(&deep, None).unwrap();
         let open = File::open(&deep).unwrap();
-        let (sender, heard) = mpsc::channel();
+        let (sender, heard) = mpsc::sync_channel(2_000);
         let listening = listener.listen(Passes(sender)).unwrap();
         let path = format!("/proc/self/fd/{}/events", open.as_raw_fd());
         let mut line = UnixStream::connect(path).unwrap();
@@ -295,7 +295,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listener = Listener::bind(dir.path(), None).unwrap();
         let path = listener.path().to_owned();
-        let (sender, heard) = mpsc::channel();
+        let (sender, heard) = mpsc::sync_channel(2_000);
         let listening = listener.listen(Passes(sender)).unwrap();
         let mut line = UnixStream::connect(path).unwrap();
         let written = (0..100).try_for_each(|_| line.write_all(&[b'x'; READ_BYTES]));

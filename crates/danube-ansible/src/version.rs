@@ -61,7 +61,7 @@ pub fn find(path: &str) -> Result<Version, NoAnsible> {
         .spawn()
         .map_err(silent)?;
     let stdout = child.stdout.take().expect("it is piped");
-    let (sender, answer) = mpsc::channel();
+    let (sender, answer) = mpsc::sync_channel(1);
     thread::spawn(move || {
         let mut text = String::new();
         let _ = stdout.take(ANSWER_BYTES_MAX).read_to_string(&mut text);

@@ -285,6 +285,7 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
         job_logs: None,
         playbooks: PlaybookSettings {
             cache: Some(settings.data_dir.join("sources")),
+            allow_private: settings.sources_private.clone(),
         },
     })
 }

@@ -182,13 +182,17 @@ impl fmt::Debug for Order {
 }
 
 /// The work of a job: what is run.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an order holds one, and orders are few"
+)]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
     /// The steps of a checked pipeline.
     Pipeline(Pipeline),
     /// A checked playbook.
-    Playbook(Box<Playbook>),
+    Playbook(Playbook),
 }
 
 impl Task {

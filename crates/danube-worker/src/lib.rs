@@ -11,6 +11,7 @@
 
 mod attempt;
 mod dispatch;
+mod downloads;
 mod environment;
 mod export;
 mod hears;

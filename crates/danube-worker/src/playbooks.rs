@@ -1,14 +1,16 @@
 //! What a worker needs for playbooks, found once: Ansible itself, and what fetches sources.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Instant;
 
 use danube_ansible::{NoAnsible, Version};
+use danube_outgoing::Rule;
 use danube_signals::{AnsibleChecked, Signals};
-use danube_source::{Auth, Download, DownloadError, Fetcher};
+use danube_source::Fetcher;
+
+use crate::downloads::Downloads;
 
 /// The operator's decisions about playbooks.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +18,8 @@ pub struct PlaybookSettings {
     /// Where mirrors of repositories are kept; none for a worker that fetches no sources,
     /// because its playbooks are where it runs.
     pub cache: Option<PathBuf>,
+    /// Networks and hosts that sources may come from although they aren't public.
+    pub allow_private: Vec<Rule>,
 }
 
 /// What a worker has for playbooks. Clones share it.
@@ -29,13 +33,18 @@ pub(crate) struct Playbooks {
 
 impl Playbooks {
     pub(crate) fn open(settings: &PlaybookSettings, path: &str) -> io::Result<Self> {
-        let fetcher = settings.cache.clone().map(|cache| {
-            let settings = danube_source::Settings {
+        let PlaybookSettings {
+            cache,
+            allow_private,
+        } = settings;
+        let fetcher = cache.clone().map(|cache| {
+            let fetch = danube_source::Settings {
                 // Where a source may be was decided when its job was submitted.
                 allow_paths: vec![PathBuf::from("/")],
                 ..danube_source::Settings::new(cache)
             };
-            Fetcher::new(settings, Arc::new(NoDownloads)).map(Arc::new)
+            let downloads = Downloads::new(allow_private.clone());
+            Fetcher::new(fetch, Arc::new(downloads)).map(Arc::new)
         });
         Ok(Self {
             fetcher: fetcher.transpose()?,
@@ -76,24 +85,5 @@ impl Playbooks {
     /// Whether playbooks can be run here, as far as that is known.
     pub(crate) fn is_ready(&self) -> bool {
         matches!(self.ansible.get(), Some(Ok(_)))
-    }
-}
-
-/// Archives and Nexus repositories are refused when a job is submitted.
-struct NoDownloads;
-
-impl Download for NoDownloads {
-    fn open(
-        &self,
-        _url: &str,
-        _auth: Option<&Auth>,
-        _deadline: Instant,
-    ) -> Result<Box<dyn Read + Send>, DownloadError> {
-        let why = "this version downloads nothing".to_owned();
-        Err(DownloadError::Other(why))
-    }
-
-    fn may_reach(&self, _host: &str, _port: u16, _deadline: Instant) -> Result<(), String> {
-        Ok(())
     }
 }

@@ -7,9 +7,11 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, JOBS_PATH, JobView, Problem};
+use danube_model::credential::CredentialKind;
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
 use danube_model::{Job, JobId, Kind, Mistake, Trigger};
+use danube_outgoing::Policy;
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
 use danube_telemetry::TraceContext;
@@ -253,6 +255,21 @@ impl World for Surroundings<'_> {
         let own = settings.data_dir.canonicalize().ok()?;
         let is_own = real.starts_with(&own) && !real.starts_with(own.join("examples"));
         (!is_own).then_some(real)
+    }
+
+    fn reachable(&self, url: &str) -> Result<(), String> {
+        let policy = Policy {
+            allow_private: self.app.settings.sources_private.clone(),
+            // What comes over it must have the checksum that the job names.
+            allow_http: true,
+        };
+        policy.check(url).map(drop).map_err(|it| it.to_string())
+    }
+
+    fn credential(&self, name: &str) -> Result<Option<CredentialKind>, String> {
+        let found = self.app.store.credential(name);
+        let found = found.map_err(|_| "the database can't be read now".to_owned())?;
+        Ok(found.and_then(|it| CredentialKind::parse(&it.kind)))
     }
 }
 

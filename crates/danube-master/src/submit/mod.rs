@@ -8,6 +8,7 @@ mod playbook;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use danube_model::credential::CredentialKind;
 use danube_model::spec::{Fields, Node, Pipeline, is_name};
 use danube_model::{Mistake, Order, Task, Trace};
 
@@ -40,6 +41,10 @@ pub(crate) trait World {
     /// The directory of this machine behind `path`, links followed, when this
     /// caller may clone from it.
     fn clonable(&self, path: &Path) -> Option<PathBuf>;
+    /// Whether sources may come from this address, as far as its text tells; why not, else.
+    fn reachable(&self, url: &str) -> Result<(), String>;
+    /// The kind of the credential with this name; none when there is none.
+    fn credential(&self, name: &str) -> Result<Option<CredentialKind>, String>;
 }
 
 /// Checks the body of a submit.
@@ -142,6 +147,17 @@ mod tests {
         fn clonable(&self, path: &Path) -> Option<PathBuf> {
             path.starts_with("/srv/open").then(|| path.to_owned())
         }
+
+        fn reachable(&self, url: &str) -> Result<(), String> {
+            let is_open = url.starts_with("https://open.example/");
+            is_open
+                .then_some(())
+                .ok_or_else(|| "leads inside".to_owned())
+        }
+
+        fn credential(&self, name: &str) -> Result<Option<CredentialKind>, String> {
+            Ok((name == "key").then_some(CredentialKind::SshKey))
+        }
     }
 
     /// The pointers of the mistakes.
@@ -199,6 +215,41 @@ mod tests {
                 .unwrap()
                 .warnings
                 .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_playbook_is_checked_whole() {
+        let inventory = json!({"type": "inline", "hosts": ["a"]});
+        let good = json!({
+            "source": {"type": "playbook", "repo": "/srv/open/r", "path": "site.yml"},
+            "inventory": inventory, "credentials": {"ssh": "key"}, "options": {"check": true},
+        });
+        let checked = check(&good, &One).unwrap();
+        assert_eq!(checked.source_type, "playbook");
+        let playbook = checked.order.task.playbook().unwrap();
+        assert_eq!(playbook.source.repository(), Some("file:///srv/open/r"));
+        assert!(playbook.options.check && checked.retry_on_lost);
+        check_body(
+            json!({
+                "source": {"type": "local", "path": "/etc", "playbook": "site.yml"},
+                "inventory": {"type": "url", "url": "https://inside.example/x"},
+                "credentials": {"ssh": "other", "become": "key"},
+                "spec": {}, "else": 1, "mask": ["short"],
+            }),
+            &[
+                "/mask/0",
+                "/spec",
+                "/source/path",
+                "/inventory/url",
+                "/credentials/ssh",
+                "/credentials/become",
+                "/else",
+            ],
+        );
+        check_body(
+            json!({"options": {"tags": 1}}),
+            &["/source", "/inventory", "/options/tags"],
         );
     }
 

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::source::read::json;
 use crate::mistake::Mistake;
 use crate::spec::{Node, Value, is_variable_name};
 
@@ -31,9 +32,13 @@ pub(super) fn read(
     let mut all = Map::new();
     for (key, value) in entries {
         match key.value {
-            Value::Text(name) if is_variable_name(&name) => {
-                all.insert(name, json(value));
-            }
+            Value::Text(name) if is_variable_name(&name) => match json(&value) {
+                Some(value) => drop(all.insert(name, value)),
+                None => {
+                    let why = format!("`{name}` holds a number that isn't finite");
+                    refuse(pointer.to_owned(), why);
+                }
+            },
             Value::Text(name) => {
                 let shown: String = name.chars().take(64).collect();
                 let why = format!("`{}` can't be the name of a variable", shown.escape_debug());
@@ -49,27 +54,6 @@ pub(super) fn read(
         return None;
     }
     Some(all)
-}
-
-/// The same value as JSON. Keys that aren't text can't come from JSON.
-fn json(node: Node) -> Json {
-    match node.value {
-        Value::Null => Json::Null,
-        Value::Bool(it) => it.into(),
-        Value::Integer(it) => it.into(),
-        Value::Float(it) => it.into(),
-        Value::Text(it) => it.into(),
-        Value::List(list) => list.into_iter().map(json).collect(),
-        Value::Map(entries) => {
-            let pairs = entries
-                .into_iter()
-                .filter_map(|(key, value)| match key.value {
-                    Value::Text(name) => Some((name, json(value))),
-                    _ => None,
-                });
-            Json::Object(pairs.collect())
-        }
-    }
 }
 
 #[cfg(test)]

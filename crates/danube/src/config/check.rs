@@ -7,6 +7,7 @@ use std::time::Duration;
 use danube_joblog::Retention;
 use danube_master::{Settings, StepSettings, WatchSettings};
 use danube_model::Mistake;
+use danube_outgoing::Rule;
 use danube_redact::Rules;
 
 use super::collector::{Address, Header};
@@ -61,6 +62,7 @@ pub(crate) fn check(
         log_total_bytes: it.number("log.total_bytes")?,
         retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
+        sources_private: it.networks("sources.allow_private"),
         rules: job_rules(&rules, it.bool("redaction.email")?),
         watch: WatchSettings {
             interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
@@ -215,6 +217,14 @@ impl Values<'_> {
             None => Vec::new(),
             Some(Value::Paths(it)) => it,
             Some(other) => unreachable!("{key} is no list of paths: {other:?}"),
+        }
+    }
+
+    fn networks(&self, key: &str) -> Vec<Rule> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Networks(it)) => it,
+            Some(other) => unreachable!("{key} is no list of networks: {other:?}"),
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use danube_outgoing::Rule;
 use danube_redact::Rules;
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
@@ -20,6 +21,9 @@ pub(crate) enum Kind {
     Path,
     /// Paths: a list in the file, a repeated flag, `:` between them in a variable.
     Paths,
+    /// Networks and hosts: a list in the file, a repeated flag, `,` between them in a
+    /// variable.
+    Networks,
     /// IP address and port.
     Address,
     /// `http://…` or `https://…`
@@ -56,6 +60,8 @@ pub(crate) enum Value {
     Path(PathBuf),
     /// Of `Paths`; absolute.
     Paths(Vec<PathBuf>),
+    /// Of `Networks`.
+    Networks(Vec<Rule>),
     /// Of `Address`.
     Address(SocketAddr),
     /// Of `Bool`.
@@ -114,6 +120,9 @@ impl Kind {
             Self::Text => "text".into(),
             Self::Path => "a path".into(),
             Self::Paths => "a list of paths".into(),
+            Self::Networks => {
+                "a list of networks (`10.1.0.0/16`), addresses and hosts (`git.internal`, `*.corp.example`)".into()
+            }
             Self::Address => {
                 "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into()
             }
@@ -145,6 +154,7 @@ impl Kind {
         match self {
             Self::Text => "TEXT",
             Self::Path | Self::Paths => "DIR",
+            Self::Networks => "NETWORK",
             Self::Address => "ADDR",
             Self::Url | Self::Collector => "URL",
             Self::Bool => "BOOL",
@@ -184,6 +194,12 @@ impl Kind {
                 .map(|it| path(it, dir))
                 .collect::<Option<Vec<_>>>()
                 .map(Value::Paths),
+            Self::Networks => text
+                .split(',')
+                .filter(|it| !it.is_empty())
+                .map(|it| it.trim().parse().ok())
+                .collect::<Option<Vec<_>>>()
+                .map(Value::Networks),
             Self::Address => text.parse().ok().map(Value::Address),
             Self::Url => url(text).map(Value::Text),
             Self::Bool => match text {
@@ -229,6 +245,15 @@ impl Kind {
                     other => Err(self.misfit(&format!("{} in the list", value_kind(other)))),
                 });
                 texts.collect::<Result<_, _>>().map(Value::Paths)
+            }
+            (Self::Networks, DeValue::Array(list)) => {
+                let rules = list.iter().map(|it| match it.get_ref() {
+                    DeValue::String(text) => text
+                        .parse()
+                        .map_err(|_| self.misfit(&format!("`{}`", text.escape_debug()))),
+                    other => Err(self.misfit(&format!("{} in the list", value_kind(other)))),
+                });
+                rules.collect::<Result<_, _>>().map(Value::Networks)
             }
             (Self::Headers, DeValue::Array(list)) => {
                 let texts: Option<Vec<&str>> =
@@ -292,6 +317,10 @@ impl Value {
                     .collect();
                 format!("[{}]", all.join(", "))
             }
+            Self::Networks(rules) => {
+                let all: Vec<String> = rules.iter().map(|it| toml_text(&it.to_string())).collect();
+                format!("[{}]", all.join(", "))
+            }
             Self::Address(it) => toml_text(&it.to_string()),
             Self::Bool(it) => it.to_string(),
             Self::Number(it) => it.to_string(),
@@ -311,6 +340,7 @@ impl Value {
             Self::Text(it) => json!(it),
             Self::Path(it) => json!(it.to_string_lossy()),
             Self::Paths(it) => json!(it.iter().map(|it| it.to_string_lossy()).collect::<Vec<_>>()),
+            Self::Networks(it) => json!(it.iter().map(ToString::to_string).collect::<Vec<_>>()),
             Self::Address(it) => json!(it.to_string()),
             Self::Bool(it) => json!(it),
             Self::Number(it) => json!(it),

@@ -4,8 +4,8 @@
 //! be shown of it: never a query, a user or a playbook's text, because each may
 //! hold a secret.
 
-mod read;
-mod rules;
+pub(super) mod read;
+pub(super) mod rules;
 
 use std::fmt;
 

@@ -39,7 +39,7 @@ impl Source {
 }
 
 /// Takes a field that must be there; says so once when it isn't.
-fn require<T>(
+pub(in crate::playbook) fn require<T>(
     fields: &mut Fields<'_>,
     name: &'static str,
     take: impl FnOnce(&mut Fields<'_>, &'static str) -> Option<T>,
@@ -52,7 +52,7 @@ fn require<T>(
     value
 }
 
-fn text(
+pub(in crate::playbook) fn text(
     fields: &mut Fields<'_>,
     name: &'static str,
     wrong: fn(&str) -> Option<&'static str>,
@@ -118,7 +118,7 @@ fn vars(fields: &mut Fields<'_>) -> Option<Map<String, Json>> {
     Some(vars)
 }
 
-fn json(node: &Node) -> Option<Json> {
+pub(in crate::playbook) fn json(node: &Node) -> Option<Json> {
     Some(match &node.value {
         Value::Null => Json::Null,
         Value::Bool(it) => Json::Bool(*it),

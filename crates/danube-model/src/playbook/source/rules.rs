@@ -24,7 +24,7 @@ pub const STRIP_COMPONENTS_MAX: u64 = 16;
 
 /// Why `text` can't be a path in a source. Ansible expands `~` and `$NAME` in
 /// the path of a playbook, and reads one that begins with `-` as an option.
-pub(super) fn wrong_path(text: &str) -> Option<&'static str> {
+pub(in crate::playbook) fn wrong_path(text: &str) -> Option<&'static str> {
     if is_inside(text) {
         return None;
     }
@@ -47,7 +47,7 @@ pub fn is_inside(text: &str) -> bool {
 }
 
 /// Why `text` can't be an `http` address. Says nothing of what stands in it.
-pub(super) fn wrong_url(text: &str) -> Option<&'static str> {
+pub(in crate::playbook) fn wrong_url(text: &str) -> Option<&'static str> {
     let unfit = |it: char| it.is_control() || it.is_whitespace() || it == '\\';
     if text.len() > URL_BYTES_MAX || text.chars().any(unfit) || !text.is_ascii() {
         return Some(
@@ -79,7 +79,7 @@ pub(super) fn wrong_server(text: &str) -> Option<&'static str> {
 const USER_IN_ADDRESS: &str = "holds a user or a password, which would be stored and shown with the job; store it with `danube credential` and name it in `credentials`";
 
 /// Why `text` can't be a git repository.
-pub(super) fn wrong_repository(text: &str) -> Option<&'static str> {
+pub(in crate::playbook) fn wrong_repository(text: &str) -> Option<&'static str> {
     if let Err(why) = Repository::parse(text) {
         return Some(why);
     }
@@ -98,7 +98,7 @@ pub(super) fn wrong_repository(text: &str) -> Option<&'static str> {
 }
 
 /// Whether bytes on their way from this address can be changed by others.
-pub(super) fn is_plain_http(url: &str) -> bool {
+pub(in crate::playbook) fn is_plain_http(url: &str) -> bool {
     after_scheme(url, &["http"]).is_some()
 }
 
@@ -164,7 +164,7 @@ pub(super) fn wrong_hosts(text: &str) -> Option<&'static str> {
 }
 
 /// Why `text` can't be a checksum of so many hex digits.
-pub(super) fn wrong_hex(text: &str, digits: usize) -> Option<&'static str> {
+pub(in crate::playbook) fn wrong_hex(text: &str, digits: usize) -> Option<&'static str> {
     let fits = text.len() == digits && text.bytes().all(|it| it.is_ascii_hexdigit());
     (!fits).then_some(if digits == 64 {
         "must be 64 hex digits"
