@@ -12,13 +12,33 @@ use crate::playbook::{HostView, ProgressView};
 /// and reports every mistake; clients may use this type to write one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Submit {
-    /// The name of a pipeline that the server knows. Either this or `spec`.
+    /// The name of a pipeline that the server knows. Either this, or `spec`, or `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
     /// A whole pipeline: `name`, `steps`, `repository`, `env`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub spec: Option<serde_json::Value>,
+    /// Where a playbook comes from: `{"type": "playbook|role|nexus|archive|inline|local", …}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub source: Option<serde_json::Value>,
+    /// On which hosts it runs: `{"type": "inline|source|git", …}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub inventory: Option<serde_json::Value>,
+    /// The names of its credentials: `{"ssh", "password", "become", "vault": […], "git", "nexus"}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub credentials: Option<serde_json::Value>,
+    /// Variables that win over all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub extra_vars: Option<serde_json::Value>,
+    /// `{"tags", "skip_tags", "limit", "check", "diff", "verbosity", "forks", "timeout_seconds"}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub options: Option<serde_json::Value>,
     /// The branch, tag or commit to run.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,

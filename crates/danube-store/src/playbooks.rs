@@ -117,7 +117,8 @@ impl Store {
             Ok(Some(RunEvents {
                 attempt,
                 records: events(connection, (record.seq, attempt), (from, limit))?,
-                has_ended: record.job.state.is_terminal() || attempt < record.job.attempt,
+                latest: record.job.attempt,
+                has_ended: record.job.state.is_terminal(),
             }))
         })
     }

@@ -228,7 +228,9 @@ pub struct RunEvents {
     pub attempt: u32,
     /// In the order of their numbers.
     pub records: Vec<RunRecord>,
-    /// None will follow those that are there.
+    /// The job's latest attempt.
+    pub latest: u32,
+    /// The job has ended: no attempt will follow, and no event of the latest.
     pub has_ended: bool,
 }
 

@@ -20,6 +20,7 @@ mod openapi;
 mod pages;
 mod panels;
 mod range;
+mod run_events;
 mod search;
 mod serve;
 mod stream;
@@ -49,6 +50,8 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
         .route("/jobs/{id}/retry", post(submits::retry))
         .route("/jobs/{id}/history", get(jobs::history))
+        .route("/jobs/{id}/events", get(run_events::list))
+        .route("/jobs/{id}/stream", get(run_events::live))
         .route(
             "/jobs/{id}/mask",
             post(mask::mask).layer(DefaultBodyLimit::max(mask::BODY_BYTES_MAX)),

@@ -49,7 +49,7 @@ fn with_role(master: &Master, role: &str) -> impl Fn(&str, &str, Option<&Value>)
 }
 
 /// A value in the forms in which it might stand somewhere.
-fn forms(value: &str) -> Vec<String> {
+pub(crate) fn forms(value: &str) -> Vec<String> {
     let hex: String = value.bytes().map(|it| format!("{it:02x}")).collect();
     let url: String = value
         .bytes()

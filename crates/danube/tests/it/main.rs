@@ -21,6 +21,7 @@ mod metrics;
 mod otlp;
 mod pages;
 mod peers;
+mod playbooks;
 mod processes;
 mod stop;
 mod stream;
