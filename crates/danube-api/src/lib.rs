@@ -10,9 +10,11 @@ mod log;
 mod log_level;
 mod mask;
 mod problem;
+pub mod rpc;
 mod search;
 mod timing;
 mod watch;
+mod worker;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -29,6 +31,7 @@ pub use timing::{PartTiming, PipelineTiming, TimingList};
 pub use watch::{
     AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
 };
+pub use worker::{NewWorker, NewWorkerView, WorkerList, WorkerView};
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
@@ -45,6 +48,9 @@ pub const LOG_LEVEL_PATH: &str = "/api/v1/admin/log-level";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";
+
+/// Where the workers on other machines are.
+pub const WORKERS_PATH: &str = "/api/v1/workers";
 
 /// Where the panels are; the data of one below its name.
 pub const PANELS_PATH: &str = "/api/v1/panels";

@@ -21,6 +21,8 @@ mod parts;
 mod pipelines;
 mod readers;
 mod reaper;
+mod remote;
+mod runners;
 mod runs;
 mod schedule;
 mod settings;
@@ -30,11 +32,13 @@ mod tell;
 mod timing;
 mod trace;
 mod watch;
+mod worker_home;
 
 pub use log_level::{LogControl, ReadLevel};
 pub use settings::{Settings, StepSettings, WatchSettings};
 pub use start::{StartError, run};
 pub use trace::Exports;
+pub use worker_home::WorkerHome;
 
 /// The API's description (OpenAPI 3.1, JSON), for the docs and for tests.
 #[must_use]

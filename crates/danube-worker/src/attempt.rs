@@ -320,7 +320,7 @@ impl<'a> Running<'a> {
     }
 
     fn step_begins(&mut self, index: usize) {
-        let offset = self.output.mark(Mark::StepStart(number(index)));
+        let offset = self.work.log_base + self.output.mark(Mark::StepStart(number(index)));
         let span = self.ids.step(self.work.attempt.number, number(index));
         self.output.mark(Mark::StepSpan(span.span_id));
         let step = &mut self.steps[index];
@@ -336,7 +336,7 @@ impl<'a> Running<'a> {
     }
 
     fn step_ends(&mut self, index: usize, status: StepStatus, outcome: Option<&StepOutcome>) {
-        let offset = self.output.mark(Mark::StepEnd(number(index)));
+        let offset = self.work.log_base + self.output.mark(Mark::StepEnd(number(index)));
         let step = &mut self.steps[index];
         step.status = status;
         step.finished_at = Some(Timestamp::now());
@@ -389,7 +389,10 @@ impl<'a> Running<'a> {
                 ..summary
             })
         });
-        let summary = summary.ok();
+        let summary = summary.ok().map(|it| Summary {
+            bytes: self.work.log_base + it.bytes,
+            ..it
+        });
         let timed_out = matches!(
             verdict,
             Verdict::Ended {

@@ -24,6 +24,7 @@ mod worker;
 
 pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
+pub use token::{JobToken, TokenHash};
 pub use trace::Traced;
 pub use verdict::Verdict;
 pub use worker::{Bearer, Busy, Load, NoWorker, Settings, Worker};

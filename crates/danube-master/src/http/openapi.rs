@@ -7,6 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, submits, timing, traces,
+    workers,
 };
 
 /// The whole API.
@@ -16,6 +17,7 @@ use super::{
     paths(
         submits::submit, jobs::list, jobs::job, jobs::history, jobs::cancel, submits::retry,
         logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
+        workers::create, workers::list, workers::revoke,
         admin::log_level, admin::set_log_level,
         panels::list, panels::data, panels::alerts,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
@@ -23,7 +25,7 @@ use super::{
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
 )]
 struct Document;
 

@@ -25,6 +25,7 @@ mod submit;
 mod trace;
 mod version;
 mod work;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -120,6 +121,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: master::command,
         task: Task::Master,
+    },
+    Verb {
+        group: SERVER,
+        command: worker::command,
+        task: Task::Client(worker::perform),
     },
     Verb {
         group: SERVER,

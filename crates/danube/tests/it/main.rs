@@ -6,6 +6,7 @@ mod auth;
 mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;
+mod elsewhere;
 mod events;
 mod faults;
 mod golden;
@@ -26,3 +27,4 @@ mod stream;
 mod traces;
 mod watch;
 mod wire;
+mod workers;
