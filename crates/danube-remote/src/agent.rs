@@ -286,6 +286,9 @@ impl Agent {
 
     fn run(&self, work: Work) -> Option<()> {
         let (attempt, base) = (work.attempt, work.log_base);
+        // What an earlier attempt left would shift every offset of this one.
+        let logs = &self.desk.carrier.logs;
+        logs.delete(&attempt.job.to_string()).ok()?;
         let shipment = self.desk.begin(attempt, base);
         if self.worker.run(work).is_err() {
             self.desk.forget(attempt);

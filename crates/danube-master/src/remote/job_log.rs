@@ -44,11 +44,13 @@ impl JobLog {
         self.open(&mut slot, logs).map(|copy| copy.base())
     }
 
-    /// Appends a piece; where the log ends then.
-    pub(super) fn append(&self, logs: &JobLogs, piece: &Piece<'_>) -> Result<u64, Untaken> {
+    /// Appends a piece; where the log ends then, and by how much it grew.
+    pub(super) fn append(&self, logs: &JobLogs, piece: &Piece<'_>) -> Result<(u64, u64), Untaken> {
         let mut slot = self.lock();
         let copy = self.open(&mut slot, logs)?;
-        copy.append(piece).map_err(Untaken::Disk)
+        let before = copy.end();
+        let end = copy.append(piece).map_err(Untaken::Disk)?;
+        Ok((end, end - before))
     }
 
     /// Closes the log, if it has come whole. Twice is once.

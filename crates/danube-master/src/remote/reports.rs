@@ -65,7 +65,8 @@ impl Remote {
         let was_known = self.runs(attempt.job);
         self.require(peer, attempt)?;
         let log = self.log_of(attempt).ok_or(Unreported::Fenced)?;
-        let end = log.append(&self.logs, piece)?;
+        let (end, grown) = log.append(&self.logs, piece)?;
+        self.dispatch.signals.log_bytes_ingested_total.add(grown);
         if !was_known || !piece.marks.is_empty() {
             // Whoever waits for the log, or for a step in it, reads from here.
             self.dispatch.phases.touch(attempt.job);

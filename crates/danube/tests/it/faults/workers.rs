@@ -235,3 +235,42 @@ fn a_master_that_waits_in_vain_for_a_worker_after_its_restart_gives_the_job_to_a
         "{job}"
     );
 }
+
+#[test]
+fn a_master_that_is_killed_while_ends_are_told_has_each_of_them_once() {
+    const JOBS: usize = 24;
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let mut master = Master::start_in(&dir, &["--jobs-at-once", "0"]);
+    let wire = Wire::to(&master);
+    let ids: Vec<String> = (0..JOBS)
+        .map(|n| master.run(&format!("seq 1 1000; echo job {n}")))
+        .collect();
+    let _worker = Elsewhere::start_by_way_of(&master, &wire.address, "far", &["--jobs", "3"]);
+    for _ in 0..4 {
+        // The others are on their way: claimed, running, reporting.
+        master.event(|it| it["event"] == "job_completed" || it["event"] == "(end)");
+        master.kill();
+        wire.cut();
+        check_database(&dir);
+        master = Master::start_in(&dir, &["--jobs-at-once", "0", "--lease", "3"]);
+        wire.lead_to(&master);
+    }
+    for (n, id) in ids.iter().enumerate() {
+        let job = master.ended(id);
+        assert_eq!(job["status"], "success", "{job}");
+        let causes = causes(&master, id);
+        let ends = causes.iter().filter(|it| *it == "succeeded").count();
+        assert_eq!(ends, 1, "{causes:?}");
+        let log = String::from_utf8(master.log(id)).unwrap();
+        let counted: String = (1..=1_000).map(|it| format!("{it}\n")).collect();
+        let whole = format!("{counted}job {n}\n");
+        if job["attempt"] == 1 {
+            assert_eq!(log, whole, "{job}");
+            assert_eq!(job["log_complete"], true, "{job}");
+        } else {
+            // Given and never received when the master was killed.
+            assert!(log.ends_with(&whole), "{job}");
+        }
+    }
+}
