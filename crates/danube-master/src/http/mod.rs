@@ -54,6 +54,7 @@ fn rpc_routes() -> Router<Shared> {
         .route("/append-log", post(rpc::append_log))
         .route("/finish", post(rpc::finish))
         .route("/hand-back", post(rpc::hand_back))
+        .layer(DefaultBodyLimit::max(rpc::BODY_BYTES_MAX))
 }
 
 /// Every route of the server.

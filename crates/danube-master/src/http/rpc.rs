@@ -24,9 +24,13 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{Answer, Refusal};
 use super::caller::key;
-use super::incoming::Whole;
+use super::incoming::Ours;
 use crate::app::{App, Shared, blocking};
 use crate::remote::{Peer, Remote, Said, Told, Unreported, Waiting};
+
+/// Bytes of a message: the end of a job with the most steps that there may be, and its
+/// spans.
+pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a worker's wait for a job lasts: below what proxies and clients usually
 /// allow for an answer.
@@ -84,7 +88,7 @@ impl FromRequestParts<Shared> for Known {
 pub(crate) async fn claim(
     State(app): State<Shared>,
     Known(peer): Known,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Response> {
     let claim: Claim = read(&body)?;
     let running: Vec<Attempt> = claim.running.into_iter().map(Attempt::from).collect();
@@ -134,7 +138,7 @@ fn prepare(remote: &Remote, work: Work) -> Option<Given> {
 pub(crate) async fn heartbeat(
     State(app): State<Shared>,
     Known(peer): Known,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Response> {
     let beat: Heartbeat = read(&body)?;
     if beat.running.len() > RUNNING_MAX {
@@ -214,7 +218,7 @@ pub(crate) async fn append_log(
     State(app): State<Shared>,
     Known(peer): Known,
     headers: HeaderMap,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Json<PieceAnswer>> {
     let about = headers.get(rpc::PIECE_HEADER);
     let about: LogPiece = read(about.map_or(&[][..], HeaderValue::as_bytes))?;
@@ -262,7 +266,7 @@ fn mark(mark: &rpc::LogMark) -> Option<(u64, Mark)> {
 pub(crate) async fn started(
     State(app): State<Shared>,
     Known(peer): Known,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Json<Taken>> {
     let Started { lease, steps } = read(&body)?;
     let steps: Vec<Step> = steps.into_iter().map(Step::from).collect();
@@ -278,7 +282,7 @@ pub(crate) async fn started(
 pub(crate) async fn step(
     State(app): State<Shared>,
     Known(peer): Known,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Json<Taken>> {
     let StepChanged { lease, index, step } = read(&body)?;
     let step = Step::from(step);
@@ -294,7 +298,7 @@ pub(crate) async fn step(
 pub(crate) async fn finalizing(
     State(app): State<Shared>,
     Known(peer): Known,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Json<Taken>> {
     let Finalizing { lease } = read(&body)?;
     taken(on_thread(&app, move |remote| remote.finalizing(&peer, lease.into())).await)
@@ -304,7 +308,7 @@ pub(crate) async fn finalizing(
 pub(crate) async fn finish(
     State(app): State<Shared>,
     Known(peer): Known,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Json<Taken>> {
     let finish: Finish = read(&body)?;
     let attempt = Attempt::from(finish.lease);
@@ -324,7 +328,7 @@ pub(crate) async fn finish(
 pub(crate) async fn hand_back(
     State(app): State<Shared>,
     Known(peer): Known,
-    Whole(body): Whole,
+    Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Json<Taken>> {
     let back: HandBack = read(&body)?;
     let attempt = Attempt::from(back.lease);

@@ -20,7 +20,7 @@ use danube_redact::{Rules, Secrets};
 use danube_store::{LeaseState, StoreError};
 use danube_telemetry::TraceContext;
 use danube_worker::trace::context_of;
-use danube_worker::{Bearer, TokenHash};
+use danube_worker::{Bearer, TokenHash, Traced};
 use tokio::sync::Notify;
 
 use crate::dispatch::LocalDispatch;
@@ -345,6 +345,16 @@ impl Remote {
         };
         self.news.notify_waiters();
         Some(told)
+    }
+
+    /// Whether these are spans of the job's own trace.
+    fn is_in_trace(&self, traced: &Traced) -> bool {
+        let state = self.lock();
+        let held = state.held.get(&traced.attempt.job);
+        held.is_some_and(|it| {
+            let trace_id = it.context.trace_id;
+            traced.spans.iter().all(|span| span.trace_id == trace_id)
+        })
     }
 
     /// Whether the worker keeps so many late values out, or the attempt is over.

@@ -113,6 +113,7 @@ impl Remote {
             return Ok(());
         }
         self.require(peer, attempt)?;
+        let traced = traced.filter(|it| self.is_in_trace(it));
         let log = self.log_of(attempt).ok_or(Unreported::Fenced)?;
         let summary = log.close(&self.logs, ended.log_bytes)?;
         let ended = Ended {
@@ -138,6 +139,7 @@ impl Remote {
         (log_end, traced): (u64, Option<Traced>),
     ) -> Result<(), Unreported> {
         self.require(peer, attempt)?;
+        let traced = traced.filter(|it| self.is_in_trace(it));
         let log = self.log_of(attempt).ok_or(Unreported::Fenced)?;
         // What hasn't come by now is missing: the log says so when it is opened next.
         let _ = log.close(&self.logs, log_end);
