@@ -12,9 +12,11 @@ mod log_level;
 mod mask;
 mod playbook;
 mod problem;
+pub mod rpc;
 mod search;
 mod timing;
 mod watch;
+mod worker;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -35,6 +37,7 @@ pub use timing::{PartTiming, PipelineTiming, TimingList};
 pub use watch::{
     AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
 };
+pub use worker::{NewWorker, NewWorkerView, WorkerList, WorkerView};
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
@@ -57,6 +60,9 @@ pub const CREDENTIALS_PATH: &str = "/api/v1/credentials";
 
 /// Where the key is that seals what is stored.
 pub const SEAL_KEY_PATH: &str = "/api/v1/admin/seal-key";
+
+/// Where the workers on other machines are.
+pub const WORKERS_PATH: &str = "/api/v1/workers";
 
 /// Where the panels are; the data of one below its name.
 pub const PANELS_PATH: &str = "/api/v1/panels";

@@ -61,11 +61,13 @@ pub(crate) struct Appender {
 
 impl Appender {
     /// Opens the files, recovers what an earlier writer left, and says in the
-    /// index that the log is open.
+    /// index that the log is open. With `goes_on`, what that attempt wrote last is
+    /// sent again by whoever has it: nothing is missing behind it.
     pub(crate) fn open(
         folder: &Arc<Folder>,
         paths: Paths,
         progress: watch::Sender<Progress>,
+        goes_on: Option<u32>,
     ) -> io::Result<Self> {
         let existed = paths.text(TextFile::Head).exists();
         let mut known = Index::load(&paths)?;
@@ -101,13 +103,15 @@ impl Appender {
             entries: Vec::new(),
             encoded: Vec::new(),
         };
-        appender.repair_index(&mut known, existed)?;
+        let last = known.layout.attempts.last().map(|it| it.attempt);
+        let is_resumed = goes_on.is_some() && last == goes_on;
+        appender.repair_index(&mut known, existed && !is_resumed)?;
         appender.show_progress();
         Ok(appender)
     }
 
     /// Brings the index file to what recovery found.
-    fn repair_index(&mut self, known: &mut Index, existed: bool) -> io::Result<()> {
+    fn repair_index(&mut self, known: &mut Index, may_miss: bool) -> io::Result<()> {
         let mut bytes = Vec::new();
         let mut place = index_place(known.records);
         if known.records == 0 {
@@ -139,7 +143,7 @@ impl Appender {
         };
         let opening = Record::Open { at: end, time_us };
         // The writer before died with output that nobody will see.
-        let cracked = existed && !self.layout.closed;
+        let cracked = may_miss && !self.layout.closed;
         for record in cracked.then_some(crack).into_iter().chain([opening]) {
             let totals = self.layout.totals_with(&record, 0);
             bytes.extend_from_slice(&record.encode(totals));
@@ -187,6 +191,16 @@ impl Appender {
     /// Appends as much of `bytes` as fits in the current file, takes it off
     /// `runs`, and returns how much that was.
     pub(crate) fn append_text(&mut self, bytes: &[u8], runs: &mut Runs) -> Result<usize, LogError> {
+        self.append_text_of(bytes, runs, now_us())
+    }
+
+    /// The same for bytes that came at an earlier time.
+    pub(crate) fn append_text_of(
+        &mut self,
+        bytes: &[u8],
+        runs: &mut Runs,
+        time_us: u64,
+    ) -> Result<usize, LogError> {
         if self.room() == 0 {
             self.next_file()
                 .map_err(LogError::io("open job log tail"))?;
@@ -196,7 +210,7 @@ impl Appender {
         let text = Arc::clone(&self.text);
         self.disk(&text, bytes, self.layout.file_at)
             .map_err(LogError::io("write job log"))?;
-        self.enter_flushes(bytes, runs);
+        self.enter_flushes(bytes, runs, time_us);
         self.append_entered()?;
         self.ends_line = bytes.last() == Some(&b'\n');
         take_runs(bytes.len(), runs);
@@ -283,8 +297,8 @@ impl Appender {
     }
 
     /// Fills `entries` with what the index says of the next bytes.
-    fn enter_flushes(&mut self, bytes: &[u8], runs: &Runs) {
-        let time_us = Some(now_us());
+    fn enter_flushes(&mut self, bytes: &[u8], runs: &Runs, time_us: u64) {
+        let time_us = Some(time_us);
         self.entries.clear();
         let (mut at, mut lines) = (0, 0);
         let start = self.layout.end;

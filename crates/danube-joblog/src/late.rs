@@ -57,7 +57,7 @@ impl JobLogs {
         let flushed = state.take_value(&only, |it| register(it, value, short))?;
         let log = LogError::io("blank job log");
         let masked = state.blank(&only).map_err(|it| MaskError::Log(log(it)))?;
-        if masked.lines > 0 {
+        if masked.lines > 0 && !state.is_copy() {
             state.note_blanked(masked.lines);
         }
         flushed.map(|()| masked).map_err(MaskError::Log)

@@ -3,7 +3,8 @@
 //! A job's output goes through a redactor into a plain text file; a small index
 //! beside it (`docs/joblog-index.md`) knows the time and stream of each batch,
 //! attempts, steps and gaps. Raw bytes come in through [`LogWriter`] alone, which
-//! owns the redactors, so nothing unredacted can reach the disk.
+//! owns the redactors, so nothing unredacted can reach the disk. What another
+//! process wrote so comes in through [`LogCopy`], byte for byte.
 //!
 //! Offsets are logical: they count every byte the log ever had and are never used
 //! again. Past the size limit the head stays, the newest tail stays, and what lay
@@ -20,6 +21,7 @@
 mod ansi;
 mod append;
 mod blank;
+mod copy;
 mod files;
 mod format;
 mod index;
@@ -40,6 +42,7 @@ mod types;
 mod writer;
 
 pub use ansi::AnsiStripper;
+pub use copy::{CopiedRun, LogCopy, Piece};
 pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
 pub use late::MaskError;
 pub use lines::{LineItem, Lines, TimedLine};

@@ -5,13 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use danube_redact::{Counts, Redactor, Refused, Secrets};
+use danube_redact::{Counts, Redactor, Refused, Rules, Secrets};
 use tokio::sync::watch;
 
 use crate::append::{Appender, Runs, now_us};
 use crate::files::Paths;
 use crate::format::Record;
 use crate::journal::blank_lines;
+use crate::layout::Layout;
 use crate::logs::Folder;
 use crate::types::{LogCounts, LogError, Mark, Masked, Progress, Stream, StreamKind, Summary};
 
@@ -53,6 +54,15 @@ pub(crate) struct LogState {
     counts: LogCounts,
     /// Nothing more comes.
     closed: bool,
+    /// It is written elsewhere, and this is a copy.
+    copied: Option<Copied>,
+}
+
+/// What is known of a log that another process writes.
+#[derive(Default)]
+struct Copied {
+    /// Values came late: what was under way may hold them.
+    has_late: bool,
 }
 
 impl LogState {
@@ -62,11 +72,31 @@ impl LogState {
         progress: watch::Sender<Progress>,
         secrets: &Secrets,
     ) -> io::Result<Self> {
+        let files = Appender::open(folder, paths, progress, None)?;
+        Ok(Self::of(files, secrets))
+    }
+
+    /// Opens a log that another process writes, of which `attempt` may have come in
+    /// part already.
+    pub(crate) fn open_copy(
+        folder: &Arc<Folder>,
+        paths: Paths,
+        progress: watch::Sender<Progress>,
+        attempt: u32,
+    ) -> io::Result<Self> {
+        let files = Appender::open(folder, paths, progress, Some(attempt))?;
         Ok(Self {
+            copied: Some(Copied::default()),
+            ..Self::of(files, &Secrets::new(Rules::none()))
+        })
+    }
+
+    fn of(files: Appender, secrets: &Secrets) -> Self {
+        Self {
             secrets: secrets.clone(),
             stdout: Redactor::new(secrets),
             stderr: Redactor::new(secrets),
-            files: Appender::open(folder, paths, progress)?,
+            files,
             pending: Vec::new(),
             done: 0,
             runs: Runs::new(),
@@ -78,7 +108,8 @@ impl LogState {
             last_batch: None,
             counts: LogCounts::default(),
             closed: false,
-        })
+            copied: None,
+        }
     }
 
     pub(crate) fn write(&mut self, stream: Stream, raw: &[u8]) -> Result<(), LogError> {
@@ -186,12 +217,59 @@ impl LogState {
     ) -> Result<Result<(), LogError>, Refused> {
         let mut flushed = self.tick();
         register(&self.secrets)?;
+        if let Some(copied) = &mut self.copied {
+            copied.has_late = true;
+        }
         if self.waiting() > 0 {
             blank_lines(&mut self.pending[self.done..], only);
             let cut = self.files.cut_unindexed();
             flushed = flushed.and(cut.map_err(LogError::io("cut job log")));
         }
         Ok(flushed)
+    }
+
+    /// Whether another process writes the log: then its notes come from there, and
+    /// offsets here follow those there.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copied.is_some()
+    }
+
+    /// Appends bytes that were redacted where they were written. After an error the
+    /// log ends where it says, and the rest may be appended again.
+    pub(crate) fn append_copied(
+        &mut self,
+        bytes: &[u8],
+        (stream, time_us): (StreamKind, u64),
+    ) -> Result<(), LogError> {
+        let mut blanked = Vec::new();
+        let mut rest = bytes;
+        if self.copied.as_ref().is_some_and(|it| it.has_late) {
+            blanked.extend_from_slice(bytes);
+            blank_lines(&mut blanked, &self.secrets);
+            rest = &blanked;
+        }
+        while !rest.is_empty() {
+            let mut runs = Runs::from([(stream, rest.len())]);
+            let len = self.files.append_text_of(rest, &mut runs, time_us)?;
+            self.counts.written_bytes += len as u64;
+            rest = &rest[len..];
+        }
+        Ok(())
+    }
+
+    /// Says that the writer has no bytes up to `to` either.
+    pub(crate) fn append_gap(&mut self, to: u64) -> Result<(), LogError> {
+        let from = self.end();
+        let len = to.saturating_sub(from);
+        if len == 0 {
+            return Ok(());
+        }
+        self.files.append(Record::Gap { from, len, end: to })
+    }
+
+    /// What the index knows: where the attempt's part begins, and its steps.
+    pub(crate) fn layout(&self) -> &Layout {
+        self.files.layout()
     }
 
     /// Blanks what is stored of the values of `only`.

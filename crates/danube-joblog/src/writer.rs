@@ -1,5 +1,6 @@
 //! Writes one job's log: the handle of the job's thread.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -27,9 +28,19 @@ impl LogWriter {
         job: &str,
         secrets: &Secrets,
     ) -> Result<Self, LogError> {
+        Self::open_with(folder, job, |paths, progress| {
+            LogState::open(folder, paths, progress, secrets)
+        })
+    }
+
+    pub(crate) fn open_with(
+        folder: &Arc<Folder>,
+        job: &str,
+        open: impl FnOnce(Paths, watch::Sender<Progress>) -> io::Result<LogState>,
+    ) -> Result<Self, LogError> {
         let paths = Paths::new(&folder.dir, job)?;
         let progress = folder.begin(job)?;
-        let opened = LogState::open(folder, paths, progress.clone(), secrets);
+        let opened = open(paths, progress.clone());
         let state = opened.map_err(|error| {
             folder.end(job);
             progress.send_modify(|it| it.closed = true);
@@ -45,7 +56,7 @@ impl LogWriter {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, LogState> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, LogState> {
         // Nobody else holds it but to mask a value.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,7 +135,6 @@ impl Drop for LogWriter {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::atomic::Ordering;
 
     use danube_redact::Rules;

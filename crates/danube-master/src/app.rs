@@ -13,13 +13,14 @@ use danube_store::{Store, StoreError};
 use danube_worker::Worker;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::auth::{Keys, Sessions};
+use crate::auth::{Keys, Sessions, Workers};
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
 use crate::log_level::{LogLevel, MaskInLog};
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
+use crate::remote::Remote;
 use crate::seal_key::SealKey;
 use crate::settings::Settings;
 use crate::trace::Traces;
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) logs: JobLogs,
     pub(crate) worker: Worker,
+    pub(crate) workers: Workers,
+    pub(crate) remote: Arc<Remote>,
     pub(crate) traces: Traces,
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,

@@ -23,6 +23,8 @@ mod pipelines;
 mod playbook_gauges;
 mod readers;
 mod reaper;
+mod remote;
+mod runners;
 mod runs;
 mod schedule;
 mod seal_key;
@@ -33,11 +35,13 @@ mod tell;
 mod timing;
 mod trace;
 mod watch;
+mod worker_home;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use settings::{Settings, StepSettings, WatchSettings};
 pub use start::{StartError, run};
 pub use trace::Exports;
+pub use worker_home::WorkerHome;
 
 /// The API's description (OpenAPI 3.1, JSON), for the docs and for tests.
 #[must_use]

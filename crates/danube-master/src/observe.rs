@@ -25,16 +25,24 @@ fn look(app: &App) {
     app.signals.auth_active_sessions.set_u64(sessions as u64);
     let state = worker_state(app.worker.load());
     let is_heard = state.is_some_and(|it| it != WorkerState::Offline);
-    app.signals.workers_active.set(i64::from(is_heard));
+    let elsewhere = app.remote.connected();
+    let count = i64::try_from(elsewhere.len()).unwrap_or(i64::MAX);
+    app.signals.workers_active.set(i64::from(is_heard) + count);
     let runs_playbooks = is_heard && app.worker.runs_playbooks();
     let active_workers = &app.signals.playbook_active_workers;
-    active_workers.set(i64::from(runs_playbooks));
+    active_workers.set(i64::from(runs_playbooks) + count);
     for one in [
         WorkerState::Available,
         WorkerState::Busy,
         WorkerState::Offline,
     ] {
-        let count = i64::from(state == Some(one));
+        let like_it = elsewhere.values().filter(|jobs| match one {
+            WorkerState::Available => **jobs == 0,
+            WorkerState::Busy => **jobs > 0,
+            WorkerState::Offline => false,
+        });
+        let like_it = i64::try_from(like_it.count()).unwrap_or(i64::MAX);
+        let count = i64::from(state == Some(one)) + like_it;
         app.signals.cicd_worker_count.at(one).set(count);
     }
 }

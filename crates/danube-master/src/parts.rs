@@ -21,7 +21,7 @@ use crate::app::{
     App, BLANKINGS_MAX, BODIES_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX,
     Room, SEARCHES_MAX, Shared, TIMINGS_MAX,
 };
-use crate::auth::{Keys, Sessions};
+use crate::auth::{Keys, Sessions, Workers};
 use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
@@ -35,6 +35,7 @@ use crate::observe;
 use crate::pipelines::Pipelines;
 use crate::playbook_gauges::PlaybookGauges;
 use crate::readers::Readers;
+use crate::remote::{LOCAL_PREFIX, Remote};
 use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
 use crate::seal_key::SealKey;
@@ -62,6 +63,7 @@ struct Kept {
     store: Store,
     traces: Traces,
     keys: Keys,
+    workers: Workers,
     logs: JobLogs,
     is_first_start: bool,
 }
@@ -117,7 +119,9 @@ impl Parts {
             ..worker_settings(&settings)?
         };
         let worker = worker(told, &kept, &links, signals)?;
-        let scheduler = scheduler(&settings, &kept, &links, &worker, &health);
+        let remote = remote(&settings, &kept, &links, signals);
+        let runners = (&worker, &remote);
+        let scheduler = scheduler(&settings, &kept, &links, runners, &health);
         let looked = Arc::new(Looked {
             store: kept.store.clone(),
             logs: kept.logs.clone(),
@@ -133,6 +137,8 @@ impl Parts {
             sessions: Sessions::default(),
             logs: kept.logs,
             worker,
+            workers: kept.workers,
+            remote,
             traces: kept.traces,
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
@@ -194,6 +200,7 @@ impl Kept {
         after_restart(&store, &traces, signals)?;
         let keys = Keys::load(&store)?;
         let admin = keys.ensure_admin(&store, &dir.join("admin.key"))?;
+        let workers = Workers::load(&store)?;
         let limits = danube_joblog::Limits {
             head_bytes: settings.log_head_bytes,
             total_bytes: settings.log_total_bytes,
@@ -204,6 +211,7 @@ impl Kept {
             store,
             traces,
             keys,
+            workers,
             logs,
             is_first_start: admin.is_new,
         })
@@ -228,15 +236,7 @@ fn worker(
     links: &Links,
     signals: &Signals,
 ) -> Result<Worker, StartError> {
-    let dispatch = LocalDispatch {
-        store: kept.store.clone(),
-        traces: kept.traces.clone(),
-        leases: Arc::clone(&links.leases),
-        bell: Arc::clone(&links.bell),
-        phases: Arc::clone(&links.phases),
-        runs: Arc::clone(&links.runs),
-        signals: signals.clone(),
-    };
+    let dispatch = dispatch(kept, links, signals);
     let worker = Worker::new(
         settings,
         Arc::new(dispatch),
@@ -246,7 +246,27 @@ fn worker(
     Ok(worker)
 }
 
-fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, StartError> {
+fn remote(settings: &Settings, kept: &Kept, links: &Links, signals: &Signals) -> Arc<Remote> {
+    Arc::new(Remote::new(
+        dispatch(kept, links, signals),
+        kept.logs.clone(),
+        (settings.rules.clone(), settings.lease),
+    ))
+}
+
+fn dispatch(kept: &Kept, links: &Links, signals: &Signals) -> LocalDispatch {
+    LocalDispatch {
+        store: kept.store.clone(),
+        traces: kept.traces.clone(),
+        leases: Arc::clone(&links.leases),
+        bell: Arc::clone(&links.bell),
+        phases: Arc::clone(&links.phases),
+        runs: Arc::clone(&links.runs),
+        signals: signals.clone(),
+    }
+}
+
+pub(crate) fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, StartError> {
     let dir = settings
         .data_dir
         .canonicalize()
@@ -271,7 +291,7 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
         uids: is_root().then(|| UidPool::new(steps.uid_base, UID_COUNT_DEFAULT)),
     };
     Ok(danube_worker::Settings {
-        id: format!("local-{}", process::id()),
+        id: format!("{LOCAL_PREFIX}{}", process::id()),
         jobs_at_once: settings.jobs_at_once,
         place,
         path: steps.path.clone(),
@@ -315,13 +335,14 @@ fn scheduler(
     settings: &Settings,
     kept: &Kept,
     links: &Links,
-    worker: &Worker,
+    (worker, remote): (&Worker, &Arc<Remote>),
     health: &Arc<Health>,
 ) -> Scheduler {
     let rescue = Rescue {
         store: kept.store.clone(),
         traces: kept.traces.clone(),
         worker: worker.clone(),
+        remote: Arc::clone(remote),
         leases: Arc::clone(&links.leases),
         phases: Arc::clone(&links.phases),
         signals: health.signals().clone(),
@@ -329,6 +350,7 @@ fn scheduler(
     Scheduler {
         store: kept.store.clone(),
         worker: worker.clone(),
+        remote: Arc::clone(remote),
         leases: Arc::clone(&links.leases),
         bell: Arc::clone(&links.bell),
         rescue,

@@ -168,6 +168,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let reason = stop.next().await;
     app.signals.emit(MasterStopping { reason });
     app.health.stop();
+    app.remote.close();
     drain(
         &app.worker,
         &app.store,
@@ -194,7 +195,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
 /// Makes the directory, if need be, so that only its owner reads it. As root,
 /// jobs run under other users and must be able to walk through it to their
 /// workspace. A directory that was there keeps its mode.
-fn prepare_directory(dir: &Path) -> Result<(), StartError> {
+pub(crate) fn prepare_directory(dir: &Path) -> Result<(), StartError> {
     let mode = if is_root() { 0o711 } else { 0o700 };
     if dir.is_dir() {
         return Ok(());
@@ -209,7 +210,7 @@ fn prepare_directory(dir: &Path) -> Result<(), StartError> {
 
 /// Makes the directory of the workspaces and removes those of jobs that died
 /// with the master before. Only once the directory is ours.
-fn clear_workspaces(dir: &Path, signals: &Signals) -> Result<(), StartError> {
+pub(crate) fn clear_workspaces(dir: &Path, signals: &Signals) -> Result<(), StartError> {
     let work = dir.join("work");
     let mode = if is_root() { 0o711 } else { 0o700 };
     fs::DirBuilder::new()
@@ -250,7 +251,7 @@ fn spread(dir: &Path) {
 
 /// Raises the limit of open files to what the system allows: each follower
 /// holds a connection and two files.
-fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let limits = getrlimit(Resource::Nofile);
     // Refused, the limit stays what it was.
     let _ = setrlimit(

@@ -32,6 +32,7 @@ mod schema;
 mod seal;
 mod timing;
 mod types;
+mod workers;
 mod writer;
 
 use std::path::Path;
@@ -47,8 +48,9 @@ pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
     CredentialUse, Filter, Idempotency, JobTrace, KeyId, KeyRecord, LeaseState, Leased,
-    LogDeletion, MaskOutcome, NewJob, NewKey, PastRun, PastRuns, PastStep, Resealed, Retry,
-    RetryOutcome, Role, Rotation, RunEvents, SealState, Submitted, Waiting,
+    LogDeletion, MaskOutcome, NewJob, NewKey, NewWorker, PastRun, PastRuns, PastStep, Resealed,
+    Retry, RetryOutcome, Role, Rotation, RunEvents, SealState, Submitted, Waiting, WorkerId,
+    WorkerRecord,
 };
 pub use writer::pending::Pending;
 
@@ -237,6 +239,29 @@ impl Store {
     /// A key was used. Not urgent; the caller tells it once a minute or so.
     pub fn key_used(&self, key: KeyId) -> Pending<()> {
         self.lazy(move |tx| keys::used(tx, key))
+    }
+}
+
+/// Workers on other machines.
+impl Store {
+    /// Remembers a new worker.
+    ///
+    /// Errors: [`StoreError::NameTaken`].
+    pub fn create_worker(&self, worker: NewWorker) -> Pending<WorkerRecord> {
+        self.inner
+            .writer
+            .send(Class::Growing(0), move |tx| workers::create(tx, &worker))
+    }
+
+    /// Revokes a worker's token for ever. None when there is no such live worker.
+    pub fn revoke_worker(&self, name: &str) -> Pending<Option<WorkerRecord>> {
+        let name = name.to_owned();
+        self.urgent(move |tx| workers::revoke(tx, &name))
+    }
+
+    /// A worker was heard of. Not urgent; the caller tells it once a minute or so.
+    pub fn worker_seen(&self, worker: WorkerId) -> Pending<()> {
+        self.lazy(move |tx| workers::seen(tx, worker))
     }
 }
 

@@ -435,3 +435,37 @@ pub struct Resealed {
     /// Nothing needs the old key any more, and it is gone.
     pub is_done: bool,
 }
+
+/// A worker's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WorkerId(pub i64);
+
+/// A worker on another machine to remember. Its token never reaches the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWorker {
+    /// Unique among workers that aren't revoked.
+    pub name: String,
+    /// The first characters of its token, so that people can tell tokens apart.
+    pub prefix: String,
+    /// SHA-256 of the whole token.
+    pub sha256: [u8; 32],
+}
+
+/// A worker on another machine as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRecord {
+    /// Its number.
+    pub id: WorkerId,
+    /// Unique among workers that aren't revoked.
+    pub name: String,
+    /// The first characters of its token.
+    pub prefix: String,
+    /// SHA-256 of the whole token.
+    pub sha256: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its token was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last heard of, as far as was told.
+    pub last_seen_at: Option<Timestamp>,
+}

@@ -4,6 +4,7 @@ use danube_model::credential::Credential;
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Order, Step, Timestamp};
 
+use crate::token::JobToken;
 use crate::trace::Traced;
 
 /// One job to run, and the right to run it.
@@ -17,6 +18,12 @@ pub struct Work {
     pub traceparent: String,
     /// Since when it waited.
     pub queued_at: Timestamp,
+    /// Where this worker's log of it begins in the job's log, when another process
+    /// keeps that: reports count from there. Else 0.
+    pub log_base: u64,
+    /// The attempt's token, where whoever hands out the job has made it; else the worker
+    /// makes one.
+    pub token: Option<JobToken>,
 }
 
 /// Takes reports. The master implements it over its store; calls may block,

@@ -206,6 +206,8 @@ mod tests {
             },
             traceparent: String::new(),
             queued_at: danube_model::Timestamp::from_millis(0),
+            log_base: 0,
+            token: None,
         }
     }
 

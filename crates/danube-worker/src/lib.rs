@@ -30,6 +30,7 @@ pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
 pub use playbooks::PlaybookSettings;
 pub use plays::Plays;
+pub use token::{JobToken, TokenHash};
 pub use trace::Traced;
 pub use verdict::Verdict;
 pub use worker::{Bearer, Busy, Load, NoWorker, Settings, Worker};

@@ -16,23 +16,33 @@ const PREFIX: &str = "dnb_job_";
 const TOKEN_BYTES: usize = 32;
 
 /// A token that nobody has seen yet. `Debug` shows nothing of it.
-pub(crate) struct JobToken(String);
+#[derive(Clone)]
+pub struct JobToken(String);
 
 impl JobToken {
     /// A new one with 256 random bits.
-    pub(crate) fn mint() -> Self {
+    #[must_use]
+    pub fn mint() -> Self {
         let mut bytes = [0; TOKEN_BYTES];
         getrandom::fill(&mut bytes).expect("Linux gives random bytes to every process since 3.17");
         Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
+    /// One that was minted elsewhere.
+    #[must_use]
+    pub const fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// For the environment of the steps.
-    pub(crate) fn text(&self) -> &str {
+    #[must_use]
+    pub fn text(&self) -> &str {
         &self.0
     }
 
     /// What is kept of it.
-    pub(crate) fn hash(&self) -> TokenHash {
+    #[must_use]
+    pub fn hash(&self) -> TokenHash {
         TokenHash::of(&self.0)
     }
 }
@@ -45,16 +55,27 @@ impl fmt::Debug for JobToken {
 
 /// What is kept of a token. There is no `==` by accident: only
 /// [`TokenHash::fits`] compares.
-pub(crate) struct TokenHash([u8; 32]);
+pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
+    /// The hash that a worker told of a token which it minted.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
     /// Whether this is the token, in a time that says nothing of how much of it
     /// was right.
-    pub(crate) fn fits(&self, token: &str) -> bool {
+    #[must_use]
+    pub fn fits(&self, token: &str) -> bool {
         let shown = Self::of(token);
         let pairs = self.0.iter().zip(shown.0);
         pairs.fold(0, |all, (kept, shown)| all | (kept ^ shown)) == 0

@@ -229,6 +229,14 @@ impl Worker {
             .collect()
     }
 
+    /// The same, each with the hash of its token.
+    #[must_use]
+    pub fn held(&self) -> Vec<(Attempt, [u8; 32])> {
+        let running = self.inner.lock();
+        let held = running.jobs.values();
+        held.map(|it| (it.attempt, it.token.bytes())).collect()
+    }
+
     /// Runs a job on a thread of its own and returns at once.
     ///
     /// # Errors
@@ -242,7 +250,7 @@ impl Worker {
         let own = Own {
             control,
             secrets: attempt::secrets(&self.inner.settings),
-            token: JobToken::mint(),
+            token: work.token.clone().unwrap_or_else(JobToken::mint),
         };
         {
             let mut running = self.inner.lock();

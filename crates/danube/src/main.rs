@@ -17,6 +17,7 @@ mod run;
 mod serve;
 mod telemetry;
 mod terminal;
+mod worker;
 
 use std::process::ExitCode;
 

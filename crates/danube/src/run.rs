@@ -78,6 +78,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         order,
         traceparent: TraceContext::random().to_string(),
         queued_at: Timestamp::now(),
+        log_base: 0,
+        token: None,
     };
     worker.run(work).map_err(|_| {
         Failure::new(

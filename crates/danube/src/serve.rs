@@ -22,12 +22,13 @@ pub(crate) fn serve(
     let exports = telemetry.exports(&settings.data_dir);
     match danube_master::run(settings, &telemetry.signals, log, exports) {
         Ok(()) => Ok(Exit::Ok.into()),
-        Err(error) => Err(told(&error)),
+        Err(error) => Err(told("master", &error)),
     }
 }
 
-fn told(error: &StartError) -> Failure {
-    let message = format!("start master: {error}");
+/// What to say of a `what` that didn't start.
+pub(crate) fn told(what: &str, error: &StartError) -> Failure {
+    let message = format!("start {what}: {error}");
     match error {
         StartError::InUse(_) => Failure::new(Exit::Conflict, "data_dir_in_use", message)
             .hint("use that one, stop it, or give this one its own `--data-dir`"),

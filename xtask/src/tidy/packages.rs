@@ -14,7 +14,7 @@ use crate::cargo::{Dependency, Graph, Node, Package};
 pub(crate) const BINARY_PACKAGES_MAX: usize = 300;
 
 /// What each crate may use, and with that all that those may use.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("danube-redact", &[]),
     ("danube-joblog", &["danube-redact"]),
     ("danube-telemetry", &["danube-redact"]),
@@ -45,17 +45,22 @@ const MAY_USE: [(&str, &[&str]); 15] = [
         "danube-master",
         &["danube-store", "danube-worker", "danube-outgoing"],
     ),
-    ("danube", &["danube-master"]),
+    ("danube-remote", &["danube-worker"]),
+    ("danube", &["danube-master", "danube-remote"]),
 ];
 
 /// What a crate must not need, even through others.
-const NEVER: [(&str, &[&str]); 4] = [
+const NEVER: [(&str, &[&str]); 5] = [
     (
         "danube-executor",
         &["danube-store", "rusqlite", "libsqlite3-sys"],
     ),
     (
         "danube-worker",
+        &["danube-store", "rusqlite", "libsqlite3-sys"],
+    ),
+    (
+        "danube-remote",
         &["danube-store", "rusqlite", "libsqlite3-sys"],
     ),
     ("danube-model", &["tokio"]),

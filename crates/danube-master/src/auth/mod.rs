@@ -2,9 +2,11 @@
 
 mod keys;
 mod sessions;
+mod workers;
 
 pub(crate) use keys::{AdminKeyError, Keys, MintedKey, owner};
 pub(crate) use sessions::{SESSION_COOKIE, Sessions};
+pub(crate) use workers::{MintedWorker, Workers};
 
 use danube_store::Role;
 

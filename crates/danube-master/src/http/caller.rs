@@ -56,7 +56,7 @@ impl FromRequestParts<Shared> for Masker {
         let id = Path::<String>::from_request_parts(parts, app).await;
         let job = id.ok().and_then(|Path(id)| id.parse::<JobId>().ok());
         if let Some((token, job)) = token.zip(job)
-            && app.worker.knows(job, &token)
+            && app.knows(job, &token)
         {
             return Ok(Self);
         }

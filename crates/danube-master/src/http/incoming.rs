@@ -70,6 +70,18 @@ impl<const BYTES_MAX: usize> FromRequest<Shared> for Small<BYTES_MAX> {
     }
 }
 
+/// A whole body of a program of ours, whatever the limit for others is. Its route has
+/// the limit as well.
+pub(crate) struct Ours<const BYTES_MAX: usize>(pub(crate) Bytes);
+
+impl<const BYTES_MAX: usize> FromRequest<Shared> for Ours<BYTES_MAX> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, Refusal> {
+        read(request, app, BYTES_MAX).await.map(Self)
+    }
+}
+
 async fn read(request: Request, app: &Shared, bytes_max: usize) -> Result<Bytes, Refusal> {
     let too_large = || {
         let detail =

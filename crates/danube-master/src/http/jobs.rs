@@ -141,7 +141,7 @@ pub(crate) async fn cancel(
         }
         CancelOutcome::Asked(job) => {
             // Not running here yet: whoever starts it looks for the wish first.
-            let _ = app.worker.cancel(id);
+            let _ = app.cancel(id);
             job
         }
         CancelOutcome::AlreadyEnded(job) => {
@@ -161,7 +161,7 @@ pub(crate) async fn cancel(
 /// full disk must not keep a job going that fills it.
 fn cancel_unrecorded(app: &App, id: JobId, error: &StoreError) -> Problem {
     let mut problem = app.problem(error);
-    if app.worker.cancel(id) {
+    if app.cancel(id) {
         problem.detail.push_str(
             "; the job is being stopped all the same, and ends once that can be recorded",
         );

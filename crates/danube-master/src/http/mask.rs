@@ -23,6 +23,7 @@ use super::caller::Masker;
 use super::incoming::{Id, Small};
 use super::jobs::{find, unknown};
 use crate::app::{Shared, blocking};
+use crate::runners::KeptOut;
 use crate::submit::{check_mask, short_warning};
 
 /// Bytes of the body: each of the value's may be written as `\u0000`, and there
@@ -32,6 +33,10 @@ pub(crate) const BODY_BYTES_MAX: usize = 6 * MASK_BYTES_MAX + 1024;
 /// How often the worker is asked for a job that it has been given, but hasn't
 /// begun.
 const WORKER_ASKED_EVERY: Duration = Duration::from_millis(10);
+
+/// How long a worker on another machine may take to keep a value out: it is told at
+/// once while it is connected.
+const HEARD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How many times: a worker begins within milliseconds.
 const WORKER_ASKED_MAX: u32 = 500;
@@ -57,8 +62,9 @@ pub(crate) async fn mask(
     }
     let turn = app.blankings.acquire().await;
     let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
-    let done = blank(&app, job, &value).await?;
+    let done = blank(&app, job, &value).await;
     blank_trace(&app, job, &value).await?;
+    let done = done?;
     if let Err(Unkept::NotNow(mut problem)) = kept {
         problem
             .detail
@@ -141,22 +147,48 @@ async fn keep(app: &Shared, job: JobId, value: &str) -> Result<(), Unkept> {
 async fn blank(app: &Shared, job: JobId, value: &str) -> Result<Blanked, Problem> {
     let name = job.to_string();
     for _ in 0..WORKER_ASKED_MAX {
-        if let Some(secrets) = app.worker.secrets(job) {
-            // For a log that is opened in a moment; a refused value was refused above.
-            let _ = secrets.register_short(value.as_bytes());
-        } else if is_leased(app, job).await? {
+        let kept = app.keep_out(job, value);
+        if kept == KeptOut::Nowhere && is_leased(app, job).await? {
             // It is on its way to the worker, with an order from before.
             sleep(WORKER_ASKED_EVERY).await;
             continue;
         }
+        let is_heard = is_heard(app, kept).await;
         let (logs, name, value) = (app.logs.clone(), name.clone(), value.to_owned());
         let done = blocking(move || blank_log(&logs, &name, value.as_bytes())).await?;
-        if let Some(done) = done? {
-            return Ok(done);
+        match done? {
+            Some(done) if is_heard => return Ok(done),
+            Some(_) => return Err(unheard()),
+            None => {}
         }
     }
     let detail = "the job's log couldn't be blanked: it begins and ends all the time; try again";
     Err(Problem::new(Code::Unavailable, detail))
+}
+
+/// Waits until a worker on another machine keeps the value out: what it sends after
+/// that is free of it, and what came before is blanked here.
+async fn is_heard(app: &Shared, kept: KeptOut) -> bool {
+    let KeptOut::Elsewhere { attempt, values } = kept else {
+        return true;
+    };
+    let until = tokio::time::Instant::now() + HEARD_DEADLINE;
+    loop {
+        let rung = app.remote.news().notified();
+        tokio::pin!(rung);
+        rung.as_mut().enable();
+        if app.remote.is_masked(attempt, values) {
+            return true;
+        }
+        if tokio::time::timeout_at(until, rung).await.is_err() {
+            return false;
+        }
+    }
+}
+
+fn unheard() -> Problem {
+    let detail = "what is stored is blank, but the job's worker hasn't heard of the value yet; it will be told when it is heard from; try again to be sure";
+    Problem::new(Code::Unavailable, detail)
 }
 
 /// Masks the value in the spans that are stored.
@@ -174,7 +206,7 @@ async fn blank_trace(app: &Shared, job: JobId, value: &str) -> Result<(), Proble
 
 async fn is_leased(app: &Shared, job: JobId) -> Result<bool, Problem> {
     let found = app.read(move |store| store.job(job)).await?;
-    Ok(found.is_some_and(|it| it.state.is_leased()) && app.worker.secrets(job).is_none())
+    Ok(found.is_some_and(|it| it.state.is_leased()) && !app.is_run(job))
 }
 
 /// None when the log was opened or closed on the way.

@@ -20,6 +20,7 @@ mod openapi;
 mod pages;
 mod panels;
 mod range;
+mod rpc;
 mod run_events;
 mod search;
 mod serve;
@@ -28,6 +29,7 @@ mod submits;
 mod text;
 mod timing;
 pub(crate) mod traces;
+mod workers;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -42,6 +44,22 @@ pub(crate) use submits::{Ask, accept};
 
 /// Bytes of a login form, which strangers may send: a key has 47.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;
+
+/// What workers on other machines call.
+fn rpc_routes() -> Router<Shared> {
+    Router::new()
+        .route("/claim", post(rpc::claim))
+        .route("/heartbeat", post(rpc::heartbeat))
+        .route("/started", post(rpc::started))
+        .route("/step", post(rpc::step))
+        .route("/played", post(rpc::played))
+        .route("/credentials", post(rpc::credentials))
+        .route("/finalizing", post(rpc::finalizing))
+        .route("/append-log", post(rpc::append_log))
+        .route("/finish", post(rpc::finish))
+        .route("/hand-back", post(rpc::hand_back))
+        .layer(DefaultBodyLimit::max(rpc::BODY_BYTES_MAX))
+}
 
 /// Every route of the server.
 pub(crate) fn router(app: Shared) -> Router {
@@ -64,6 +82,8 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/pipelines/{name}/timing", get(timing::pipeline))
         .route("/api-keys", post(keys::create).get(keys::list))
         .route("/api-keys/{id}", delete(keys::revoke))
+        .route("/workers", post(workers::create).get(workers::list))
+        .route("/workers/{name}", delete(workers::revoke))
         .route(
             "/admin/log-level",
             get(admin::log_level)
@@ -92,6 +112,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)
+        .nest("/rpc", rpc_routes())
         .route("/health", get(meta::health))
         .route("/health/ready", get(meta::ready))
         .route("/ready", get(meta::ready))

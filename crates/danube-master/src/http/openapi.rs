@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     admin, credentials, jobs, keys, logs, mask, meta, metrics, panels, run_events, search, stream,
-    submits, timing, traces,
+    submits, timing, traces, workers,
 };
 
 /// The whole API.
@@ -17,6 +17,7 @@ use super::{
     paths(
         submits::submit, jobs::list, jobs::job, jobs::history, run_events::list, run_events::live, jobs::cancel, submits::retry,
         logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
+        workers::create, workers::list, workers::revoke,
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
         admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key,
         panels::list, panels::data, panels::alerts,
@@ -25,7 +26,7 @@ use super::{
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
 )]
 struct Document;
 

@@ -12,8 +12,9 @@ use axum::Router;
 use danube_signals::{Signals, SseDropReason};
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt;
@@ -29,6 +30,26 @@ const CONNECTIONS_MAX: usize = 16_384;
 /// Bytes of a connection's read buffer, and so of a request's head; and of the
 /// pieces of an answer that wait for a client, beside the last of them.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// What a connection of HTTP/2 begins with, as far as it tells it from HTTP/1.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// How often a preface that came in part is looked at again.
+const PREFACE_LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How often a client with HTTP/2 is asked whether it is there: a worker that waits for
+/// a job says nothing by itself.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// How long it may take to say so.
+const PING_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Requests of one connection with HTTP/2 at once: a worker has two polls open, and a
+/// log or a report of each job that it runs.
+const STREAMS_MAX: u32 = 256;
+
+/// Bytes of the head of a request with HTTP/2.
+const HEAD_LIST_BYTES_MAX: u32 = 16 * 1024;
 
 /// How long to wait when the system gives no connection (out of descriptors).
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -58,11 +79,16 @@ pub(crate) async fn serve(
 ) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = GracefulShutdown::new();
-    let mut server = hyper::server::conn::http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
+    let mut one = http1::Builder::new();
+    one.timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(HEAD_BYTES_MAX);
+    let mut two = http2::Builder::new(TokioExecutor::new());
+    two.timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_DEADLINE)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_LIST_BYTES_MAX);
     tokio::pin!(stop);
     loop {
         let permit = tokio::select! {
@@ -85,11 +111,22 @@ pub(crate) async fn serve(
             router: TowerToHyperService::new(router.clone()),
             line: line.clone(),
         };
-        let connection = open.watch(server.serve_connection(TokioIo::new(stream), service));
+        let (one, two) = (one.clone(), two.clone());
+        let watcher = open.watcher();
         let signals = signals.clone();
         tokio::spawn(async move {
             // A client that breaks off is its own affair.
-            let ended = connection.await;
+            let ended = match begins(&stream).await {
+                Some(Begins::Two) => {
+                    let served = two.serve_connection(TokioIo::new(stream), service);
+                    watcher.watch(served).await
+                }
+                Some(Begins::One) => {
+                    let served = one.serve_connection(TokioIo::new(stream), service);
+                    watcher.watch(served).await
+                }
+                None => return,
+            };
             if let Some(reason) = ended.err().and_then(|it| dropped_for(&it)) {
                 let cut = line.cut();
                 signals.sse_clients_dropped_total.at(reason).add(cut);
@@ -100,6 +137,33 @@ pub(crate) async fn serve(
     drop(listener);
     // Followers that don't end by themselves are cut at the deadline.
     let _ = tokio::time::timeout(CLOSE_DEADLINE, open.shutdown()).await;
+}
+
+/// Which HTTP a client speaks.
+enum Begins {
+    One,
+    Two,
+}
+
+/// Looks at a connection's first bytes, which stay where they are: HTTP/2 without TLS
+/// begins with a preface that no request of HTTP/1 begins with. None when nothing came
+/// in time.
+async fn begins(stream: &TcpStream) -> Option<Begins> {
+    let looked = async {
+        let mut seen = [0; PREFACE.len()];
+        loop {
+            let len = stream.peek(&mut seen).await.ok().filter(|it| *it > 0)?;
+            if !PREFACE.starts_with(&seen[..len]) {
+                return Some(Begins::One);
+            }
+            if len == PREFACE.len() {
+                return Some(Begins::Two);
+            }
+            // A part of it: what is there stays readable, so only time tells.
+            tokio::time::sleep(PREFACE_LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(HEAD_DEADLINE, looked).await.ok()?
 }
 
 /// A connection, as its requests see it: they find it in their extensions.

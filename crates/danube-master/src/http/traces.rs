@@ -128,7 +128,7 @@ async fn taken(
 ) -> Result<usize, Refused> {
     // First of all: from strangers nothing is read.
     let token = key(request.headers()).unwrap_or_default();
-    let bearer = app.worker.bearer(token).ok_or_else(|| {
+    let bearer = app.bearer(token).ok_or_else(|| {
         Refused::unauthenticated("send the token of a running job: `Authorization: Bearer TOKEN`")
     })?;
     let encoding = encoding.ok_or_else(|| {

@@ -16,6 +16,7 @@ use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
 use danube_worker::{Work, Worker};
 
 use crate::health::{Beat, Health};
+use crate::remote::Remote;
 use crate::runs::Runs;
 use crate::tell::{self, Why};
 use decide::{Action, Idle, QueueView, decide, next_look};
@@ -111,6 +112,7 @@ impl Bell {
 pub(crate) struct Scheduler {
     pub(crate) store: Store,
     pub(crate) worker: Worker,
+    pub(crate) remote: Arc<Remote>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) rescue: Rescue,
@@ -199,10 +201,11 @@ impl Scheduler {
     fn apply(&self) -> Result<Round, StoreError> {
         // On a full disk a job couldn't even open its log: better it waits.
         let is_full = self.store.is_out_of_space();
+        let idle = self.idle();
         let free = if is_full {
             0
         } else {
-            self.worker.free().min(ASSIGN_MAX)
+            idle.iter().map(|it| it.free).sum::<usize>().min(ASSIGN_MAX)
         };
         let waiting = if free == 0 {
             Vec::new()
@@ -214,10 +217,7 @@ impl Scheduler {
         self.leases.renew(&self.worker.running(), now);
         let view = QueueView {
             waiting: waiting.into_iter().map(|it| it.job).collect(),
-            idle: vec![Idle {
-                worker: self.worker.id().to_owned(),
-                free,
-            }],
+            idle,
             leases: self.leases.all(),
         };
         let (mut assignments, mut rescued) = (Vec::new(), false);
@@ -251,20 +251,29 @@ impl Scheduler {
         self.hand_over_all(claims.claimed)
     }
 
-    /// Gives claimed jobs to the worker. From the first that it doesn't take on,
-    /// the rest goes back: each was claimed, so each must come to somebody.
+    /// The workers with room, the one in this process first.
+    fn idle(&self) -> Vec<Idle> {
+        let here = (self.worker.id().to_owned(), self.worker.free());
+        let all = std::iter::once(here).chain(self.remote.idle());
+        all.map(|(worker, free)| Idle { worker, free }).collect()
+    }
+
+    /// Gives claimed jobs to the workers. From the first that the one in this process
+    /// doesn't take on, the rest goes back, and so does what nobody elsewhere waits
+    /// for any more: each was claimed, so each must come to somebody.
     fn hand_over_all(&self, claimed: Vec<Claimed>) -> Result<Round, StoreError> {
         let (mut refused, mut failed) = (false, None);
         for claimed in claimed {
             let attempt = claimed.attempt;
             self.leases.begin(attempt, &claimed.worker, Instant::now());
-            if !refused && self.hand_over(claimed) {
+            let is_here = claimed.worker == self.worker.id();
+            if !(is_here && refused) && self.hand_over(claimed) {
                 continue;
             }
-            if !refused && !self.worker.load().is_closed {
+            if is_here && !refused && !self.worker.load().is_closed {
                 self.signals.system_error(SystemError::WorkerRefused);
             }
-            refused = true;
+            refused |= is_here;
             match self
                 .store
                 .hand_back(attempt, "the worker had no room", false)
@@ -282,7 +291,7 @@ impl Scheduler {
         match failed {
             Some(error) => Err(error),
             None if refused => Ok(Round::Refused),
-            None if self.worker.free() > 0 => Ok(Round::MoreToDo),
+            None if self.idle().iter().any(|it| it.free > 0) => Ok(Round::MoreToDo),
             None => Ok(Round::Done),
         }
     }
@@ -291,21 +300,30 @@ impl Scheduler {
     fn hand_over(&self, claimed: Claimed) -> bool {
         let attempt = claimed.attempt;
         self.runs.claimed(&claimed);
+        let worker = claimed.worker;
         let work = Work {
             attempt,
             order: claimed.order,
             traceparent: claimed.job.traceparent,
             queued_at: claimed.queued_at,
+            log_base: 0,
+            token: None,
         };
         // No thread, no descriptor, or it drains: nothing was run.
-        if self.worker.run(work).is_err() {
+        let is_taken = if worker == self.worker.id() {
+            self.worker.run(work).is_ok()
+        } else {
+            // Its poll may have ended since.
+            self.remote.give(&worker, work)
+        };
+        if !is_taken {
             return false;
         }
         // Asked for after the claim and before the job stood in the worker's
         // list, where the one who asked couldn't find it.
         match self.store.check(attempt) {
             Ok(LeaseState::Held { cancel_asked: true }) => {
-                let _ = self.worker.stop(attempt, Stop::Cancel);
+                let _ = self.worker.stop(attempt, Stop::Cancel) || self.remote.cancel(attempt.job);
             }
             Ok(_) => {}
             // Asked again with all the others.
@@ -328,7 +346,7 @@ impl Scheduler {
         {
             self.leases.adopt(attempt, &worker, now);
             if cancel_asked {
-                let _ = self.worker.stop(attempt, Stop::Cancel);
+                let _ = self.worker.stop(attempt, Stop::Cancel) || self.remote.cancel(attempt.job);
             }
         }
         Ok(())

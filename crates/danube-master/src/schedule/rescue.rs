@@ -10,6 +10,7 @@ use danube_worker::Worker;
 
 use super::Leases;
 use crate::app::Phases;
+use crate::remote::{Remote, is_elsewhere};
 use crate::tell::{self, Why};
 use crate::trace::Traces;
 
@@ -18,6 +19,7 @@ pub(crate) struct Rescue {
     pub(crate) store: Store,
     pub(crate) traces: Traces,
     pub(crate) worker: Worker,
+    pub(crate) remote: Arc<Remote>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) phases: Arc<Phases>,
     pub(crate) signals: Signals,
@@ -32,6 +34,12 @@ impl Rescue {
             .wait();
         // If it runs here after all, it must not go on under a lost lease.
         let _ = self.worker.stop(attempt, Stop::Lost);
+        if !matches!(
+            rescued,
+            Err(StoreError::NoSpace | StoreError::Io(_) | StoreError::Busy)
+        ) {
+            self.remote.end(attempt);
+        }
         match rescued {
             Ok(job) => {
                 let holder = self.leases.end(attempt);
@@ -50,8 +58,9 @@ impl Rescue {
     }
 }
 
-/// At a start every lease in the store belongs to a worker that died with the
-/// master before: the directory's lock says that nobody else is alive.
+/// At a start every lease of a worker inside a master belongs to one that died with
+/// the master before: the directory's lock says that nobody else is alive. Workers on
+/// other machines have a lease's time to be heard from.
 pub(crate) fn after_restart(
     store: &Store,
     traces: &Traces,
@@ -61,6 +70,9 @@ pub(crate) fn after_restart(
         attempt, worker, ..
     } in store.leased()?
     {
+        if is_elsewhere(&worker) {
+            continue;
+        }
         // Where the kernel didn't kill the job's processes with the old master.
         let _ = kill_leftovers(&format!("DANUBE_JOB_ID={}", attempt.job));
         match store

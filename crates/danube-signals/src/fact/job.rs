@@ -306,6 +306,33 @@ fact! {
     metrics |_, _| {}
 }
 
+fact! {
+    /// A worker on another machine found its master, at its start or again.
+    WorkerConnected<'a> = "worker_connected", INFO, "danube.worker";
+    {
+        worker_id: &'a str,
+        /// The master's address.
+        server: &'a str,
+        jobs_at_once: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// A worker on another machine doesn't reach its master; what it runs goes on.
+    WorkerDisconnected<'a> = "worker_disconnected", WARN, "danube.worker";
+    {
+        /// None before the master has said it.
+        worker_id: Option<&'a str>,
+        /// The master's address.
+        server: &'a str,
+        error: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
 /// Observes the time that a run spent in a state; with the result, if it was set there.
 fn run_time(
     signals: &Signals,

@@ -110,6 +110,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     LogWriteFailed::DECL,
     WorkspaceLeft::DECL,
     WorkerDrained::DECL,
+    WorkerConnected::DECL,
+    WorkerDisconnected::DECL,
     LoginSucceeded::DECL,
     LoginFailed::DECL,
     PermissionDenied::DECL,

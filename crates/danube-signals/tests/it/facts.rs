@@ -413,6 +413,32 @@ fn worker_drained() {
 }
 
 #[test]
+fn worker_connected() {
+    check_full(
+        WorkerConnected {
+            worker_id: "far",
+            server: "https://ci.example.org",
+            jobs_at_once: 4,
+        },
+        r#"{"level":"info","logger":"danube.worker","event":"worker_connected","worker_id":"far","server":"https://ci.example.org","jobs_at_once":4}"#,
+        &[],
+    );
+}
+
+#[test]
+fn worker_disconnected() {
+    check_full(
+        WorkerDisconnected {
+            worker_id: Some("far"),
+            server: "https://ci.example.org",
+            error: "connection refused",
+        },
+        r#"{"level":"warning","logger":"danube.worker","event":"worker_disconnected","worker_id":"far","server":"https://ci.example.org","error":"connection refused"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn login_succeeded() {
     check_full(
         LoginSucceeded {

@@ -78,6 +78,8 @@ fn a_database_of_the_first_schema_is_brought_forward() {
     connection
         .execute_batch(
             "DROP TABLE credentials; DROP TABLE credential_uses; \
+             DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
+             ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \
              ALTER TABLE jobs DROP COLUMN log_deleted_at; PRAGMA user_version = 1",
         )
         .unwrap();

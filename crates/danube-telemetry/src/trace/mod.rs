@@ -22,6 +22,7 @@ mod shape;
 pub mod text;
 pub mod tree;
 mod value;
+pub mod wire;
 
 pub use clock::Clock;
 pub use value::{attribute, hex, number_of, pair, text_of};

@@ -258,7 +258,7 @@ impl<'a> Running<'a> {
     }
 
     fn step_begins(&mut self, index: usize) {
-        let offset = self.output.mark(Mark::StepStart(number(index)));
+        let offset = self.work.log_base + self.output.mark(Mark::StepStart(number(index)));
         let span = self.ids.step(self.work.attempt.number, number(index));
         self.output.mark(Mark::StepSpan(span.span_id));
         self.began = Instant::now();
@@ -275,7 +275,7 @@ impl<'a> Running<'a> {
     }
 
     fn step_ends(&mut self, index: usize, status: StepStatus, outcome: Option<&StepOutcome>) {
-        let offset = self.output.mark(Mark::StepEnd(number(index)));
+        let offset = self.work.log_base + self.output.mark(Mark::StepEnd(number(index)));
         let step = &mut self.steps[index];
         step.status = status;
         step.finished_at = Some(Timestamp::now());
@@ -329,7 +329,10 @@ impl<'a> Running<'a> {
                 ..summary
             })
         });
-        let summary = summary.ok();
+        let summary = summary.ok().map(|it| Summary {
+            bytes: self.work.log_base + it.bytes,
+            ..it
+        });
         self.recorder.uploaded(began);
         let timed_out = matches!(
             verdict,

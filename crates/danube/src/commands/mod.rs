@@ -26,6 +26,7 @@ mod submit;
 mod trace;
 mod version;
 mod work;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -121,6 +122,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: master::command,
         task: Task::Master,
+    },
+    Verb {
+        group: SERVER,
+        command: worker::command,
+        task: Task::Client(worker::perform),
     },
     Verb {
         group: SERVER,

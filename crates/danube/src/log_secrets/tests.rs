@@ -276,6 +276,16 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
         jobs_handed_back: 0,
         duration_seconds: time,
     });
+    signals.emit(WorkerConnected {
+        worker_id: text,
+        server: text,
+        jobs_at_once: 1,
+    });
+    signals.emit(WorkerDisconnected {
+        worker_id: Some(text),
+        server: text,
+        error: text,
+    });
 }
 
 fn parsed(line: &str) -> serde_json::Map<String, serde_json::Value> {

@@ -87,6 +87,10 @@ scenarios! {
     a_workspace_that_can_not_be_removed_is_told: provoked::left_workspace => [
         "workspace_left": ["job_id", "error"],
     ];
+    a_worker_elsewhere_tells_of_its_way_to_the_master: provoked::elsewhere => [
+        "worker_connected": ["worker_id", "server", "jobs_at_once"],
+        "worker_disconnected": ["worker_id", "server", "error"],
+    ];
     those_who_come_in_or_do_not_are_told: provoked::people => [
         "login_succeeded": ["user", "action"],
         "login_failed": ["action"],

@@ -7,6 +7,7 @@ mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;
 mod credentials;
+mod elsewhere;
 mod events;
 mod faults;
 mod golden;
@@ -28,3 +29,4 @@ mod stream;
 mod traces;
 mod watch;
 mod wire;
+mod workers;

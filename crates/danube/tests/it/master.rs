@@ -38,7 +38,7 @@ pub(crate) struct Master {
 
 /// What the master wrote to standard output and error, line by line.
 #[derive(Default)]
-struct Lines {
+pub(crate) struct Lines {
     state: Mutex<(Vec<String>, String)>,
     /// Held while nothing of the log is to be read.
     gate: Mutex<()>,
@@ -202,7 +202,7 @@ impl Master {
 
     /// Every line of the server log so far.
     pub(crate) fn log_lines(&self) -> Vec<String> {
-        self.lines.state.lock().expect("lines").0.clone()
+        self.lines.log_lines()
     }
 
     /// Reads nothing of the server log until the guard goes.
@@ -417,7 +417,10 @@ fn remove_cgroups(dir: &Path) {
 }
 
 impl Lines {
-    fn collect_errors(self: &Arc<Self>, from: impl Read + Send + 'static) -> JoinHandle<()> {
+    pub(crate) fn collect_errors(
+        self: &Arc<Self>,
+        from: impl Read + Send + 'static,
+    ) -> JoinHandle<()> {
         let lines = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
@@ -428,7 +431,11 @@ impl Lines {
 
     /// The end is told once standard error has ended too, so that whoever waits
     /// for it knows all that was said.
-    fn collect_log(self: &Arc<Self>, from: impl Read + Send + 'static, errors: JoinHandle<()>) {
+    pub(crate) fn collect_log(
+        self: &Arc<Self>,
+        from: impl Read + Send + 'static,
+        errors: JoinHandle<()>,
+    ) {
         let lines = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
@@ -451,11 +458,15 @@ impl Lines {
         self.grown.notify_all();
     }
 
-    fn errors(&self) -> String {
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        self.state.lock().expect("lines").0.clone()
+    }
+
+    pub(crate) fn errors(&self) -> String {
         self.state.lock().expect("lines").1.clone()
     }
 
-    fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + DEADLINE;
         let mut seen = 0;
         let mut state = self.state.lock().expect("lines");

@@ -135,6 +135,7 @@ impl Line {
                 | "consecutive_failures"
                 | "bytes_freed"
                 | "jobs_handed_back"
+                | "jobs_at_once"
                 | "logs_deleted"
                 | "artifacts_deleted"
                 | "images_deleted" => value.is_u64(),

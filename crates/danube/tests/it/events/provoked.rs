@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::collector::Collector;
+use crate::elsewhere::{Elsewhere, Wire};
 use crate::faults::{SmallDisk, killed_while_it_runs};
 use crate::master::{Master, id};
 use crate::otlp;
@@ -47,6 +48,16 @@ pub(super) fn killed() -> Option<Vec<String>> {
     release(&job);
     master.ended(&job);
     Some(master.log_lines())
+}
+
+/// A worker on another machine whose network breaks.
+pub(super) fn elsewhere() -> Option<Vec<String>> {
+    let master = Master::with(&["--jobs-at-once", "0"]);
+    let wire = Wire::to(&master);
+    let worker = Elsewhere::start_by_way_of(&master, &wire.address, "far", &[]);
+    wire.cut();
+    worker.event("worker_disconnected");
+    Some(worker.log_lines())
 }
 
 /// Something stands where a workspace was and is none.

@@ -8,6 +8,7 @@ mod history;
 mod large;
 mod load;
 mod slow;
+mod workers;
 
 use std::collections::BTreeMap;
 use std::fs;

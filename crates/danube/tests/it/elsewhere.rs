@@ -1,0 +1,217 @@
+//! A real worker in a process of its own, and a network between it and the master that
+//! can be cut.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::master::{DANUBE, DEADLINE, Lines, Master};
+use crate::processes::until;
+
+/// A running worker process. Killed when dropped.
+pub(crate) struct Elsewhere {
+    child: Child,
+    lines: Arc<Lines>,
+    token: PathBuf,
+    own: Option<TempDir>,
+}
+
+impl Elsewhere {
+    /// A worker with this name, connected to the master.
+    pub(crate) fn start(master: &Master, name: &str, arguments: &[&str]) -> Self {
+        Self::start_by_way_of(master, &master.address, name, arguments)
+    }
+
+    /// The same by way of another address.
+    pub(crate) fn start_by_way_of(
+        master: &Master,
+        address: &str,
+        name: &str,
+        arguments: &[&str],
+    ) -> Self {
+        let token = token(master, name);
+        Self::with_token(address, &token, arguments)
+    }
+
+    /// A worker with this token.
+    pub(crate) fn with_token(address: &str, token: &str, arguments: &[&str]) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let file = own.path().join("token");
+        fs::write(&file, format!("{token}\n")).unwrap();
+        let worker = Self::launch(address, own, file, arguments);
+        worker.event("worker_connected");
+        worker
+    }
+
+    fn launch(address: &str, own: TempDir, token: PathBuf, arguments: &[&str]) -> Self {
+        let mut child = Command::new(DANUBE)
+            .args(["worker", "--server", address, "--token-file"])
+            .arg(&token)
+            .arg("--data-dir")
+            .arg(own.path().join("data"))
+            .args(arguments)
+            .env_remove("DANUBE_SERVER")
+            .env_remove("DANUBE_API_KEY")
+            .env("DANUBE_SERVER_GRACE_SECONDS", "2")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Arc::new(Lines::default());
+        let errors = lines.collect_errors(child.stderr.take().unwrap());
+        lines.collect_log(child.stdout.take().unwrap(), errors);
+        Self {
+            child,
+            lines,
+            token,
+            own: Some(own),
+        }
+    }
+
+    /// Another process with the same token and directory, after this one was killed.
+    pub(crate) fn again(mut self, address: &str) -> Self {
+        self.kill();
+        let own = self.own.take().unwrap();
+        let worker = Self::launch(address, own, self.token.clone(), &[]);
+        worker.event("worker_connected");
+        worker
+    }
+
+    /// Waits for an event of its log.
+    pub(crate) fn event(&self, name: &str) -> Value {
+        let found = self
+            .lines
+            .wait_for(|it| it["event"] == name || it["event"] == "(end)");
+        assert_eq!(found["event"], name, "{}", self.lines.errors());
+        found
+    }
+
+    /// What it said to people.
+    pub(crate) fn errors(&self) -> String {
+        self.lines.errors()
+    }
+
+    /// Every line of its log so far.
+    pub(crate) fn log_lines(&self) -> Vec<String> {
+        self.lines.log_lines()
+    }
+
+    /// SIGKILL, and the end of the process.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the process to end by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.lines.wait_for(|it| it["event"] == "(end)");
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // A stopped process is killed as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until the job is written down as running.
+#[track_caller]
+pub(crate) fn running(master: &Master, id: &str) {
+    until("the job is shown as running", DEADLINE, || {
+        (master.job(id)["status"] == "running").then_some(())
+    });
+}
+
+/// Makes a worker and returns its token.
+#[track_caller]
+pub(crate) fn token(master: &Master, name: &str) -> String {
+    let made = master.call("POST", "/api/v1/workers", Some(&json!({"name": name})));
+    assert_eq!(made.status, 201, "{}", made.text());
+    made.json()["token"].as_str().unwrap().to_owned()
+}
+
+/// A network between a worker and a master.
+pub(crate) struct Wire {
+    /// `http://127.0.0.1:PORT`, the same for as long as it lives.
+    pub(crate) address: String,
+    state: Arc<Mutex<WireState>>,
+}
+
+struct WireState {
+    /// Where it leads; none when it is cut.
+    to: Option<String>,
+    open: Vec<TcpStream>,
+}
+
+impl Wire {
+    /// One that leads to this master.
+    pub(crate) fn to(master: &Master) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(Mutex::new(WireState {
+            to: None,
+            open: Vec::new(),
+        }));
+        let shared = Arc::clone(&state);
+        // It ends with the tests' process: nobody connects any more.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let mut state = shared.lock().unwrap();
+                let server = state.to.as_ref().and_then(|it| TcpStream::connect(it).ok());
+                let Some(server) = server else { continue };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    thread::spawn(move || pump(from, to));
+                }
+                state.open.extend([client, server]);
+            }
+        });
+        let wire = Self { address, state };
+        wire.lead_to(master);
+        wire
+    }
+
+    /// Leads to this master from now on.
+    pub(crate) fn lead_to(&self, master: &Master) {
+        let to = master.address.trim_start_matches("http://").to_owned();
+        self.state.lock().unwrap().to = Some(to);
+    }
+
+    /// Breaks every connection, and refuses others.
+    pub(crate) fn cut(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.to = None;
+        for stream in state.open.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream) {
+    let mut piece = vec![0; 64 * 1024];
+    while let Ok(count) = from.read(&mut piece) {
+        if count == 0 || to.write_all(&piece[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
