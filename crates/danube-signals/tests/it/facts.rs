@@ -8,14 +8,14 @@ use danube_telemetry::{Recorder, TraceContext};
 const JOB: &str = "0190-a";
 
 /// One fact told once: its line after the timestamp, and the metrics that moved.
-struct Told {
+pub(crate) struct Told {
     name: &'static str,
     fields: &'static [&'static str],
     line: String,
-    signals: Signals,
+    pub(crate) signals: Signals,
 }
 
-fn tell<F: Fact>(fact: F) -> Told {
+pub(crate) fn tell<F: Fact>(fact: F) -> Told {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
     let recorder = Recorder::new();
     recorder.run(|| signals.emit(fact));
@@ -34,7 +34,7 @@ fn tell<F: Fact>(fact: F) -> Told {
 }
 
 /// `line` is the whole line without its timestamp; every metric is 0 or absent before.
-fn check<F: Fact>(fact: F, line: &str, metrics: &[(&str, f64)]) {
+pub(crate) fn check<F: Fact>(fact: F, line: &str, metrics: &[(&str, f64)]) {
     let told = tell(fact);
     assert_eq!(told.line, line);
     let before = Signals::new(BuildInfo::default(), Limits::default());
@@ -156,6 +156,19 @@ fn credential_accessed() {
 }
 
 #[test]
+fn ansible_checked() {
+    check(
+        AnsibleChecked {
+            worker_id: "w1",
+            version: Some("2.14"),
+            error: None,
+        },
+        r#"{"level":"info","logger":"ansible_api.worker","event":"ansible_checked","worker_id":"w1","version":"2.14"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn pipeline_triggered() {
     check_full(
         PipelineTriggered {
@@ -178,11 +191,11 @@ fn job_started() {
             trigger_type: Some("api"),
             trigger_ref: Some("main"),
             user: Some("admin"),
-            source_type: Some("pipeline"),
+            source_type: Some("inline"),
             worker_id: Some("w1"),
             queue_wait: millis(250),
         },
-        r#"{"level":"info","logger":"danube.orchestrator","event":"job_started","job_id":"0190-a","pipeline":"build","trigger_type":"api","trigger_ref":"main","user":"admin","source_type":"pipeline","worker_id":"w1"}"#,
+        r#"{"level":"info","logger":"ansible_api.worker","event":"job_started","job_id":"0190-a","pipeline":"build","trigger_type":"api","trigger_ref":"main","user":"admin","source_type":"inline","worker_id":"w1"}"#,
         &[
             (r#"danube_job_queue_wait_seconds_bucket{le="0.5"}"#, 1.0),
             ("danube_job_queue_wait_seconds_count", 1.0),

@@ -9,6 +9,7 @@ mod exported;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod playbook_facts;
 #[cfg(test)]
 mod spans;
 #[cfg(test)]

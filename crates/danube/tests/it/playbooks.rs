@@ -1,6 +1,7 @@
 //! Playbook jobs, from the request to what is told of them: a real server and a real
 //! Ansible. Where there is no Ansible, they say so and prove nothing.
 
+mod elsewhere;
 mod ends;
 mod secrets;
 mod sources;

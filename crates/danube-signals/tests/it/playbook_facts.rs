@@ -1,0 +1,47 @@
+//! Facts about playbook jobs, in the words of their own document.
+
+use std::time::Duration;
+
+use danube_signals::{JobCompleted, JobResult, JobSubmitted, RunEnd, SourceType};
+
+use crate::facts::{check, tell};
+
+#[test]
+fn the_ends_of_a_playbook_job_are_told_in_the_words_of_its_document() {
+    check(
+        JobSubmitted {
+            job_id: "0190-a",
+            source_type: "inline",
+            api_key_name: Some("admin"),
+            playbook: Some(SourceType::Inline),
+        },
+        r#"{"level":"info","logger":"ansible_api.api","event":"job_submitted","job_id":"0190-a","source_type":"inline","api_key_name":"admin"}"#,
+        &[(
+            r#"ansible_api_jobs_submitted_total{source_type="inline"}"#,
+            1.0,
+        )],
+    );
+    let told = tell(JobCompleted {
+        playbook: Some(SourceType::Nexus),
+        job_id: "0190-a",
+        status: JobResult::Timeout,
+        duration_seconds: Some(Duration::from_secs(90)),
+        pipeline: "playbook",
+        max_rss_bytes: None,
+        run: RunEnd::default(),
+    });
+    for (sample, value) in [
+        (r#"ansible_api_jobs_completed_total{status="failed"}"#, 1.0),
+        (
+            r#"ansible_api_job_duration_seconds_count{source_type="nexus"}"#,
+            1.0,
+        ),
+        (
+            r#"ansible_api_job_duration_seconds_sum{source_type="nexus"}"#,
+            90.0,
+        ),
+    ] {
+        let found = told.signals.registry().value(sample);
+        assert_eq!(found, Some(value), "{sample}");
+    }
+}
