@@ -7,7 +7,7 @@ use danube_model::{Cause, JobId};
 use danube_store::{LogDeletion, MaskOutcome};
 use rusqlite::Connection;
 
-use crate::support::{claim, ended, open, reopened, running, store, submit};
+use crate::support::{back_to_schema_2, claim, ended, open, reopened, running, store, submit};
 
 #[test]
 fn a_late_value_is_kept_for_the_next_attempt_and_only_sealed() {
@@ -75,13 +75,9 @@ fn a_database_of_the_first_schema_is_brought_forward() {
     let job = submit(&store);
     assert!(store.close(std::time::Duration::from_secs(10)));
     let connection = Connection::open(dir.path().join("danube.db")).unwrap();
+    back_to_schema_2(&connection);
     connection
-        .execute_batch(
-            "DROP TABLE credentials; DROP TABLE credential_uses; \
-             DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
-             ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \
-             ALTER TABLE jobs DROP COLUMN log_deleted_at; PRAGMA user_version = 1",
-        )
+        .execute_batch("ALTER TABLE jobs DROP COLUMN log_deleted_at; PRAGMA user_version = 1")
         .unwrap();
     connection.close().unwrap();
     assert_eq!(open(dir.path()).job(job.id).unwrap(), Some(job));

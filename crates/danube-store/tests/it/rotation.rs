@@ -12,7 +12,9 @@ use danube_store::{Idempotency, OpenError, Options, Resealed, Rotation, Store};
 use rusqlite::Connection;
 
 use crate::credentials::{CANARY, credential};
-use crate::support::{claim, new_job, open, order, reopened, running, store, submit};
+use crate::support::{
+    back_to_schema_2, claim, new_job, open, order, reopened, running, store, submit,
+};
 
 fn keys(dir: &Path) -> Vec<u8> {
     fs::read(dir.join("seal.key")).unwrap()
@@ -194,12 +196,7 @@ fn an_older_database_is_taken_over_and_its_key_can_be_rotated() {
     assert!(store.close(std::time::Duration::from_secs(10)));
     drop(store);
     let other = Connection::open(dir.path().join("danube.db")).unwrap();
-    other
-        .execute_batch(
-            "DROP TABLE credentials; DROP TABLE credential_uses; \
-             DELETE FROM meta WHERE name = 'hash_key'; PRAGMA user_version = 2",
-        )
-        .unwrap();
+    back_to_schema_2(&other);
     other.close().unwrap();
     let store = open(dir.path());
     assert_eq!(store.credentials().unwrap(), []);

@@ -21,6 +21,15 @@ pub(crate) fn open(dir: &Path) -> Store {
     Store::open(dir, Options::default()).unwrap()
 }
 
+/// Makes the database look as one of schema 2 does: what came later is taken away.
+pub(crate) fn back_to_schema_2(connection: &rusqlite::Connection) {
+    let steps = "DROP TABLE credentials; DROP TABLE credential_uses; \
+                 DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
+                 ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \
+                 DELETE FROM meta WHERE name = 'hash_key'; PRAGMA user_version = 2";
+    connection.execute_batch(steps).unwrap();
+}
+
 /// Closes and opens again, as a restart does.
 pub(crate) fn reopened(store: Store, dir: &Path) -> Store {
     assert!(store.close(Duration::from_secs(10)));
