@@ -18,9 +18,11 @@ import base64
 import json
 import os
 import socket
+import sys
 import time
 
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib
 from ansible.plugins.callback import CallbackBase
 
@@ -30,12 +32,20 @@ SEND_SECONDS_MAX = 10.0
 # Characters of a name or message. Danube cuts them again.
 TEXT_CHARS_MAX = 1024
 
-# Values that are registered out of one decrypted text, and characters of each.
-VALUES_MAX = 2000
+# Values that are registered out of one decrypted text.
+VALUES_MAX = 10_000
+
+# Characters of a value that Danube takes; of a longer one it gets the lines.
 VALUE_CHARS_MAX = 64 * 1024
+
+# Files below an inventory that are looked at.
+FILES_MAX = 10_000
 
 # Values are sent in lines of about this length.
 BATCH_CHARS = 256 * 1024
+
+# What every encrypted file begins with.
+HEAD = b"$ANSIBLE_VAULT"
 
 # Shorter ones would hide ordinary text.
 VALUE_CHARS_MIN = 6
@@ -73,26 +83,28 @@ class Line:
             self.main = None
 
     def hide(self, values):
-        """Returns once Danube keeps these values out of the log."""
-        fresh = [it for it in values if it not in self.known][:VALUES_MAX]
+        """Returns once Danube keeps these values out of the log; fails when it can't."""
+        fresh = [it for it in values if it not in self.known]
         if not fresh or self.path is None:
             return
         line = self.open()
-        if line is None:
-            return
         try:
             while fresh:
-                texts = []
-                while fresh and sum(map(len, texts)) < BATCH_CHARS:
-                    value = fresh.pop()
-                    self.known.add(value)
-                    texts.append(base64.b64encode(value.encode("utf-8", "surrogateescape")).decode())
+                batch, chars = [], 0
+                while fresh and chars < BATCH_CHARS:
+                    batch.append(fresh.pop())
+                    chars += len(batch[-1])
+                texts = [base64.b64encode(it.encode("utf-8", "surrogateescape")).decode() for it in batch]
                 line.sendall(json.dumps({"kind": "secret", "values": texts}).encode() + b"\n")
-                line.recv(1)
-        except (OSError, ValueError):
-            pass
+                if line.recv(1) != b"\n":
+                    raise OSError("no answer")
+                self.known.update(batch)
+        except (AttributeError, OSError, ValueError) as error:
+            # Rather no playbook than a secret in a log.
+            raise AnsibleError("Danube can't keep a decrypted value out of the log: %s" % error)
         finally:
-            line.close()
+            if line is not None:
+                line.close()
 
 
 LINE = Line()
@@ -108,7 +120,9 @@ def scalars(text):
         pending = list(yaml.load_all(text, Loader=yaml.BaseLoader))
     except Exception:
         pending = []
-    while pending and len(found) < VALUES_MAX:
+    while pending:
+        if len(found) > VALUES_MAX:
+            raise AnsibleError("a vaulted text holds more than %d values" % VALUES_MAX)
         it = pending.pop()
         if isinstance(it, dict):
             pending.extend(it.values())
@@ -116,7 +130,41 @@ def scalars(text):
             pending.extend(it)
         elif isinstance(it, str):
             found.append(it)
-    return [it for it in found if VALUE_CHARS_MIN <= len(it) <= VALUE_CHARS_MAX]
+            # An inventory in INI: what stands behind its equals signs.
+            found.extend(word.partition("=")[2].strip("'\"") for word in it.split() if "=" in word)
+    parts = []
+    for it in found:
+        parts.extend([it] if len(it) <= VALUE_CHARS_MAX else it.splitlines())
+    return [it for it in parts if VALUE_CHARS_MIN <= len(it) <= VALUE_CHARS_MAX]
+
+
+def files_below(path):
+    """The file, or the files below the directory: hidden ones are nobody's variables."""
+    if os.path.isfile(path):
+        yield path
+    for base, directories, files in os.walk(path):
+        directories[:] = [it for it in directories if not it.startswith(".")]
+        for name in files:
+            yield os.path.join(base, name)
+
+
+def read_before(loader):
+    """The files that Ansible may have read and decrypted before this plugin was loaded."""
+    args = context.CLIARGS
+    for given in args.get("extra_vars") or ():
+        if str(given).startswith("@"):
+            yield str(given)[1:]
+    for given in args.get("inventory") or ():
+        given = str(given)
+        yield from files_below(given)
+        for name in ("group_vars", "host_vars"):
+            yield from files_below(os.path.join(os.path.dirname(given), name))
+    for given in args.get("args") or ():
+        yield str(given)
+        for name in ("group_vars", "host_vars"):
+            yield from files_below(os.path.join(os.path.dirname(str(given)), name))
+    # Imported playbooks and whatever else it keeps.
+    yield from list(getattr(loader, "_FILE_CACHE", ()))
 
 
 def watch_vault():
@@ -164,16 +212,31 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook):
         # What was decrypted before this plugin was loaded is decrypted once more.
         loader = getattr(playbook, "_loader", None)
-        for given in context.CLIARGS.get("extra_vars") or ():
-            if loader is None or not str(given).startswith("@"):
+        if loader is None:
+            return
+        seen = set()
+        for path in read_before(loader):
+            path = os.path.realpath(str(path))
+            if path in seen or len(seen) >= FILES_MAX:
+                continue
+            seen.add(path)
+            try:
+                with open(path, "rb") as file:
+                    if not file.read(len(HEAD)).startswith(HEAD):
+                        continue
+                    file.seek(0)
+                    data = file.read()
+            except OSError:
                 continue
             try:
-                with open(str(given)[1:], "rb") as file:
-                    data = file.read()
-                if data.startswith(b"$ANSIBLE_VAULT"):
-                    loader._vault.decrypt(data)
-            except Exception:
-                pass
+                loader._vault.decrypt(data)
+            except AnsibleError as error:
+                # One that no password opens wasn't read by Ansible either.
+                if str(error).startswith("Danube"):
+                    # Raised here, it would only be a warning.
+                    sys.stderr.write("ERROR! %s\n" % error)
+                    sys.stderr.flush()
+                    os._exit(1)
 
     def v2_playbook_on_play_start(self, play):
         LINE.tell(kind="play", name=text(play.get_name()))

@@ -222,7 +222,10 @@ impl Connection {
         let count = match self.stream.read(&mut bytes) {
             Ok(0) => return false,
             Ok(count) => count,
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            Err(error) => {
+                let kind = error.kind();
+                return matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+            }
         };
         self.unread.extend_from_slice(&bytes[..count]);
         let mut from = 0;

@@ -106,12 +106,7 @@ impl Parts {
         lock.describe(&address(&settings))
             .map_err(system("write the lock file"))?;
         if settings.demo {
-            // The demo's own repository, and no other, whoever submits it.
-            settings
-                .allow_paths
-                .push(settings.data_dir.join("examples"));
-            demo::prepare(&settings.data_dir, &settings.pipelines_dir)
-                .map_err(|error| StartError::Demo(error.to_string()))?;
+            prepare_demo(&mut settings)?;
         }
         let health = Arc::new(Health::new(signals.clone()));
         let told = danube_worker::Settings {
@@ -308,6 +303,14 @@ pub(crate) fn worker_settings(settings: &Settings) -> Result<danube_worker::Sett
             allow_private: settings.sources_private.clone(),
         },
     })
+}
+
+/// Writes the demo's files, and allows its own repository, and no other, to whoever submits.
+fn prepare_demo(settings: &mut Settings) -> Result<(), StartError> {
+    let own = settings.data_dir.join("examples");
+    settings.allow_paths.push(own);
+    demo::prepare(&settings.data_dir, &settings.pipelines_dir)
+        .map_err(|error| StartError::Demo(error.to_string()))
 }
 
 /// The address under which a job on this machine reaches the server: to listen

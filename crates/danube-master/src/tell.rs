@@ -65,11 +65,8 @@ pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
         State::Failure => Some(why.failed.unwrap_or(FailReason::WorkerLost)),
         _ => why.failed,
     };
-    match failed {
-        Some(FailReason::SetupFailed) => signals.system_error(SystemError::SetupFailed),
-        Some(FailReason::LogFailed) => signals.system_error(SystemError::LogWriteFailed),
-        // Told with the rescue, or the job's own.
-        Some(_) | None => {}
+    if let Some(error) = failed.and_then(system_error) {
+        signals.system_error(error);
     }
     let status = match job.state {
         State::Success => JobResult::Success,
@@ -130,6 +127,15 @@ pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
             finalizing: finalizing(job, failed),
         },
     });
+}
+
+/// What of it is an error of the system; others are told with the rescue, or are the job's own.
+fn system_error(reason: FailReason) -> Option<SystemError> {
+    match reason {
+        FailReason::SetupFailed => Some(SystemError::SetupFailed),
+        FailReason::LogFailed => Some(SystemError::LogWriteFailed),
+        _ => None,
+    }
 }
 
 /// The type of a playbook job's source.

@@ -5,7 +5,7 @@ mod play;
 use danube_ansible::Why;
 use danube_model::playbook::{HostStatus, RunEvent};
 
-use play::{Played, play, vaulted};
+use play::{Played, play, vaulted, vaulted_file};
 
 const HEAD: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n";
 
@@ -118,7 +118,7 @@ fn decrypted_values_are_told_before_anything_can_be_printed_of_them() {
     let site = tasks("- name: uses them\n  command: echo {{ one }} {{ two }}\n")
         .replace("  tasks:", "  vars_files: [secret.yml]\n  tasks:");
     let vars = format!("one: !vault |\n{}", vaulted(INLINE, "pass-word-1"));
-    let whole = vaulted(
+    let whole = vaulted_file(
         &format!("two: {WHOLE}\nnested: {{list: [{WHOLE}-b]}}\n"),
         "pass-word-1",
     );
@@ -143,6 +143,68 @@ fn decrypted_values_are_told_before_anything_can_be_printed_of_them() {
         );
     }
     assert!(played.secrets.contains(&format!("{WHOLE}-b")));
+}
+
+#[test]
+fn what_is_decrypted_before_the_first_play_is_told_too() {
+    const HOST: &str = "inventory-canary-77d0";
+    const PLAY: &str = "playbook-canary-01ab";
+    let hosts = format!("localhost ansible_connection=local token={HOST}\n");
+    let site = tasks(&format!(
+        "- debug: {{msg: {PLAY}}}\n- debug: {{var: token}}\n"
+    ));
+    let (hosts, site) = (
+        vaulted_file(&hosts, "pass-word-1"),
+        vaulted_file(&site, "pass-word-1"),
+    );
+    let played = play(&[("site.yml", &site), ("hosts", &hosts)], |it| {
+        it.vault = Some("pass-word-1");
+        it.options.verbosity = 4;
+    });
+    assert_eq!(played.code, 0, "{}", played.output);
+    for canary in [HOST, PLAY] {
+        assert!(played.secrets.contains(canary), "{canary}");
+        let (known, printed) = played.order_of(canary);
+        assert!(
+            known <= printed,
+            "{canary}: known at {known}, printed at {printed}"
+        );
+    }
+}
+
+#[test]
+fn a_failure_that_was_rescued_is_not_what_ended_the_run() {
+    let site = tasks(
+        "- block:\n    - name: rescued\n      command: 'false'\n  rescue:\n    - debug: {msg: mended}\n\
+         - name: ends it\n  command: 'false'\n",
+    );
+    let played = play(&[("site.yml", &site)], |_| {});
+    let failed = played.failed().expect("it failed");
+    assert!(
+        failed.reason.starts_with("task `ends it`"),
+        "{}",
+        failed.reason
+    );
+}
+
+#[test]
+fn a_value_that_can_not_be_kept_out_stops_the_task_that_uses_it() {
+    let vars = format!(
+        "one: !vault |\n{}",
+        vaulted("hush-hush-9f3e", "pass-word-1")
+    );
+    let site = tasks("- debug: {var: one}\n");
+    let files = [("site.yml", &*site), ("group_vars/all.yml", &*vars)];
+    let played = play(&files, |it| {
+        it.vault = Some("pass-word-1");
+        it.is_deaf = true;
+    });
+    assert_ne!(played.code, 0, "{}", played.output);
+    assert!(
+        !played.output.contains("hush-hush-9f3e"),
+        "{}",
+        played.output
+    );
 }
 
 #[test]

@@ -168,8 +168,14 @@ fn vault(password: &str) -> Vault {
     }
 }
 
-/// A text that `ansible-vault` encrypts with this password, indented as YAML wants it.
+/// A text that `ansible-vault` encrypts with this password, indented as a value in YAML.
 pub(crate) fn vaulted(text: &str, password: &str) -> String {
+    let encrypted = vaulted_file(text, password);
+    encrypted.lines().map(|it| format!("  {it}\n")).collect()
+}
+
+/// The same as a file of its own.
+pub(crate) fn vaulted_file(text: &str, password: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");
     fs::write(&file, password).unwrap();
@@ -188,9 +194,5 @@ pub(crate) fn vaulted(text: &str, password: &str) -> String {
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
-    let encrypted = String::from_utf8(output.stdout).unwrap();
-    if text.contains(": ") {
-        return encrypted;
-    }
-    encrypted.lines().map(|it| format!("  {it}\n")).collect()
+    String::from_utf8(output.stdout).unwrap()
 }

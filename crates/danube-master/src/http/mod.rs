@@ -61,9 +61,9 @@ fn rpc_routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(rpc::BODY_BYTES_MAX))
 }
 
-/// Every route of the server.
-pub(crate) fn router(app: Shared) -> Router {
-    let api = Router::new()
+/// What is asked of jobs, below `/api/v1`.
+fn job_routes() -> Router<Shared> {
+    Router::new()
         .route("/jobs", post(submits::submit).get(jobs::list))
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
         .route("/jobs/{id}/retry", post(submits::retry))
@@ -78,6 +78,12 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}/logs/stream", get(stream::stream))
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/jobs/{id}/trace", get(traces::trace))
+}
+
+/// Every route of the server.
+pub(crate) fn router(app: Shared) -> Router {
+    let api = Router::new()
+        .merge(job_routes())
         .route("/pipelines/timing", get(timing::pipelines))
         .route("/pipelines/{name}/timing", get(timing::pipeline))
         .route("/api-keys", post(keys::create).get(keys::list))

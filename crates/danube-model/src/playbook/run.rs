@@ -190,6 +190,10 @@ pub struct Progress {
     pub events_left_out: u64,
     /// The playbook has come to its end.
     pub is_over: bool,
+    /// The latest failure of each host, with how many there were before: only while it
+    /// runs, to tell at its end which of them wasn't rescued.
+    #[serde(skip)]
+    failures: BTreeMap<String, (u64, FirstFailure)>,
 }
 
 impl Progress {
@@ -216,6 +220,7 @@ impl Progress {
                 let kept = hosts.iter().take(HOSTS_MAX);
                 self.hosts = kept.map(|(host, counts)| (host.clone(), *counts)).collect();
                 self.is_over = true;
+                self.first_failure = self.unrescued();
             }
         }
     }
@@ -233,15 +238,37 @@ impl Progress {
         } else {
             self.results_of_others += 1;
         }
-        let is_bad = matches!(status, HostStatus::Failed | HostStatus::Unreachable);
-        if is_bad && self.first_failure.is_none() {
-            self.first_failure = Some(FirstFailure {
-                host: host.to_owned(),
-                task: task.unwrap_or_default().to_owned(),
-                status,
-                message: message.map(str::to_owned),
-            });
+        if !matches!(status, HostStatus::Failed | HostStatus::Unreachable) {
+            return;
         }
+        let failure = FirstFailure {
+            host: host.to_owned(),
+            task: task.unwrap_or_default().to_owned(),
+            status,
+            message: message.map(str::to_owned),
+        };
+        let before = self.failures.len() as u64;
+        if self.first_failure.is_none() {
+            self.first_failure = Some(failure.clone());
+        }
+        if self.failures.len() < HOSTS_MAX || self.failures.contains_key(host) {
+            self.failures.insert(host.to_owned(), (before, failure));
+        }
+    }
+
+    /// The first failure that ended a host: of its failures the last, because a `rescue`
+    /// took over after those before.
+    fn unrescued(&self) -> Option<FirstFailure> {
+        let has_failed = |host: &str| {
+            let counts = self.hosts.get(host);
+            counts.is_some_and(|it| it.failed > 0 || it.unreachable > 0)
+        };
+        let failures = self
+            .failures
+            .values()
+            .filter(|(_, it)| has_failed(&it.host));
+        let first = failures.min_by_key(|(before, _)| *before);
+        first.map(|(_, it)| it.clone())
     }
 
     /// How many hosts do how, by the worst that happened on each.
