@@ -11,7 +11,7 @@ use crate::rows::{self, Record};
 use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{
-    CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves,
+    CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves, webhooks,
 };
 
 /// The purpose under which orders are sealed.
@@ -25,6 +25,7 @@ const PURGED_AT_ONCE: i64 = 8;
 pub(crate) struct Sealed {
     order: Vec<u8>,
     idempotency: Option<Entry>,
+    callback: Option<Vec<u8>>,
 }
 
 struct Entry {
@@ -40,6 +41,11 @@ impl Sealed {
                 .idempotency
                 .as_ref()
                 .map(|it| Entry::new(sealer, &job.owner, it)),
+            callback: job
+                .callback
+                .as_ref()
+                .map(|it| webhooks::seal(sealer, job.id, &it.url))
+                .transpose()?,
         })
     }
 
@@ -102,7 +108,10 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         moves: 0,
         cancel_by: None,
     };
-    insert(tx, &record, &sealed.order)?;
+    let seq = insert(tx, &record, &sealed.order)?;
+    if let Some((callback, sealed)) = new.callback.as_ref().zip(sealed.callback.as_ref()) {
+        webhooks::insert(tx, (seq, &new.owner), callback, sealed)?;
+    }
     if let Some(entry) = &sealed.idempotency {
         remember(tx, entry, new.id)?;
     }
@@ -184,7 +193,9 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         log_deleted_at: None,
         steps: Vec::new(),
     };
-    insert(tx, &record, &sealed)?;
+    let (old, old_seq) = (old.id, record.seq);
+    let seq = insert(tx, &record, &sealed)?;
+    webhooks::copy(tx, (old, old_seq), (retry.new, seq))?;
     Ok(RetryOutcome::Made(record.job))
 }
 
@@ -221,7 +232,7 @@ pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Ve
 }
 
 /// Adds a pending job. What is NULL or 0 before the first claim isn't named.
-fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError> {
+fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<i64, StoreError> {
     let job = &record.job;
     let inserted = tx
         .connection
@@ -255,7 +266,7 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
         .prepare_cached("INSERT INTO orders (seq, sealed) VALUES (?1, ?2)")?
         .execute((seq, sealed))?;
     tx.moved(job, None);
-    Ok(())
+    Ok(seq)
 }
 
 /// The same question without a submit behind it.

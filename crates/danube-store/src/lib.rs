@@ -29,6 +29,7 @@ mod schema;
 mod seal;
 mod timing;
 mod types;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -44,6 +45,10 @@ pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, JobTrace,
     KeyId, KeyRecord, LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, PastRun,
     PastRuns, PastStep, Retry, RetryOutcome, Role, Submitted, Waiting,
+};
+pub use webhooks::{
+    AfterTry, Callback, DueWebhook, ROTATION_OVERLAP, ReplayOutcome, SECRET_BYTES, ShownSecret,
+    SigningSecrets, Tried, Webhook, WebhookAttempt, WebhookState,
 };
 pub use writer::pending::Pending;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Callback;
 use danube_model::{
     Attempt, Job, JobId, Order, State, Step, Timestamp, Trace, Transition, Trigger,
 };
@@ -30,6 +31,8 @@ pub struct NewJob {
     pub queue: String,
     /// Makes a repeated submit answer with the first one's job.
     pub idempotency: Option<Idempotency>,
+    /// Where its end is told.
+    pub callback: Option<Callback>,
 }
 
 /// A client's promise that two requests with one key are one request.

@@ -123,6 +123,7 @@ pub(crate) async fn accept(
         retry_on_lost,
         queue,
         idempotency,
+        callback: None,
     };
     let submitted = app
         .store

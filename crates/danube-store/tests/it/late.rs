@@ -76,7 +76,10 @@ fn a_database_of_the_first_schema_is_brought_forward() {
     assert!(store.close(std::time::Duration::from_secs(10)));
     let connection = Connection::open(dir.path().join("danube.db")).unwrap();
     connection
-        .execute_batch("ALTER TABLE jobs DROP COLUMN log_deleted_at; PRAGMA user_version = 1")
+        .execute_batch(
+            "DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
+             ALTER TABLE jobs DROP COLUMN log_deleted_at; PRAGMA user_version = 1",
+        )
         .unwrap();
     connection.close().unwrap();
     assert_eq!(open(dir.path()).job(job.id).unwrap(), Some(job));

@@ -17,3 +17,4 @@ mod open;
 mod secrets;
 mod support;
 mod timing;
+mod webhooks;

@@ -68,6 +68,7 @@ pub(crate) fn new_job(pipeline: &str) -> NewJob {
         retry_on_lost: true,
         queue: "default".into(),
         idempotency: None,
+        callback: None,
     }
 }
 
