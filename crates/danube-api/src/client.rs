@@ -1,5 +1,7 @@
 //! A blocking client, as the command line uses it.
 
+mod webhooks;
+
 use std::fmt;
 use std::io::Read;
 use std::time::Duration;

@@ -13,6 +13,7 @@ mod problem;
 mod search;
 mod timing;
 mod watch;
+mod webhook;
 
 #[cfg(feature = "client")]
 pub mod client;
@@ -29,6 +30,10 @@ pub use timing::{PartTiming, PipelineTiming, TimingList};
 pub use watch::{
     AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
 };
+pub use webhook::{DeliveryAttempt, DeliveryList, DeliveryView, SigningSecret};
+
+/// Where the webhooks are.
+pub const WEBHOOKS_PATH: &str = "/api/v1/webhooks";
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";

@@ -30,9 +30,10 @@ mod tell;
 mod timing;
 mod trace;
 mod watch;
+mod webhooks;
 
 pub use log_level::{LogControl, ReadLevel};
-pub use settings::{Settings, StepSettings, WatchSettings};
+pub use settings::{Settings, StepSettings, WatchSettings, WebhookSettings};
 pub use start::{StartError, run};
 pub use trace::Exports;
 

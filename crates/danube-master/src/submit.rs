@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use danube_model::limits::{MASK_BYTES_MAX, MASKS_BYTES_MAX, MASKS_MAX, NAME_BYTES_MAX};
 use danube_model::spec::{Fields, Node, Pipeline, Repository, Value, is_name, read_request};
 use danube_model::{Mistake, Order, Trace};
+use danube_outgoing::{Refused, Target};
 use danube_redact::{Rules, Secrets};
+use danube_store::Callback;
 
 use crate::pipelines::NoPipeline;
 
@@ -25,6 +27,8 @@ pub(crate) struct Checked {
     pub(crate) queue: String,
     /// Run again when the worker is lost.
     pub(crate) retry_on_lost: bool,
+    /// Where its end is told.
+    pub(crate) callback: Option<Callback>,
     /// What the caller should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -36,6 +40,8 @@ pub(crate) trait World {
     /// The directory of this machine behind `path`, links followed, when this
     /// caller may clone from it.
     fn clonable(&self, path: &Path) -> Option<PathBuf>;
+    /// The address at which a job's end may be told.
+    fn callback(&self, url: &str) -> Result<Target, Refused>;
 }
 
 /// Checks the body of a submit.
@@ -67,8 +73,8 @@ fn read(
         (!is_name(text)).then_some("can't be the name of a queue")
     });
     let retry_on_lost = fields.take_bool("retry_on_lost");
+    let callback = read_callback(&mut fields, world, &masks);
     for later in [
-        "callback_url",
         "source",
         "inventory",
         "credentials",
@@ -116,8 +122,61 @@ fn read(
         source_type,
         queue,
         retry_on_lost,
+        callback,
         warnings,
     })
+}
+
+/// The address is never repeated in an error: its query may hold a token.
+fn read_callback(fields: &mut Fields<'_>, world: &dyn World, masks: &[String]) -> Option<Callback> {
+    const INSIDE: &str =
+        "the operator lists hosts and networks that may be called in `webhooks.allow_private`";
+    const HTTP: &str = "the operator may allow it with `webhooks.allow_http`";
+    let url = fields.take_text("callback_url")?;
+    let refuse = |fields: &mut Fields<'_>, message: String, help: Option<&str>| {
+        let pointer = fields.below("callback_url");
+        fields.mistakes().push(Mistake {
+            code: "callback.refused",
+            pointer,
+            at: None,
+            message,
+            help: help.map(str::to_owned),
+        });
+    };
+    let target = match world.callback(&url) {
+        Ok(target) => target,
+        Err(why) => {
+            let help = match why {
+                Refused::Private { .. } => Some(INSIDE),
+                Refused::Http => Some(HTTP),
+                _ => None,
+            };
+            refuse(fields, format!("`callback_url` {why}"), help);
+            return None;
+        }
+    };
+    let shown = target.shown();
+    if masked(masks).redact(&shown) != shown {
+        let message =
+            "`callback_url` holds a value of `mask` before its query, but that is shown".to_owned();
+        refuse(fields, message, Some("put it into the query"));
+        return None;
+    }
+    Some(Callback {
+        url: target.whole(),
+        origin: target.origin(),
+        shown,
+    })
+}
+
+/// What hides the values of `mask`.
+fn masked(masks: &[String]) -> Secrets {
+    let secrets = Secrets::new(Rules::none());
+    for mask in masks {
+        // Each was taken by a trial before.
+        let _ = secrets.register_short(mask.as_bytes());
+    }
+    secrets
 }
 
 fn named(fields: &mut Fields<'_>, name: &Node, world: &dyn World) -> Option<Pipeline> {
@@ -301,11 +360,7 @@ pub(crate) fn short_warning(which: &str) -> String {
 
 /// Names are shown everywhere, so none may hold a value to be masked.
 fn check_names(fields: &mut Fields<'_>, order: &Order, queue: &str) {
-    let secrets = Secrets::new(Rules::none());
-    for mask in &order.masks {
-        // Each was taken by a trial above.
-        let _ = secrets.register_short(mask.as_bytes());
-    }
+    let secrets = masked(&order.masks);
     let mut refuse = |pointer: String| {
         fields.mistakes().push(Mistake {
             code: "mask.in_name",
@@ -364,6 +419,10 @@ mod tests {
 
         fn clonable(&self, path: &Path) -> Option<PathBuf> {
             path.starts_with("/srv/open").then(|| path.to_owned())
+        }
+
+        fn callback(&self, url: &str) -> Result<Target, Refused> {
+            danube_outgoing::Policy::default().check(url)
         }
     }
 
@@ -432,6 +491,33 @@ mod tests {
         check_body(json!({"pipeline": "build", "spec": {}}), &["/spec"]);
         check_body(json!({"pipeline": "other"}), &["/pipeline"]);
         check_body(json!([]), &[""]);
+    }
+
+    #[test]
+    fn a_callback_is_taken_from_the_public_internet_and_never_repeated() {
+        let body = |url: &str| json!({"pipeline": "build", "mask": ["hunter2-hunter2"], "callback_url": url});
+        let checked = check(&body("https://hooks.example:8443/a?token=s3cret"), &One).unwrap();
+        let callback = checked.callback.unwrap();
+        assert_eq!(callback.url, "https://hooks.example:8443/a?token=s3cret");
+        assert_eq!(callback.shown, "https://hooks.example:8443/a");
+        assert_eq!(callback.origin, "https://hooks.example:8443");
+        for url in [
+            "http://hooks.example/?s3cret",
+            "https://127.0.0.1/?s3cret",
+            "https://s3cret@hooks.example/",
+            "https://0x7f.1/s3cret",
+            "s3cret",
+            "https://hooks.example/hunter2-hunter2",
+        ] {
+            check_body(body(url), &["/callback_url"]);
+            let mistakes = check(&body(url), &One).unwrap_err();
+            assert!(!format!("{mistakes:?}").contains("s3cret"), "{mistakes:?}");
+            assert!(!format!("{mistakes:?}").contains("hunter2"), "{mistakes:?}");
+        }
+        check_body(
+            json!({"pipeline": "build", "callback_url": 7}),
+            &["/callback_url"],
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{
     AttemptTrace, JobSpans, RequestSpan, RunOutcome, Source, StepTrace, Stretch, SubmitTrace,
-    job_span, request_answered, request_span,
+    WebhookTrace, job_span, request_answered, request_span, webhook_span_id,
 };
 
 /// The declaration of each family, by its name: what panels, alerts and documents refer

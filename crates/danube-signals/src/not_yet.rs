@@ -13,7 +13,7 @@ const SECRETS: &str = "secrets";
 const BLUEPRINT: &str = "the blueprint";
 const REGISTRY: &str = "the registry";
 const PLAYBOOKS: &str = "playbooks";
-const WEBHOOKS: &str = "webhooks";
+const FORGES: &str = "triggers by forges";
 const RPC: &str = "remote workers";
 const HEALING: &str = "self-healing";
 
@@ -83,8 +83,6 @@ families! {
         { .sparse("method") } by RPC;
     self_heal_total: counter("danube.self_heal", "Attempts to heal a failed part.")
         { .unit("{attempt}").closed::<Check>("check").closed::<Outcome>("result") } by HEALING;
-    webhook_deliveries_total: counter("danube.webhook.deliveries", "Attempts to deliver a webhook.")
-        { .unit("{delivery}").closed::<Truth>("success") } by WEBHOOKS;
 }
 
 /// Fields are those of the line, in order.
@@ -130,27 +128,13 @@ pub(crate) static EVENTS: &[EventDecl] = &[
         ("A job asked for a secret and didn't get it.", SECRETS),
     ),
     event(
-        "webhook_sent",
-        Level::INFO,
-        "danube.api",
-        &["job_id", "callback_url", "status_code", "attempt"],
-        ("A webhook was delivered.", WEBHOOKS),
-    ),
-    event(
-        "webhook_failed",
-        Level::WARN,
-        "danube.api",
-        &["job_id", "callback_url", "error", "attempt"],
-        ("An attempt to deliver a webhook failed.", WEBHOOKS),
-    ),
-    event(
         "webhook_rejected",
         Level::WARN,
         "danube.api",
         &["forge", "reason"],
         (
             "A forge's webhook was not accepted: bad signature, stale or too large.",
-            WEBHOOKS,
+            FORGES,
         ),
     ),
     event(

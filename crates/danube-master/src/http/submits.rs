@@ -10,6 +10,7 @@ use danube_api::{Code, JOBS_PATH, JobView, Problem};
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
 use danube_model::{Job, JobId, Mistake, Trigger};
+use danube_outgoing::{Refused, Target};
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
 use danube_telemetry::TraceContext;
@@ -100,6 +101,7 @@ pub(crate) async fn accept(
         source_type,
         queue,
         retry_on_lost,
+        callback,
         warnings,
     } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
     let load = Stretch {
@@ -123,7 +125,7 @@ pub(crate) async fn accept(
         retry_on_lost,
         queue,
         idempotency,
-        callback: None,
+        callback,
     };
     let submitted = app
         .store
@@ -235,6 +237,10 @@ struct Surroundings<'a> {
 impl World for Surroundings<'_> {
     fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
         self.app.pipelines.find(name)
+    }
+
+    fn callback(&self, url: &str) -> Result<Target, Refused> {
+        self.app.webhooks.check(url)
     }
 
     fn clonable(&self, path: &FilePath) -> Option<PathBuf> {

@@ -1,6 +1,6 @@
 //! The spans that are made, for the reference page. Each is declared beside what makes it.
 
-use super::{REQUEST, attempt, submit};
+use super::{REQUEST, attempt, submit, webhook};
 
 /// A span that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,10 +15,13 @@ pub(crate) struct SpanDecl {
     pub(crate) about: &'static str,
 }
 
-/// All of them: of any request, of one that submits a job, of the job.
+/// All of them: of any request, of one that submits a job, of the job, of its webhook.
 pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
     let request = std::iter::once(&REQUEST);
-    request.chain(submit::SPANS).chain(attempt::SPANS)
+    request
+        .chain(submit::SPANS)
+        .chain(attempt::SPANS)
+        .chain(webhook::SPANS)
 }
 
 #[cfg(test)]
@@ -29,7 +32,9 @@ mod tests {
     use danube_telemetry::trace::proto::{Span, SpanKind};
 
     use super::*;
-    use crate::span::{AttemptTrace, RunOutcome, Source, StepTrace, Stretch, SubmitTrace};
+    use crate::span::{
+        AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch, SubmitTrace, WebhookTrace,
+    };
 
     const TIME: Stretch = Stretch { began: 1, ended: 2 };
 
@@ -91,6 +96,24 @@ mod tests {
         made.spans()
     }
 
+    fn delivered() -> Vec<Span> {
+        let made = WebhookTrace {
+            spans: JobSpans {
+                job_id: "0190-a",
+                context: TraceContext::random(),
+            },
+            attempt: 1,
+            number: 2,
+            url: "https://h/",
+            host: "h",
+            port: 443,
+            status: Some(500),
+            error_type: Some("500"),
+            time: TIME,
+        };
+        vec![made.span()]
+    }
+
     fn kind_of(span: &Span) -> &'static str {
         match SpanKind::try_from(span.kind) {
             Ok(SpanKind::Server) => "server",
@@ -119,7 +142,7 @@ mod tests {
                 ((stem(it.name), it.kind), attributes.collect())
             })
             .collect();
-        let all = [submitted(), attempted(false), attempted(true)].concat();
+        let all = [submitted(), attempted(false), attempted(true), delivered()].concat();
         let mut made = Shown::new();
         for span in all {
             let keys = span.attributes.iter().map(|it| it.key.clone());

@@ -7,6 +7,7 @@
 mod attempt;
 mod declared;
 mod submit;
+mod webhook;
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ use tracing::field::Empty;
 pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
 pub(crate) use declared::{SpanDecl, spans};
 pub use submit::SubmitTrace;
+pub use webhook::{WebhookTrace, span_id as webhook_span_id};
 
 /// What an HTTP request's span says.
 #[derive(Debug, Clone, Copy)]

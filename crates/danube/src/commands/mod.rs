@@ -24,6 +24,7 @@ mod slow;
 mod submit;
 mod trace;
 mod version;
+mod webhooks;
 mod work;
 
 use std::process::ExitCode;
@@ -135,6 +136,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: apikey::command,
         task: Task::Client(apikey::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: webhooks::command,
+        task: Task::Client(webhooks::perform),
     },
     Verb {
         group: SERVER,

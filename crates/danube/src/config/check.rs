@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_joblog::Retention;
-use danube_master::{Settings, StepSettings, WatchSettings};
+use danube_master::{Settings, StepSettings, WatchSettings, WebhookSettings};
 use danube_model::Mistake;
+use danube_outgoing::Rule;
 use danube_redact::Rules;
 
 use super::collector::{Address, Header};
@@ -67,6 +68,13 @@ pub(crate) fn check(
             workers_expected: u32::try_from(it.number("observability.workers_expected")?)
                 .expect("the table bounds it"),
             alertmanager_url: it.text("observability.alertmanager_url"),
+        },
+        webhooks: WebhookSettings {
+            allow_private: it.allowed("webhooks.allow_private"),
+            allow_http: it.bool("webhooks.allow_http")?,
+            retry: Duration::from_secs(it.number("webhooks.retry_seconds")?),
+            days: u32::try_from(it.number("webhooks.retention_days")?)
+                .expect("the table bounds it"),
         },
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
@@ -267,6 +275,14 @@ impl Values<'_> {
             None => Vec::new(),
             Some(Value::Headers(it)) => it,
             Some(other) => unreachable!("{key} is no list of headers: {other:?}"),
+        }
+    }
+
+    fn allowed(&self, key: &str) -> Vec<Rule> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Allowed(it)) => it,
+            Some(other) => unreachable!("{key} is no list of networks: {other:?}"),
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use danube_outgoing::Rule;
 use danube_redact::Rules;
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
@@ -42,6 +43,8 @@ pub(crate) enum Kind {
     Rules,
     /// Like `Url`, also with a path and `user:password@`, which is never shown.
     Collector,
+    /// Networks and hosts: a list in the file, a repeated flag, `,` between them in a variable.
+    Allowed,
     /// `name: value`, a list in the file, a repeated flag, a line each in a variable;
     /// values are never shown.
     Headers,
@@ -68,6 +71,8 @@ pub(crate) enum Value {
     Rules(Rules),
     /// Of `Collector`.
     Collector(Address),
+    /// Of `Allowed`.
+    Allowed(Vec<Rule>),
     /// Of `Headers`.
     Headers(Vec<Header>),
 }
@@ -136,6 +141,9 @@ impl Kind {
                 "an address such as http://127.0.0.1:4317, also with user:password@ before the host"
                     .into()
             }
+            Self::Allowed => {
+                "a list of networks and hosts, such as 10.1.0.0/16, hooks.internal or *.corp.example".into()
+            }
             Self::Headers => "a list of headers, each `name: value`, with no name twice".into(),
         }
     }
@@ -154,6 +162,7 @@ impl Kind {
             Self::Level => "LEVEL",
             Self::Word(_) => "WORD",
             Self::Rules => "LIST",
+            Self::Allowed => "NETWORK",
             Self::Headers => "HEADER",
         }
     }
@@ -202,6 +211,7 @@ impl Kind {
             Self::Word(words) => words.contains(&text).then(|| Value::Text(text.into())),
             Self::Rules => None,
             Self::Collector => Address::read(text).map(Value::Collector),
+            Self::Allowed => allowed(text.split(',')).map(Value::Allowed),
             Self::Headers => collector::headers(text.lines()).map(Value::Headers),
         };
         value.ok_or_else(misfit)
@@ -229,6 +239,13 @@ impl Kind {
                     other => Err(self.misfit(&format!("{} in the list", value_kind(other)))),
                 });
                 texts.collect::<Result<_, _>>().map(Value::Paths)
+            }
+            (Self::Allowed, DeValue::Array(list)) => {
+                let texts: Option<Vec<&str>> =
+                    list.iter().map(|it| it.get_ref().as_str()).collect();
+                let all = texts.and_then(|it| allowed(it.into_iter()));
+                all.map(Value::Allowed)
+                    .ok_or_else(|| self.misfit("another list"))
             }
             (Self::Headers, DeValue::Array(list)) => {
                 let texts: Option<Vec<&str>> =
@@ -298,6 +315,10 @@ impl Value {
             Self::Cores(it) => it.to_string(),
             Self::Rules(it) => rules::as_toml(it.user()),
             Self::Collector(it) => toml_text(&it.shown()),
+            Self::Allowed(all) => {
+                let all: Vec<String> = all.iter().map(|it| toml_text(&it.to_string())).collect();
+                format!("[{}]", all.join(", "))
+            }
             Self::Headers(all) => {
                 let all: Vec<String> = all.iter().map(|it| toml_text(&it.shown())).collect();
                 format!("[{}]", all.join(", "))
@@ -317,6 +338,7 @@ impl Value {
             Self::Cores(it) => json!(it),
             Self::Rules(it) => rules::as_json(it.user()),
             Self::Collector(it) => json!(it.shown()),
+            Self::Allowed(all) => json!(all.iter().map(Rule::to_string).collect::<Vec<_>>()),
             Self::Headers(all) => json!(all.iter().map(Header::shown).collect::<Vec<_>>()),
         }
     }
@@ -389,6 +411,10 @@ pub(crate) fn url(text: &str) -> Option<String> {
     let port = host.rsplit(']').next().and_then(|it| it.split_once(':'));
     let port_is_one = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
     (host_is_there && plain && port_is_one).then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn allowed<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Vec<Rule>> {
+    texts.map(|it| it.trim().parse().ok()).collect()
 }
 
 fn level(text: &str) -> Result<Value, Misfit> {
