@@ -112,6 +112,10 @@ scenarios! {
         "otlp_export_failed": ["signal", "error", "dropped"],
         "otlp_export_recovered": ["signal", "duration_seconds", "dropped"],
     ];
+    webhooks_that_arrive_and_that_do_not_are_told: provoked::webhooks => [
+        "webhook_sent": ["job_id", "callback_url", "status_code", "attempt"],
+        "webhook_failed": ["job_id", "callback_url", "error", "attempt"],
+    ];
     logs_that_were_deleted_are_told: provoked::reaper => [
         "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed"],
     ];

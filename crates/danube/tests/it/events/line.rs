@@ -128,6 +128,7 @@ impl Line {
                 "pid"
                 | "alerts"
                 | "attempt"
+                | "status_code"
                 | "dropped"
                 | "retry_count"
                 | "consecutive_failures"
