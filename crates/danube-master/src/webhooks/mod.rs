@@ -337,6 +337,10 @@ fn tell(app: &App, webhook: &DueWebhook, sent: &Sent) {
     let Some(call) = sent.done.as_ref().and_then(|it| it.calls.first()) else {
         return;
     };
+    if sent.job.log_deleted_at.is_some() {
+        // Its trace is gone too, and nobody would delete a new one.
+        return;
+    }
     let status = call.status.map(|it| it.to_string());
     let failed = sent.error.as_ref().and(call.error.or(status.as_deref()));
     let took = u64::try_from(call.took.as_nanos()).unwrap_or(u64::MAX);

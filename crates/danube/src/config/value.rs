@@ -481,6 +481,19 @@ mod tests {
     }
 
     #[test]
+    fn networks_and_hosts_are_listed_with_commas_and_each_is_one() {
+        let read = |text| Kind::Allowed.read(text, Path::new("/")).ok();
+        let shown = |text| read(text).map(|it| it.as_toml());
+        assert_eq!(
+            shown("10.1.0.0/16, Hooks.internal"),
+            Some("[\"10.1.0.0/16\", \"hooks.internal\"]".into())
+        );
+        for wrong in ["", "10.1.0.0/33", "a,,b", "http://a", "0x7f.1"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn numbers_keep_to_their_range() {
         let kind = Kind::Seconds { min: 3, max: 60 };
         assert!(kind.read("3", Path::new("/")).is_ok());

@@ -268,6 +268,18 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
         job_id,
         error: text,
     });
+    signals.emit(WebhookSent {
+        job_id,
+        callback_url: text,
+        status_code: 200,
+        attempt: 1,
+    });
+    signals.emit(WebhookFailed {
+        job_id,
+        callback_url: text,
+        error: text,
+        attempt: 1,
+    });
     signals.emit(WorkerDrained {
         worker_id: text,
         jobs_handed_back: 0,

@@ -370,7 +370,10 @@ fn others_see_only_the_webhooks_of_their_own_jobs() {
             .collect()
     };
     let list = "/api/v1/webhooks/deliveries";
-    assert_eq!(jobs(&as_member("GET", list, "").json()), std::slice::from_ref(&mine));
+    assert_eq!(
+        jobs(&as_member("GET", list, "").json()),
+        std::slice::from_ref(&mine)
+    );
     assert_eq!(jobs(&master.get(list).json()), [mine, theirs.clone()]);
     for (method, rest) in [("GET", ""), ("POST", "/replay")] {
         let answer = as_member(method, &format!("{list}/{theirs}{rest}"), "");
