@@ -26,14 +26,17 @@ have() {
 tools='git bash cc'
 [ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace"
 
-# Real programs that the tests of telemetry run beside Danube (`peers`). Without
-# them everything else can still be built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv'
+# Real programs that the tests of telemetry run beside Danube (`peers`), and the
+# Ansible that runs the tests' playbooks. Without them everything else can still be
+# built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook'
 
 # The package that holds a tool, by package manager.
 package_of() {
     case "$1:$2" in
         *:git | *:bash | *:strace) echo "$2" ;;
+        apt-get:ansible-playbook | dnf:ansible-playbook | apk:ansible-playbook | pacman:ansible-playbook) echo ansible-core ;;
+        *:ansible-playbook) echo ansible ;;
         apt-get:cc) echo gcc libc6-dev ;;
         dnf:cc) echo gcc glibc-devel ;;
         apk:cc) echo gcc musl-dev ;;

@@ -330,5 +330,6 @@ fn attempt_trace(job: &str) -> AttemptTrace {
             error_type: None,
         },
         reason: None,
+        playbook: None,
     }
 }

@@ -71,6 +71,9 @@ codes! {
     /// The name is taken.
     NameTaken "name_taken" 409 "this name is taken"
         "Choose another name, or revoke the key that has it.";
+    /// There is no room for another credential.
+    TooManyCredentials "too_many_credentials" 409 "there are as many credentials as there may be"
+        "Delete one that nobody uses: `danube credential list` tells when each was last used.";
     /// The log was there once.
     LogGone "log_gone" 410 "the log has been deleted"
         "Read the job itself: only its log is gone. `retention` decides how long logs are kept.";

@@ -2,21 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use danube_model::{Job, State, Step, Timestamp, Transition};
+use danube_model::{Job, Kind, State, Step, Timestamp, Transition};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::playbook::{HostView, ProgressView};
 
 /// The body of a submit, as documented. The server checks it field by field
 /// and reports every mistake; clients may use this type to write one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Submit {
-    /// The name of a pipeline that the server knows. Either this or `spec`.
+    /// The name of a pipeline that the server knows. Either this, or `spec`, or `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<String>,
     /// A whole pipeline: `name`, `steps`, `repository`, `env`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub spec: Option<serde_json::Value>,
+    /// Where a playbook comes from: `{"type": "playbook|role|nexus|archive|inline|local", …}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub source: Option<serde_json::Value>,
+    /// On which hosts it runs: `{"type": "inline|source|git", …}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub inventory: Option<serde_json::Value>,
+    /// The names of its credentials: `{"ssh", "password", "become", "vault": […], "git", "nexus"}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub credentials: Option<serde_json::Value>,
+    /// Variables that win over all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub extra_vars: Option<serde_json::Value>,
+    /// `{"tags", "skip_tags", "limit", "check", "diff", "verbosity", "forks", "timeout_seconds"}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub options: Option<serde_json::Value>,
     /// The branch, tag or commit to run.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,
@@ -47,11 +69,12 @@ pub struct JobView {
     pub id: String,
     /// Eight characters for people.
     pub short_id: String,
-    /// `pipeline`.
+    /// `pipeline` or `playbook`.
     pub kind: String,
-    /// The pipeline's name.
+    /// The pipeline's name; `playbook` of all playbook jobs.
     pub pipeline: String,
-    /// `pending scheduling running success failure timeout cancelled`.
+    /// `pending scheduling running success failure timeout cancelled`; a playbook job shows
+    /// `failed` for `failure`.
     pub status: String,
     /// What made it: `api`, `retry`, `demo`.
     pub trigger_type: String,
@@ -99,6 +122,18 @@ pub struct JobView {
     /// What whoever submitted it should know; only in the answer to the submit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The type of a playbook job's source: `playbook role nexus archive inline local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_type: Option<String>,
+    /// Where a playbook comes from, without anything that could be secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// What a playbook has done so far, in its latest attempt; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+    /// The same by host; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<HostView>>,
     /// The steps of the latest attempt; absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<StepView>>,
@@ -156,6 +191,8 @@ impl JobView {
     pub fn brief(job: Job) -> Self {
         Self {
             steps: None,
+            progress: None,
+            hosts: None,
             ..Self::whole(job)
         }
     }
@@ -163,13 +200,19 @@ impl JobView {
     /// The job with its steps.
     #[must_use]
     pub fn whole(job: Job) -> Self {
+        let playbook = job.playbook.as_ref();
+        let progress = playbook.and_then(|it| it.progress.as_ref());
         Self {
+            status: job.status().to_owned(),
+            source_type: playbook.map(|it| it.source_type.clone()),
+            source: playbook.map(|it| it.source.clone()),
+            progress: progress.map(ProgressView::from),
+            hosts: progress.map(HostView::all),
             duration_seconds: job.duration_seconds(),
             id: job.id.to_string(),
             short_id: job.id.short(),
             kind: job.kind.as_str().to_owned(),
             pipeline: job.pipeline,
-            status: job.state.as_str().to_owned(),
             trigger_type: job.trigger.as_str().to_owned(),
             trigger_ref: job.trigger_ref,
             submitted_by: job.submitted_by,
@@ -235,12 +278,14 @@ pub struct TransitionView {
     pub detail: Option<String>,
 }
 
-impl From<Transition> for TransitionView {
-    fn from(it: Transition) -> Self {
+impl TransitionView {
+    /// One change of a job of this kind.
+    #[must_use]
+    pub fn new(kind: Kind, it: Transition) -> Self {
         Self {
             at: it.at,
-            from: it.from.map(|state| state.as_str().to_owned()),
-            to: it.to.as_str().to_owned(),
+            from: it.from.map(|state| state.shown(kind).to_owned()),
+            to: it.to.shown(kind).to_owned(),
             cause: it.cause,
             attempt: it.attempt,
             by: it.by,

@@ -4,11 +4,13 @@
 //! OpenAPI document is generated from them.
 
 mod code;
+mod credential;
 mod job;
 mod key;
 mod log;
 mod log_level;
 mod mask;
+mod playbook;
 mod problem;
 mod search;
 mod timing;
@@ -19,11 +21,15 @@ mod webhook;
 pub mod client;
 
 pub use code::Code;
+pub use credential::{
+    CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
+};
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
 pub use log::{EndEvent, GapEvent, LogDeleted, LogEvent};
 pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
+pub use playbook::{FailureView, HostTotals, HostView, ProgressView, RunEventList};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use search::{Hit, SearchEnd, SearchLine};
 pub use timing::{PartTiming, PipelineTiming, TimingList};
@@ -50,6 +56,12 @@ pub const LOG_LEVEL_PATH: &str = "/api/v1/admin/log-level";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";
+
+/// Where the credentials are.
+pub const CREDENTIALS_PATH: &str = "/api/v1/credentials";
+
+/// Where the key is that seals what is stored.
+pub const SEAL_KEY_PATH: &str = "/api/v1/admin/seal-key";
 
 /// Where the panels are; the data of one below its name.
 pub const PANELS_PATH: &str = "/api/v1/panels";

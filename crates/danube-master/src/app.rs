@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use danube_api::{Code, Problem};
 use danube_joblog::JobLogs;
 use danube_model::JobId;
+use danube_model::limits::CREDENTIALS_MAX;
 use danube_signals::{Signals, SystemError};
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
@@ -16,9 +17,10 @@ use crate::auth::{Keys, Sessions};
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
-use crate::log_level::LogLevel;
+use crate::log_level::{LogLevel, MaskInLog};
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
+use crate::seal_key::SealKey;
 use crate::settings::Settings;
 use crate::trace::Traces;
 use crate::watch::Watch;
@@ -37,6 +39,10 @@ pub(crate) struct App {
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
     pub(crate) log_level: Arc<LogLevel>,
+    /// Keeps a value out of the server's own log.
+    pub(crate) log_mask: MaskInLog,
+    /// How the rotation of the sealing key is going.
+    pub(crate) seal_key: SealKey,
     pub(crate) phases: Arc<Phases>,
     /// Turns at checking a submit: it takes processor and memory, and a caller
     /// with many large ones must not take all of both.
@@ -165,7 +171,19 @@ impl App {
             StoreError::IdempotencyConflict { .. } => {
                 Problem::new(Code::IdempotencyConflict, error.to_string())
             }
-            StoreError::NameTaken(_) => Problem::new(Code::NameTaken, error.to_string()),
+            StoreError::NameTaken(_) | StoreError::CredentialExists(_) => {
+                Problem::new(Code::NameTaken, error.to_string())
+            }
+            StoreError::NoCredentials(_) => Problem::new(Code::NotFound, error.to_string()),
+            StoreError::TooManyCredentials => Problem::new(
+                Code::TooManyCredentials,
+                format!("there are {CREDENTIALS_MAX} credentials, as many as there may be"),
+            ),
+            StoreError::CredentialUnreadable(_) => {
+                self.signals.system_error(SystemError::Database);
+                Problem::new(Code::WrongState, error.to_string())
+            }
+            StoreError::KeyFile(_) => Problem::new(Code::Unavailable, error.to_string()),
             StoreError::BadCursor => Problem::new(Code::Malformed, error.to_string()),
             StoreError::NoSpace => {
                 self.database_failed(error);

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use danube_model::credential::Credential;
+use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Cause, Ended, Job, State, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
 use danube_worker::{Dispatch, ReportError, Traced};
 
 use crate::app::Phases;
+use crate::credentials;
 use crate::runs::Runs;
 use crate::schedule::{Bell, Leases};
 use crate::tell::{self, Why};
@@ -44,6 +47,19 @@ impl Dispatch for LocalDispatch {
         // Whoever follows this step, or waits for it, finds its mark in the log.
         self.phases.touch(attempt.job);
         Ok(())
+    }
+
+    fn played(&self, attempt: Attempt, records: Vec<RunRecord>, progress: &Progress) {
+        drop(self.store.report(attempt, records, progress.clone()));
+        self.phases.touch(attempt.job);
+    }
+
+    fn credentials(
+        &self,
+        attempt: Attempt,
+        names: Vec<String>,
+    ) -> Result<Vec<Credential>, ReportError> {
+        credentials::resolve(&self.store, &self.signals, attempt, names).map_err(report_error)
     }
 
     fn finalizing(&self, attempt: Attempt) {
@@ -164,7 +180,7 @@ mod tests {
     use std::time::Instant;
 
     use danube_model::spec::{Limits, Pipeline, Shell};
-    use danube_model::{JobId, Order, Trace, Trigger};
+    use danube_model::{JobId, Order, Task, Trace, Trigger};
     use danube_store::{Assignment, NewJob, Options};
 
     use super::*;
@@ -173,7 +189,7 @@ mod tests {
         NewJob {
             id: JobId::new(),
             order: Order {
-                pipeline: Pipeline {
+                task: Task::Pipeline(Pipeline {
                     name: "p".to_owned(),
                     repository: None,
                     git_ref: None,
@@ -184,7 +200,7 @@ mod tests {
                     retry_on_lost: true,
                     limits: Limits::default(),
                     steps: Vec::new(),
-                },
+                }),
                 git_ref: None,
                 parameters: BTreeMap::new(),
                 masks: Vec::new(),

@@ -8,6 +8,7 @@
 
 mod app;
 mod auth;
+mod credentials;
 mod demo;
 mod dispatch;
 mod drain;
@@ -19,10 +20,12 @@ mod meter;
 mod observe;
 mod parts;
 mod pipelines;
+mod playbook_gauges;
 mod readers;
 mod reaper;
 mod runs;
 mod schedule;
+mod seal_key;
 mod settings;
 mod start;
 mod submit;
@@ -32,7 +35,7 @@ mod trace;
 mod watch;
 mod webhooks;
 
-pub use log_level::{LogControl, ReadLevel};
+pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use settings::{Settings, StepSettings, WatchSettings, WebhookSettings};
 pub use start::{StartError, run};
 pub use trace::Exports;

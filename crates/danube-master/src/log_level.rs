@@ -22,12 +22,17 @@ pub(crate) const LEVEL_SECS_MAX: u64 = 24 * 60 * 60;
 /// Reads the level that the settings say now; or says why they can't be used.
 pub type ReadLevel = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 
+/// Keeps a value out of the server's log from now on.
+pub type MaskInLog = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 /// What a master needs to change the level of its log.
 pub struct LogControl {
     /// The log.
     pub handle: LogHandle,
     /// Reads the settings again.
     pub configured: ReadLevel,
+    /// Keeps a value out of it.
+    pub mask: MaskInLog,
 }
 
 /// The level as it stands, and who changes it.

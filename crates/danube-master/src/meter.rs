@@ -8,6 +8,7 @@ use danube_store::{Live, Meter, Moved, Operation};
 
 use tokio::sync::Notify;
 
+use crate::playbook_gauges::PlaybookGauges;
 use crate::runs::Runs;
 use crate::schedule::Bell;
 
@@ -19,6 +20,7 @@ pub(crate) struct StoreMeter {
     pub(crate) runs: Arc<Runs>,
     /// Wakes whoever sends webhooks.
     pub(crate) webhooks: Arc<Notify>,
+    pub(crate) playbooks: PlaybookGauges,
 }
 
 impl Meter for StoreMeter {
@@ -54,6 +56,7 @@ impl Meter for StoreMeter {
 
     fn moved(&self, moved: &Moved) {
         self.runs.moved(moved);
+        self.playbooks.moved(moved);
     }
 
     fn webhook_due(&self) {
@@ -62,5 +65,6 @@ impl Meter for StoreMeter {
 
     fn counted(&self, live: &Live) {
         self.runs.counted(live);
+        self.playbooks.counted(live);
     }
 }

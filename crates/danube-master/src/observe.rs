@@ -26,6 +26,9 @@ fn look(app: &App) {
     let state = worker_state(app.worker.load());
     let is_heard = state.is_some_and(|it| it != WorkerState::Offline);
     app.signals.workers_active.set(i64::from(is_heard));
+    let runs_playbooks = is_heard && app.worker.runs_playbooks();
+    let active_workers = &app.signals.playbook_active_workers;
+    active_workers.set(i64::from(runs_playbooks));
     for one in [
         WorkerState::Available,
         WorkerState::Busy,

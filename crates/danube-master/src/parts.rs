@@ -12,7 +12,7 @@ use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
 use danube_joblog::JobLogs;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
-use danube_worker::{PlaceSettings, Where, Worker};
+use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, Semaphore};
@@ -22,6 +22,7 @@ use crate::app::{
     Room, SEARCHES_MAX, Shared, TIMINGS_MAX,
 };
 use crate::auth::{Keys, Sessions};
+use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::health::{Beat, Health, Looked, round};
@@ -32,9 +33,11 @@ use crate::log_level::{LogControl, LogLevel};
 use crate::meter::StoreMeter;
 use crate::observe;
 use crate::pipelines::Pipelines;
+use crate::playbook_gauges::PlaybookGauges;
 use crate::readers::Readers;
 use crate::runs::Runs;
 use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
+use crate::seal_key::SealKey;
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
 use crate::trace::{Exports, Traces};
@@ -99,6 +102,7 @@ impl Parts {
     ) -> Result<Self, StartError> {
         let links = Links::new(signals);
         let kept = Kept::open(&settings, signals, &links, &exports)?;
+        credentials::mask_all(&kept.store, &log.mask)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
             .map_err(system("write the lock file"))?;
@@ -136,6 +140,8 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            log_mask: Arc::clone(&log.mask),
+            seal_key: SealKey::default(),
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             checks: Semaphore::new(CHECKS_MAX),
@@ -183,6 +189,7 @@ impl Kept {
                 bell: Arc::clone(&links.bell),
                 runs: Arc::clone(&links.runs),
                 webhooks: Arc::clone(&links.webhooks),
+                playbooks: PlaybookGauges::new(signals.clone()),
             }),
             ..Options::default()
         };
@@ -281,6 +288,10 @@ fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, Start
         rules: settings.rules.clone(),
         allow_unisolated: steps.allow_unisolated,
         job_logs: None,
+        playbooks: PlaybookSettings {
+            cache: Some(settings.data_dir.join("sources")),
+            allow_private: settings.sources_private.clone(),
+        },
     })
 }
 

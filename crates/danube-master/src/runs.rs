@@ -92,10 +92,10 @@ impl Runs {
         for run in leased.values() {
             self.add(&run.pipeline, run.state, -1);
         }
-        for (pipeline, jobs) in &found.pending {
-            self.signals.expect_runs(pipeline);
-            self.add(pipeline, RunState::Pending, signed(*jobs));
-            live.pending.insert(pipeline.clone(), *jobs);
+        for it in &found.pending {
+            self.signals.expect_runs(&it.pipeline);
+            self.add(&it.pipeline, RunState::Pending, signed(it.jobs));
+            *live.pending.entry(it.pipeline.clone()).or_default() += it.jobs;
         }
         let mut leased = leased;
         for moved in &found.leased {
@@ -213,7 +213,9 @@ fn signed(jobs: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use danube_model::Kind;
     use danube_signals::{BuildInfo, Limits};
+    use danube_store::Waiters;
 
     use super::*;
 
@@ -267,6 +269,8 @@ mod tests {
         Moved {
             job,
             pipeline: "p".to_owned(),
+            kind: Kind::Pipeline,
+            queue: "default".to_owned(),
             from,
             to,
         }
@@ -303,7 +307,12 @@ mod tests {
         rig.goes(State::Pending, [1.0, 0.0, 0.0]);
         rig.goes(State::Scheduling, [1.0, 0.0, 0.0]);
         let live = Live {
-            pending: vec![("p".to_owned(), 3)],
+            pending: vec![Waiters {
+                pipeline: "p".to_owned(),
+                kind: Kind::Pipeline,
+                queue: "default".to_owned(),
+                jobs: 3,
+            }],
             leased: vec![moved(rig.job, None, State::Running)],
         };
         rig.runs.counted(&live);

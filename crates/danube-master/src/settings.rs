@@ -46,6 +46,9 @@ pub struct Settings {
     /// Directories from which `file://` repositories may be cloned. On loopback
     /// the admin key may use any.
     pub allow_paths: Vec<PathBuf>,
+    /// Networks and hosts that sources of playbooks may come from although they aren't
+    /// public.
+    pub sources_private: Vec<Rule>,
     /// What is taken out of job logs beside the jobs' own values.
     pub rules: Rules,
     /// How the server watches its own metrics.

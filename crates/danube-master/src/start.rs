@@ -27,6 +27,7 @@ use crate::lock::{DirectoryLock, LockError, write_whole};
 use crate::log_level::LogControl;
 use crate::parts::Parts;
 use crate::reaper;
+use crate::seal_key;
 use crate::settings::Settings;
 use crate::trace::Exports;
 
@@ -149,6 +150,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
     tokio::spawn(crate::watch::run(Arc::clone(&app)));
     tokio::spawn(crate::webhooks::run(Arc::clone(&app)));
+    tokio::spawn(seal_key::resume(Arc::clone(&app)));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let served = http::Served {
         router: http::router(app.clone()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use danube_model::{FailReason, Job, State, StepStatus, Timestamp};
 use danube_signals::{
     JobCancelled, JobCompleted, JobFailed, JobResult, JobRetried, JobSpans, JobStarted,
-    JobTimedOut, RunEnd, RunError, Signals, SystemError, job_span,
+    JobTimedOut, RunEnd, RunError, Signals, SourceType, SystemError, job_span,
 };
 use danube_worker::trace::context_of;
 
@@ -49,8 +49,7 @@ pub(crate) fn started(signals: &Signals, claim: &Claim) {
         trigger_type: Some(job.trigger.as_str()),
         trigger_ref: job.trigger_ref.as_deref(),
         user: Some(&job.submitted_by),
-        // That of a playbook job; this one has a pipeline.
-        source_type: None,
+        source_type: job.playbook.as_ref().map(|it| &*it.source_type),
         worker_id: job.worker_id.as_deref(),
         queue_wait: between(*queued_at, Timestamp::now()),
     });
@@ -70,8 +69,7 @@ pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
         Some(FailReason::SetupFailed) => signals.system_error(SystemError::SetupFailed),
         Some(FailReason::LogFailed) => signals.system_error(SystemError::LogWriteFailed),
         // Told with the rescue, or the job's own.
-        Some(FailReason::WorkerLost | FailReason::StepFailed | FailReason::SourceFailed) | None => {
-        }
+        Some(_) | None => {}
     }
     let status = match job.state {
         State::Success => JobResult::Success,
@@ -81,6 +79,7 @@ pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
                 error_type: failed.map_or("", FailReason::as_str),
                 error_message: reason.unwrap_or_default(),
                 retry_count: u64::from(job.attempt.saturating_sub(1)),
+                is_playbook: job.playbook.is_some(),
             });
             JobResult::Failure
         }
@@ -122,6 +121,7 @@ pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
         status,
         duration_seconds: job.duration_seconds().map(Duration::from_secs_f64),
         pipeline: &job.pipeline,
+        playbook: source_type(job),
         max_rss_bytes: job.steps.iter().filter_map(|it| it.max_rss_bytes).max(),
         run: RunEnd {
             error: failed.map(error),
@@ -130,6 +130,11 @@ pub(crate) fn moved(signals: &Signals, job: &Job, why: Why) {
             finalizing: finalizing(job, failed),
         },
     });
+}
+
+/// The type of a playbook job's source.
+pub(crate) fn source_type(job: &Job) -> Option<SourceType> {
+    SourceType::named(&job.playbook.as_ref()?.source_type)
 }
 
 /// Every error that the last attempt met. What ended a job beside its steps is one
@@ -165,8 +170,13 @@ fn errors(job: &Job, failed: Option<FailReason>) -> Vec<RunError> {
 
 fn error(reason: FailReason) -> RunError {
     match reason {
-        FailReason::StepFailed => RunError::StepFailed,
+        FailReason::StepFailed
+        | FailReason::TaskFailed
+        | FailReason::HostUnreachable
+        | FailReason::PlaybookInvalid
+        | FailReason::VaultFailed => RunError::StepFailed,
         FailReason::SourceFailed => RunError::SourceFailed,
+        FailReason::CredentialFailed => RunError::SetupFailed,
         FailReason::SetupFailed => RunError::SetupFailed,
         FailReason::LogFailed => RunError::LogFailed,
         FailReason::WorkerLost => RunError::WorkerLost,
@@ -226,6 +236,7 @@ mod tests {
             log_complete: None,
             log_missing_bytes: 0,
             log_deleted_at: None,
+            playbook: None,
             steps: steps.iter().map(step).collect(),
         }
     }

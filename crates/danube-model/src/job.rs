@@ -5,24 +5,38 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Pipeline;
+use crate::playbook::source::without_secrets;
+use crate::playbook::{Playbook, Progress};
+use crate::spec::{Limits, Pipeline};
 use crate::{JobId, State, Timestamp, Trace};
 
 /// What kind of work a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Steps of a pipeline.
     Pipeline,
+    /// An Ansible playbook.
+    Playbook,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Pipeline, Self::Playbook];
+
     /// The name on the wire and in the store.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pipeline => "pipeline",
+            Self::Playbook => "playbook",
         }
+    }
+
+    /// The kind with this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == text)
     }
 }
 
@@ -111,9 +125,28 @@ pub struct Job {
     pub log_deleted_at: Option<Timestamp>,
     /// Its steps of the latest attempt, in order; empty in lists.
     pub steps: Vec<Step>,
+    /// What a playbook job has beside that; none of a pipeline's.
+    pub playbook: Option<PlaybookJob>,
+}
+
+/// What a reader sees of a playbook job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaybookJob {
+    /// The type of its source: `playbook`, `inline`, …
+    pub source_type: String,
+    /// Where the playbook comes from, as it may be shown.
+    pub source: String,
+    /// What its latest attempt has done; none in lists, and before it has begun.
+    pub progress: Option<Progress>,
 }
 
 impl Job {
+    /// Its state as clients are shown it.
+    #[must_use]
+    pub const fn status(&self) -> &'static str {
+        self.state.shown(self.kind)
+    }
+
     /// Seconds from its start to its end.
     #[must_use]
     pub fn duration_seconds(&self) -> Option<f64> {
@@ -125,8 +158,9 @@ impl Job {
 /// sealed at rest, and `Debug` shows nothing of it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {
-    /// The checked pipeline.
-    pub pipeline: Pipeline,
+    /// The work itself. Stands in the sealed text under the name of its kind.
+    #[serde(flatten)]
+    pub task: Task,
     /// The branch, tag or commit to clone.
     pub git_ref: Option<String>,
     /// Parameters, defaults filled in.
@@ -141,9 +175,89 @@ pub struct Order {
 impl fmt::Debug for Order {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Order")
-            .field("steps", &self.pipeline.steps.len())
+            .field("kind", &self.task.kind())
             .field("masks", &self.masks.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// The work of a job: what is run.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an order holds one, and orders are few"
+)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// The steps of a checked pipeline.
+    Pipeline(Pipeline),
+    /// A checked playbook.
+    Playbook(Playbook),
+}
+
+impl Task {
+    /// What kind of work it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Pipeline(_) => Kind::Pipeline,
+            Self::Playbook(_) => Kind::Playbook,
+        }
+    }
+
+    /// The pipeline's name; all playbooks count as one, `playbook`, for the name is a
+    /// label of metrics.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Pipeline(it) => &it.name,
+            Self::Playbook(_) => Kind::Playbook.as_str(),
+        }
+    }
+
+    /// The pipeline, if it is one.
+    #[must_use]
+    pub fn pipeline(&self) -> Option<&Pipeline> {
+        match self {
+            Self::Pipeline(it) => Some(it),
+            Self::Playbook(_) => None,
+        }
+    }
+
+    /// The playbook, if it is one.
+    #[must_use]
+    pub fn playbook(&self) -> Option<&Playbook> {
+        match self {
+            Self::Pipeline(_) => None,
+            Self::Playbook(it) => Some(it),
+        }
+    }
+
+    /// Where its source is cloned from, as it may be shown.
+    #[must_use]
+    pub fn repository(&self) -> Option<String> {
+        match self {
+            Self::Pipeline(it) => it.repository.clone(),
+            Self::Playbook(it) => it.source.repository().map(without_secrets),
+        }
+    }
+
+    /// Seconds that the whole job may take.
+    #[must_use]
+    pub fn max_duration_seconds(&self) -> u64 {
+        match self {
+            Self::Pipeline(it) => it.max_duration_seconds,
+            Self::Playbook(it) => it.max_duration_seconds(),
+        }
+    }
+
+    /// What its processes may use of the machine; a playbook gets what the operator sets.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        match self {
+            Self::Pipeline(it) => it.limits.clone(),
+            Self::Playbook(_) => Limits::default(),
+        }
     }
 }
 

@@ -3,17 +3,22 @@
 //! No I/O and no async live here, so every rule of the house can be tested with
 //! nothing but values. Start with [`State::after`], the one table of moves.
 
+pub mod credential;
 mod id;
 mod job;
 pub mod limits;
 mod mistake;
+pub mod playbook;
 pub mod spec;
 mod state;
 mod timestamp;
 mod trace;
 
 pub use id::{BadId, JobId, SHORT_ID_CHARS};
-pub use job::{Attempt, Ended, Job, Kind, Order, Page, Step, StepStatus, Transition, Trigger};
+pub use job::{
+    Attempt, Ended, Job, Kind, Order, Page, PlaybookJob, Step, StepStatus, Task, Transition,
+    Trigger,
+};
 pub use mistake::{Mistake, Mistakes, Position, Source};
 pub use state::{Cause, FailReason, Refused, State};
 pub use timestamp::Timestamp;

@@ -30,6 +30,25 @@ pub const MASKS_BYTES_MAX: usize = 256 * 1024;
 /// Values that one submit may ask to keep out of the log.
 pub const MASKS_MAX: usize = 1_000;
 
+/// Bytes of a credential's name: it stands in paths, in names of files and in
+/// every event about it.
+pub const CREDENTIAL_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of one secret value of a credential: the longest RSA key in use (16,384
+/// bits) has 13 KiB.
+pub const CREDENTIAL_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of what is shown of a credential, by field: as long as the longest
+/// e-mail address, which some take for a name.
+pub const CREDENTIAL_SHOWN_BYTES_MAX: usize = 254;
+
+/// Credentials of one server. The server's log looks for each value in some
+/// sixteen forms.
+pub const CREDENTIALS_MAX: usize = 500;
+
+/// Credentials that one job may ask for at once.
+pub const CREDENTIALS_OF_JOB_MAX: usize = 32;
+
 /// Seconds that a job or a step may be given: 30 days. Longer is a service.
 pub const DURATION_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 

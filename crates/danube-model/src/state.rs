@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Kind;
+
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,6 +59,16 @@ impl State {
             return Some(Self::Failure);
         }
         Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// The name that clients of a job of this kind are shown: playbooks fail as `failed`,
+    /// as their document says.
+    #[must_use]
+    pub const fn shown(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Failure, Kind::Playbook) => "failed",
+            _ => self.as_str(),
+        }
     }
 
     /// Whether the job has ended. A terminal state never changes.
@@ -175,9 +187,33 @@ pub enum FailReason {
     LogFailed,
     /// Its worker was lost on every attempt.
     WorkerLost,
+    /// A task of the playbook failed on a host.
+    TaskFailed,
+    /// A host of the playbook couldn't be reached.
+    HostUnreachable,
+    /// Ansible can't read the playbook or the inventory, or no host matches.
+    PlaybookInvalid,
+    /// A password of Ansible's vault is missing or wrong.
+    VaultFailed,
+    /// A credential isn't there any more, or can't be used.
+    CredentialFailed,
 }
 
 impl FailReason {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::StepFailed,
+        Self::SourceFailed,
+        Self::SetupFailed,
+        Self::LogFailed,
+        Self::WorkerLost,
+        Self::TaskFailed,
+        Self::HostUnreachable,
+        Self::PlaybookInvalid,
+        Self::VaultFailed,
+        Self::CredentialFailed,
+    ];
+
     /// The name in events and history.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -187,6 +223,11 @@ impl FailReason {
             Self::SetupFailed => "setup_failed",
             Self::LogFailed => "log_failed",
             Self::WorkerLost => "worker_lost",
+            Self::TaskFailed => "task_failed",
+            Self::HostUnreachable => "host_unreachable",
+            Self::PlaybookInvalid => "playbook_invalid",
+            Self::VaultFailed => "vault_failed",
+            Self::CredentialFailed => "credential_failed",
         }
     }
 }

@@ -76,6 +76,7 @@ pub struct Done {
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: Agent,
+    judge: Judge,
     policy: Arc<Policy>,
     trusts_nobody: bool,
 }
@@ -111,7 +112,8 @@ impl Client {
         let connector = ().chain(TcpConnector::default()).chain(RustlsConnector::default());
         let judge = Judge::new(policy.clone(), names);
         Self {
-            agent: Agent::with_parts(config, connector, judge),
+            agent: Agent::with_parts(config, connector, judge.clone()),
+            judge,
             policy: Arc::new(policy),
             trusts_nobody: roots.is_empty(),
         }
@@ -120,6 +122,17 @@ impl Client {
     /// The policy it follows.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Whether a host may be reached at all, for a connection that another program makes.
+    /// That one looks the name up again, so this keeps out mistakes and plain tries, and
+    /// not who rules over a name's answers.
+    ///
+    /// # Errors
+    /// [`Failure::Refused`] with the reason, or why it isn't known within `deadline`.
+    pub fn may_reach(&self, host: &str, deadline: Duration) -> Result<(), Failure> {
+        let judged = self.judge.judged(host, deadline);
+        judged.map(drop).map_err(Failure::from_ureq)
     }
 
     /// Gets `target`, following redirects. Answers of any status are answers.

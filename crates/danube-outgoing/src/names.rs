@@ -44,7 +44,7 @@ impl Names for SystemNames {
 }
 
 /// Resolves for ureq: what it returns is all that ureq connects to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Judge {
     policy: Policy,
     names: Arc<dyn Names>,
@@ -71,7 +71,11 @@ impl Judge {
 
     /// Every address of the name must be good: one that leads outside and inside at once is
     /// how a name is made to pass a check.
-    fn judged(&self, host: &str, deadline: Duration) -> Result<Vec<IpAddr>, ureq::Error> {
+    pub(crate) fn judged(
+        &self,
+        host: &str,
+        deadline: Duration,
+    ) -> Result<Vec<IpAddr>, ureq::Error> {
         let literal = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
         if let Ok(address) = literal.unwrap_or(host).parse::<IpAddr>() {
             self.policy.check_address(address).map_err(refused)?;

@@ -26,6 +26,8 @@ pub struct EventDecl {
     pub error_when: &'static str,
     /// Dotted logger.
     pub logger: &'static str,
+    /// The logger where a playbook job is meant; empty where it is the same.
+    pub playbook_logger: &'static str,
     /// Its own fields, in the order in which they are written. Those that don't
     /// apply are left out of a line.
     pub fields: &'static [&'static str],

@@ -6,8 +6,8 @@ use danube_telemetry::{
 };
 
 use crate::labels::{
-    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult, RunError,
-    RunState, SseDropReason, Truth, WorkerState,
+    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult,
+    PlaybookResult, RunError, RunState, SourceType, SseDropReason, Truth, WorkerState,
 };
 
 /// Buckets of a job's time, in seconds.
@@ -27,6 +27,9 @@ pub(crate) const CALL: &[f64] = &[
 
 /// Buckets of a request's time where the playbook API's document gives them, in seconds.
 const REQUEST: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// Buckets of a playbook job's time, as its document gives them, in seconds.
+const PLAYBOOK: &[f64] = &[10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
 
 /// Most series of pipeline runs by state, result and error: about four for each of a
 /// thousand pipelines.
@@ -194,6 +197,10 @@ families! {
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }
         recorded "the log's buffer is full, or a collector doesn't take what it is sent";
+    playbook_webhook_deliveries_total: Closed<Truth, Counter> =
+        counter("ansible_api.webhook_deliveries", "Attempts to deliver a webhook of a playbook job.")
+        { .unit("{delivery}").closed::<Truth>("success") }
+        recorded "an attempt was answered, or failed, and its job was a playbook";
     webhook_deliveries_total: Closed<Truth, Counter> =
         counter("danube.webhook.deliveries", "Attempts to deliver a webhook.")
         { .unit("{delivery}").closed::<Truth>("success") }
@@ -220,6 +227,30 @@ families! {
         counter("cicd.system.errors", "Errors of the system itself, by the part that had them.")
         { .unit("{error}").sparse("cicd.system.component").sparse("error.type") }
         recorded "a part can't do its work";
+    playbook_jobs_submitted_total: Closed<SourceType, Counter> =
+        counter("ansible_api.jobs_submitted", "Playbook jobs submitted.")
+        { .unit("{job}").closed::<SourceType>("source_type") }
+        recorded "a playbook job is accepted";
+    playbook_jobs_completed_total: Closed<PlaybookResult, Counter> =
+        counter("ansible_api.jobs_completed", "Playbook jobs that ended.")
+        { .unit("{job}").closed::<PlaybookResult>("status") }
+        recorded "a playbook job reaches its final state; one that timed out has failed";
+    playbook_job_duration_seconds: Closed<SourceType, Histogram> =
+        histogram("ansible_api.job.duration", "Time of a playbook job.", PLAYBOOK)
+        { .closed::<SourceType>("source_type") }
+        recorded "a playbook job reaches its final state";
+    playbook_queue_length: Open<1, (), Gauge> =
+        gauge("ansible_api.queue_length", "Playbook jobs that wait.")
+        { .unit("{job}").bounded("queue_name") }
+        recorded "each commit that moves a playbook job; counted anew at start";
+    playbook_active_workers: Single<Gauge> =
+        gauge("ansible_api.active_workers", "Workers that take playbook jobs.")
+        { .unit("{worker}") }
+        recorded "counted at each scrape: those that are heard from and have an Ansible";
+    playbook_active_jobs: Single<Gauge> =
+        gauge("ansible_api.active_jobs", "Playbook jobs that run now.")
+        { .unit("{job}") }
+        recorded "each commit that moves a playbook job; counted anew at start";
     telemetry_scrape_duration_seconds: Single<Histogram> =
         histogram("danube.telemetry.scrape.duration", "Time that writing the metrics for a scrape took.", CALL) {}
         recorded "a scrape is written";

@@ -1,6 +1,6 @@
 //! Label values and field values that are known beforehand, as types.
 
-use danube_telemetry::label_enum;
+use danube_telemetry::{LabelEnum, label_enum};
 
 label_enum! {
     /// Final state of a job.
@@ -96,6 +96,40 @@ label_enum! {
 label_enum! {
     /// Final state of a playbook job, in its own API's words.
     pub enum PlaybookResult { Success = "success", Failed = "failed", Cancelled = "cancelled" }
+}
+
+label_enum! {
+    /// Type of a playbook's source.
+    pub enum SourceType {
+        /// A playbook in a git repository.
+        Playbook = "playbook",
+        /// A role in a git repository.
+        Role = "role",
+        /// An archive in a Nexus.
+        Nexus = "nexus",
+        /// An archive at any address.
+        Archive = "archive",
+        /// It came with the request.
+        Inline = "inline",
+        /// A directory of the worker's machine.
+        Local = "local",
+    }
+}
+
+impl SourceType {
+    /// The type with this name; none for what isn't a playbook's.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Playbook,
+            Self::Role,
+            Self::Nexus,
+            Self::Archive,
+            Self::Inline,
+            Self::Local,
+        ];
+        all.into_iter().find(|it| it.as_str() == name)
+    }
 }
 
 label_enum! {

@@ -35,8 +35,9 @@ pub use labels::*;
 pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{
-    AttemptTrace, JobSpans, RequestSpan, RunOutcome, Source, StepTrace, Stretch, SubmitTrace,
-    WebhookTrace, job_span, request_answered, request_span, webhook_span_id,
+    AttemptTrace, HOST_EVENTS_MAX, JobSpans, PlayTrace, PlaybookTrace, RequestSpan, ResultTrace,
+    RunOutcome, Source, StepTrace, Stretch, SubmitTrace, TASK_SPANS_MAX, TaskTrace, WebhookTrace,
+    job_span, request_answered, request_span, webhook_span_id,
 };
 
 /// The declaration of each family, by its name: what panels, alerts and documents refer

@@ -6,19 +6,17 @@ use tracing::Level;
 
 use crate::declared::{EventDecl, State};
 use crate::families::CALL;
-use crate::labels::{BlueprintChange, Check, K8sOperation, Outcome, PlaybookResult, Truth};
+use crate::labels::{BlueprintChange, Check, K8sOperation, Outcome};
 
 pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
 const SECRETS: &str = "secrets";
 const BLUEPRINT: &str = "the blueprint";
 const REGISTRY: &str = "the registry";
-const PLAYBOOKS: &str = "playbooks";
 const FORGES: &str = "triggers by forges";
 const RPC: &str = "remote workers";
 const HEALING: &str = "self-healing";
 
 const SYNC: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
-const PLAYBOOK: &[f64] = &[10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
 
 /// Declares families that nothing records yet, by the part that will.
 macro_rules! families {
@@ -63,20 +61,6 @@ families! {
         { .unit("{push}").bounded("image") } by REGISTRY;
     registry_storage_bytes: gauge("danube.registry.storage", "Disk space of the registry.")
         { .unit("By") } by REGISTRY;
-    playbook_jobs_submitted_total: counter("ansible_api.jobs_submitted", "Playbook jobs submitted.")
-        { .unit("{job}").bounded("source_type") } by PLAYBOOKS;
-    playbook_jobs_completed_total: counter("ansible_api.jobs_completed", "Playbook jobs that ended.")
-        { .unit("{job}").closed::<PlaybookResult>("status") } by PLAYBOOKS;
-    playbook_webhook_deliveries_total: counter("ansible_api.webhook_deliveries", "Attempts to deliver a webhook.")
-        { .unit("{delivery}").closed::<Truth>("success") } by PLAYBOOKS;
-    playbook_job_duration_seconds: histogram("ansible_api.job.duration", "Time of a playbook job.", PLAYBOOK)
-        { .bounded("source_type") } by PLAYBOOKS;
-    playbook_queue_length: gauge("ansible_api.queue_length", "Playbook jobs that wait.")
-        { .unit("{job}").bounded("queue_name") } by PLAYBOOKS;
-    playbook_active_workers: gauge("ansible_api.active_workers", "Workers that take playbook jobs.")
-        { .unit("{worker}") } by PLAYBOOKS;
-    playbook_active_jobs: gauge("ansible_api.active_jobs", "Playbook jobs that run now.")
-        { .unit("{job}") } by PLAYBOOKS;
     rpc_requests_total: counter("danube.rpc.requests", "Calls between worker and master.")
         { .unit("{request}").sparse("method").sparse("status") } by RPC;
     rpc_request_duration_seconds: histogram("danube.rpc.request.duration", "Time of such a call.", CALL)
@@ -98,6 +82,7 @@ const fn event(
         level,
         error_when: "",
         logger,
+        playbook_logger: "",
         fields,
         about,
         state: State::NotYet(part),
@@ -106,13 +91,6 @@ const fn event(
 
 /// Events to come.
 pub(crate) static EVENTS: &[EventDecl] = &[
-    event(
-        "credential_accessed",
-        Level::INFO,
-        "ansible_api.worker",
-        &["credential_name", "job_id"],
-        ("A job was given a credential.", PLAYBOOKS),
-    ),
     event(
         "secret_accessed",
         Level::INFO,

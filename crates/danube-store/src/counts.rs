@@ -88,6 +88,8 @@ mod tests {
         Moved {
             job: JobId::new(),
             pipeline: "p".into(),
+            kind: danube_model::Kind::Pipeline,
+            queue: "default".into(),
             from,
             to,
         }

@@ -63,6 +63,21 @@ pub enum StoreError {
     /// A live API key has this name.
     #[error("an API key named {0:?} exists already")]
     NameTaken(String),
+    /// A credential has this name.
+    #[error("a credential named `{0}` exists already")]
+    CredentialExists(String),
+    /// There are no credentials with these names.
+    #[error("there is no credential {}", quoted(.0))]
+    NoCredentials(Vec<String>),
+    /// The credential's values can't be unsealed: they were changed, or by another key.
+    #[error("the credential `{0}` can't be unsealed; set it anew")]
+    CredentialUnreadable(String),
+    /// There are as many credentials as there may be, or a job asks for too many.
+    #[error("these are more credentials than there may be")]
+    TooManyCredentials,
+    /// The file of the sealing keys can't be written.
+    #[error("write the file of the sealing keys: {0}")]
+    KeyFile(String),
     /// The cursor isn't one that this store gave out.
     #[error("the cursor isn't one of this server's; start again without it")]
     BadCursor,
@@ -117,6 +132,11 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+fn quoted(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|it| format!("`{it}`")).collect();
+    names.join(", ")
+}
+
 /// Bytes that an ordinary process may still write to the disk of `dir`.
 pub(crate) fn free_bytes(dir: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
@@ -162,7 +182,7 @@ pub enum OpenError {
     },
     /// The sealing key is gone, but something is sealed with it.
     #[error(
-        "{} is missing, and the database holds jobs sealed with it; restore it from a backup",
+        "{} is missing, and the database holds what is sealed with it; restore it from a backup",
         path.display()
     )]
     SealKeyMissing {

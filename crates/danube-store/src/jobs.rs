@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use danube_model::{Cause, Follows, Job, JobId, Kind, Order, Timestamp, Trace, Trigger};
+use danube_model::{Cause, Follows, Job, JobId, Order, PlaybookJob, Timestamp, Trace, Trigger};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use crate::open::Shared;
@@ -11,11 +11,12 @@ use crate::rows::{self, Record};
 use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{
-    CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves, webhooks,
+    CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves,
+    playbooks, webhooks,
 };
 
 /// The purpose under which orders are sealed.
-const ORDER: &str = "order";
+pub(crate) const ORDER: &str = "order";
 
 /// Expired idempotency keys removed by each submit that brings one: more than
 /// it adds, so that they never pile up, and few, so that nobody waits for it.
@@ -77,8 +78,8 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         seq: 0,
         job: Job {
             id: new.id,
-            kind: Kind::Pipeline,
-            pipeline: new.order.pipeline.name.clone(),
+            kind: new.order.task.kind(),
+            pipeline: new.order.task.name().to_owned(),
             state: moves::FIRST,
             trigger: new.trigger,
             trigger_ref: new.order.git_ref.clone(),
@@ -100,6 +101,11 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
             log_missing_bytes: 0,
             log_deleted_at: None,
             steps: Vec::new(),
+            playbook: new.order.task.playbook().map(|it| PlaybookJob {
+                source_type: it.source.kind().as_str().to_owned(),
+                source: it.source.shown().to_string(),
+                progress: None,
+            }),
         },
         queue: new.queue.clone(),
         retry_on_lost: new.retry_on_lost,
@@ -108,9 +114,27 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         moves: 0,
         cancel_by: None,
     };
-    let seq = insert(tx, &record, &sealed.order)?;
-    if let Some((callback, sealed)) = new.callback.as_ref().zip(sealed.callback.as_ref()) {
-        webhooks::insert(tx, (seq, &new.owner), callback, sealed)?;
+    let seq = if tx.shared.sealer.is_current(&sealed.order) {
+        insert(tx, &record, &sealed.order)?
+    } else {
+        // The key was rotated while this waited; nothing new may need the old one.
+        insert(
+            tx,
+            &record,
+            &seal_order(&tx.shared.sealer, new.id, &new.order)?,
+        )?
+    };
+    if let Some(callback) = &new.callback {
+        let sealer = &tx.shared.sealer;
+        match &sealed.callback {
+            Some(sealed) if sealer.is_current(sealed) => {
+                webhooks::insert(tx, (seq, &new.owner), callback, sealed)?;
+            }
+            _ => {
+                let sealed = webhooks::seal(sealer, new.id, &callback.url)?;
+                webhooks::insert(tx, (seq, &new.owner), callback, &sealed)?;
+            }
+        }
     }
     if let Some(entry) = &sealed.idempotency {
         remember(tx, entry, new.id)?;
@@ -192,6 +216,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         log_missing_bytes: 0,
         log_deleted_at: None,
         steps: Vec::new(),
+        playbook: old.playbook,
     };
     let (old, old_seq) = (old.id, record.seq);
     let seq = insert(tx, &record, &sealed)?;
@@ -219,10 +244,20 @@ pub(crate) fn order_of(
         .ok_or(StoreError::Unreadable(id))
 }
 
-/// The job with its steps.
+/// The job with its steps and its playbook's progress.
 pub(crate) fn full(tx: &Tx<'_>, mut record: Record) -> Result<Job, StoreError> {
-    record.job.steps = rows::steps(tx.connection, &record)?;
+    complete(tx.connection, &mut record)?;
     Ok(record.job)
+}
+
+/// Adds what its row doesn't hold.
+pub(crate) fn complete(connection: &Connection, record: &mut Record) -> Result<(), StoreError> {
+    record.job.steps = rows::steps(connection, record)?;
+    let attempt = (record.seq, record.job.attempt);
+    if let Some(playbook) = &mut record.job.playbook {
+        playbook.progress = playbooks::progress(connection, attempt)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Vec<u8>, StoreError> {
@@ -234,13 +269,14 @@ pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Ve
 /// Adds a pending job. What is NULL or 0 before the first claim isn't named.
 fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<i64, StoreError> {
     let job = &record.job;
+    let playbook = job.playbook.as_ref();
     let inserted = tx
         .connection
         .prepare_cached(
             "INSERT INTO jobs (id, kind, pipeline, state, trigger_type, trigger_ref, \
              submitted_by, queue, retry_on_lost, retry_of, trace_id, traceparent, created_at, \
-             attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+             source_type, source, attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
              0, 0, 0, 0, 0, 0)",
         )?
         .insert((
@@ -257,6 +293,8 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<i64, StoreError
             &job.trace_id,
             &job.traceparent,
             job.created_at.as_millis(),
+            playbook.map(|it| &it.source_type),
+            playbook.map(|it| &it.source),
         ));
     let seq = inserted.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => StoreError::JobExists(job.id),
@@ -265,7 +303,7 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<i64, StoreError
     tx.connection
         .prepare_cached("INSERT INTO orders (seq, sealed) VALUES (?1, ?2)")?
         .execute((seq, sealed))?;
-    tx.moved(job, None);
+    tx.moved(record, None);
     Ok(seq)
 }
 
@@ -281,7 +319,7 @@ pub(crate) fn replayed(
         let Some(mut record) = replay(connection, &entry, since)? else {
             return Ok(None);
         };
-        record.job.steps = rows::steps(connection, &record)?;
+        complete(connection, &mut record)?;
         Ok(Some(record.job))
     })
 }

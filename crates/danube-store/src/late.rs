@@ -5,7 +5,7 @@ use danube_model::JobId;
 use danube_model::limits::{MASKS_BYTES_MAX, MASKS_MAX};
 
 use crate::writer::Tx;
-use crate::{LogDeletion, MaskOutcome, StoreError, jobs, rows};
+use crate::{LogDeletion, MaskOutcome, StoreError, jobs, playbooks, rows};
 
 /// Adds a value to those that later attempts, and retries, keep out of their logs.
 pub(crate) fn add_mask(tx: &Tx<'_>, id: JobId, value: &str) -> Result<MaskOutcome, StoreError> {
@@ -41,6 +41,7 @@ pub(crate) fn log_deleted(tx: &Tx<'_>, id: JobId) -> Result<LogDeletion, StoreEr
         tx.connection
             .prepare_cached("UPDATE jobs SET log_deleted_at = ?2 WHERE seq = ?1")?
             .execute((record.seq, tx.now.as_millis()))?;
+        playbooks::forget(tx, record.seq)?;
     }
     jobs::full(tx, record).map(LogDeletion::Deleted)
 }

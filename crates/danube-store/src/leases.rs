@@ -191,7 +191,7 @@ fn give_up(
 }
 
 /// The record of the job, if the attempt still holds it.
-fn held(tx: &Tx<'_>, attempt: Attempt) -> Result<Record, StoreError> {
+pub(crate) fn held(tx: &Tx<'_>, attempt: Attempt) -> Result<Record, StoreError> {
     let record = rows::find(tx.connection, attempt.job)?.ok_or(StoreError::NoJob(attempt.job))?;
     if record.fence == attempt.fence && record.job.state.is_leased() {
         Ok(record)

@@ -10,6 +10,7 @@
 //! `moves.rs` for the one place where a job's state changes.
 
 mod counts;
+mod credentials;
 mod error;
 mod health;
 mod jobs;
@@ -20,10 +21,12 @@ mod list;
 mod meter;
 mod moves;
 mod open;
+mod playbooks;
 mod pulse;
 mod read;
 mod readers;
 mod reserve;
+mod rotation;
 mod rows;
 mod schema;
 mod seal;
@@ -36,15 +39,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
 pub use error::{OpenError, StoreError};
-pub use meter::{Live, Meter, Moved, NoMeter, Operation};
+pub use meter::{Live, Meter, Moved, NoMeter, Operation, Waiters};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
-    AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, Filter, Idempotency, JobTrace,
-    KeyId, KeyRecord, LeaseState, Leased, LogDeletion, MaskOutcome, NewJob, NewKey, PastRun,
-    PastRuns, PastStep, Retry, RetryOutcome, Role, Submitted, Waiting,
+    AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
+    CredentialUse, Filter, Idempotency, JobTrace, KeyId, KeyRecord, LeaseState, Leased,
+    LogDeletion, MaskOutcome, NewJob, NewKey, PastRun, PastRuns, PastStep, Resealed, Retry,
+    RetryOutcome, Role, Rotation, RunEvents, SealState, Submitted, Waiting,
 };
 pub use webhooks::{
     AfterTry, Callback, DueWebhook, ROTATION_OVERLAP, ReplayOutcome, SECRET_BYTES, ShownSecret,
@@ -147,6 +152,19 @@ impl Store {
     /// Errors: [`StoreError::Fenced`].
     pub fn step(&self, attempt: Attempt, index: usize, step: Step) -> Pending<()> {
         self.lazy(move |tx| leases::step(tx, attempt, index, &step))
+    }
+
+    /// What the playbook of the attempt did since the last report. Not urgent, as
+    /// [`Store::started`].
+    ///
+    /// Errors: [`StoreError::Fenced`].
+    pub fn report(
+        &self,
+        attempt: Attempt,
+        records: Vec<RunRecord>,
+        progress: Progress,
+    ) -> Pending<()> {
+        self.lazy(move |tx| playbooks::report(tx, attempt, (&records, &progress)))
     }
 
     /// The attempt ended, and the job with it. Exactly once: a second finish,

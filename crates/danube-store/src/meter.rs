@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use danube_model::{JobId, State};
+use danube_model::{JobId, Kind, State};
 use rusqlite::Connection;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
@@ -61,17 +61,34 @@ pub struct Moved {
     pub job: JobId,
     /// Its pipeline's name.
     pub pipeline: String,
+    /// What kind of work it is.
+    pub kind: Kind,
+    /// The queue that it waits or waited in.
+    pub queue: String,
     /// Where it was; none for a new one.
     pub from: Option<State>,
     /// Where it is.
     pub to: State,
 }
 
+/// Pending jobs that have all of this in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiters {
+    /// Their pipeline's name.
+    pub pipeline: String,
+    /// What kind of work they are.
+    pub kind: Kind,
+    /// The queue that they wait in.
+    pub queue: String,
+    /// How many there are.
+    pub jobs: u64,
+}
+
 /// The jobs that haven't ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Live {
-    /// How many are pending, by pipeline.
-    pub pending: Vec<(String, u64)>,
+    /// How many are pending.
+    pub pending: Vec<Waiters>,
     /// Those that are scheduling or running; `from` is none.
     pub leased: Vec<Moved>,
 }

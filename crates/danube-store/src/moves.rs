@@ -49,7 +49,7 @@ pub(crate) fn apply(
     if to.is_terminal() {
         webhooks::job_ended(tx, record.seq)?;
     }
-    tx.moved(&record.job, Some(from));
+    tx.moved(record, Some(from));
     Ok(())
 }
 

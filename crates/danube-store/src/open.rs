@@ -46,7 +46,11 @@ const WRITER_CACHE_KIB: i64 = 8 * 1024;
 const READER_CACHE_KIB: i64 = 1024;
 
 /// The purpose of the sealed word by which the right key is known.
-const SEAL_CHECK: &str = "seal_check";
+pub(crate) const SEAL_CHECK: &str = "seal_check";
+
+/// The purpose, and the name in `meta`, of the key of hashes. It is stored apart
+/// from the sealing key, so that it outlives it.
+pub(crate) const HASH_KEY: &str = "hash_key";
 
 /// How to open a store.
 #[derive(Clone)]
@@ -140,7 +144,7 @@ impl Shared {
     pub(crate) fn count_anew(&self, connection: &Connection) -> Result<(), StoreError> {
         let live = read::live(connection)?;
         let counts = Counts {
-            pending: live.pending.iter().map(|(_, jobs)| jobs).sum(),
+            pending: live.pending.iter().map(|it| it.jobs).sum(),
             active: live.leased.len() as u64,
         };
         self.counts.set(counts);
@@ -176,9 +180,14 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<(Shared, Connection),
     let key_path = dir.join("seal.key");
 
     let found = inspect(&path, &options)?;
-    let sealer = Sealer::open(&key_path, found.seal_check.is_none())?;
+    let mut sealer = Sealer::open(&key_path, found.seal_check.is_none())?;
     if let Some(check) = &found.seal_check
         && sealer.unseal(SEAL_CHECK, &[], check).is_none()
+    {
+        return Err(OpenError::SealKeyWrong { path: key_path });
+    }
+    if let Some(hash_key) = &found.hash_key
+        && !sealer.take_hash_key(HASH_KEY, hash_key)
     {
         return Err(OpenError::SealKeyWrong { path: key_path });
     }
@@ -265,6 +274,8 @@ struct Found {
     /// The sealed word by which the key is known. It is the first thing that is
     /// ever sealed: where there is none, nothing needs the key.
     seal_check: Option<Vec<u8>>,
+    /// The key of hashes, sealed; none in a database from before it was stored.
+    hash_key: Option<Vec<u8>>,
 }
 
 /// Looks at the database through a connection that can't change it.
@@ -310,7 +321,8 @@ fn inspect(path: &Path, options: &Options) -> Result<Found, OpenError> {
             return Ok(Ok(Found::default()));
         }
         Ok(Ok(Found {
-            seal_check: seal_check(&connection)?,
+            seal_check: meta(&connection, SEAL_CHECK)?,
+            hash_key: meta(&connection, HASH_KEY)?,
         }))
     };
     look().map_err(|error| explain(error.into(), path))?
@@ -335,13 +347,11 @@ fn look_at(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
     connect(Path::new(&uri), flags, options, None)
 }
 
-fn seal_check(connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     connection
-        .query_row(
-            "SELECT value FROM meta WHERE name = ?1",
-            [SEAL_CHECK],
-            |row| row.get(0),
-        )
+        .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })
         .optional()
 }
 
@@ -370,12 +380,14 @@ fn make_file(path: &Path) -> std::io::Result<()> {
 fn prepare(shared: &Shared) -> Result<Connection, StoreError> {
     let mut connection = shared.connect_writer()?;
     schema::migrate(&mut connection)?;
-    if seal_check(&connection)?.is_none() {
-        let check = shared.sealer.seal(SEAL_CHECK, &[], b"danube")?;
-        connection.execute(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2)",
-            (SEAL_CHECK, check),
-        )?;
+    let sealer = &shared.sealer;
+    let insert = "INSERT INTO meta (name, value) VALUES (?1, ?2)";
+    if meta(&connection, SEAL_CHECK)?.is_none() {
+        let check = sealer.seal(SEAL_CHECK, &[], b"danube")?;
+        connection.execute(insert, (SEAL_CHECK, check))?;
+    }
+    if meta(&connection, HASH_KEY)?.is_none() {
+        connection.execute(insert, (HASH_KEY, sealer.sealed_hash_key(HASH_KEY)?))?;
     }
     shared.count_anew(&connection)?;
     Ok(connection)

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use danube_model::{Attempt, Job, JobId, State, Transition};
+use danube_model::{Attempt, Job, JobId, Kind, State, Transition};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::rows::{self, Record, count, id, named, state, time, to_integer};
-use crate::{Counts, JobTrace, LeaseState, Leased, Live, Moved, Store, StoreError, Waiting, jobs};
+use crate::{
+    Counts, JobTrace, LeaseState, Leased, Live, Moved, Store, StoreError, Waiters, Waiting, jobs,
+    playbooks,
+};
 
 pub(crate) const WAITING: &str =
     "SELECT id, queue, created_at FROM jobs WHERE state = 'pending' ORDER BY seq LIMIT ?1";
@@ -23,10 +26,10 @@ pub(crate) const HISTORY: &str = "SELECT at, from_state, to_state, cause, attemp
 
 pub(crate) const CHECK: &str = "SELECT fence, state, cancel_by IS NOT NULL FROM jobs WHERE id = ?1";
 
-pub(crate) const PENDING: &str = "SELECT pipeline FROM jobs WHERE state = 'pending'";
+pub(crate) const PENDING: &str = "SELECT pipeline, kind, queue FROM jobs WHERE state = 'pending'";
 
 pub(crate) const ACTIVE: &str =
-    "SELECT id, pipeline, state FROM jobs WHERE state IN ('scheduling', 'running')";
+    "SELECT id, pipeline, state, kind, queue FROM jobs WHERE state IN ('scheduling', 'running')";
 
 /// The digits of a short id, as [`JobId::short`] writes them.
 const SHORT_DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -75,7 +78,7 @@ impl Store {
             let Some(mut record) = rows::find(connection, job)? else {
                 return Ok(None);
             };
-            record.job.steps = rows::steps(connection, &record)?;
+            jobs::complete(connection, &mut record)?;
             Ok(Some(record.job))
         })
     }
@@ -120,7 +123,7 @@ impl Store {
             };
             let order = jobs::order_of(connection, &self.inner.shared.sealer, &record);
             let (trace, repository, masks) = match order {
-                Ok(order) => (order.trace, order.pipeline.repository, order.masks),
+                Ok(order) => (order.trace, order.task.repository(), order.masks),
                 Err(StoreError::Unreadable(_)) => Default::default(),
                 Err(error) => return Err(error),
             };
@@ -129,6 +132,7 @@ impl Store {
             Ok(Some(JobTrace {
                 moves: history(connection, &record)?,
                 attempts: attempts.collect::<Result<_, _>>()?,
+                events: playbooks::all_events(connection, &record)?,
                 job: record.job,
                 trace,
                 repository,
@@ -228,28 +232,35 @@ fn short_bits(short: &str) -> Option<[u8; 5]> {
 
 /// The jobs that haven't ended, found by the index of their states.
 pub(crate) fn live(connection: &Connection) -> Result<Live, StoreError> {
-    let mut pending = connection.prepare_cached(PENDING)?;
-    let mut rows = pending.query([])?;
+    let mut waiting = connection.prepare_cached(PENDING)?;
+    let mut rows = waiting.query([])?;
     // Counted here: SQLite would sort them all, or walk the index of all pipelines.
-    let mut pending: HashMap<String, u64> = HashMap::new();
+    let mut pending: HashMap<(String, Kind, String), u64> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let pipeline = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-        match pending.get_mut(pipeline) {
-            Some(jobs) => *jobs += 1,
-            None => drop(pending.insert(pipeline.to_owned(), 1)),
-        }
+        let of = (row.get(0)?, named(row, 1, Kind::parse)?, row.get(2)?);
+        *pending.entry(of).or_default() += 1;
     }
+    let pending = pending.into_iter();
+    let pending = pending.map(|((pipeline, kind, queue), jobs)| Waiters {
+        pipeline,
+        kind,
+        queue,
+        jobs,
+    });
+    let pending = pending.collect();
     let mut leased = connection.prepare_cached(ACTIVE)?;
     let leased = leased.query_map([], |row| {
         Ok(Moved {
             job: id(row, 0)?,
             pipeline: row.get(1)?,
+            kind: named(row, 3, Kind::parse)?,
+            queue: row.get(4)?,
             from: None,
             to: state(row, 2)?,
         })
     })?;
     Ok(Live {
-        pending: pending.into_iter().collect(),
+        pending,
         leased: leased.collect::<Result<_, _>>()?,
     })
 }

@@ -1,6 +1,6 @@
 //! Rows of the tables as values of the model, and back.
 
-use danube_model::{Job, JobId, Kind, State, Step, StepStatus, Timestamp, Trigger};
+use danube_model::{Job, JobId, Kind, PlaybookJob, State, Step, StepStatus, Timestamp, Trigger};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -24,7 +24,7 @@ macro_rules! columns {
         "seq, id, kind, pipeline, state, trigger_type, trigger_ref, submitted_by, queue, \
          retry_on_lost, retry_of, trace_id, traceparent, created_at, started_at, finished_at, \
          attempt, losses, fence, moves, worker_id, cancel_by, exit_code, reason, log_bytes, \
-         log_complete, log_missing_bytes, log_deleted_at"
+         log_complete, log_missing_bytes, log_deleted_at, source_type, source"
     };
 }
 pub(crate) use columns;
@@ -32,11 +32,11 @@ pub(crate) use columns;
 /// The record in a row of [`columns`].
 pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let cancel_by: Option<String> = row.get(21)?;
+    let source_type: Option<String> = row.get(28)?;
+    let source: Option<String> = row.get(29)?;
     let job = Job {
         id: id(row, 1)?,
-        kind: named(row, 2, |it| {
-            (it == Kind::Pipeline.as_str()).then_some(Kind::Pipeline)
-        })?,
+        kind: named(row, 2, Kind::parse)?,
         pipeline: row.get(3)?,
         state: state(row, 4)?,
         trigger: named(row, 5, Trigger::parse)?,
@@ -59,6 +59,13 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         log_missing_bytes: count(row, 26)?,
         log_deleted_at: optional_time(row, 27)?,
         steps: Vec::new(),
+        playbook: source_type
+            .zip(source)
+            .map(|(source_type, source)| PlaybookJob {
+                source_type,
+                source,
+                progress: None,
+            }),
     };
     Ok(Record {
         seq: row.get(0)?,

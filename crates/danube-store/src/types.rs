@@ -1,9 +1,11 @@
 //! What the store is asked and what it answers, as plain data.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Callback;
+use danube_model::playbook::RunRecord;
 use danube_model::{
     Attempt, Job, JobId, Order, State, Step, Timestamp, Trace, Transition, Trigger,
 };
@@ -135,6 +137,8 @@ pub struct JobTrace {
     pub moves: Vec<Transition>,
     /// The steps of each attempt, the first attempt first.
     pub attempts: Vec<Vec<Step>>,
+    /// What the playbook did in each attempt, in the same order; empty for pipelines.
+    pub events: Vec<Vec<RunRecord>>,
 }
 
 /// A run of a pipeline that ended by itself, with what it took. See [`Store::past_runs`].
@@ -218,6 +222,19 @@ pub enum LogDeletion {
     NotEnded(Job),
     /// There is no such job.
     NotFound,
+}
+
+/// What a playbook did, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEvents {
+    /// Which attempt they belong to.
+    pub attempt: u32,
+    /// In the order of their numbers.
+    pub records: Vec<RunRecord>,
+    /// The job's latest attempt.
+    pub latest: u32,
+    /// The job has ended: no attempt will follow, and no event of the latest.
+    pub has_ended: bool,
 }
 
 /// A job that waits for a worker.
@@ -342,4 +359,89 @@ pub struct KeyRecord {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, as far as was told.
     pub last_used_at: Option<Timestamp>,
+}
+
+/// What is known of a credential: everything but its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRecord {
+    /// Its id, never given twice.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// What it is for, as the kind's name.
+    pub kind: String,
+    /// What is shown of it, by field.
+    pub metadata: BTreeMap<String, String>,
+    /// Grows with each replacement.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By which key.
+    pub created_by: String,
+    /// When its values were last set.
+    pub updated_at: Timestamp,
+    /// By which key.
+    pub updated_by: String,
+    /// When a job was last given it.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A job was given a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialUse {
+    /// The job.
+    pub job: JobId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How the sealing key stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealState {
+    /// Hexadecimal id of the key that seals; says nothing of the key.
+    pub key_id: String,
+    /// An older key is kept, because something may still be sealed with it.
+    pub has_old_keys: bool,
+}
+
+/// How far a rotation of the sealing key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rotation {
+    /// At the words by which the keys are known.
+    #[default]
+    Meta,
+    /// At the credentials behind this id.
+    Credentials {
+        /// The last one that was looked at.
+        after: i64,
+    },
+    /// At the orders behind this row.
+    Orders {
+        /// The last one that was looked at.
+        after: i64,
+    },
+    /// At the addresses of webhooks behind this row.
+    Webhooks {
+        /// The last one that was looked at.
+        after: i64,
+    },
+    /// At the secrets that sign webhooks.
+    WebhookSecrets,
+    /// Everything is sealed anew; the old key is left.
+    Last,
+}
+
+/// What one step of a rotation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resealed {
+    /// Where to go on.
+    pub next: Rotation,
+    /// Rows that were sealed anew.
+    pub rows: u64,
+    /// Rows that no key opens; they are as unreadable as before.
+    pub unreadable: u64,
+    /// Nothing needs the old key any more, and it is gone.
+    pub is_done: bool,
 }

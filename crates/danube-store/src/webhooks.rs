@@ -18,6 +18,7 @@ use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{Pending, Store, StoreError};
 
+pub(crate) use secrets::reseal_secrets;
 pub use secrets::{ROTATION_OVERLAP, SECRET_BYTES};
 pub use types::{
     AfterTry, Callback, DueWebhook, ReplayOutcome, ShownSecret, SigningSecrets, Tried, Webhook,
@@ -251,6 +252,16 @@ pub(crate) fn insert(
 /// Seals the address of a new job's webhook.
 pub(crate) fn seal(sealer: &Sealer, job: JobId, url: &str) -> Result<Vec<u8>, StoreError> {
     sealer.seal(ADDRESS, job.as_bytes(), url.as_bytes())
+}
+
+/// Seals an address anew; none when no key opens it.
+pub(crate) fn reseal(
+    sealer: &Sealer,
+    job: JobId,
+    sealed: &[u8],
+) -> Option<Result<Vec<u8>, StoreError>> {
+    let plain = sealer.unseal(ADDRESS, job.as_bytes(), sealed)?;
+    Some(sealer.seal(ADDRESS, job.as_bytes(), &plain))
 }
 
 /// The retry of a job is told where the job was.

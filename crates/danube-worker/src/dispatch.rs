@@ -1,5 +1,7 @@
 //! What a worker needs of whoever hands out the jobs.
 
+use danube_model::credential::Credential;
+use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Order, Step, Timestamp};
 
 use crate::trace::Traced;
@@ -31,6 +33,26 @@ pub trait Dispatch: Send + Sync + 'static {
     /// # Errors
     /// As for [`Dispatch::started`].
     fn step(&self, attempt: Attempt, index: usize, step: &Step) -> Result<(), ReportError>;
+
+    /// What the attempt's playbook did since the last report, and what all of it adds up
+    /// to. A report that is lost is made good by the next.
+    fn played(&self, _attempt: Attempt, _records: Vec<RunRecord>, _progress: &Progress) {}
+
+    /// The credentials with these names, all of them or none. That the job was given them
+    /// is written down before this returns.
+    ///
+    /// # Errors
+    /// As for [`Dispatch::finish`]; the text of any other than `Fenced` says which
+    /// credential can't be given.
+    fn credentials(
+        &self,
+        _attempt: Attempt,
+        _names: Vec<String>,
+    ) -> Result<Vec<Credential>, ReportError> {
+        Err(ReportError::Broken(
+            "there are no credentials here".to_owned(),
+        ))
+    }
 
     /// No step follows: what is left is to clear away and to report.
     fn finalizing(&self, _attempt: Attempt) {}

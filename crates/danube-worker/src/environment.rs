@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use danube_model::spec::Step;
 use danube_telemetry::TraceContext;
 
 use crate::dispatch::Work;
@@ -27,13 +26,24 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) context: TraceContext,
 }
 
+/// What a step has beside that.
+pub(crate) struct StepOwn<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its variables; a later map wins over one before it.
+    pub(crate) env: &'a [&'a BTreeMap<String, String>],
+}
+
 /// The environment of a step. Its own `env` may replace any variable but the
 /// job's id.
 ///
 /// Without a step it is that of the clone, which runs as the worker: nothing of
 /// the pipeline's `env` may reach it, or `GIT_CONFIG_…`, `LD_PRELOAD` and their
 /// like would run whatever a submit wants as the worker.
-pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec<(String, String)> {
+pub(crate) fn environment(
+    around: &Surroundings<'_>,
+    step: Option<&StepOwn<'_>>,
+) -> Vec<(String, String)> {
     let Surroundings {
         work,
         path,
@@ -56,7 +66,7 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
         ("CI", "true"),
         ("DANUBE", "1"),
         ("DANUBE_JOB_ID", &job),
-        ("DANUBE_PIPELINE", &order.pipeline.name),
+        ("DANUBE_PIPELINE", order.task.name()),
         ("DANUBE_WORKSPACE", workspace),
         ("TRACEPARENT", &traceparent),
     ]);
@@ -84,7 +94,7 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
         all.insert(name, value);
     }
     if let Some(step) = step {
-        all.insert("DANUBE_STEP", &step.name);
+        all.insert("DANUBE_STEP", step.name);
         if !server.is_empty() {
             all.insert("DANUBE_JOB_TOKEN", token);
             // What speaks OpenTelemetry sends its spans here, and they belong to the job.
@@ -93,10 +103,7 @@ pub(crate) fn environment(around: &Surroundings<'_>, step: Option<&Step>) -> Vec
             all.insert("OTEL_EXPORTER_OTLP_HEADERS", &trace_headers);
             all.insert("OTEL_RESOURCE_ATTRIBUTES", &resource);
         }
-        for (name, value) in &order.pipeline.env {
-            all.insert(name, value);
-        }
-        for (name, value) in &step.env {
+        for (name, value) in step.env.iter().flat_map(|it| it.iter()) {
             all.insert(name, value);
         }
     }
@@ -113,13 +120,13 @@ fn headers(token: &str) -> String {
 }
 
 /// `OTEL_RESOURCE_ATTRIBUTES`: whose spans these are.
-fn resource(work: &Work, step: Option<&Step>) -> String {
+fn resource(work: &Work, step: Option<&StepOwn<'_>>) -> String {
     let job = work.attempt.job.to_string();
     let pairs = [
         ("job.id", Some(&*job)),
-        ("cicd.pipeline.name", Some(&*work.order.pipeline.name)),
+        ("cicd.pipeline.name", Some(work.order.task.name())),
         ("cicd.pipeline.run.id", Some(&*job)),
-        ("cicd.pipeline.task.name", step.map(|it| &*it.name)),
+        ("cicd.pipeline.task.name", step.map(|it| it.name)),
     ];
     let pairs = pairs
         .into_iter()
@@ -144,8 +151,8 @@ fn in_percent(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use danube_model::spec::{Limits, Pipeline, Shell};
-    use danube_model::{Attempt, JobId, Order};
+    use danube_model::spec::{Limits, Pipeline, Shell, Step};
+    use danube_model::{Attempt, JobId, Order, Task};
 
     use super::*;
 
@@ -191,7 +198,7 @@ mod tests {
                 number: 1,
             },
             order: Order {
-                pipeline,
+                task: Task::Pipeline(pipeline),
                 git_ref: None,
                 parameters: variables(&[("LEVEL", "2")]),
                 masks: Vec::new(),
@@ -202,11 +209,21 @@ mod tests {
         }
     }
 
-    fn made(work: &Work, step: Option<&Step>) -> BTreeMap<String, String> {
-        made_for("", work, step)
+    fn pipeline(work: &Work) -> &Pipeline {
+        work.order.task.pipeline().expect("it is one")
     }
 
-    fn made_for(server: &str, work: &Work, step: Option<&Step>) -> BTreeMap<String, String> {
+    fn made(work: &Work, with_step: bool) -> BTreeMap<String, String> {
+        made_for("", work, with_step)
+    }
+
+    /// For the only step, or for the clone.
+    fn made_for(server: &str, work: &Work, with_step: bool) -> BTreeMap<String, String> {
+        let (pipeline, step) = (pipeline(work), &pipeline(work).steps[0]);
+        let step = StepOwn {
+            name: &step.name,
+            env: &[&pipeline.env, &step.env],
+        };
         let around = Surroundings {
             work,
             path: "/bin",
@@ -217,13 +234,15 @@ mod tests {
             commit: None,
             context: TraceContext::parse(CONTEXT).expect("it is right"),
         };
-        environment(&around, step).into_iter().collect()
+        environment(&around, with_step.then_some(&step))
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn a_clone_gets_nothing_from_the_pipeline_but_parameters() {
         let work = work();
-        let made = made(&work, None);
+        let made = made(&work, false);
         for name in ["A", "B", "LD_PRELOAD", "GIT_CONFIG_COUNT"] {
             assert_eq!(made.get(name), None, "{name}");
         }
@@ -234,7 +253,6 @@ mod tests {
     #[test]
     fn only_a_step_with_a_server_gets_a_token() {
         let work = work();
-        let step = Some(&work.order.pipeline.steps[0]);
         let token = |made: BTreeMap<String, String>| {
             let otel = made.keys().filter(|it| it.starts_with("OTEL_")).count();
             assert!(otel == 0 || otel == 4 && made.contains_key("DANUBE_JOB_TOKEN"));
@@ -242,11 +260,11 @@ mod tests {
         };
         let server = "http://127.0.0.1:1";
         assert_eq!(
-            token(made_for(server, &work, step)).as_deref(),
+            token(made_for(server, &work, true)).as_deref(),
             Some("dnb_job_x")
         );
-        assert_eq!(token(made_for(server, &work, None)), None, "the clone");
-        assert_eq!(token(made(&work, step)), None, "no server");
+        assert_eq!(token(made_for(server, &work, false)), None, "the clone");
+        assert_eq!(token(made(&work, true)), None, "no server");
     }
 
     #[test]
@@ -254,8 +272,10 @@ mod tests {
         let mut work = work();
         work.order.trace.state = Some("vendor=1".to_owned());
         work.order.trace.baggage = Some("tenant=a".to_owned());
-        work.order.pipeline.name = "a b,c=d/é".to_owned();
-        let made = made_for("http://h:1", &work, Some(&work.order.pipeline.steps[0]));
+        let mut renamed = pipeline(&work).clone();
+        renamed.name = "a b,c=d/é".to_owned();
+        work.order.task = Task::Pipeline(renamed);
+        let made = made_for("http://h:1", &work, true);
         assert_eq!(made["TRACEPARENT"], CONTEXT);
         assert_eq!(
             (&*made["TRACESTATE"], &*made["BAGGAGE"]),
@@ -280,7 +300,7 @@ mod tests {
     #[test]
     fn a_step_wins_over_its_pipeline_but_keeps_the_id_of_its_job() {
         let work = work();
-        let made = made(&work, Some(&work.order.pipeline.steps[0]));
+        let made = made(&work, true);
         assert_eq!(
             (
                 made["A"].as_str(),

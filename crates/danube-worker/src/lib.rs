@@ -11,10 +11,14 @@
 
 mod attempt;
 mod dispatch;
+mod downloads;
 mod environment;
 mod export;
+mod hears;
 mod output;
 mod place;
+mod playbooks;
+mod plays;
 mod report;
 mod source;
 mod token;
@@ -24,6 +28,8 @@ mod worker;
 
 pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
+pub use playbooks::PlaybookSettings;
+pub use plays::Plays;
 pub use trace::Traced;
 pub use verdict::Verdict;
 pub use worker::{Bearer, Busy, Load, NoWorker, Settings, Worker};

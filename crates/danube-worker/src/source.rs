@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use danube_executor::{Command, Shell};
-use danube_model::spec::Repository;
+use danube_source::git_settings;
+pub(crate) use danube_source::git_settings::{has_moved, local};
 
 /// Fixed text: repository and ref reach it as variables only, so nothing that
 /// a person typed is ever read as script or as an option.
@@ -14,13 +15,6 @@ git fetch --quiet --no-tags --depth 1 --no-recurse-submodules -- "$DANUBE_REPOSI
 git checkout --quiet --force --detach FETCH_HEAD
 git log -1 --format='cloned %H%n%s'
 "#;
-
-/// The transports that may be used. `ext::` and friends run commands.
-const PROTOCOLS: &str = "file:git:http:https:ssh";
-
-/// Settings that win over the worker's own, because a repository is somebody
-/// else's: nothing in it may name a program that git runs.
-const SETTINGS: &str = "[core]\n\tfsmonitor = false\n\thooksPath = /dev/null\n\tsymlinks = true\n[submodule]\n\trecurse = false\n[protocol \"ext\"]\n\tallow = never\n";
 
 /// Names that the step may have; the first that no other step has.
 const NAMES: [&str; 3] = ["clone", "clone source", "clone repository"];
@@ -49,56 +43,16 @@ pub(crate) fn variables(
     home: &str,
     config: &Path,
 ) -> std::io::Result<Vec<(String, String)>> {
-    let value = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    // Both places where git looks for a user's settings, in its order.
-    let own = [".config/git/config", ".gitconfig"];
-    let own = own.map(|it| format!("[include]\n\tpath = {}\n", value(&format!("{home}/{it}"))));
-    let mut text = own.concat() + SETTINGS;
     // The worker may read this repository although it belongs to another user:
     // that was decided when the job was submitted. The workspace is the job's.
-    for directory in [
-        local(repository),
-        config.parent().map(|it| it.join("source")),
-    ]
-    .into_iter()
-    .flatten()
-    {
-        for directory in [directory.join(".git"), directory] {
-            text.push_str(&format!(
-                "[safe]\n\tdirectory = {}\n",
-                value(&directory.to_string_lossy())
-            ));
-        }
-    }
-    fs::write(config, text)?;
+    let workspace = config.parent().map(|it| it.join("source"));
+    let safe: Vec<PathBuf> = local(repository).into_iter().chain(workspace).collect();
+    fs::write(config, git_settings::config(Some(home), &safe))?;
+    let mut variables = git_settings::variables(home, config);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    Ok(vec![
-        pair("HOME", home),
-        pair("DANUBE_REPOSITORY", repository),
-        pair("DANUBE_REF", git_ref.unwrap_or("HEAD")),
-        pair("GIT_ALLOW_PROTOCOL", PROTOCOLS),
-        pair("GIT_CONFIG_GLOBAL", &config.to_string_lossy()),
-        pair("GIT_TERMINAL_PROMPT", "0"),
-        pair("GIT_ASKPASS", "true"),
-        pair("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
-        pair("GIT_LFS_SKIP_SMUDGE", "1"),
-        pair("GIT_NO_LAZY_FETCH", "1"),
-    ])
-}
-
-/// The directory of a repository on this machine.
-pub(crate) fn local(repository: &str) -> Option<PathBuf> {
-    match Repository::parse(repository) {
-        Ok(Repository::Local(path)) => Some(path),
-        _ => None,
-    }
-}
-
-/// Whether links stand in the path now that led elsewhere, or nowhere, when the
-/// submit was allowed.
-pub(crate) fn has_moved(repository: &str) -> bool {
-    let path = local(repository);
-    path.is_some_and(|path| path.canonicalize().is_ok_and(|real| real != path))
+    variables.push(pair("DANUBE_REPOSITORY", repository));
+    variables.push(pair("DANUBE_REF", git_ref.unwrap_or("HEAD")));
+    Ok(variables)
 }
 
 /// The commit that the clone checked out. Read before any step of the job ran,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use danube_model::{Attempt, JobId, Step, Timestamp, Trace};
 use danube_redact::{Secrets, Texts};
-use danube_signals::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
+use danube_signals::{
+    AttemptTrace, JobSpans, PlayTrace, PlaybookTrace, RunOutcome, Source, StepTrace, Stretch,
+};
 use danube_telemetry::TraceContext;
 use danube_telemetry::trace::Clock;
 use danube_telemetry::trace::proto::{ResourceSpans, ScopeSpans, Span};
@@ -104,6 +106,8 @@ pub(crate) struct Recorder {
     removing: Option<u64>,
     removed: Option<Stretch>,
     steps: Vec<StepTrace>,
+    plays: Vec<PlayTrace>,
+    uploaded: Option<Stretch>,
 }
 
 impl Recorder {
@@ -115,7 +119,19 @@ impl Recorder {
             removing: None,
             removed: None,
             steps: Vec::new(),
+            plays: Vec::new(),
+            uploaded: None,
         }
+    }
+
+    /// What the playbook did.
+    pub(crate) fn played(&mut self, plays: Vec<PlayTrace>) {
+        self.plays = plays;
+    }
+
+    /// All of the log is stored.
+    pub(crate) fn uploaded(&mut self, since: u64) {
+        self.uploaded = Some(self.since(since));
     }
 
     /// The workspace is there.
@@ -191,11 +207,11 @@ impl Recorder {
             parent: work.order.trace.request.as_ref().map(|it| it.span_id),
             number,
             follows: follows(&work.order.trace, &ids, number),
-            pipeline: work.order.pipeline.name.clone(),
+            pipeline: work.order.task.name().to_owned(),
             source_type: work.order.trace.source_type.clone(),
             worker: about.worker.to_owned(),
             source: Source {
-                repository: work.order.pipeline.repository.clone(),
+                repository: work.order.task.repository(),
                 git_ref: work.order.git_ref.clone(),
                 revision: about.commit,
             },
@@ -207,6 +223,10 @@ impl Recorder {
             steps: self.steps,
             end: about.end,
             reason: about.reason,
+            playbook: work.order.task.playbook().map(|_| PlaybookTrace {
+                plays: self.plays,
+                uploaded: self.uploaded,
+            }),
         }
     }
 

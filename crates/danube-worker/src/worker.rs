@@ -19,6 +19,7 @@ use crate::attempt::{self, Own};
 use crate::dispatch::{Dispatch, Work};
 use crate::export::LogExport;
 use crate::place::{PlaceSettings, Walls};
+use crate::playbooks::{PlaybookSettings, Playbooks};
 use crate::report::report_panic;
 use crate::token::{JobToken, TokenHash};
 use crate::trace::context_of;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub allow_unisolated: bool,
     /// Where the logs of jobs go beside their files.
     pub job_logs: Option<Records>,
+    /// What it has for playbooks.
+    pub playbooks: PlaybookSettings,
 }
 
 /// Runs jobs. Clones are the same worker.
@@ -63,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) logs: JobLogs,
     pub(crate) signals: Signals,
     pub(crate) export: Option<LogExport>,
+    pub(crate) playbooks: Playbooks,
     running: Mutex<Running>,
     ended: Condvar,
 }
@@ -118,6 +122,9 @@ pub enum NoWorker {
         "this machine allows no isolation of jobs: {0}; allow it with `steps.allow_unisolated = true` if every job is trusted"
     )]
     Isolation(String),
+    /// The directory for sources can't be made.
+    #[error("make the directory for sources of playbooks: {0}")]
+    Sources(io::Error),
     /// The system gives no thread.
     #[error("start the thread that follows the logs of jobs: {0}")]
     Thread(io::Error),
@@ -153,8 +160,14 @@ impl Worker {
         let export = settings.job_logs.clone();
         let export = export.map(|it| LogExport::start(it, logs.clone()));
         let export = export.transpose().map_err(NoWorker::Thread)?;
+        let playbooks = Playbooks::open(&settings.playbooks, &settings.path);
+        let playbooks = playbooks.map_err(NoWorker::Sources)?;
+        if settings.playbooks.cache.is_some() {
+            playbooks.look(&settings.id, &signals);
+        }
         let inner = Inner {
             export,
+            playbooks,
             settings,
             walls,
             dispatch,
@@ -197,6 +210,12 @@ impl Worker {
             jobs_max: self.inner.settings.jobs_at_once,
             is_closed: running.draining,
         }
+    }
+
+    /// Whether it runs playbooks: it has found an Ansible that it can use.
+    #[must_use]
+    pub fn runs_playbooks(&self) -> bool {
+        self.inner.playbooks.is_ready()
     }
 
     /// The attempts that run now.

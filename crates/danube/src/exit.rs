@@ -65,9 +65,11 @@ impl Exit {
             Code::Invalid => Self::Usage,
             Code::Unauthorized | Code::Forbidden => Self::NotAuthorised,
             Code::NotFound | Code::LogGone => Self::NotFound,
-            Code::WrongState | Code::Ambiguous | Code::IdempotencyConflict | Code::NameTaken => {
-                Self::Conflict
-            }
+            Code::WrongState
+            | Code::Ambiguous
+            | Code::IdempotencyConflict
+            | Code::NameTaken
+            | Code::TooManyCredentials => Self::Conflict,
             Code::TooMany | Code::Unavailable | Code::TooSlow => Self::Away,
             Code::Malformed
             | Code::MethodNotAllowed
@@ -126,6 +128,7 @@ mod tests {
             "range_not_satisfiable 1",
             "too_large 1",
             "too_many 7",
+            "too_many_credentials 6",
             "too_slow 7",
             "unauthorized 4",
             "unavailable 7",

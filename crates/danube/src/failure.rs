@@ -170,7 +170,9 @@ const fn hint_for(code: Code) -> &'static str {
         Code::Forbidden => {
             "use a key with a role that may: viewer reads, member submits and cancels, admin manages keys"
         }
-        Code::NotFound => "`danube jobs` and `danube apikey list` show what there is",
+        Code::NotFound => {
+            "`danube jobs`, `danube apikey list` and `danube credential list` show what there is"
+        }
         Code::LogGone => "`danube job ID` still shows the job; only its log is gone",
         Code::WrongState => {
             "`danube job ID` shows its state: an ended job can't be cancelled, and only an ended one can be retried"
@@ -179,7 +181,10 @@ const fn hint_for(code: Code) -> &'static str {
         Code::IdempotencyConflict => {
             "use another --idempotency-key: this one belongs to another request"
         }
-        Code::NameTaken => "choose another name, or revoke the key that has it",
+        Code::NameTaken => "choose another name, or free the one that is taken",
+        Code::TooManyCredentials => {
+            "`danube credential list` tells when each was last used; delete one that nobody needs"
+        }
         Code::Invalid => "correct everything that is listed; nothing was changed",
         Code::TooLarge => "send less, or raise `server.body_bytes_max` on the server",
         Code::TooMany => "wait a little and try again",
@@ -209,7 +214,7 @@ mod tests {
                 "code": "not_found",
                 "message": "read job x: there is no job `x`",
                 "exit_code": 5,
-                "hint": "`danube jobs` and `danube apikey list` show what there is",
+                "hint": "`danube jobs`, `danube apikey list` and `danube credential list` show what there is",
             }})
         );
     }

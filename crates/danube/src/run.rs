@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use danube_executor::{Limits, Stop};
 use danube_joblog::{Chunk, JobLogs, LogReader, StreamKind};
 use danube_model::spec::Repository;
-use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step, Timestamp, Trace};
+use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step, Task, Timestamp, Trace};
 use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
-use danube_worker::{Dispatch, PlaceSettings, ReportError, Settings, Where, Work, Worker};
+use danube_worker::{
+    Dispatch, PlaceSettings, PlaybookSettings, ReportError, Settings, Where, Work, Worker,
+};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -131,7 +133,7 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
     }
     Ok(Order {
         git_ref: pipeline.git_ref.clone(),
-        pipeline,
+        task: Task::Pipeline(pipeline),
         parameters,
         masks,
         trace: Trace::default(),
@@ -192,7 +194,7 @@ impl Drop for Home {
 }
 
 fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failure> {
-    let place = if order.pipeline.repository.is_some() {
+    let place = if order.task.repository().is_some() {
         let work = home.dir.join("work");
         std::fs::create_dir(&work).map_err(failed("make the workspace"))?;
         Where::Below(work)
@@ -211,6 +213,7 @@ fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failur
             uids: None,
             cgroup: None,
         },
+        playbooks: PlaybookSettings::default(),
         path: env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned()),
         grace: GRACE,
         server: String::new(),

@@ -17,6 +17,7 @@ pub(crate) fn serve(
     let log = LogControl {
         handle: telemetry.log.clone(),
         configured,
+        mask: telemetry.mask(),
     };
     let exports = telemetry.exports(&settings.data_dir);
     match danube_master::run(settings, &telemetry.signals, log, exports) {

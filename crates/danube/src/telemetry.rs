@@ -1,9 +1,10 @@
 //! Starts what the server tells: its own log, and the metrics behind `/metrics`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use danube_master::Exports;
+use danube_master::{Exports, MaskInLog};
 use danube_signals::{BuildInfo, LOG_LOGGER, Limits, OWN_LOGGERS, Signals};
 use danube_telemetry::log::{self, Filter};
 use danube_telemetry::otlp::Exporter;
@@ -28,10 +29,20 @@ pub(crate) struct Telemetry {
     pub(crate) log: LogHandle,
     /// Ends first: what it has to say still reaches the log.
     exporter: Option<Exporter>,
+    secrets: LogSecrets,
     _guard: LogGuard,
 }
 
 impl Telemetry {
+    /// Keeps values out of the log, and out of what is sent to a collector.
+    pub(crate) fn mask(&self) -> MaskInLog {
+        let secrets = self.secrets.clone();
+        Arc::new(move |value| {
+            // What is too short to be masked was refused when it came in.
+            let _ = secrets.register(value);
+        })
+    }
+
     /// What the master sends by way of it. The data directory says who sends.
     pub(crate) fn exports(&self, data_dir: &Path) -> Exports {
         Exports {
@@ -91,6 +102,7 @@ pub(crate) fn start(config: &Config) -> Result<Telemetry, Failure> {
         signals,
         log: handle,
         exporter,
+        secrets,
         _guard: guard,
     })
 }

@@ -14,7 +14,7 @@ use crate::cargo::{Dependency, Graph, Node, Package};
 pub(crate) const BINARY_PACKAGES_MAX: usize = 300;
 
 /// What each crate may use, and with that all that those may use.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("danube-redact", &[]),
     ("danube-joblog", &["danube-redact"]),
     ("danube-telemetry", &["danube-redact"]),
@@ -26,11 +26,20 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         "danube-executor",
         &["danube-model", "danube-signals", "danube-joblog"],
     ),
+    ("danube-ansible", &["danube-model"]),
     ("danube-outgoing", &[]),
     ("danube-queue", &["danube-model", "danube-signals"]),
+    ("danube-source", &["danube-model"]),
     (
         "danube-worker",
-        &["danube-executor", "danube-queue", "danube-api"],
+        &[
+            "danube-ansible",
+            "danube-executor",
+            "danube-outgoing",
+            "danube-queue",
+            "danube-source",
+            "danube-api",
+        ],
     ),
     (
         "danube-master",

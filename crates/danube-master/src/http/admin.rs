@@ -1,17 +1,19 @@
-//! What an administrator changes while the server runs: the level of its log.
+//! What an administrator changes while the server runs: the level of its log, and the
+//! key that seals what it stores.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use danube_api::{Code, FieldProblem, LogLevelView, NewLogLevel, Problem};
+use axum::http::{HeaderMap, StatusCode};
+use danube_api::{Code, FieldProblem, LogLevelView, NewLogLevel, Problem, SealKeyView};
 
 use super::answer::{Answer, json};
 use super::caller::Manager;
 use super::incoming::Small;
 use crate::app::Shared;
 use crate::log_level::LEVEL_SECS_MAX;
+use crate::seal_key;
 
 /// Bytes of a request: the longest level has 64 loggers.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -50,6 +52,28 @@ pub(crate) async fn set_log_level(
     Ok(Json(
         view.map_err(|error| wrong("/level", error.to_string()))?,
     ))
+}
+
+/// How the key stands that seals what is stored.
+#[utoipa::path(get, path = "/api/v1/admin/seal-key", tag = "admin",
+    responses((status = 200, description = "The key and its rotation", body = SealKeyView),
+        (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn seal_key(State(app): State<Shared>, _: Manager) -> Json<SealKeyView> {
+    Json(seal_key::view(&app))
+}
+
+/// Replaces the key that seals what is stored, while everything goes on. Asked again, a
+/// rotation that runs or stopped goes on.
+#[utoipa::path(post, path = "/api/v1/admin/seal-key/rotate", tag = "admin",
+    responses((status = 202, description = "It has begun; ask for the state to see its end", body = SealKeyView),
+        (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "Nothing was changed", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn rotate_seal_key(
+    State(app): State<Shared>,
+    _: Manager,
+) -> Answer<(StatusCode, Json<SealKeyView>)> {
+    seal_key::rotate(&app).await?;
+    Ok((StatusCode::ACCEPTED, Json(seal_key::view(&app))))
 }
 
 fn wrong(pointer: &str, message: String) -> Problem {

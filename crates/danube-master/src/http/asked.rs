@@ -98,8 +98,8 @@ impl Asked {
     pub(crate) fn submitted<'a>(
         &'a self,
         job_id: &'a str,
-        load: Stretch,
-        durable: u64,
+        is_playbook: bool,
+        (load, durable): (Stretch, u64),
     ) -> SubmitTrace<'a> {
         let stretch = |began, ended| Stretch { began, ended };
         let now = self.now();
@@ -113,6 +113,7 @@ impl Asked {
             load,
             create: stretch(load.ended, durable),
             trigger: stretch(durable, now),
+            is_playbook,
         }
     }
 

@@ -108,11 +108,14 @@ pub(crate) async fn history(
     _: Reader,
     Id(id): Id,
 ) -> Answer<Json<HistoryView>> {
-    let id = find_id(&app, &id).await?;
+    let Job { id, kind, .. } = find(&app, &id).await?;
     let transitions = app.read(move |store| store.history(id)).await?;
     let transitions = transitions.ok_or_else(|| unknown(&id.to_string()))?;
+    let transitions = transitions.into_iter();
     Ok(Json(HistoryView {
-        transitions: transitions.into_iter().map(TransitionView::from).collect(),
+        transitions: transitions
+            .map(|it| TransitionView::new(kind, it))
+            .collect(),
     }))
 }
 

@@ -5,6 +5,7 @@ mod answer;
 mod around;
 mod asked;
 mod caller;
+mod credentials;
 mod follow;
 mod incoming;
 mod jobs;
@@ -19,6 +20,7 @@ mod openapi;
 mod pages;
 mod panels;
 mod range;
+mod run_events;
 mod search;
 mod serve;
 mod stream;
@@ -49,6 +51,8 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
         .route("/jobs/{id}/retry", post(submits::retry))
         .route("/jobs/{id}/history", get(jobs::history))
+        .route("/jobs/{id}/events", get(run_events::list))
+        .route("/jobs/{id}/stream", get(run_events::live))
         .route(
             "/jobs/{id}/mask",
             post(mask::mask).layer(DefaultBodyLimit::max(mask::BODY_BYTES_MAX)),
@@ -67,6 +71,22 @@ pub(crate) fn router(app: Shared) -> Router {
                 .put(admin::set_log_level)
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
+        .route("/admin/seal-key", get(admin::seal_key))
+        .route("/admin/seal-key/rotate", post(admin::rotate_seal_key))
+        .route(
+            "/credentials",
+            post(credentials::create)
+                .get(credentials::list)
+                .layer(DefaultBodyLimit::max(credentials::BODY_BYTES_MAX)),
+        )
+        .route(
+            "/credentials/{name}",
+            get(credentials::one)
+                .put(credentials::put)
+                .delete(credentials::delete)
+                .layer(DefaultBodyLimit::max(credentials::BODY_BYTES_MAX)),
+        )
+        .route("/credentials/{name}/usage", get(credentials::usage))
         .route("/panels", get(panels::list))
         .route("/panels/{name}", get(panels::data))
         .route("/alerts", get(panels::alerts))

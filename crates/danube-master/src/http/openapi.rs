@@ -6,8 +6,8 @@ use utoipa::openapi::security::{
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, jobs, keys, logs, mask, meta, metrics, panels, search, stream, submits, timing, traces,
-    webhooks,
+    admin, credentials, jobs, keys, logs, mask, meta, metrics, panels, run_events, search, stream,
+    submits, timing, traces, webhooks,
 };
 
 /// The whole API.
@@ -15,9 +15,10 @@ use super::{
 #[openapi(
     info(title = "Danube", description = "A self-hosted job server that you can see through.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        submits::submit, jobs::list, jobs::job, jobs::history, jobs::cancel, submits::retry,
+        submits::submit, jobs::list, jobs::job, jobs::history, run_events::list, run_events::live, jobs::cancel, submits::retry,
         logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
-        admin::log_level, admin::set_log_level,
+        credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
+        admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key,
         panels::list, panels::data, panels::alerts,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
         webhooks::list, webhooks::show, webhooks::replay, webhooks::secret,
@@ -25,7 +26,7 @@ use super::{
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "panels"), (name = "traces"), (name = "webhooks"), (name = "admin"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "panels"), (name = "traces"), (name = "webhooks"), (name = "admin"), (name = "health")),
 )]
 struct Document;
 

@@ -12,9 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use danube_api::{Code, EndEvent, GapEvent, LogEvent, Problem};
 use danube_joblog::{GapReason, StreamKind};
-use danube_model::Timestamp;
+use danube_model::{JobId, Timestamp};
 use danube_signals::SseDropReason;
-use futures_util::stream::unfold;
+use futures_util::stream::{Stream, StreamExt, unfold};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
@@ -50,42 +50,38 @@ pub(crate) async fn stream(
     query: Result<Query<StreamQuery>, QueryRejection>,
 ) -> Answer<Response> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
-    let last = match headers.get("last-event-id") {
-        None => None,
-        Some(value) => {
-            let offset = value.to_str().ok().and_then(|it| it.trim().parse().ok());
-            let wrong = || {
-                Problem::new(
-                    Code::Malformed,
-                    "`Last-Event-ID` must be the `id` of an event of this stream",
-                )
-            };
-            Some(offset.ok_or_else(wrong)?)
-        }
-    };
+    let last = last_event(&headers, |it| it.parse().ok())?;
     let job = find_logged(&app, &id).await?;
-    let part = Part {
-        from: last.or(query.from).unwrap_or(0),
-        timed: true,
-        ..Part::default()
+    let from = last.or(query.from).unwrap_or(0);
+    let events = Events::new(app, job.id, (from, line.0))?;
+    Ok(answer(unfold(events, |mut events| async move {
+        let sent = events.next().await?;
+        let text: String = sent.iter().map(|it| it.text(&it.at())).collect();
+        Some((Bytes::from(text), events))
+    })))
+}
+
+/// The position in `Last-Event-ID`, if one was sent.
+pub(super) fn last_event<T>(
+    headers: &HeaderMap,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
     };
-    let follower = Follower::new(app.clone(), job.id, part, true).inspect_err(|_| {
-        let dropped = &app.signals.sse_clients_dropped_total;
-        dropped.at(SseDropReason::Limit).inc();
-    })?;
-    let events = Events {
-        follower,
-        sender: Counted::new(app, line.0),
-        rest: Vec::new(),
-        state: Stage::Start,
+    let position = value.to_str().ok().and_then(|it| read(it.trim()));
+    let wrong = || {
+        Problem::new(
+            Code::Malformed,
+            "`Last-Event-ID` must be the `id` of an event of this stream",
+        )
     };
-    let body = Body::from_stream(unfold(events, |mut events| async move {
-        let event = events.next().await?;
-        Some((
-            Ok::<Bytes, std::convert::Infallible>(Bytes::from(event)),
-            events,
-        ))
-    }));
+    position.ok_or_else(wrong).map(Some)
+}
+
+/// An answer that is sent as it comes.
+pub(super) fn answer(texts: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    let body = Body::from_stream(texts.map(Ok::<Bytes, std::convert::Infallible>));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(
@@ -94,7 +90,43 @@ pub(crate) async fn stream(
     );
     // nginx holds answers back otherwise.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
+}
+
+/// One thing that is sent.
+pub(super) enum Sent {
+    /// What readers of events pass over, or obey.
+    Plain(String),
+    /// An event; its id is where the log goes on after it.
+    Event {
+        name: &'static str,
+        at: u64,
+        data: String,
+    },
+}
+
+impl Sent {
+    fn event(name: &'static str, at: u64, data: &impl Serialize) -> Self {
+        let data = serde_json::to_string(data).expect("events hold nothing but texts and numbers");
+        Self::Event { name, at, data }
+    }
+
+    /// As it is written, under this id.
+    pub(super) fn text(&self, id: &str) -> String {
+        match self {
+            Self::Plain(text) => text.clone(),
+            Self::Event { name, data, .. } => {
+                format!("event: {name}\nid: {id}\ndata: {data}\n\n")
+            }
+        }
+    }
+
+    fn at(&self) -> String {
+        match self {
+            Self::Plain(_) => String::new(),
+            Self::Event { at, .. } => at.to_string(),
+        }
+    }
 }
 
 /// Counts an open stream for as long as it lives.
@@ -142,8 +174,8 @@ enum Stage {
     Ended,
 }
 
-/// One open stream.
-struct Events {
+/// One open stream of a log.
+pub(super) struct Events {
     follower: Follower,
     sender: Counted,
     /// The first bytes of a character whose end hasn't come yet.
@@ -152,12 +184,32 @@ struct Events {
 }
 
 impl Events {
-    async fn next(&mut self) -> Option<String> {
+    /// A stream of the job's log from this offset on.
+    pub(super) fn new(app: Shared, job: JobId, (from, line): (u64, Line)) -> Result<Self, Problem> {
+        let part = Part {
+            from,
+            timed: true,
+            ..Part::default()
+        };
+        let follower = Follower::new(app.clone(), job, part, true).inspect_err(|_| {
+            let dropped = &app.signals.sse_clients_dropped_total;
+            dropped.at(SseDropReason::Limit).inc();
+        })?;
+        Ok(Self {
+            follower,
+            sender: Counted::new(app, line),
+            rest: Vec::new(),
+            state: Stage::Start,
+        })
+    }
+
+    /// What is sent next; none after the end.
+    pub(super) async fn next(&mut self) -> Option<Vec<Sent>> {
         match self.state {
             Stage::Ended => return None,
             Stage::Start => {
                 self.state = Stage::Open;
-                return Some(format!("retry: {RETRY_MILLIS}\n\n"));
+                return Some(vec![Sent::Plain(format!("retry: {RETRY_MILLIS}\n\n"))]);
             }
             Stage::Open => {}
         }
@@ -167,34 +219,38 @@ impl Events {
                 Err(problem) => {
                     self.state = Stage::Ended;
                     self.sender.drop_it();
-                    return Some(format!(": {}\n\n", problem.detail));
+                    return Some(vec![Sent::Plain(format!(": {}\n\n", problem.detail))]);
                 }
             };
-            let event = match piece {
-                Piece::Quiet => return Some(": still here\n\n".to_owned()),
+            let sent = match piece {
+                Piece::Quiet => return Some(vec![Sent::Plain(": still here\n\n".to_owned())]),
                 Piece::Data {
                     offset,
                     bytes,
                     stream,
                     time_us,
                 } => match self.data(offset, bytes, stream, time_us) {
-                    Some(event) => event,
+                    Some(event) => vec![event],
                     None => continue,
                 },
-                Piece::Gap { from, to, reason } => self.last_rest(from) + &gap(from, to, reason),
+                Piece::Gap { from, to, reason } => {
+                    let rest = self.last_rest(from).into_iter();
+                    rest.chain([gap(from, to, reason)]).collect()
+                }
                 Piece::End { at, job } => {
                     self.state = Stage::Ended;
                     self.sender.is_done = true;
                     let data = EndEvent {
-                        status: job.state.as_str().to_owned(),
+                        status: job.status().to_owned(),
                         offset: at,
                         log_complete: job.log_complete,
                     };
-                    self.last_rest(at) + &event("end", at, &data)
+                    let rest = self.last_rest(at).into_iter();
+                    rest.chain([Sent::event("end", at, &data)]).collect()
                 }
             };
             self.sender.sent();
-            return Some(event);
+            return Some(sent);
         }
     }
 
@@ -205,7 +261,7 @@ impl Events {
         bytes: Vec<u8>,
         stream: StreamKind,
         time_us: Option<u64>,
-    ) -> Option<String> {
+    ) -> Option<Sent> {
         let start = offset - self.rest.len() as u64;
         let mut bytes = if self.rest.is_empty() {
             bytes
@@ -224,16 +280,14 @@ impl Events {
     }
 
     /// A character that never ended.
-    fn last_rest(&mut self, at: u64) -> String {
+    fn last_rest(&mut self, at: u64) -> Option<Sent> {
         let rest = std::mem::take(&mut self.rest);
-        if rest.is_empty() {
-            return String::new();
-        }
-        log_event(at - rest.len() as u64, rest, StreamKind::Mixed, None)
+        let start = at - rest.len() as u64;
+        (!rest.is_empty()).then(|| log_event(start, rest, StreamKind::Mixed, None))
     }
 }
 
-fn log_event(offset: u64, bytes: Vec<u8>, stream: StreamKind, time_us: Option<u64>) -> String {
+fn log_event(offset: u64, bytes: Vec<u8>, stream: StreamKind, time_us: Option<u64>) -> Sent {
     let after = offset + bytes.len() as u64;
     let (text, base64) = match String::from_utf8(bytes) {
         Ok(text) => (Some(text), None),
@@ -248,7 +302,7 @@ fn log_event(offset: u64, bytes: Vec<u8>, stream: StreamKind, time_us: Option<u6
         time: time_us
             .map(|us| Timestamp::from_millis(i64::try_from(us / 1_000).unwrap_or(i64::MAX))),
     };
-    event("log", after, &data)
+    Sent::event("log", after, &data)
 }
 
 fn stream_name(stream: StreamKind) -> &'static str {
@@ -259,12 +313,12 @@ fn stream_name(stream: StreamKind) -> &'static str {
     }
 }
 
-fn gap(from: u64, to: u64, reason: GapReason) -> String {
+fn gap(from: u64, to: u64, reason: GapReason) -> Sent {
     let name = match reason {
         GapReason::Truncated => "truncated",
         GapReason::Lost => "gap",
     };
-    event(
+    Sent::event(
         name,
         to,
         &GapEvent {
@@ -273,9 +327,4 @@ fn gap(from: u64, to: u64, reason: GapReason) -> String {
             missing_bytes: to - from,
         },
     )
-}
-
-fn event(name: &str, id: u64, data: &impl Serialize) -> String {
-    let data = serde_json::to_string(data).expect("events hold nothing but texts and numbers");
-    format!("event: {name}\nid: {id}\ndata: {data}\n\n")
 }

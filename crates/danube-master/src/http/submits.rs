@@ -7,10 +7,11 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, JOBS_PATH, JobView, Problem};
+use danube_model::credential::CredentialKind;
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
-use danube_model::{Job, JobId, Mistake, Trigger};
-use danube_outgoing::{Refused, Target};
+use danube_model::{Job, JobId, Kind, Mistake, Trigger};
+use danube_outgoing::{Policy, Refused, Target};
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
 use danube_telemetry::TraceContext;
@@ -26,6 +27,7 @@ use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::pipelines::NoPipeline;
 use crate::submit::{Checked, World, check, real_below};
+use crate::tell;
 
 /// Submits a job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
@@ -136,17 +138,18 @@ pub(crate) async fn accept(
         let durable = now();
         tell_submitted(app, &submitted.job, source_type);
         if let Some(asked) = &asked {
-            traced(app, asked, submitted.job.id, (load, durable));
+            traced(app, asked, &submitted.job, (load, durable));
         }
     }
     Ok((submitted.job, warnings))
 }
 
 /// Writes down how a job came to be.
-fn traced(app: &App, asked: &Asked, job: JobId, (load, durable): (Stretch, u64)) {
-    let id = job.to_string();
-    app.traces
-        .submitted(job, &asked.submitted(&id, load, durable));
+fn traced(app: &App, asked: &Asked, job: &Job, times: (Stretch, u64)) {
+    let id = job.id.to_string();
+    let is_playbook = job.kind == Kind::Playbook;
+    let trace = asked.submitted(&id, is_playbook, times);
+    app.traces.submitted(job.id, &trace);
 }
 
 /// Checks a body in its turn, on a thread that may block.
@@ -192,7 +195,11 @@ fn tell_submitted(app: &App, job: &Job, source_type: &str) {
         job_id: &job.id.to_string(),
         source_type,
         api_key_name: Some(&job.submitted_by),
+        playbook: tell::source_type(job),
     });
+    if job.kind == Kind::Playbook {
+        return;
+    }
     app.signals.emit(PipelineTriggered {
         pipeline: &job.pipeline,
         trigger_type: job.trigger.as_str(),
@@ -255,6 +262,21 @@ impl World for Surroundings<'_> {
         let is_own = real.starts_with(&own) && !real.starts_with(own.join("examples"));
         (!is_own).then_some(real)
     }
+
+    fn reachable(&self, url: &str) -> Result<(), String> {
+        let policy = Policy {
+            allow_private: self.app.settings.sources_private.clone(),
+            // What comes over it must have the checksum that the job names.
+            allow_http: true,
+        };
+        policy.check(url).map(drop).map_err(|it| it.to_string())
+    }
+
+    fn credential(&self, name: &str) -> Result<Option<CredentialKind>, String> {
+        let found = self.app.store.credential(name);
+        let found = found.map_err(|_| "the database can't be read now".to_owned())?;
+        Ok(found.and_then(|it| CredentialKind::parse(&it.kind)))
+    }
 }
 
 /// Runs an ended job again, as a new job.
@@ -291,7 +313,7 @@ pub(crate) async fn retry(
         RetryOutcome::Made(job) => {
             let durable = asked.now();
             tell_submitted(&app, &job, "retry");
-            traced(&app, &asked, job.id, (load, durable));
+            traced(&app, &asked, &job, (load, durable));
             Ok(accepted(JobView::whole(job)))
         }
         RetryOutcome::NotEnded(job) => {

@@ -2,10 +2,13 @@
 //! the worker or the whole server was gone. To the millisecond, as the store has it.
 
 use danube_model::{FailReason, State, Step, StepStatus, Transition};
-use danube_signals::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch, SubmitTrace};
+use danube_signals::{
+    AttemptTrace, JobSpans, PlaybookTrace, RunOutcome, Source, StepTrace, Stretch, SubmitTrace,
+};
 use danube_store::JobTrace;
 use danube_telemetry::TraceContext;
 use danube_telemetry::trace::proto::Span;
+use danube_worker::Plays;
 use danube_worker::trace::{context_of, follows, nanos};
 
 /// Why an attempt ended whose worker was lost.
@@ -31,6 +34,10 @@ pub(super) fn attempt(of: &JobTrace, number: u32, now: u64) -> Option<AttemptTra
         .zip(steps)
         .filter_map(|(index, it)| step(index, it, time.ended, moves.end.is_none()))
         .collect();
+    let events = usize::try_from(number)
+        .ok()
+        .and_then(|it| of.events.get(it - 1));
+    let events = events.map_or(&[][..], Vec::as_slice);
     let is_last = number == of.job.attempt;
     let end = outcome(moves.end);
     let last = steps.iter().map(|it| it.time.ended).max();
@@ -63,6 +70,10 @@ pub(super) fn attempt(of: &JobTrace, number: u32, now: u64) -> Option<AttemptTra
         }),
         steps,
         end,
+        playbook: of.job.playbook.as_ref().map(|_| PlaybookTrace {
+            plays: Plays::of(events),
+            uploaded: None,
+        }),
         reason: of.job.reason.clone().filter(|_| is_last),
         job_id: job,
     })
@@ -89,6 +100,7 @@ pub(super) fn submit(of: &JobTrace) -> Vec<Span> {
         load: stretch(request.load),
         create: stretch((request.store, stored)),
         trigger: stretch((stored, stored)),
+        is_playbook: of.job.playbook.is_some(),
     };
     trace.spans()
 }
@@ -143,14 +155,9 @@ fn outcome(end: Option<&Transition>) -> RunOutcome {
 
 /// The word for why it failed, which the move's detail is.
 fn failed(detail: Option<&str>) -> &'static str {
-    let all = [
-        FailReason::StepFailed,
-        FailReason::SourceFailed,
-        FailReason::SetupFailed,
-        FailReason::LogFailed,
-        FailReason::WorkerLost,
-    ];
-    let found = all.into_iter().find(|it| Some(it.as_str()) == detail);
+    let found = FailReason::ALL
+        .into_iter()
+        .find(|it| Some(it.as_str()) == detail);
     found.unwrap_or(FailReason::SetupFailed).as_str()
 }
 

@@ -23,6 +23,7 @@ struct Submit {
     load: Stretch,
     create: Stretch,
     trigger: Stretch,
+    is_playbook: bool,
 }
 
 /// What is remembered.
@@ -49,6 +50,7 @@ impl Submits {
             load: trace.load,
             create: trace.create,
             trigger: trace.trigger,
+            is_playbook: trace.is_playbook,
         };
         all.insert(job, submit);
     }
@@ -79,6 +81,7 @@ impl Submit {
             load: self.load,
             create: self.create,
             trigger: self.trigger,
+            is_playbook: self.is_playbook,
         };
         trace.spans()
     }

@@ -207,6 +207,7 @@ mod tests {
         let watch = watch(&signals);
         let ended = |status| {
             signals.emit(JobCompleted {
+                playbook: None,
                 job_id: "x",
                 status,
                 duration_seconds: None,

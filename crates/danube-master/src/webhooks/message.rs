@@ -78,7 +78,7 @@ pub(super) fn body(job: &Job, ended_at: Timestamp, base: &str) -> String {
             short_id: job.id.short(),
             kind: job.kind.as_str(),
             pipeline: &job.pipeline,
-            status: job.state.as_str(),
+            status: job.status(),
             created_at: job.created_at,
             started_at: job.started_at,
             finished_at: job.finished_at,

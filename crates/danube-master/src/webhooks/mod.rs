@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use danube_model::{Job, JobId, Timestamp};
+use danube_model::{Job, JobId, Kind, Timestamp};
 use danube_outgoing::{Answer, Ask, Client, Done, Limits, Policy, Refused, Target};
 use danube_signals::{
     JobSpans, Stretch, WebhookFailed, WebhookSent, WebhookTrace, webhook_span_id,
@@ -320,18 +320,21 @@ fn dice() -> f64 {
 fn tell(app: &App, webhook: &DueWebhook, sent: &Sent) {
     let _in_job = tell::span(&sent.job).entered();
     let job_id = sent.job.id.to_string();
+    let is_playbook = sent.job.kind == Kind::Playbook;
     match (&sent.error, sent.status()) {
         (None, Some(status)) => app.signals.emit(WebhookSent {
             job_id: &job_id,
             callback_url: &webhook.shown,
             status_code: status.into(),
             attempt: webhook.attempt,
+            is_playbook,
         }),
         (error, _) => app.signals.emit(WebhookFailed {
             job_id: &job_id,
             callback_url: &webhook.shown,
             error: error.as_deref().unwrap_or_default(),
             attempt: webhook.attempt,
+            is_playbook,
         }),
     }
     let Some(call) = sent.done.as_ref().and_then(|it| it.calls.first()) else {

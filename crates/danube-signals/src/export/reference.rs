@@ -154,11 +154,12 @@ fn event_row(event: &EventDecl, last: &str, out: &mut String) {
         let _ = write!(level, " (error {})", event.error_when);
     }
     let fields: Vec<String> = event.fields.iter().map(|it| format!("`{it}`")).collect();
-    let (name, logger, fields) = (event.name, event.logger, fields.join(", "));
-    let _ = writeln!(
-        out,
-        "| `{name}` | {level} | `{logger}` | {fields} | {last} |"
-    );
+    let (name, fields) = (event.name, fields.join(", "));
+    let mut logger = format!("`{}`", event.logger);
+    if !event.playbook_logger.is_empty() {
+        let _ = write!(logger, " (playbook jobs `{}`)", event.playbook_logger);
+    }
+    let _ = writeln!(out, "| `{name}` | {level} | {logger} | {fields} | {last} |");
 }
 
 fn write_metrics(out: &mut String) {

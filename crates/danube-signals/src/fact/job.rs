@@ -5,12 +5,15 @@ use std::time::Duration;
 use danube_telemetry::LabelEnum;
 
 use super::fact;
-use crate::labels::{JobResult, RunError, RunResult, RunState, SystemError};
+use crate::labels::{
+    JobResult, PlaybookResult, RunError, RunResult, RunState, SourceType, SystemError,
+};
 use crate::signals::Signals;
 
 fact! {
     /// A job was accepted and is durable.
-    JobSubmitted<'a> = "job_submitted", INFO, "danube.api";
+    JobSubmitted<'a> = "job_submitted", INFO, "danube.api",
+        of playbooks "ansible_api.api" if |it| it.playbook.is_some();
     {
         job_id: &'a str,
         /// `pipeline`, `spec`, `retry` (the order of an ended job) or the type of a
@@ -19,8 +22,15 @@ fact! {
         /// Name of the key, never the key.
         api_key_name: Option<&'a str>,
     }
-    also {}
-    metrics |_, _| {}
+    also {
+        /// The type of its source, of a playbook job.
+        playbook: Option<SourceType>,
+    }
+    metrics |fact, signals| {
+        if let Some(source_type) = fact.playbook {
+            signals.playbook_jobs_submitted_total.at(source_type).inc();
+        }
+    }
 }
 
 fact! {
@@ -40,13 +50,15 @@ fact! {
 
 fact! {
     /// A worker began to run a job.
-    JobStarted<'a> = "job_started", INFO, "danube.orchestrator";
+    JobStarted<'a> = "job_started", INFO, "danube.orchestrator",
+        of playbooks "ansible_api.worker" if |it| it.source_type.is_some();
     {
         job_id: &'a str,
         pipeline: Option<&'a str>,
         trigger_type: Option<&'a str>,
         trigger_ref: Option<&'a str>,
         user: Option<&'a str>,
+        /// Of a playbook job.
         source_type: Option<&'a str>,
         worker_id: Option<&'a str>,
     }
@@ -59,6 +71,18 @@ fact! {
         let pipeline = fact.pipeline.unwrap_or_default();
         run_time(signals, pipeline, (RunState::Pending, fact.queue_wait), None);
     }
+}
+
+fact! {
+    /// A job was given a credential.
+    CredentialAccessed<'a> = "credential_accessed", INFO, "ansible_api.worker";
+    {
+        /// Its name, never its values.
+        credential_name: &'a str,
+        job_id: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
 }
 
 /// The end of a job as the conventions for pipeline runs see it.
@@ -77,7 +101,8 @@ pub struct RunEnd<'a> {
 
 fact! {
     /// A job reached its final state, whichever it is. Told exactly once for each job.
-    JobCompleted<'a> = "job_completed", INFO, "danube.orchestrator";
+    JobCompleted<'a> = "job_completed", INFO, "danube.orchestrator",
+        of playbooks "ansible_api.worker" if |it| it.playbook.is_some();
     {
         job_id: &'a str,
         status: JobResult,
@@ -86,10 +111,15 @@ fact! {
     }
     also {
         pipeline: &'a str,
+        /// The type of its source, of a playbook job.
+        playbook: Option<SourceType>,
         max_rss_bytes: Option<u64>,
         run: RunEnd<'a>,
     }
     metrics |fact, signals| {
+        if let Some(source_type) = fact.playbook {
+            ended_playbook(signals, source_type, (fact.status, fact.duration_seconds));
+        }
         signals.jobs_total.with([fact.pipeline]).at(fact.status).inc();
         ended_run(fact, signals);
         run_errors(signals, fact.pipeline, fact.run.errors);
@@ -104,7 +134,8 @@ fact! {
 
 fact! {
     /// A job ended in failure; `job_completed` is told as well.
-    JobFailed<'a> = "job_failed", ERROR, "danube.orchestrator";
+    JobFailed<'a> = "job_failed", ERROR, "danube.orchestrator",
+        of playbooks "ansible_api.worker" if |it| it.is_playbook;
     {
         job_id: &'a str,
         error_type: &'a str,
@@ -112,7 +143,9 @@ fact! {
         /// How often the system has run the job again.
         retry_count: u64,
     }
-    also {}
+    also {
+        is_playbook: bool,
+    }
     metrics |_, _| {}
 }
 
@@ -216,6 +249,20 @@ fact! {
 }
 
 fact! {
+    /// A worker looked for Ansible, which playbook jobs need.
+    AnsibleChecked<'a> = "ansible_checked", INFO, "ansible_api.worker";
+    {
+        worker_id: &'a str,
+        /// Of ansible-core, where there is one that can be used.
+        version: Option<&'a str>,
+        /// Why there is none.
+        error: Option<&'a str>,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
     /// A job's output could not be written; the job is held back until it can.
     LogWriteFailed<'a> = "log_write_failed", WARN, "danube.worker";
     {
@@ -281,6 +328,24 @@ fn run_errors(signals: &Signals, pipeline: &str, errors: &[RunError]) {
     let cells = signals.cicd_pipeline_run_errors_total.with([pipeline]);
     for error in errors {
         cells.at(*error).inc();
+    }
+}
+
+/// What the playbooks' own families hear of an end, in their document's words.
+fn ended_playbook(
+    signals: &Signals,
+    source_type: SourceType,
+    (status, ran): (JobResult, Option<Duration>),
+) {
+    let result = match status {
+        JobResult::Success => PlaybookResult::Success,
+        JobResult::Failure | JobResult::Timeout => PlaybookResult::Failed,
+        JobResult::Cancelled => PlaybookResult::Cancelled,
+    };
+    signals.playbook_jobs_completed_total.at(result).inc();
+    if let Some(ran) = ran {
+        let times = &signals.playbook_job_duration_seconds;
+        times.at(source_type).observe_duration(ran);
     }
 }
 

@@ -27,6 +27,7 @@ macro_rules! fact {
     (
         $(#[doc = $doc:literal])+
         $name:ident $(<$life:lifetime>)? = $event:literal, $level:ident, $logger:literal
+        $(, of playbooks $playbook_logger:literal if $of_playbook:expr)?
         $(, error when $error_why:literal if $error:expr)?;
         { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }
         also { $($(#[$ameta:meta])* $also:ident: $also_type:ty,)* }
@@ -51,6 +52,7 @@ macro_rules! fact {
                 level: tracing::Level::$level,
                 error_when: concat!($($error_why)?),
                 logger: $logger,
+                playbook_logger: concat!($($playbook_logger)?),
                 fields: &[$(stringify!($field)),*],
                 about: concat!($($doc),+),
                 state: $crate::declared::State::Live,
@@ -61,6 +63,14 @@ macro_rules! fact {
                 {
                     let ($fact, $signals) = (self, signals);
                     $metrics
+                }
+                let of_playbook: &[fn(&Self) -> bool] = &[$($of_playbook)?];
+                if of_playbook.iter().any(|it| it(self)) {
+                    tracing::event!(
+                        target: concat!($($playbook_logger)?), tracing::Level::$level,
+                        event = $event, $($field = self.$field.value(),)*
+                    );
+                    return;
                 }
                 let error_when: &[fn(&Self) -> bool] = &[$($error)?];
                 if error_when.iter().any(|it| it(self)) {
@@ -97,6 +107,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     JobOrphanRescued::DECL,
     StepStarted::DECL,
     StepCompleted::DECL,
+    CredentialAccessed::DECL,
+    AnsibleChecked::DECL,
     LogWriteFailed::DECL,
     WorkspaceLeft::DECL,
     WorkerDrained::DECL,

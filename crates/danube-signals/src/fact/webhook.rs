@@ -14,9 +14,15 @@ fact! {
         /// Which attempt it was, from 1.
         attempt: u32,
     }
-    also {}
-    metrics |_, signals| {
+    also {
+        /// Counted under the names of the playbook API too.
+        is_playbook: bool,
+    }
+    metrics |fact, signals| {
         signals.webhook_deliveries_total.at(Truth::True).inc();
+        if fact.is_playbook {
+            signals.playbook_webhook_deliveries_total.at(Truth::True).inc();
+        }
     }
 }
 
@@ -31,8 +37,14 @@ fact! {
         error: &'a str,
         attempt: u32,
     }
-    also {}
-    metrics |_, signals| {
+    also {
+        /// Counted under the names of the playbook API too.
+        is_playbook: bool,
+    }
+    metrics |fact, signals| {
         signals.webhook_deliveries_total.at(Truth::False).inc();
+        if fact.is_playbook {
+            signals.playbook_webhook_deliveries_total.at(Truth::False).inc();
+        }
     }
 }

@@ -11,44 +11,51 @@ use danube_telemetry::trace::proto::{
 };
 
 use super::declared::SpanDecl;
+use super::playbook::PlaybookTrace;
+
+/// What the span of an attempt says.
+const JOB: &[&str] = &[
+    "job.id",
+    "source.type",
+    "job.status",
+    "worker.id",
+    "danube.job.attempt",
+    "danube.job.queue_wait_seconds",
+    "cicd.pipeline.name",
+    "cicd.pipeline.run.id",
+    "cicd.pipeline.result",
+    "vcs.repository.url.full",
+    "vcs.ref.head.name",
+    "vcs.ref.head.revision",
+    "error.type",
+    "danube.span.unfinished",
+];
+
+/// What the span of a step says.
+pub(super) const STEP: &[&str] = &[
+    "job.id",
+    "cicd.pipeline.task.name",
+    "cicd.pipeline.task.run.id",
+    "cicd.pipeline.task.run.result",
+    "danube.log.start",
+    "danube.log.end",
+    "error.type",
+    "danube.span.unfinished",
+];
 
 /// What is made here.
 pub(super) const SPANS: &[SpanDecl] = &[
     SpanDecl {
         name: "Job <short id>",
         kind: "internal",
-        attributes: &[
-            "job.id",
-            "source.type",
-            "job.status",
-            "worker.id",
-            "danube.job.attempt",
-            "danube.job.queue_wait_seconds",
-            "cicd.pipeline.name",
-            "cicd.pipeline.run.id",
-            "cicd.pipeline.result",
-            "vcs.repository.url.full",
-            "vcs.ref.head.name",
-            "vcs.ref.head.revision",
-            "error.type",
-            "danube.span.unfinished",
-        ],
+        attributes: JOB,
         about: "an attempt at a job",
     },
     workspace("Create workspace", "before the first step"),
     SpanDecl {
         name: "Execute step <name>",
         kind: "internal",
-        attributes: &[
-            "job.id",
-            "cicd.pipeline.task.name",
-            "cicd.pipeline.task.run.id",
-            "cicd.pipeline.task.run.result",
-            "danube.log.start",
-            "danube.log.end",
-            "error.type",
-            "danube.span.unfinished",
-        ],
+        attributes: STEP,
         about: "a step, the clone included",
     },
     SpanDecl {
@@ -115,7 +122,7 @@ impl JobSpans<'_> {
         }
     }
 
-    fn below(&self, attempt: u32, what: &[u8], index: u32) -> [u8; 8] {
+    pub(super) fn below(&self, attempt: u32, what: &[u8], index: u32) -> [u8; 8] {
         let parts: [&[u8]; 4] = [
             self.job_id.as_bytes(),
             &attempt.to_be_bytes(),
@@ -165,6 +172,8 @@ pub struct AttemptTrace {
     pub end: RunOutcome,
     /// Why, for people; redacted.
     pub reason: Option<String>,
+    /// What a playbook did; none of a pipeline's job. Its spans are drawn otherwise.
+    pub playbook: Option<PlaybookTrace>,
 }
 
 /// Where a job's source comes from, as far as it is known.
@@ -239,6 +248,10 @@ impl AttemptTrace {
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         let mut spans = vec![self.job()];
+        if let Some(playbook) = &self.playbook {
+            self.playbook_parts(playbook, &mut spans);
+            return spans;
+        }
         spans.extend(self.created.map(|it| self.phase("Create workspace", it)));
         for step in &self.steps {
             spans.push(self.step(step));
@@ -246,6 +259,20 @@ impl AttemptTrace {
         }
         spans.extend(self.removed.map(|it| self.phase("Remove workspace", it)));
         spans
+    }
+
+    /// What hangs below `worker.execute`: the steps by their own names, the playbook's
+    /// plays, the log.
+    fn playbook_parts(&self, playbook: &PlaybookTrace, spans: &mut Vec<Span>) {
+        for step in &self.steps {
+            spans.push(Span {
+                name: step.name.clone(),
+                ..self.step(step)
+            });
+        }
+        let last = self.steps.last().map_or(0, |it| it.index);
+        self.plays(playbook, last, spans);
+        spans.extend(playbook.uploaded.map(|it| self.upload(it)));
     }
 
     fn job(&self) -> Span {
@@ -281,9 +308,17 @@ impl AttemptTrace {
         for (key, value) in optional {
             attributes.extend(value.as_deref().map(|it| pair(key, it)));
         }
+        if self.playbook.is_some() {
+            // For whoever looks for the name that the second document gives it.
+            attributes.push(pair("ansible_job_execute", true));
+        }
         mark(&mut attributes, error_type, self.is_unfinished);
+        let name = match self.playbook {
+            Some(_) => "worker.execute".to_owned(),
+            None => format!("Job {}", self.short_id),
+        };
         let span = Span {
-            name: format!("Job {}", self.short_id),
+            name,
             attributes,
             status: error_type.map(|_| failed(self.reason.as_deref().unwrap_or_default())),
             links: self.follows.iter().map(link).collect(),
@@ -352,7 +387,7 @@ impl AttemptTrace {
         below(span, Some(ids.step(self.number, step.index).span_id), false)
     }
 
-    fn made(&self, time: Stretch) -> Span {
+    pub(super) fn made(&self, time: Stretch) -> Span {
         Span {
             trace_id: self.context.trace_id.to_vec(),
             kind: SpanKind::Internal.into(),
@@ -372,7 +407,7 @@ fn mark(attributes: &mut Vec<KeyValue>, error_type: Option<&str>, is_unfinished:
     }
 }
 
-fn failed(message: &str) -> Status {
+pub(super) fn failed(message: &str) -> Status {
     Status {
         message: message.to_owned(),
         code: StatusCode::Error.into(),

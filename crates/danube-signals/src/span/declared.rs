@@ -1,6 +1,6 @@
 //! The spans that are made, for the reference page. Each is declared beside what makes it.
 
-use super::{REQUEST, attempt, submit, webhook};
+use super::{REQUEST, attempt, playbook, submit, webhook};
 
 /// A span that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +18,10 @@ pub(crate) struct SpanDecl {
 /// All of them: of any request, of one that submits a job, of the job, of its webhook.
 pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
     let request = std::iter::once(&REQUEST);
+    let job = attempt::SPANS.iter().chain(playbook::SPANS);
     request
         .chain(submit::SPANS)
-        .chain(attempt::SPANS)
+        .chain(job)
         .chain(webhook::SPANS)
 }
 
@@ -33,12 +34,13 @@ mod tests {
 
     use super::*;
     use crate::span::{
-        AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch, SubmitTrace, WebhookTrace,
+        AttemptTrace, JobSpans, PlayTrace, PlaybookTrace, ResultTrace, RunOutcome, Source,
+        StepTrace, Stretch, SubmitTrace, TaskTrace, WebhookTrace,
     };
 
     const TIME: Stretch = Stretch { began: 1, ended: 2 };
 
-    fn submitted() -> Vec<Span> {
+    fn submitted(is_playbook: bool) -> Vec<Span> {
         let made = SubmitTrace {
             name: "POST /api/v1/jobs",
             job_id: "0190-a",
@@ -49,13 +51,29 @@ mod tests {
             load: TIME,
             create: TIME,
             trigger: TIME,
+            is_playbook,
         };
         made.spans()
     }
 
     /// Everything that can be known of an attempt; one that goes on can't have ended.
-    fn attempted(is_unfinished: bool) -> Vec<Span> {
+    fn attempted(is_unfinished: bool, playbook: Option<PlaybookTrace>) -> Vec<Span> {
         let some = |text: &str| Some(text.to_owned());
+        let names: &[&str] = match &playbook {
+            Some(_) => &["fetch_source", "resolve_credentials", "run_playbook"],
+            None => &["s"],
+        };
+        let steps = (0..).zip(names);
+        let step = |(index, name): (u32, &&str)| StepTrace {
+            index,
+            name: (*name).to_owned(),
+            time: TIME,
+            process: Some(TIME),
+            is_unfinished,
+            status: "failure",
+            exit_code: Some(1),
+            log: (Some(0), Some(1)),
+        };
         let made = AttemptTrace {
             job_id: "0190-a".to_owned(),
             short_id: "a".to_owned(),
@@ -75,16 +93,7 @@ mod tests {
             },
             created: Some(TIME),
             removed: Some(TIME),
-            steps: vec![StepTrace {
-                index: 0,
-                name: "s".to_owned(),
-                time: TIME,
-                process: Some(TIME),
-                is_unfinished,
-                status: "failure",
-                exit_code: Some(1),
-                log: (Some(0), Some(1)),
-            }],
+            steps: steps.map(step).collect(),
             end: RunOutcome {
                 status: "failure",
                 result: "failure",
@@ -92,6 +101,7 @@ mod tests {
             },
             is_unfinished,
             reason: None,
+            playbook,
         };
         made.spans()
     }
@@ -112,6 +122,30 @@ mod tests {
             time: TIME,
         };
         vec![made.span()]
+    }
+
+    fn played() -> PlaybookTrace {
+        let task = TaskTrace {
+            name: "t".to_owned(),
+            path: Some("site.yml:3".to_owned()),
+            time: TIME,
+            hosts: 2,
+            hosts_failed: 1,
+            results: vec![ResultTrace {
+                at: 1,
+                host: "h".to_owned(),
+                status: "failed",
+            }],
+        };
+        PlaybookTrace {
+            plays: vec![PlayTrace {
+                name: "p".to_owned(),
+                time: TIME,
+                tasks: vec![task],
+                tasks_left_out: 1,
+            }],
+            uploaded: Some(TIME),
+        }
     }
 
     fn kind_of(span: &Span) -> &'static str {
@@ -142,13 +176,24 @@ mod tests {
                 ((stem(it.name), it.kind), attributes.collect())
             })
             .collect();
-        let all = [submitted(), attempted(false), attempted(true), delivered()].concat();
+        let all = [
+            submitted(false),
+            submitted(true),
+            attempted(false, None),
+            attempted(true, None),
+            attempted(false, Some(played())),
+            attempted(true, Some(played())),
+            delivered(),
+        ];
+        let all = all.concat();
         let mut made = Shown::new();
         for span in all {
             let keys = span.attributes.iter().map(|it| it.key.clone());
             let name = match span.name.as_str() {
                 "Job a" => "Job".to_owned(),
                 "Execute step s" => "Execute step".to_owned(),
+                "play p" => "play".to_owned(),
+                "task t" => "task".to_owned(),
                 other => other.to_owned(),
             };
             made.entry((name, kind_of(&span))).or_default().extend(keys);

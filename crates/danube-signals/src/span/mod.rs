@@ -6,6 +6,7 @@
 
 mod attempt;
 mod declared;
+mod playbook;
 mod submit;
 mod webhook;
 
@@ -19,6 +20,9 @@ use tracing::field::Empty;
 
 pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
 pub(crate) use declared::{SpanDecl, spans};
+pub use playbook::{
+    HOST_EVENTS_MAX, PlayTrace, PlaybookTrace, ResultTrace, TASK_SPANS_MAX, TaskTrace,
+};
 pub use submit::SubmitTrace;
 pub use webhook::{WebhookTrace, span_id as webhook_span_id};
 

@@ -29,6 +29,8 @@ pub struct SubmitTrace<'a> {
     pub create: Stretch,
     /// Until the scheduler knew.
     pub trigger: Stretch,
+    /// The job is a playbook's: its spans have the names of the second document.
+    pub is_playbook: bool,
 }
 
 /// What is made here.
@@ -49,15 +51,31 @@ pub(super) const SPANS: &[SpanDecl] = &[
     SpanDecl {
         name: "Create job record",
         kind: "client",
-        attributes: &[
-            "db.system.name",
-            "db.operation.name",
-            "db.collection.name",
-            "db.query.text",
-        ],
+        attributes: DATABASE,
         about: "until the job was on disk",
     },
     part("Trigger orchestrator", "until the scheduler knew"),
+    part(
+        "api.submit_job",
+        "of a playbook job: from its check to the answer",
+    ),
+    SpanDecl {
+        name: "db.create_job",
+        kind: "client",
+        attributes: DATABASE,
+        about: "of a playbook job: until it was on disk",
+    },
+    part(
+        "queue.enqueue",
+        "of a playbook job: until the scheduler knew",
+    ),
+];
+
+const DATABASE: &[&str] = &[
+    "db.system.name",
+    "db.operation.name",
+    "db.collection.name",
+    "db.query.text",
 ];
 
 const fn part(name: &'static str, about: &'static str) -> SpanDecl {
@@ -94,6 +112,27 @@ impl SubmitTrace<'_> {
             pair("db.collection.name", "jobs"),
             pair("db.query.text", INSERT),
         ];
+        if self.is_playbook {
+            let submit = Stretch {
+                began: self.load.began,
+                ended: self.trigger.ended,
+            };
+            let submit = self.child("api.submit_job", SpanKind::Internal, submit, Vec::new());
+            let parent = submit.span_id.as_slice().try_into().ok();
+            let create = self.child("db.create_job", SpanKind::Client, self.create, database);
+            let enqueue = self.child(
+                "queue.enqueue",
+                SpanKind::Internal,
+                self.trigger,
+                Vec::new(),
+            );
+            return vec![
+                below(request, self.parent, true),
+                submit,
+                below(create, parent, false),
+                below(enqueue, parent, false),
+            ];
+        }
         vec![
             below(request, self.parent, true),
             self.child("Check auth", SpanKind::Internal, self.auth, Vec::new()),

@@ -123,6 +123,7 @@ fn settings_refused() {
 fn job_submitted() {
     check_full(
         JobSubmitted {
+            playbook: None,
             job_id: JOB,
             source_type: "pipeline",
             api_key_name: Some("admin"),
@@ -132,11 +133,24 @@ fn job_submitted() {
     );
     check(
         JobSubmitted {
+            playbook: None,
             job_id: JOB,
             source_type: "spec",
             api_key_name: None,
         },
         r#"{"level":"info","logger":"danube.api","event":"job_submitted","job_id":"0190-a","source_type":"spec"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn credential_accessed() {
+    check(
+        CredentialAccessed {
+            credential_name: "deploy",
+            job_id: JOB,
+        },
+        r#"{"level":"info","logger":"ansible_api.worker","event":"credential_accessed","credential_name":"deploy","job_id":"0190-a"}"#,
         &[],
     );
 }
@@ -195,6 +209,7 @@ fn job_started() {
 fn job_completed() {
     check_full(
         JobCompleted {
+            playbook: None,
             job_id: JOB,
             status: JobResult::Success,
             duration_seconds: Some(Duration::from_nanos(2_500_000_400)),
@@ -220,6 +235,7 @@ fn job_completed() {
         ],
     );
     let told = tell(JobCompleted {
+        playbook: None,
         job_id: JOB,
         status: JobResult::Cancelled,
         duration_seconds: None,
@@ -254,6 +270,7 @@ fn job_completed() {
 fn job_failed() {
     check_full(
         JobFailed {
+            is_playbook: false,
             job_id: JOB,
             error_type: "step_failed",
             error_message: "exit 1",
@@ -589,9 +606,16 @@ fn webhook_sent() {
             callback_url: "https://hooks.example/a",
             status_code: 204,
             attempt: 2,
+            is_playbook: true,
         },
         r#"{"level":"info","logger":"danube.api","event":"webhook_sent","job_id":"0190-a","callback_url":"https://hooks.example/a","status_code":204,"attempt":2}"#,
-        &[(r#"danube_webhook_deliveries_total{success="true"}"#, 1.0)],
+        &[
+            (r#"danube_webhook_deliveries_total{success="true"}"#, 1.0),
+            (
+                r#"ansible_api_webhook_deliveries_total{success="true"}"#,
+                1.0,
+            ),
+        ],
     );
 }
 
@@ -603,9 +627,16 @@ fn webhook_failed() {
             callback_url: "https://hooks.example/a",
             error: "status 500",
             attempt: 1,
+            is_playbook: false,
         },
         r#"{"level":"warning","logger":"danube.api","event":"webhook_failed","job_id":"0190-a","callback_url":"https://hooks.example/a","error":"status 500","attempt":1}"#,
-        &[(r#"danube_webhook_deliveries_total{success="false"}"#, 1.0)],
+        &[
+            (r#"danube_webhook_deliveries_total{success="false"}"#, 1.0),
+            (
+                r#"ansible_api_webhook_deliveries_total{success="false"}"#,
+                0.0,
+            ),
+        ],
     );
 }
 
@@ -711,6 +742,7 @@ fn facts_show_the_ids_of_the_request_and_the_job_around_them() {
 fn hostile_names_stay_inside_their_quotes() {
     let hostile = "x\"} 1\ndanube_jobs_total{a=\"\\";
     let told = tell(JobCompleted {
+        playbook: None,
         job_id: hostile,
         status: JobResult::Failure,
         duration_seconds: None,

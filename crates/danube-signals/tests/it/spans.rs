@@ -81,6 +81,7 @@ fn what_is_no_failure_of_the_span_leaves_it_alone() {
             action: None,
         });
         signals.emit(JobFailed {
+            is_playbook: false,
             job_id: "0190-a",
             error_type: "step_failed",
             error_message: "x",

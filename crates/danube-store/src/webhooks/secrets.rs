@@ -162,3 +162,35 @@ fn show(tx: &Tx<'_>, owner: &str, fresh: &[u8]) -> Result<ShownSecret, StoreErro
         previous_until: known.map(|_| until),
     })
 }
+
+/// Seals the secrets of all owners anew: how many, and how many no key opens. There is one
+/// an API key at most, so one transaction does.
+pub(crate) fn reseal_secrets(tx: &Tx<'_>) -> Result<(u64, u64), StoreError> {
+    let sealer = &tx.shared.sealer;
+    let (mut done, mut unreadable) = (0, 0);
+    let mut statement = tx
+        .connection
+        .prepare_cached("SELECT owner, sealed, previous FROM webhook_secrets")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows: Vec<(String, Vec<u8>, Option<Vec<u8>>)> = rows.collect::<Result<_, _>>()?;
+    for (owner, sealed, previous) in rows {
+        let mut anew = |sealed: Vec<u8>| -> Result<Vec<u8>, StoreError> {
+            if sealer.is_current(&sealed) {
+                return Ok(sealed);
+            }
+            let Some(plain) = sealer.unseal(SECRET, owner.as_bytes(), &sealed) else {
+                unreadable += 1;
+                return Ok(sealed);
+            };
+            done += 1;
+            sealer.seal(SECRET, owner.as_bytes(), &plain)
+        };
+        let (sealed, previous) = (anew(sealed)?, previous.map(anew).transpose()?);
+        tx.connection
+            .prepare_cached(
+                "UPDATE webhook_secrets SET sealed = ?2, previous = ?3 WHERE owner = ?1",
+            )?
+            .execute((&owner, sealed, previous))?;
+    }
+    Ok((done, unreadable))
+}

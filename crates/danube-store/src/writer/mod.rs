@@ -14,12 +14,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use danube_model::{Job, State, Timestamp};
+use danube_model::{State, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::counts::Change;
 use crate::open::Shared;
+use crate::rows::Record;
 use crate::{Moved, StoreError};
 use pending::Pending;
 use queue::Queue;
@@ -103,11 +104,13 @@ pub(crate) struct Tx<'a> {
 
 impl Tx<'_> {
     /// The job came to be, or moved from there to where it is now.
-    pub(crate) fn moved(&self, job: &Job, from: Option<State>) {
+    pub(crate) fn moved(&self, Record { job, queue, .. }: &Record, from: Option<State>) {
         let mut change = self.change.take();
         change.moved(Moved {
             job: job.id,
             pipeline: job.pipeline.clone(),
+            kind: job.kind,
+            queue: queue.clone(),
             from,
             to: job.state,
         });

@@ -77,7 +77,10 @@ fn a_database_of_the_first_schema_is_brought_forward() {
     let connection = Connection::open(dir.path().join("danube.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
+            "DROP TABLE credentials; DROP TABLE credential_uses; \
+             DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
+             DROP TABLE playbook_runs; DROP TABLE playbook_events; \
+             ALTER TABLE jobs DROP COLUMN source_type; ALTER TABLE jobs DROP COLUMN source; \
              ALTER TABLE jobs DROP COLUMN log_deleted_at; PRAGMA user_version = 1",
         )
         .unwrap();

@@ -7,6 +7,7 @@
 
 mod commits;
 mod crash;
+mod credentials;
 mod disk;
 mod fence;
 mod jobs;
@@ -14,6 +15,7 @@ mod keys;
 mod late;
 mod lists;
 mod open;
+mod rotation;
 mod secrets;
 mod support;
 mod timing;

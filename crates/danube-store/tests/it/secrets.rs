@@ -14,7 +14,9 @@ fn a_secret_of_an_order_is_in_no_file() {
     let mut job = new_job("plainly-visible");
     job.order.masks = vec![SECRET.into()];
     job.order.parameters.insert("TOKEN".into(), SECRET.into());
-    let pipeline = &mut job.order.pipeline;
+    let danube_model::Task::Pipeline(pipeline) = &mut job.order.task else {
+        panic!("it is a pipeline");
+    };
     pipeline.env.insert("TOKEN".into(), SECRET.into());
     pipeline.repository = Some(format!("https://user:{SECRET}@example.org/a.git"));
     pipeline.steps[0].run = format!("echo {SECRET}");

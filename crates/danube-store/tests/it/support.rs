@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use danube_model::spec::{Limits, Pipeline, Shell, Step as PipelineStep};
-use danube_model::{Attempt, Cause, Ended, Job, JobId, Order, Step, StepStatus, Trigger};
+use danube_model::{Attempt, Cause, Ended, Job, JobId, Order, Step, StepStatus, Task, Trigger};
 use danube_store::{Assignment, Claimed, Meter, NewJob, Operation, Options, Store, StoreError};
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ pub(crate) fn reopened(store: Store, dir: &Path) -> Store {
 
 pub(crate) fn order(pipeline: &str) -> Order {
     Order {
-        pipeline: Pipeline {
+        task: Task::Pipeline(Pipeline {
             name: pipeline.into(),
             repository: None,
             git_ref: None,
@@ -48,7 +48,7 @@ pub(crate) fn order(pipeline: &str) -> Order {
                 timeout_seconds: None,
                 continue_on_error: false,
             }],
-        },
+        }),
         git_ref: Some("main".into()),
         parameters: BTreeMap::new(),
         masks: Vec::new(),

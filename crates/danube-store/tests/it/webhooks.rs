@@ -10,6 +10,7 @@ use danube_store::{
     Store, Tried, WebhookState,
 };
 
+use crate::rotation::rotate;
 use crate::support::{claim, ended, new_job, open, reopened, store};
 
 const SECRET_URL: &str = "https://hooks.example/a?token=s3cret-s3cret";
@@ -356,4 +357,20 @@ fn neither_tokens_nor_secrets_stand_in_the_files_in_clear() {
         }
     }
     drop(open(dir.path()));
+}
+
+#[test]
+fn addresses_and_secrets_outlive_a_rotation_of_the_sealing_key() {
+    let (store, dir) = store();
+    let job = submit(&store, "hooks.example");
+    let bytes = |byte| [byte; SECRET_BYTES];
+    for byte in [1, 2] {
+        let shown = store.show_webhook_secret("1", bytes(byte));
+        assert!(shown.wait().unwrap().secret == bytes(byte));
+    }
+    rotate(&store);
+    let store = reopened(store, dir.path());
+    assert_eq!(store.webhook_address(job).unwrap().unwrap(), SECRET_URL);
+    let both = store.webhook_secrets("1").unwrap().unwrap();
+    assert!(both.current == bytes(2) && both.previous == Some(bytes(1).to_vec()));
 }

@@ -5,6 +5,7 @@ mod apikey;
 mod cancel;
 mod completions;
 mod config;
+mod credential;
 mod explain;
 mod follow;
 mod health;
@@ -136,6 +137,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: apikey::command,
         task: Task::Client(apikey::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: credential::command,
+        task: Task::Client(credential::perform),
     },
     Verb {
         group: SERVER,

@@ -62,6 +62,7 @@ pub(crate) fn check(
         log_total_bytes: it.number("log.total_bytes")?,
         retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
+        sources_private: it.networks("sources.allow_private"),
         rules: job_rules(&rules, it.bool("redaction.email")?),
         watch: WatchSettings {
             interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
@@ -70,7 +71,7 @@ pub(crate) fn check(
             alertmanager_url: it.text("observability.alertmanager_url"),
         },
         webhooks: WebhookSettings {
-            allow_private: it.allowed("webhooks.allow_private"),
+            allow_private: it.networks("webhooks.allow_private"),
             allow_http: it.bool("webhooks.allow_http")?,
             retry: Duration::from_secs(it.number("webhooks.retry_seconds")?),
             days: u32::try_from(it.number("webhooks.retention_days")?)
@@ -226,6 +227,14 @@ impl Values<'_> {
         }
     }
 
+    fn networks(&self, key: &str) -> Vec<Rule> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Networks(it)) => it,
+            Some(other) => unreachable!("{key} is no list of networks: {other:?}"),
+        }
+    }
+
     fn text(&self, key: &str) -> Option<String> {
         match self.value(key)? {
             Value::Text(it) => Some(it),
@@ -275,14 +284,6 @@ impl Values<'_> {
             None => Vec::new(),
             Some(Value::Headers(it)) => it,
             Some(other) => unreachable!("{key} is no list of headers: {other:?}"),
-        }
-    }
-
-    fn allowed(&self, key: &str) -> Vec<Rule> {
-        match self.value(key) {
-            None => Vec::new(),
-            Some(Value::Allowed(it)) => it,
-            Some(other) => unreachable!("{key} is no list of networks: {other:?}"),
         }
     }
 

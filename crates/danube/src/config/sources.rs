@@ -105,7 +105,7 @@ fn flag(row: &Row) -> Arg {
         })
         .help_heading(heading.map(|(_, about)| *about));
     match row.kind {
-        Kind::Paths | Kind::Headers | Kind::Allowed => arg.action(ArgAction::Append),
+        Kind::Paths | Kind::Networks | Kind::Headers => arg.action(ArgAction::Append),
         // `--demo --insecure-http`, but also `--insecure-http=false` against the file.
         Kind::Bool => arg
             .num_args(0..=1)
@@ -288,13 +288,13 @@ impl Hearing<'_> {
                 all.extend(one);
                 Value::Paths(all)
             }
+            (Value::Networks(mut all), Value::Networks(one)) => {
+                all.extend(one);
+                Value::Networks(all)
+            }
             (Value::Headers(mut all), Value::Headers(one)) => {
                 all.extend(one);
                 Value::Headers(all)
-            }
-            (Value::Allowed(mut all), Value::Allowed(one)) => {
-                all.extend(one);
-                Value::Allowed(all)
             }
             (_, last) => last,
         });

@@ -304,8 +304,17 @@ pub(crate) const ROWS: &[Row] = &[
         example: "[\"/srv/git\"]",
     },
     Row {
+        key: "sources.allow_private",
+        kind: Kind::Networks,
+        preset: Preset::Unset,
+        flag: "sources-allow-private",
+        short_variable: None,
+        help: "Networks and hosts that sources of playbooks may come from although they aren't public",
+        example: "[\"10.1.0.0/16\", \"*.corp.example\"]",
+    },
+    Row {
         key: "webhooks.allow_private",
-        kind: Kind::Allowed,
+        kind: Kind::Networks,
         preset: Preset::Unset,
         flag: "webhooks-allow-private",
         short_variable: None,

@@ -21,6 +21,9 @@ pub(crate) enum Kind {
     Path,
     /// Paths: a list in the file, a repeated flag, `:` between them in a variable.
     Paths,
+    /// Networks and hosts: a list in the file, a repeated flag, `,` between them in a
+    /// variable.
+    Networks,
     /// IP address and port.
     Address,
     /// `http://…` or `https://…`
@@ -43,8 +46,6 @@ pub(crate) enum Kind {
     Rules,
     /// Like `Url`, also with a path and `user:password@`, which is never shown.
     Collector,
-    /// Networks and hosts: a list in the file, a repeated flag, `,` between them in a variable.
-    Allowed,
     /// `name: value`, a list in the file, a repeated flag, a line each in a variable;
     /// values are never shown.
     Headers,
@@ -59,6 +60,8 @@ pub(crate) enum Value {
     Path(PathBuf),
     /// Of `Paths`; absolute.
     Paths(Vec<PathBuf>),
+    /// Of `Networks`.
+    Networks(Vec<Rule>),
     /// Of `Address`.
     Address(SocketAddr),
     /// Of `Bool`.
@@ -71,8 +74,6 @@ pub(crate) enum Value {
     Rules(Rules),
     /// Of `Collector`.
     Collector(Address),
-    /// Of `Allowed`.
-    Allowed(Vec<Rule>),
     /// Of `Headers`.
     Headers(Vec<Header>),
 }
@@ -119,6 +120,9 @@ impl Kind {
             Self::Text => "text".into(),
             Self::Path => "a path".into(),
             Self::Paths => "a list of paths".into(),
+            Self::Networks => {
+                "a list of networks (`10.1.0.0/16`), addresses and hosts (`git.internal`, `*.corp.example`)".into()
+            }
             Self::Address => {
                 "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into()
             }
@@ -141,9 +145,6 @@ impl Kind {
                 "an address such as http://127.0.0.1:4317, also with user:password@ before the host"
                     .into()
             }
-            Self::Allowed => {
-                "a list of networks and hosts, such as 10.1.0.0/16, hooks.internal or *.corp.example".into()
-            }
             Self::Headers => "a list of headers, each `name: value`, with no name twice".into(),
         }
     }
@@ -153,6 +154,7 @@ impl Kind {
         match self {
             Self::Text => "TEXT",
             Self::Path | Self::Paths => "DIR",
+            Self::Networks => "NETWORK",
             Self::Address => "ADDR",
             Self::Url | Self::Collector => "URL",
             Self::Bool => "BOOL",
@@ -162,7 +164,6 @@ impl Kind {
             Self::Level => "LEVEL",
             Self::Word(_) => "WORD",
             Self::Rules => "LIST",
-            Self::Allowed => "NETWORK",
             Self::Headers => "HEADER",
         }
     }
@@ -193,6 +194,12 @@ impl Kind {
                 .map(|it| path(it, dir))
                 .collect::<Option<Vec<_>>>()
                 .map(Value::Paths),
+            Self::Networks => text
+                .split(',')
+                .filter(|it| !it.is_empty())
+                .map(|it| it.trim().parse().ok())
+                .collect::<Option<Vec<_>>>()
+                .map(Value::Networks),
             Self::Address => text.parse().ok().map(Value::Address),
             Self::Url => url(text).map(Value::Text),
             Self::Bool => match text {
@@ -211,7 +218,6 @@ impl Kind {
             Self::Word(words) => words.contains(&text).then(|| Value::Text(text.into())),
             Self::Rules => None,
             Self::Collector => Address::read(text).map(Value::Collector),
-            Self::Allowed => allowed(text.split(',')).map(Value::Allowed),
             Self::Headers => collector::headers(text.lines()).map(Value::Headers),
         };
         value.ok_or_else(misfit)
@@ -240,12 +246,14 @@ impl Kind {
                 });
                 texts.collect::<Result<_, _>>().map(Value::Paths)
             }
-            (Self::Allowed, DeValue::Array(list)) => {
-                let texts: Option<Vec<&str>> =
-                    list.iter().map(|it| it.get_ref().as_str()).collect();
-                let all = texts.and_then(|it| allowed(it.into_iter()));
-                all.map(Value::Allowed)
-                    .ok_or_else(|| self.misfit("another list"))
+            (Self::Networks, DeValue::Array(list)) => {
+                let rules = list.iter().map(|it| match it.get_ref() {
+                    DeValue::String(text) => text
+                        .parse()
+                        .map_err(|_| self.misfit(&format!("`{}`", text.escape_debug()))),
+                    other => Err(self.misfit(&format!("{} in the list", value_kind(other)))),
+                });
+                rules.collect::<Result<_, _>>().map(Value::Networks)
             }
             (Self::Headers, DeValue::Array(list)) => {
                 let texts: Option<Vec<&str>> =
@@ -309,16 +317,16 @@ impl Value {
                     .collect();
                 format!("[{}]", all.join(", "))
             }
+            Self::Networks(rules) => {
+                let all: Vec<String> = rules.iter().map(|it| toml_text(&it.to_string())).collect();
+                format!("[{}]", all.join(", "))
+            }
             Self::Address(it) => toml_text(&it.to_string()),
             Self::Bool(it) => it.to_string(),
             Self::Number(it) => it.to_string(),
             Self::Cores(it) => it.to_string(),
             Self::Rules(it) => rules::as_toml(it.user()),
             Self::Collector(it) => toml_text(&it.shown()),
-            Self::Allowed(all) => {
-                let all: Vec<String> = all.iter().map(|it| toml_text(&it.to_string())).collect();
-                format!("[{}]", all.join(", "))
-            }
             Self::Headers(all) => {
                 let all: Vec<String> = all.iter().map(|it| toml_text(&it.shown())).collect();
                 format!("[{}]", all.join(", "))
@@ -332,13 +340,13 @@ impl Value {
             Self::Text(it) => json!(it),
             Self::Path(it) => json!(it.to_string_lossy()),
             Self::Paths(it) => json!(it.iter().map(|it| it.to_string_lossy()).collect::<Vec<_>>()),
+            Self::Networks(it) => json!(it.iter().map(ToString::to_string).collect::<Vec<_>>()),
             Self::Address(it) => json!(it.to_string()),
             Self::Bool(it) => json!(it),
             Self::Number(it) => json!(it),
             Self::Cores(it) => json!(it),
             Self::Rules(it) => rules::as_json(it.user()),
             Self::Collector(it) => json!(it.shown()),
-            Self::Allowed(all) => json!(all.iter().map(Rule::to_string).collect::<Vec<_>>()),
             Self::Headers(all) => json!(all.iter().map(Header::shown).collect::<Vec<_>>()),
         }
     }
@@ -413,10 +421,6 @@ pub(crate) fn url(text: &str) -> Option<String> {
     (host_is_there && plain && port_is_one).then(|| text.trim_end_matches('/').to_owned())
 }
 
-fn allowed<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Vec<Rule>> {
-    texts.map(|it| it.trim().parse().ok()).collect()
-}
-
 fn level(text: &str) -> Result<Value, Misfit> {
     match danube_telemetry::log::Filter::parse(text) {
         Ok(_) => Ok(Value::Text(text.to_owned())),
@@ -477,19 +481,6 @@ mod tests {
             "http://x\r\ny",
         ] {
             assert_eq!(url(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn networks_and_hosts_are_listed_with_commas_and_each_is_one() {
-        let read = |text| Kind::Allowed.read(text, Path::new("/")).ok();
-        let shown = |text| read(text).map(|it| it.as_toml());
-        assert_eq!(
-            shown("10.1.0.0/16, Hooks.internal"),
-            Some("[\"10.1.0.0/16\", \"hooks.internal\"]".into())
-        );
-        for wrong in ["", "10.1.0.0/33", "a,,b", "http://a", "0x7f.1"] {
-            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 

@@ -188,6 +188,7 @@ fn tell_alerts(signals: &Signals, text: &str, time: Duration) {
 fn tell_jobs(signals: &Signals, text: &str, time: Duration) {
     let (job_id, some) = (text, Some(text));
     signals.emit(JobSubmitted {
+        playbook: None,
         job_id,
         source_type: text,
         api_key_name: some,
@@ -209,6 +210,7 @@ fn tell_jobs(signals: &Signals, text: &str, time: Duration) {
         queue_wait: time,
     });
     signals.emit(JobCompleted {
+        playbook: None,
         job_id,
         status: JobResult::Failure,
         duration_seconds: Some(time),
@@ -217,6 +219,7 @@ fn tell_jobs(signals: &Signals, text: &str, time: Duration) {
         run: RunEnd::default(),
     });
     signals.emit(JobFailed {
+        is_playbook: false,
         job_id,
         error_type: text,
         error_message: text,
@@ -273,12 +276,14 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
         callback_url: text,
         status_code: 200,
         attempt: 1,
+        is_playbook: false,
     });
     signals.emit(WebhookFailed {
         job_id,
         callback_url: text,
         error: text,
         attempt: 1,
+        is_playbook: false,
     });
     signals.emit(WorkerDrained {
         worker_id: text,

@@ -116,6 +116,12 @@ scenarios! {
         "webhook_sent": ["job_id", "callback_url", "status_code", "attempt"],
         "webhook_failed": ["job_id", "callback_url", "error", "attempt"],
     ];
+    a_playbook_and_its_credentials_are_told: crate::playbooks::provoked => [
+        "ansible_checked": ["worker_id", "version"],
+        "job_submitted": ["job_id", "source_type", "api_key_name"],
+        "job_started": ["job_id", "pipeline", "trigger_type", "user", "source_type", "worker_id"],
+        "credential_accessed": ["credential_name", "job_id"],
+    ];
     logs_that_were_deleted_are_told: provoked::reaper => [
         "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed"],
     ];

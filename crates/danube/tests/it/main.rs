@@ -6,6 +6,7 @@ mod auth;
 mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;
+mod credentials;
 mod events;
 mod faults;
 mod golden;
@@ -20,6 +21,7 @@ mod metrics;
 mod otlp;
 mod pages;
 mod peers;
+mod playbooks;
 mod processes;
 mod receiver;
 mod stop;

@@ -492,6 +492,6 @@ pub(crate) fn id(job: &Value) -> String {
 
 /// Whether the job has ended.
 pub(crate) fn is_terminal(job: &Value) -> bool {
-    ["success", "failure", "timeout", "cancelled"]
+    ["success", "failure", "failed", "timeout", "cancelled"]
         .contains(&job["status"].as_str().unwrap_or_default())
 }

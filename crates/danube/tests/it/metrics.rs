@@ -6,6 +6,7 @@ mod faults;
 mod followers;
 mod jobs;
 mod limits;
+mod playbooks;
 mod server;
 
 use std::cell::RefCell;
@@ -37,6 +38,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("who comes in", server::WHO),
     ("requests", server::REQUESTS),
     ("statements", server::STATEMENTS),
+    ("playbooks", playbooks::PLAYBOOKS),
     ("the disk", server::DISK),
     ("the process", server::PROCESS),
     ("scrapes", server::SCRAPES),

@@ -56,6 +56,9 @@ fn of_event(event: &EventDecl) -> Said {
         ("logger", event.logger.into()),
         ("fields", event.fields.into()),
     ];
+    if !event.playbook_logger.is_empty() {
+        all.insert(2, ("logger of playbook jobs", event.playbook_logger.into()));
+    }
     if !event.error_when.is_empty() {
         all.insert(1, ("error", event.error_when.into()));
     }

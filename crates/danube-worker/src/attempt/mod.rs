@@ -1,27 +1,29 @@
-//! One attempt at a job, from the empty workspace to the report.
+//! One attempt at a job, from the empty workspace to the report. What is done in the
+//! workspace is in `pipeline.rs` and `playbook.rs`.
+
+mod given;
+mod pipeline;
+mod playbook;
 
 use std::time::{Duration, Instant};
 
-use danube_executor::{
-    Command, Control, ExecutorError, Shell, StepOutcome, StepPlan, Stop, run_step,
-};
+use danube_executor::{Control, ExecutorError, StepOutcome, StepPlan, Stop, run_step};
 use danube_joblog::{LogError, Mark, Summary};
-use danube_model::{FailReason, Step, StepStatus, Timestamp, spec};
+use danube_model::{FailReason, Step, StepStatus, Task, Timestamp};
 use danube_redact::Secrets;
 use danube_signals::{JobSpans, StepCompleted, StepStarted, job_span};
 
 use crate::dispatch::{ReportError, Work};
-use crate::environment::{Surroundings, environment};
+use crate::environment::{StepOwn, Surroundings, environment};
 use crate::export::About;
 use crate::output::LogOutput;
 use crate::place::Place;
 use crate::report::{Outcome, report};
-use crate::source;
 use crate::token::JobToken;
+use playbook::LastWords;
+
 use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
-use crate::verdict::{
-    Clock, Verdict, after_step, broke, step_status, stopped, succeeded, told_by_span,
-};
+use crate::verdict::{Clock, Verdict, after_step, broke, step_status, told_by_span};
 use crate::worker::{Inner, Settings};
 
 /// What one attempt has for itself.
@@ -62,7 +64,7 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
             let _followed = inner.export.as_ref().map(|export| {
                 export.follow(About {
                     job: &job,
-                    pipeline: &work.order.pipeline.name,
+                    pipeline: work.order.task.name(),
                     steps: step_names(work),
                     context,
                     from,
@@ -113,6 +115,10 @@ struct Running<'a> {
     /// The limit that the latest step ran against, in seconds.
     limit: u64,
     commit: Option<String>,
+    /// When the latest step began.
+    began: Instant,
+    /// The end of what the latest step wrote to stderr, where that is wanted.
+    last_words: Option<Vec<u8>>,
 }
 
 impl<'a> Running<'a> {
@@ -127,7 +133,7 @@ impl<'a> Running<'a> {
         let writer = inner.logs.writer(&job, &own.secrets)?;
         let mut output = LogOutput::new(writer, own.control.clone(), &inner.signals, job);
         let from = output.mark(Mark::Attempt(work.attempt.number));
-        let seconds = work.order.pipeline.max_duration_seconds;
+        let seconds = work.order.task.max_duration_seconds();
         let running = Self {
             inner,
             work,
@@ -142,6 +148,8 @@ impl<'a> Running<'a> {
             deadline: Instant::now() + Duration::from_secs(seconds),
             limit: seconds,
             commit: None,
+            began: Instant::now(),
+            last_words: None,
         };
         Ok((running, from))
     }
@@ -152,7 +160,7 @@ impl<'a> Running<'a> {
         let place = match Place::make(
             &self.inner.walls,
             &self.work.attempt.job.to_string(),
-            self.work.order.pipeline.repository.is_some(),
+            has_source(&self.work.order.task),
         ) {
             Ok(place) => place,
             Err(error) => {
@@ -160,7 +168,7 @@ impl<'a> Running<'a> {
             }
         };
         self.recorder.created(began);
-        let verdict = self.steps_in(&place);
+        let verdict = self.work_in(&place);
         self.inner.dispatch.finalizing(self.work.attempt);
         self.recorder.removes();
         if let Err(error) = place.remove() {
@@ -173,100 +181,23 @@ impl<'a> Running<'a> {
         verdict
     }
 
-    fn steps_in(&mut self, place: &Place) -> Verdict {
-        if let Err(ReportError::Fenced) =
-            self.inner.dispatch.started(self.work.attempt, &self.steps)
-        {
+    /// Does the work in its place.
+    fn work_in(&mut self, place: &Place) -> Verdict {
+        let started = self.inner.dispatch.started(self.work.attempt, &self.steps);
+        if let Err(ReportError::Fenced) = started {
             return Verdict::Lost;
         }
-        let pipeline = &self.work.order.pipeline;
-        let mut index = 0;
-        if pipeline.repository.is_some() {
-            if let Some(verdict) = self.clone_source(place) {
-                return verdict;
-            }
-            index = 1;
+        match &self.work.order.task {
+            Task::Pipeline(it) => self.run_pipeline(place, it),
+            Task::Playbook(it) => self.run_playbook_job(place, it),
         }
-        for step in &pipeline.steps {
-            if let Some(stop) = self.own.control.stopped() {
-                return stopped(stop, None);
-            }
-            if let Some(verdict) = self.one_step(place, index, step) {
-                return verdict;
-            }
-            index += 1;
-        }
-        succeeded()
-    }
-
-    fn clone_source(&mut self, place: &Place) -> Option<Verdict> {
-        let order = &self.work.order;
-        let repository = order.pipeline.repository.as_deref().unwrap_or_default();
-        if source::has_moved(repository) {
-            let why = "the repository's path has become a link since the job was submitted";
-            return Some(broke(FailReason::SourceFailed, why.to_owned()));
-        }
-        let sandbox = place.source_sandbox(&self.inner.walls, repository);
-        let mut plan = StepPlan::new(source::command(), place.source(), sandbox);
-        plan.env = self.environment(place, 0, None);
-        // The worker's own home, not the job's: ssh keys and git settings.
-        let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
-        match source::variables(
-            repository,
-            order.git_ref.as_deref(),
-            &home,
-            &place.private_file("gitconfig"),
-        ) {
-            Ok(variables) => plan.env.extend(variables),
-            Err(error) => {
-                return Some(broke(
-                    FailReason::SetupFailed,
-                    format!("write git settings: {error}"),
-                ));
-            }
-        }
-        let verdict = self.step(0, plan, None, false);
-        self.commit = source::commit(place.source());
-        match verdict {
-            Some(Verdict::Ended {
-                cause: danube_model::Cause::Failed(FailReason::StepFailed),
-                exit_code,
-                ..
-            }) => Some(Verdict::Ended {
-                cause: danube_model::Cause::Failed(FailReason::SourceFailed),
-                exit_code,
-                reason: Some("the source couldn't be cloned; the log says why".to_owned()),
-            }),
-            None => place.give().err().map(|error| {
-                broke(
-                    FailReason::SetupFailed,
-                    format!("give the source to the job's user: {error}"),
-                )
-            }),
-            other => other,
-        }
-    }
-
-    fn one_step(&mut self, place: &Place, index: usize, step: &spec::Step) -> Option<Verdict> {
-        let shell = match step.shell.unwrap_or(self.work.order.pipeline.shell) {
-            spec::Shell::Sh => Shell::Sh,
-            spec::Shell::Bash => Shell::Bash,
-        };
-        let command = Command::Script {
-            text: step.run.clone(),
-            shell,
-        };
-        let sandbox = place.sandbox(&self.inner.walls, &self.work.order.pipeline.limits);
-        let mut plan = StepPlan::new(command, place.source(), sandbox);
-        plan.env = self.environment(place, index, Some(step));
-        self.step(index, plan, step.timeout_seconds, step.continue_on_error)
     }
 
     fn environment(
         &self,
         place: &Place,
         index: usize,
-        step: Option<&spec::Step>,
+        step: Option<&StepOwn<'_>>,
     ) -> Vec<(String, String)> {
         let around = Surroundings {
             work: self.work,
@@ -296,7 +227,7 @@ impl<'a> Running<'a> {
             }
             _ => (
                 left,
-                Clock::Job(self.work.order.pipeline.max_duration_seconds),
+                Clock::Job(self.work.order.task.max_duration_seconds()),
             ),
         };
         self.limit = match clock {
@@ -305,7 +236,14 @@ impl<'a> Running<'a> {
         plan.timeout = Some(timeout);
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
-        let outcome = run_step(&plan, &self.own.control, &mut self.output);
+        let outcome = match &mut self.last_words {
+            Some(words) => {
+                let output = &mut self.output;
+                let mut output = LastWords { output, words };
+                run_step(&plan, &self.own.control, &mut output)
+            }
+            None => run_step(&plan, &self.own.control, &mut self.output),
+        };
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -323,6 +261,7 @@ impl<'a> Running<'a> {
         let offset = self.output.mark(Mark::StepStart(number(index)));
         let span = self.ids.step(self.work.attempt.number, number(index));
         self.output.mark(Mark::StepSpan(span.span_id));
+        self.began = Instant::now();
         let step = &mut self.steps[index];
         step.status = StepStatus::Running;
         step.started_at = Some(Timestamp::now());
@@ -344,13 +283,13 @@ impl<'a> Running<'a> {
         step.cpu_seconds = outcome.map(|it| it.cpu.as_secs_f64());
         step.max_rss_bytes = outcome.map(|it| it.max_rss_bytes);
         self.recorder.step_ends(step, outcome.map(|it| it.wall));
-        let wall = outcome.map_or(Duration::ZERO, |it| it.wall);
+        let wall = outcome.map_or_else(|| self.began.elapsed(), |it| it.wall);
         self.inner.signals.emit(StepCompleted {
             job_id: &self.work.attempt.job.to_string(),
             step: &step.name,
             exit_code: step.exit_code,
             duration_seconds: wall,
-            pipeline: &self.work.order.pipeline.name,
+            pipeline: self.work.order.task.name(),
             cpu_seconds: step.cpu_seconds,
         });
         // The last step's end travels with the job's own report.
@@ -379,6 +318,7 @@ impl<'a> Running<'a> {
             }
         }
         let job = self.work.attempt.job.to_string();
+        let began = self.recorder.now();
         let summary = self.output.close().or_else(|lost_bytes| {
             // It couldn't be closed: what is in it can be read all the same.
             let reader = self.inner.logs.reader(&job).map_err(drop)?;
@@ -390,6 +330,7 @@ impl<'a> Running<'a> {
             })
         });
         let summary = summary.ok();
+        self.recorder.uploaded(began);
         let timed_out = matches!(
             verdict,
             Verdict::Ended {
@@ -406,14 +347,20 @@ impl<'a> Running<'a> {
     }
 }
 
-/// The names of the steps, the clone included.
+/// The names of the steps, what fetches the source included.
 fn step_names(work: &Work) -> Vec<String> {
-    let pipeline = &work.order.pipeline;
-    let own = pipeline.steps.iter().map(|it| it.name.clone());
-    let clone = pipeline.repository.as_ref().map(|_| {
-        source::step_name(|name| pipeline.steps.iter().any(|it| it.name == name)).to_owned()
-    });
-    clone.into_iter().chain(own).collect()
+    match &work.order.task {
+        Task::Pipeline(it) => pipeline::step_names(it),
+        Task::Playbook(_) => playbook::STEPS.map(str::to_owned).to_vec(),
+    }
+}
+
+/// Whether something is fetched as the worker before the place belongs to the job.
+fn has_source(task: &Task) -> bool {
+    match task {
+        Task::Pipeline(it) => it.repository.is_some(),
+        Task::Playbook(_) => true,
+    }
 }
 
 fn skipped(work: &Work) -> Vec<Step> {

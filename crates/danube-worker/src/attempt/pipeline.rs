@@ -1,0 +1,113 @@
+//! The work of a pipeline's job: its source, then its steps.
+
+use danube_executor::{Command, Shell, StepPlan};
+use danube_model::spec::{self, Pipeline};
+use danube_model::{Cause, FailReason};
+
+use super::Running;
+use crate::environment::StepOwn;
+use crate::place::Place;
+use crate::source;
+use crate::verdict::{Verdict, broke, stopped, succeeded};
+
+/// The names of the steps, the clone included.
+pub(super) fn step_names(pipeline: &Pipeline) -> Vec<String> {
+    let own = pipeline.steps.iter().map(|it| it.name.clone());
+    let clone = pipeline.repository.as_ref().map(|_| {
+        source::step_name(|name| pipeline.steps.iter().any(|it| it.name == name)).to_owned()
+    });
+    clone.into_iter().chain(own).collect()
+}
+
+impl Running<'_> {
+    /// Clones the source, if there is one, and runs the steps one by one.
+    pub(super) fn run_pipeline(&mut self, place: &Place, pipeline: &Pipeline) -> Verdict {
+        let mut index = 0;
+        if let Some(repository) = &pipeline.repository {
+            if let Some(verdict) = self.clone_source(place, repository) {
+                return verdict;
+            }
+            index = 1;
+        }
+        for step in &pipeline.steps {
+            if let Some(stop) = self.own.control.stopped() {
+                return stopped(stop, None);
+            }
+            if let Some(verdict) = self.one_step(place, index, (pipeline, step)) {
+                return verdict;
+            }
+            index += 1;
+        }
+        succeeded()
+    }
+
+    fn clone_source(&mut self, place: &Place, repository: &str) -> Option<Verdict> {
+        if source::has_moved(repository) {
+            let why = "the repository's path has become a link since the job was submitted";
+            return Some(broke(FailReason::SourceFailed, why.to_owned()));
+        }
+        let sandbox = place.source_sandbox(&self.inner.walls, repository);
+        let mut plan = StepPlan::new(source::command(), place.source(), sandbox);
+        plan.env = self.environment(place, 0, None);
+        // The worker's own home, not the job's: ssh keys and git settings.
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+        match source::variables(
+            repository,
+            self.work.order.git_ref.as_deref(),
+            &home,
+            &place.private_file("gitconfig"),
+        ) {
+            Ok(variables) => plan.env.extend(variables),
+            Err(error) => {
+                return Some(broke(
+                    FailReason::SetupFailed,
+                    format!("write git settings: {error}"),
+                ));
+            }
+        }
+        let verdict = self.step(0, plan, None, false);
+        self.commit = source::commit(place.source());
+        match verdict {
+            Some(Verdict::Ended {
+                cause: Cause::Failed(FailReason::StepFailed),
+                exit_code,
+                ..
+            }) => Some(Verdict::Ended {
+                cause: Cause::Failed(FailReason::SourceFailed),
+                exit_code,
+                reason: Some("the source couldn't be cloned; the log says why".to_owned()),
+            }),
+            None => place.give().err().map(|error| {
+                broke(
+                    FailReason::SetupFailed,
+                    format!("give the source to the job's user: {error}"),
+                )
+            }),
+            other => other,
+        }
+    }
+
+    fn one_step(
+        &mut self,
+        place: &Place,
+        index: usize,
+        (pipeline, step): (&Pipeline, &spec::Step),
+    ) -> Option<Verdict> {
+        let shell = match step.shell.unwrap_or(pipeline.shell) {
+            spec::Shell::Sh => Shell::Sh,
+            spec::Shell::Bash => Shell::Bash,
+        };
+        let command = Command::Script {
+            text: step.run.clone(),
+            shell,
+        };
+        let sandbox = place.sandbox(&self.inner.walls, &pipeline.limits);
+        let mut plan = StepPlan::new(command, place.source(), sandbox);
+        let own = StepOwn {
+            name: &step.name,
+            env: &[&pipeline.env, &step.env],
+        };
+        plan.env = self.environment(place, index, Some(&own));
+        self.step(index, plan, step.timeout_seconds, step.continue_on_error)
+    }
+}

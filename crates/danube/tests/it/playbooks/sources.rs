@@ -1,0 +1,164 @@
+//! Playbooks that come from somewhere else.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+
+use super::{ansible_or_skip, ended, order};
+use crate::master::{Master, id};
+
+const SITE: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: where from\n      debug: {msg: \"from {{ lookup('file', 'VERSION') }}\"}\n";
+
+fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.org",
+            "-c",
+            "init.defaultBranch=main",
+        ])
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A repository with two commits, the first tagged `v1`; the commit of each.
+fn repository(dir: &Path) -> [String; 2] {
+    fs::create_dir_all(dir).unwrap();
+    git(dir, &["init", "--quiet", "."]);
+    let commit = |version: &str| {
+        fs::write(dir.join("VERSION"), version).unwrap();
+        fs::write(dir.join("site.yml"), SITE).unwrap();
+        git(dir, &["add", "."]);
+        git(dir, &["commit", "--quiet", "-m", version]);
+        git(dir, &["rev-parse", "HEAD"])
+    };
+    let first = commit("one");
+    git(dir, &["tag", "v1"]);
+    [first, commit("two")]
+}
+
+/// A `git daemon` on loopback. Ended when dropped.
+struct Daemon {
+    child: Child,
+    port: u16,
+}
+
+impl Daemon {
+    fn start(base: &Path) -> Self {
+        // A port that was free a moment ago; git can't be asked for one of its own.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut child = Command::new("git")
+            .args([
+                "daemon",
+                "--export-all",
+                "--reuseaddr",
+                "--verbose",
+                "--listen=127.0.0.1",
+            ])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", base.display()))
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.contains("Ready to rumble"), "{line}");
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self { child, port }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // `git` runs the daemon in a process of its own, which goes with the group.
+        let group = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_branch_a_tag_and_a_commit_come_from_a_real_git_server() {
+    if !ansible_or_skip("a playbook from git") {
+        return;
+    }
+    let own = tempfile::tempdir().unwrap();
+    let commits = repository(&own.path().join("site"));
+    let daemon = Daemon::start(own.path());
+    let repo = format!("git://127.0.0.1:{}/site", daemon.port);
+    let master = Master::with(&["--sources-allow-private", "127.0.0.0/8"]);
+    for (git_ref, version, commit) in [
+        ("main", "two", &commits[1]),
+        ("v1", "one", &commits[0]),
+        (commits[0].as_str(), "one", &commits[0]),
+    ] {
+        let source = json!({"type": "playbook", "repo": repo, "ref": git_ref, "path": "site.yml"});
+        let job = ended(&master, &order(source));
+        assert_eq!(job["status"], "success", "{job:#}");
+        assert_eq!(
+            job["source"],
+            format!("playbook {repo} at {git_ref}: site.yml")
+        );
+        let log = String::from_utf8(master.log(&id(&job))).unwrap();
+        assert!(log.contains(&format!("from {version}")), "{log}");
+        let trace = master
+            .get(&format!("/api/v1/jobs/{}/trace", id(&job)))
+            .text();
+        assert!(trace.contains(commit), "the commit is recorded: {trace}");
+    }
+    let source = json!({"type": "playbook", "repo": repo, "ref": "nowhere", "path": "site.yml"});
+    let job = ended(&master, &order(source));
+    assert_eq!(job["status"], "failed", "{job:#}");
+    let event = master.event(|it| it["event"] == "job_failed" && it["job_id"] == job["id"]);
+    assert_eq!(event["error_type"], "source_failed");
+}
+
+#[test]
+fn a_private_server_is_reached_only_where_the_operator_allows_it() {
+    if !ansible_or_skip("a playbook from a private server") {
+        return;
+    }
+    let master = Master::start();
+    let source = json!({"type": "playbook", "repo": "git://127.0.0.1:9/site", "path": "site.yml"});
+    let job = ended(&master, &order(source));
+    let reason = job["reason"].as_str().unwrap();
+    assert!(reason.contains("sources.allow_private"), "{reason}");
+    let archive =
+        json!({"type": "archive", "url": "https://169.254.169.254/x.tgz", "path": "site.yml"});
+    let answer = master.call("POST", "/api/v1/jobs", Some(&order(archive)));
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/source/url");
+}
+
+#[test]
+fn a_local_directory_is_copied_so_that_a_job_can_not_change_it() {
+    if !ansible_or_skip("a local playbook") {
+        return;
+    }
+    let own = tempfile::tempdir().unwrap();
+    repository(own.path());
+    let changes = "- hosts: all\n  gather_facts: false\n  tasks:\n    - copy: {content: changed, dest: '{{ playbook_dir }}/VERSION'}\n";
+    fs::write(own.path().join("changes.yml"), changes).unwrap();
+    let master = Master::start();
+    let path = own.path().to_str().unwrap();
+    let source = json!({"type": "local", "path": path, "playbook": "changes.yml"});
+    let job = ended(&master, &order(source));
+    assert_eq!(job["status"], "success", "{job:#}");
+    let version = fs::read_to_string(own.path().join("VERSION")).unwrap();
+    assert_eq!(version, "two");
+}
