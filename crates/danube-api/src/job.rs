@@ -57,6 +57,9 @@ pub struct Submit {
     /// Whether the job runs again when its worker is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_on_lost: Option<bool>,
+    /// Where the job's end is told; kept sealed, and shown without its query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_url: Option<String>,
 }
 
 /// One job.

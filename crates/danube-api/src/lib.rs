@@ -16,6 +16,7 @@ pub mod rpc;
 mod search;
 mod timing;
 mod watch;
+mod webhook;
 mod worker;
 
 #[cfg(feature = "client")]
@@ -37,7 +38,11 @@ pub use timing::{PartTiming, PipelineTiming, TimingList};
 pub use watch::{
     AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
 };
+pub use webhook::{DeliveryAttempt, DeliveryList, DeliveryView, SigningSecret};
 pub use worker::{NewWorker, NewWorkerView, WorkerList, WorkerView};
+
+/// Where the webhooks are.
+pub const WEBHOOKS_PATH: &str = "/api/v1/webhooks";
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";

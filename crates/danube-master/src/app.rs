@@ -25,6 +25,7 @@ use crate::seal_key::SealKey;
 use crate::settings::Settings;
 use crate::trace::Traces;
 use crate::watch::Watch;
+use crate::webhooks::Webhooks;
 
 /// The parts of the master, shared by all requests.
 pub(crate) struct App {
@@ -68,6 +69,8 @@ pub(crate) struct App {
     pub(crate) rates: Rates,
     /// What is seen of the metrics over time.
     pub(crate) watch: Watch,
+    /// Sends webhooks.
+    pub(crate) webhooks: Webhooks,
     /// Open readers of logs that are followed.
     pub(crate) readers: Arc<Readers>,
     /// Turns and buffers of scrapes.

@@ -214,6 +214,7 @@ mod tests {
             retry_on_lost: true,
             queue: "default".to_owned(),
             idempotency: None,
+            callback: None,
         }
     }
 

@@ -35,10 +35,11 @@ mod tell;
 mod timing;
 mod trace;
 mod watch;
+mod webhooks;
 mod worker_home;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
-pub use settings::{Settings, StepSettings, WatchSettings};
+pub use settings::{Settings, StepSettings, WatchSettings, WebhookSettings};
 pub use start::{StartError, run};
 pub use trace::Exports;
 pub use worker_home::WorkerHome;

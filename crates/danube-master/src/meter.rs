@@ -6,6 +6,8 @@ use std::time::Duration;
 use danube_signals::{DbOperation, Millis, Signals, SqlQuery};
 use danube_store::{Live, Meter, Moved, Operation};
 
+use tokio::sync::Notify;
+
 use crate::playbook_gauges::PlaybookGauges;
 use crate::runs::Runs;
 use crate::schedule::Bell;
@@ -16,6 +18,8 @@ pub(crate) struct StoreMeter {
     pub(crate) signals: Signals,
     pub(crate) bell: Arc<Bell>,
     pub(crate) runs: Arc<Runs>,
+    /// Wakes whoever sends webhooks.
+    pub(crate) webhooks: Arc<Notify>,
     pub(crate) playbooks: PlaybookGauges,
 }
 
@@ -53,6 +57,10 @@ impl Meter for StoreMeter {
     fn moved(&self, moved: &Moved) {
         self.runs.moved(moved);
         self.playbooks.moved(moved);
+    }
+
+    fn webhook_due(&self) {
+        self.webhooks.notify_one();
     }
 
     fn counted(&self, live: &Live) {

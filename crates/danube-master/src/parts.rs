@@ -15,7 +15,7 @@ use danube_store::{Options, Store};
 use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::app::{
     App, BLANKINGS_MAX, BODIES_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX,
@@ -43,6 +43,7 @@ use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
 use crate::trace::{Exports, Traces};
 use crate::watch::Watch;
+use crate::webhooks::Webhooks;
 
 /// How long a step's processes have between TERM and KILL, at most: ten seconds
 /// after a job has ended none of its processes may live.
@@ -75,6 +76,7 @@ struct Links {
     phases: Arc<Phases>,
     beat: Arc<Beat>,
     runs: Arc<Runs>,
+    webhooks: Arc<Notify>,
 }
 
 impl Links {
@@ -85,6 +87,7 @@ impl Links {
             phases: Arc::default(),
             beat: Arc::default(),
             runs: Arc::new(Runs::new(signals.clone())),
+            webhooks: Arc::default(),
         }
     }
 }
@@ -152,6 +155,7 @@ impl Parts {
             bodies: Semaphore::new(BODIES_MAX),
             rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
+            webhooks: Webhooks::new(&settings.webhooks, links.webhooks),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
@@ -185,6 +189,7 @@ impl Kept {
                 signals: signals.clone(),
                 bell: Arc::clone(&links.bell),
                 runs: Arc::clone(&links.runs),
+                webhooks: Arc::clone(&links.webhooks),
                 playbooks: PlaybookGauges::new(signals.clone()),
             }),
             ..Options::default()

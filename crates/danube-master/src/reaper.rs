@@ -13,6 +13,7 @@ use danube_store::{LogDeletion, StoreError};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::app::{Shared, blocking};
+use crate::webhooks;
 
 /// How often it looks. Days are what the setting counts in; the limit in bytes
 /// is passed by what jobs write in an hour at most.
@@ -42,6 +43,7 @@ struct Freed {
 }
 
 async fn round(app: &Shared) {
+    webhooks::purge(app).await;
     let (logs, keep) = (app.logs.clone(), app.settings.retention);
     if keep.days.is_none() && keep.total_bytes.is_none() {
         return;

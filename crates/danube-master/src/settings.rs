@@ -53,6 +53,8 @@ pub struct Settings {
     pub rules: Rules,
     /// How the server watches its own metrics.
     pub watch: WatchSettings,
+    /// How webhooks are sent.
+    pub webhooks: WebhookSettings,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
     /// Show metrics at `/metrics`.
@@ -92,4 +94,17 @@ pub struct WatchSettings {
     pub workers_expected: u32,
     /// Address of the Alertmanager that is told of alerts.
     pub alertmanager_url: Option<String>,
+}
+
+/// How webhooks are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookSettings {
+    /// Networks and hosts that may be called although they aren't public.
+    pub allow_private: Vec<Rule>,
+    /// Also over plain HTTP.
+    pub allow_http: bool,
+    /// Longest pause before the second attempt; later ones grow from it.
+    pub retry: Duration,
+    /// Days that a settled one is kept with its attempts.
+    pub days: u32,
 }

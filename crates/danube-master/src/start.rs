@@ -149,6 +149,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     tokio::spawn(reaper::run(Arc::clone(&app)));
     tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
     tokio::spawn(crate::watch::run(Arc::clone(&app)));
+    tokio::spawn(crate::webhooks::run(Arc::clone(&app)));
     tokio::spawn(seal_key::resume(Arc::clone(&app)));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let served = http::Served {

@@ -52,7 +52,7 @@ impl Target {
     }
 
     /// Scheme, host and port.
-    fn origin(&self) -> String {
+    pub fn origin(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
         let host = match &self.host {
             Host::Name(name) => name.clone(),

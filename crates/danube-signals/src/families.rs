@@ -7,7 +7,7 @@ use danube_telemetry::{
 
 use crate::labels::{
     Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult,
-    PlaybookResult, RunError, RunState, SourceType, SseDropReason, WorkerState,
+    PlaybookResult, RunError, RunState, SourceType, SseDropReason, Truth, WorkerState,
 };
 
 /// Buckets of a job's time, in seconds.
@@ -197,6 +197,14 @@ families! {
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }
         recorded "the log's buffer is full, or a collector doesn't take what it is sent";
+    playbook_webhook_deliveries_total: Closed<Truth, Counter> =
+        counter("ansible_api.webhook_deliveries", "Attempts to deliver a webhook of a playbook job.")
+        { .unit("{delivery}").closed::<Truth>("success") }
+        recorded "an attempt was answered, or failed, and its job was a playbook";
+    webhook_deliveries_total: Closed<Truth, Counter> =
+        counter("danube.webhook.deliveries", "Attempts to deliver a webhook.")
+        { .unit("{delivery}").closed::<Truth>("success") }
+        recorded "an attempt was answered, or failed";
     cicd_pipeline_run_duration_seconds: Open<4, (), Histogram> =
         histogram("cicd.pipeline.run.duration", "Time that a pipeline run spent in a state.", WAIT)
         { .bounded("cicd.pipeline.name").sparse("cicd.pipeline.run.state").sparse("cicd.pipeline.result")

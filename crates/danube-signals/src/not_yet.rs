@@ -6,14 +6,13 @@ use tracing::Level;
 
 use crate::declared::{EventDecl, State};
 use crate::families::CALL;
-use crate::labels::{BlueprintChange, Check, K8sOperation, Outcome, Truth};
+use crate::labels::{BlueprintChange, Check, K8sOperation, Outcome};
 
 pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
 const SECRETS: &str = "secrets";
 const BLUEPRINT: &str = "the blueprint";
 const REGISTRY: &str = "the registry";
-const PLAYBOOKS: &str = "playbooks";
-const WEBHOOKS: &str = "webhooks";
+const FORGES: &str = "triggers by forges";
 const RPC: &str = "remote workers";
 const HEALING: &str = "self-healing";
 
@@ -62,16 +61,12 @@ families! {
         { .unit("{push}").bounded("image") } by REGISTRY;
     registry_storage_bytes: gauge("danube.registry.storage", "Disk space of the registry.")
         { .unit("By") } by REGISTRY;
-    playbook_webhook_deliveries_total: counter("ansible_api.webhook_deliveries", "Attempts to deliver a webhook.")
-        { .unit("{delivery}").closed::<Truth>("success") } by PLAYBOOKS;
     rpc_requests_total: counter("danube.rpc.requests", "Calls between worker and master.")
         { .unit("{request}").sparse("method").sparse("status") } by RPC;
     rpc_request_duration_seconds: histogram("danube.rpc.request.duration", "Time of such a call.", CALL)
         { .sparse("method") } by RPC;
     self_heal_total: counter("danube.self_heal", "Attempts to heal a failed part.")
         { .unit("{attempt}").closed::<Check>("check").closed::<Outcome>("result") } by HEALING;
-    webhook_deliveries_total: counter("danube.webhook.deliveries", "Attempts to deliver a webhook.")
-        { .unit("{delivery}").closed::<Truth>("success") } by WEBHOOKS;
 }
 
 /// Fields are those of the line, in order.
@@ -111,27 +106,13 @@ pub(crate) static EVENTS: &[EventDecl] = &[
         ("A job asked for a secret and didn't get it.", SECRETS),
     ),
     event(
-        "webhook_sent",
-        Level::INFO,
-        "danube.api",
-        &["job_id", "callback_url", "status_code", "attempt"],
-        ("A webhook was delivered.", WEBHOOKS),
-    ),
-    event(
-        "webhook_failed",
-        Level::WARN,
-        "danube.api",
-        &["job_id", "callback_url", "error", "attempt"],
-        ("An attempt to deliver a webhook failed.", WEBHOOKS),
-    ),
-    event(
         "webhook_rejected",
         Level::WARN,
         "danube.api",
         &["forge", "reason"],
         (
             "A forge's webhook was not accepted: bad signature, stale or too large.",
-            WEBHOOKS,
+            FORGES,
         ),
     ),
     event(

@@ -12,6 +12,7 @@ pub(crate) struct Change {
     pending: i64,
     active: i64,
     moves: Vec<Moved>,
+    webhook_due: bool,
 }
 
 impl Change {
@@ -24,10 +25,21 @@ impl Change {
         self.moves.push(moved);
     }
 
+    /// A webhook became due.
+    pub(crate) fn webhook_due(&mut self) {
+        self.webhook_due = true;
+    }
+
+    /// Whether one did.
+    pub(crate) fn is_webhook_due(&self) -> bool {
+        self.webhook_due
+    }
+
     /// Takes in what came after.
     pub(crate) fn append(&mut self, mut later: Self) {
         self.pending += later.pending;
         self.active += later.active;
+        self.webhook_due |= later.webhook_due;
         self.moves.append(&mut later.moves);
     }
 

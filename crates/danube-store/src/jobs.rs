@@ -12,7 +12,7 @@ use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{
     CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves,
-    playbooks,
+    playbooks, webhooks,
 };
 
 /// The purpose under which orders are sealed.
@@ -26,6 +26,7 @@ const PURGED_AT_ONCE: i64 = 8;
 pub(crate) struct Sealed {
     order: Vec<u8>,
     idempotency: Option<Entry>,
+    callback: Option<Vec<u8>>,
 }
 
 struct Entry {
@@ -41,6 +42,11 @@ impl Sealed {
                 .idempotency
                 .as_ref()
                 .map(|it| Entry::new(sealer, &job.owner, it)),
+            callback: job
+                .callback
+                .as_ref()
+                .map(|it| webhooks::seal(sealer, job.id, &it.url))
+                .transpose()?,
         })
     }
 
@@ -108,15 +114,27 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         moves: 0,
         cancel_by: None,
     };
-    if tx.shared.sealer.is_current(&sealed.order) {
-        insert(tx, &record, &sealed.order)?;
+    let seq = if tx.shared.sealer.is_current(&sealed.order) {
+        insert(tx, &record, &sealed.order)?
     } else {
         // The key was rotated while this waited; nothing new may need the old one.
         insert(
             tx,
             &record,
             &seal_order(&tx.shared.sealer, new.id, &new.order)?,
-        )?;
+        )?
+    };
+    if let Some(callback) = &new.callback {
+        let sealer = &tx.shared.sealer;
+        match &sealed.callback {
+            Some(sealed) if sealer.is_current(sealed) => {
+                webhooks::insert(tx, (seq, &new.owner), callback, sealed)?;
+            }
+            _ => {
+                let sealed = webhooks::seal(sealer, new.id, &callback.url)?;
+                webhooks::insert(tx, (seq, &new.owner), callback, &sealed)?;
+            }
+        }
     }
     if let Some(entry) = &sealed.idempotency {
         remember(tx, entry, new.id)?;
@@ -200,7 +218,9 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         steps: Vec::new(),
         playbook: old.playbook,
     };
-    insert(tx, &record, &sealed)?;
+    let (old, old_seq) = (old.id, record.seq);
+    let seq = insert(tx, &record, &sealed)?;
+    webhooks::copy(tx, (old, old_seq), (retry.new, seq))?;
     Ok(RetryOutcome::Made(record.job))
 }
 
@@ -247,7 +267,7 @@ pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Ve
 }
 
 /// Adds a pending job. What is NULL or 0 before the first claim isn't named.
-fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError> {
+fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<i64, StoreError> {
     let job = &record.job;
     let playbook = job.playbook.as_ref();
     let inserted = tx
@@ -284,7 +304,7 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<(), StoreError>
         .prepare_cached("INSERT INTO orders (seq, sealed) VALUES (?1, ?2)")?
         .execute((seq, sealed))?;
     tx.moved(record, None);
-    Ok(())
+    Ok(seq)
 }
 
 /// The same question without a submit behind it.

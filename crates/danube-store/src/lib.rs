@@ -32,6 +32,7 @@ mod schema;
 mod seal;
 mod timing;
 mod types;
+mod webhooks;
 mod workers;
 mod writer;
 
@@ -51,6 +52,10 @@ pub use types::{
     LogDeletion, MaskOutcome, NewJob, NewKey, NewWorker, PastRun, PastRuns, PastStep, Resealed,
     Retry, RetryOutcome, Role, Rotation, RunEvents, SealState, Submitted, Waiting, WorkerId,
     WorkerRecord,
+};
+pub use webhooks::{
+    AfterTry, Callback, DueWebhook, ROTATION_OVERLAP, ReplayOutcome, SECRET_BYTES, ShownSecret,
+    SigningSecrets, Tried, Webhook, WebhookAttempt, WebhookState,
 };
 pub use writer::pending::Pending;
 

@@ -127,7 +127,7 @@ fn sql(state: Option<State>, pipeline: bool) -> &'static str {
     }
 }
 
-fn write_cursor(sealer: &Sealer, seq: i64) -> String {
+pub(crate) fn write_cursor(sealer: &Sealer, seq: i64) -> String {
     let seq = seq.to_be_bytes();
     let tag = sealer.hash("cursor", &[&seq]);
     seq.iter()
@@ -136,7 +136,7 @@ fn write_cursor(sealer: &Sealer, seq: i64) -> String {
         .collect()
 }
 
-fn read_cursor(sealer: &Sealer, text: &str) -> Option<i64> {
+pub(crate) fn read_cursor(sealer: &Sealer, text: &str) -> Option<i64> {
     let (seq, _) = text.split_at_checked(16)?;
     let seq = i64::from_be_bytes(u64::from_str_radix(seq, 16).ok()?.to_be_bytes());
     // Compared as a whole, so that a cursor has one spelling.

@@ -107,6 +107,8 @@ pub trait Meter: Send + Sync {
     fn counts(&self, _pending: u64, _active: u64) {}
     /// A job came to be, or moved: told once, after that is durable.
     fn moved(&self, _moved: &Moved) {}
+    /// A webhook became due: told after that is durable.
+    fn webhook_due(&self) {}
     /// What hasn't ended was counted in the database, at the start or after it
     /// was given up: this takes the place of all that was told before.
     fn counted(&self, _live: &Live) {}

@@ -4,6 +4,7 @@ use danube_model::{Cause, State, Timestamp};
 
 use crate::StoreError;
 use crate::rows::{Record, to_integer};
+use crate::webhooks;
 use crate::writer::Tx;
 
 /// Bytes of a reason or detail: a sentence or two. A worker that sends a whole
@@ -45,6 +46,9 @@ pub(crate) fn apply(
             by,
             detail.map(cut),
         ))?;
+    if to.is_terminal() {
+        webhooks::job_ended(tx, record.seq)?;
+    }
     tx.moved(record, Some(from));
     Ok(())
 }

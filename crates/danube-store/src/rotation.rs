@@ -12,6 +12,7 @@ use crate::credentials;
 use crate::jobs::ORDER;
 use crate::open::{HASH_KEY, SEAL_CHECK};
 use crate::rows;
+use crate::webhooks;
 use crate::writer::{Class, Tx};
 use crate::{Pending, Resealed, Rotation, SealState, Store, StoreError};
 
@@ -78,8 +79,20 @@ fn reseal(tx: &Tx<'_>, at: Rotation) -> Result<Resealed, StoreError> {
         Rotation::Orders { after } => {
             done.next = match orders(tx, after, &mut done)? {
                 Some(after) => Rotation::Orders { after },
-                None => Rotation::Last,
+                None => Rotation::Webhooks { after: 0 },
             };
+        }
+        Rotation::Webhooks { after } => {
+            done.next = match addresses(tx, after, &mut done)? {
+                Some(after) => Rotation::Webhooks { after },
+                None => Rotation::WebhookSecrets,
+            };
+        }
+        Rotation::WebhookSecrets => {
+            let (rows, unreadable) = webhooks::reseal_secrets(tx)?;
+            done.rows += rows;
+            done.unreadable += unreadable;
+            done.next = Rotation::Last;
         }
         // A step of its own: the rows before it are durable.
         Rotation::Last => {
@@ -161,6 +174,30 @@ fn orders(tx: &Tx<'_>, after: i64, done: &mut Resealed) -> Result<Option<i64>, S
             .prepare_cached("UPDATE orders SET sealed = ?2 WHERE seq = ?1")?
             .execute((seq, sealed))?;
         done.rows += 1;
+    }
+    Ok(last)
+}
+
+fn addresses(tx: &Tx<'_>, after: i64, done: &mut Resealed) -> Result<Option<i64>, StoreError> {
+    let sealer = &tx.shared.sealer;
+    let rows = some(
+        tx.connection,
+        "SELECT jobs.id, webhooks.sealed, webhooks.seq FROM webhooks \
+         JOIN jobs USING (seq) WHERE webhooks.seq > ?1 ORDER BY webhooks.seq",
+        after,
+        |row| Ok(((rows::id(row, 0)?, row.get::<_, i64>(2)?), row.get(1)?)),
+    )?;
+    let last = rows.last().map(|((_, seq), _)| *seq);
+    for ((job, seq), sealed) in rows.iter().filter(|(_, it)| !sealer.is_current(it)) {
+        match webhooks::reseal(sealer, *job, sealed) {
+            Some(sealed) => {
+                tx.connection
+                    .prepare_cached("UPDATE webhooks SET sealed = ?2 WHERE seq = ?1")?
+                    .execute((seq, sealed?))?;
+                done.rows += 1;
+            }
+            None => done.unreadable += 1,
+        }
     }
     Ok(last)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::Callback;
 use danube_model::playbook::RunRecord;
 use danube_model::{
     Attempt, Job, JobId, Order, State, Step, Timestamp, Trace, Transition, Trigger,
@@ -32,6 +33,8 @@ pub struct NewJob {
     pub queue: String,
     /// Makes a repeated submit answer with the first one's job.
     pub idempotency: Option<Idempotency>,
+    /// Where its end is told.
+    pub callback: Option<Callback>,
 }
 
 /// A client's promise that two requests with one key are one request.
@@ -419,6 +422,13 @@ pub enum Rotation {
         /// The last one that was looked at.
         after: i64,
     },
+    /// At the addresses of webhooks behind this row.
+    Webhooks {
+        /// The last one that was looked at.
+        after: i64,
+    },
+    /// At the secrets that sign webhooks.
+    WebhookSecrets,
     /// Everything is sealed anew; the old key is left.
     Last,
 }

@@ -16,6 +16,8 @@ use crate::auth::{Caller, Need, SESSION_COOKIE};
 
 /// May look.
 pub(crate) struct Reader;
+/// May look, where what is seen depends on who looks.
+pub(crate) struct Looker(pub(crate) Caller);
 /// May submit, cancel and retry.
 pub(crate) struct Doer(pub(crate) Caller);
 /// May manage keys and the server.
@@ -29,6 +31,14 @@ impl FromRequestParts<Shared> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
         need(parts, app, Need::Read).map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Shared> for Looker {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        need(parts, app, Need::Read).map(Self)
     }
 }
 

@@ -29,6 +29,7 @@ mod submits;
 mod text;
 mod timing;
 pub(crate) mod traces;
+mod webhooks;
 mod workers;
 
 use axum::Router;
@@ -115,6 +116,10 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/panels", get(panels::list))
         .route("/panels/{name}", get(panels::data))
         .route("/alerts", get(panels::alerts))
+        .route("/webhooks/deliveries", get(webhooks::list))
+        .route("/webhooks/deliveries/{id}", get(webhooks::show))
+        .route("/webhooks/deliveries/{id}/replay", post(webhooks::replay))
+        .route("/webhooks/secret", post(webhooks::secret))
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     admin, credentials, jobs, keys, logs, mask, meta, metrics, panels, run_events, search, stream,
-    submits, timing, traces, workers,
+    submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -22,11 +22,12 @@ use super::{
         admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key,
         panels::list, panels::data, panels::alerts,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
+        webhooks::list, webhooks::show, webhooks::replay, webhooks::secret,
         meta::health, meta::ready, metrics::metrics, meta::openapi,
     ),
     components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "admin"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "webhooks"), (name = "admin"), (name = "health")),
 )]
 struct Document;
 

@@ -11,7 +11,7 @@ use danube_model::credential::CredentialKind;
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
 use danube_model::{Job, JobId, Kind, Mistake, Trigger};
-use danube_outgoing::Policy;
+use danube_outgoing::{Policy, Refused, Target};
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
 use danube_telemetry::TraceContext;
@@ -103,6 +103,7 @@ pub(crate) async fn accept(
         source_type,
         queue,
         retry_on_lost,
+        callback,
         warnings,
     } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
     let load = Stretch {
@@ -126,6 +127,7 @@ pub(crate) async fn accept(
         retry_on_lost,
         queue,
         idempotency,
+        callback,
     };
     let submitted = app
         .store
@@ -242,6 +244,10 @@ struct Surroundings<'a> {
 impl World for Surroundings<'_> {
     fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
         self.app.pipelines.find(name)
+    }
+
+    fn callback(&self, url: &str) -> Result<Target, Refused> {
+        self.app.webhooks.check(url)
     }
 
     fn clonable(&self, path: &FilePath) -> Option<PathBuf> {

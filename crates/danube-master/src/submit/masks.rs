@@ -82,13 +82,19 @@ pub(crate) fn short_warning(which: &str) -> String {
     format!("`{which}` is shorter than 8 characters: it will hide other text, too")
 }
 
-/// Names are shown everywhere, so none may hold a value to be masked.
-pub(super) fn check_names(fields: &mut Fields<'_>, order: &Order, queue: &str) {
+/// What hides these values.
+pub(super) fn masked(masks: &[String]) -> Secrets {
     let secrets = Secrets::new(Rules::none());
-    for mask in &order.masks {
-        // Each was taken by a trial above.
+    for mask in masks {
+        // Each was taken by a trial before.
         let _ = secrets.register_short(mask.as_bytes());
     }
+    secrets
+}
+
+/// Names are shown everywhere, so none may hold a value to be masked.
+pub(super) fn check_names(fields: &mut Fields<'_>, order: &Order, queue: &str) {
+    let secrets = masked(&order.masks);
     let mut refuse = |pointer: String| {
         fields.mistakes().push(Mistake {
             code: "mask.in_name",

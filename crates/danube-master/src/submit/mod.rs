@@ -1,6 +1,7 @@
 //! From the body of a submit to a checked order. Reads nothing but its
 //! arguments, changes nothing, and finds every mistake in one pass.
 
+mod callback;
 mod masks;
 mod pipeline;
 mod playbook;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use danube_model::credential::CredentialKind;
 use danube_model::spec::{Fields, Node, Pipeline, is_name};
 use danube_model::{Mistake, Order, Task, Trace};
+use danube_outgoing::{Refused, Target};
+use danube_store::Callback;
 
 pub(crate) use masks::{check_mask, short_warning};
 
@@ -30,6 +33,8 @@ pub(crate) struct Checked {
     pub(crate) queue: String,
     /// Run again when the worker is lost.
     pub(crate) retry_on_lost: bool,
+    /// Where its end is told.
+    pub(crate) callback: Option<Callback>,
     /// What the caller should know.
     pub(crate) warnings: Vec<String>,
 }
@@ -41,6 +46,8 @@ pub(crate) trait World {
     /// The directory of this machine behind `path`, links followed, when this
     /// caller may clone from it.
     fn clonable(&self, path: &Path) -> Option<PathBuf>;
+    /// The address at which a job's end may be told.
+    fn callback(&self, url: &str) -> Result<Target, Refused>;
     /// Whether sources may come from this address, as far as its text tells; why not, else.
     fn reachable(&self, url: &str) -> Result<(), String>;
     /// The kind of the credential with this name; none when there is none.
@@ -71,9 +78,7 @@ fn read(
         (!is_name(text)).then_some("can't be the name of a queue")
     });
     let retry_on_lost = fields.take_bool("retry_on_lost");
-    if let Some(node) = fields.take("callback_url") {
-        fields.refuse("callback_url", node.at, "isn't supported by this version");
-    }
+    let callback = callback::read(&mut fields, world, &masks);
     let work = match playbook::FIELDS.iter().any(|it| body.get(it).is_some()) {
         true => playbook::read(&mut fields, world),
         false => pipeline::read(&mut fields, world),
@@ -100,6 +105,7 @@ fn read(
         source_type: work.source_type,
         queue,
         retry_on_lost: retry_on_lost.unwrap_or(work.retry_on_lost),
+        callback,
         warnings,
     })
 }
@@ -146,6 +152,10 @@ mod tests {
 
         fn clonable(&self, path: &Path) -> Option<PathBuf> {
             path.starts_with("/srv/open").then(|| path.to_owned())
+        }
+
+        fn callback(&self, url: &str) -> Result<Target, Refused> {
+            danube_outgoing::Policy::default().check(url)
         }
 
         fn reachable(&self, url: &str) -> Result<(), String> {
@@ -199,6 +209,33 @@ mod tests {
         check_body(
             json!({"pipeline": "build", "parameters": {"COLOUR": "red"}, "whatever": 1}),
             &["/parameters/COLOUR", "/whatever"],
+        );
+    }
+
+    #[test]
+    fn a_callback_is_taken_from_the_public_internet_and_never_repeated() {
+        let body = |url: &str| json!({"pipeline": "build", "mask": ["hunter2-hunter2"], "callback_url": url});
+        let checked = check(&body("https://hooks.example:8443/a?token=s3cret"), &One).unwrap();
+        let callback = checked.callback.unwrap();
+        assert_eq!(callback.url, "https://hooks.example:8443/a?token=s3cret");
+        assert_eq!(callback.shown, "https://hooks.example:8443/a");
+        assert_eq!(callback.origin, "https://hooks.example:8443");
+        for url in [
+            "http://hooks.example/?s3cret",
+            "https://127.0.0.1/?s3cret",
+            "https://s3cret@hooks.example/",
+            "https://0x7f.1/s3cret",
+            "s3cret",
+            "https://hooks.example/hunter2-hunter2",
+        ] {
+            check_body(body(url), &["/callback_url"]);
+            let mistakes = check(&body(url), &One).unwrap_err();
+            assert!(!format!("{mistakes:?}").contains("s3cret"), "{mistakes:?}");
+            assert!(!format!("{mistakes:?}").contains("hunter2"), "{mistakes:?}");
+        }
+        check_body(
+            json!({"pipeline": "build", "callback_url": 7}),
+            &["/callback_url"],
         );
     }
 

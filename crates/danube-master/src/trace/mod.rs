@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use danube_model::{Attempt, JobId, State};
 use danube_redact::{Rules, Secrets};
-use danube_signals::{AttemptTrace, SubmitTrace};
+use danube_signals::{AttemptTrace, SubmitTrace, WebhookTrace};
 use danube_store::{JobTrace, Store, StoreError};
 use danube_telemetry::context;
 use danube_telemetry::otlp::{Attribute, Records, Spans};
@@ -129,6 +129,21 @@ impl Traces {
         if let Some(traced) = self.rewrite(attempt) {
             self.export(&traced);
         }
+    }
+
+    /// A webhook of an ended job was tried.
+    pub(crate) fn webhook(&self, trace: &WebhookTrace<'_>) {
+        let spans = vec![trace.span()];
+        let took = Duration::from_nanos(trace.time.ended.saturating_sub(trace.time.began));
+        let trace_id = &trace.spans.context.trace_id;
+        let is_wanted = self
+            .0
+            .sampling
+            .keeps(trace_id, trace.error_type.is_some(), took);
+        if let Some(export) = self.0.spans.as_ref().filter(|_| is_wanted) {
+            export.push_own(&spans);
+        }
+        self.0.later.push(trace.spans.job_id, self.own(spans));
     }
 
     /// Writes an attempt as the store knows it, over what was written before.

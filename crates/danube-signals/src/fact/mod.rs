@@ -4,6 +4,7 @@
 mod job;
 mod server;
 mod value;
+mod webhook;
 
 use crate::declared::EventDecl;
 use crate::signals::Signals;
@@ -11,6 +12,7 @@ use crate::signals::Signals;
 pub use job::*;
 pub use server::*;
 pub use value::Millis;
+pub use webhook::*;
 
 /// Something that happened and is told.
 pub trait Fact {
@@ -126,4 +128,6 @@ pub(crate) static LIVE: &[EventDecl] = &[
     AlertFired::DECL,
     AlertResolved::DECL,
     AlertsNotSent::DECL,
+    WebhookSent::DECL,
+    WebhookFailed::DECL,
 ];

@@ -1,6 +1,6 @@
 //! The spans that are made, for the reference page. Each is declared beside what makes it.
 
-use super::{REQUEST, attempt, playbook, submit};
+use super::{REQUEST, attempt, playbook, submit, webhook};
 
 /// A span that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +15,14 @@ pub(crate) struct SpanDecl {
     pub(crate) about: &'static str,
 }
 
-/// All of them: of any request, of one that submits a job, of the job.
+/// All of them: of any request, of one that submits a job, of the job, of its webhook.
 pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
     let request = std::iter::once(&REQUEST);
     let job = attempt::SPANS.iter().chain(playbook::SPANS);
-    request.chain(submit::SPANS).chain(job)
+    request
+        .chain(submit::SPANS)
+        .chain(job)
+        .chain(webhook::SPANS)
 }
 
 #[cfg(test)]
@@ -31,8 +34,8 @@ mod tests {
 
     use super::*;
     use crate::span::{
-        AttemptTrace, PlayTrace, PlaybookTrace, ResultTrace, RunOutcome, Source, StepTrace,
-        Stretch, SubmitTrace, TaskTrace,
+        AttemptTrace, JobSpans, PlayTrace, PlaybookTrace, ResultTrace, RunOutcome, Source,
+        StepTrace, Stretch, SubmitTrace, TaskTrace, WebhookTrace,
     };
 
     const TIME: Stretch = Stretch { began: 1, ended: 2 };
@@ -103,6 +106,24 @@ mod tests {
         made.spans()
     }
 
+    fn delivered() -> Vec<Span> {
+        let made = WebhookTrace {
+            spans: JobSpans {
+                job_id: "0190-a",
+                context: TraceContext::random(),
+            },
+            attempt: 1,
+            number: 2,
+            url: "https://h/",
+            host: "h",
+            port: 443,
+            status: Some(500),
+            error_type: Some("500"),
+            time: TIME,
+        };
+        vec![made.span()]
+    }
+
     fn played() -> PlaybookTrace {
         let task = TaskTrace {
             name: "t".to_owned(),
@@ -162,6 +183,7 @@ mod tests {
             attempted(true, None),
             attempted(false, Some(played())),
             attempted(true, Some(played())),
+            delivered(),
         ];
         let all = all.concat();
         let mut made = Shown::new();

@@ -8,6 +8,7 @@ mod attempt;
 mod declared;
 mod playbook;
 mod submit;
+mod webhook;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use playbook::{
     HOST_EVENTS_MAX, PlayTrace, PlaybookTrace, ResultTrace, TASK_SPANS_MAX, TaskTrace,
 };
 pub use submit::SubmitTrace;
+pub use webhook::{WebhookTrace, span_id as webhook_span_id};
 
 /// What an HTTP request's span says.
 #[derive(Debug, Clone, Copy)]

@@ -638,6 +638,48 @@ fn alerts_not_sent() {
 }
 
 #[test]
+fn webhook_sent() {
+    check_full(
+        WebhookSent {
+            job_id: "0190-a",
+            callback_url: "https://hooks.example/a",
+            status_code: 204,
+            attempt: 2,
+            is_playbook: true,
+        },
+        r#"{"level":"info","logger":"danube.api","event":"webhook_sent","job_id":"0190-a","callback_url":"https://hooks.example/a","status_code":204,"attempt":2}"#,
+        &[
+            (r#"danube_webhook_deliveries_total{success="true"}"#, 1.0),
+            (
+                r#"ansible_api_webhook_deliveries_total{success="true"}"#,
+                1.0,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn webhook_failed() {
+    check_full(
+        WebhookFailed {
+            job_id: "0190-a",
+            callback_url: "https://hooks.example/a",
+            error: "status 500",
+            attempt: 1,
+            is_playbook: false,
+        },
+        r#"{"level":"warning","logger":"danube.api","event":"webhook_failed","job_id":"0190-a","callback_url":"https://hooks.example/a","error":"status 500","attempt":1}"#,
+        &[
+            (r#"danube_webhook_deliveries_total{success="false"}"#, 1.0),
+            (
+                r#"ansible_api_webhook_deliveries_total{success="false"}"#,
+                0.0,
+            ),
+        ],
+    );
+}
+
+#[test]
 fn sql_query() {
     check_full(
         SqlQuery {

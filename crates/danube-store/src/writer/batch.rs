@@ -116,6 +116,9 @@ impl Writing {
                     change.moves().iter().for_each(|it| meter.moved(it));
                     meter.counts(counts.pending, counts.active);
                 }
+                if change.is_webhook_due() {
+                    shared.options.meter.webhook_due();
+                }
                 if let Some(connection) = self.connection.take_if(|_| reopen) {
                     // As far as can be done; the next one goes on.
                     let _ = checkpoint(&connection, "PASSIVE");

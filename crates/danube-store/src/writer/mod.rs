@@ -117,6 +117,13 @@ impl Tx<'_> {
         self.change.set(change);
     }
 
+    /// A webhook became due.
+    pub(crate) fn webhook_due(&self) {
+        let mut change = self.change.take();
+        change.webhook_due();
+        self.change.set(change);
+    }
+
     /// Lets everything that this request wrote be rolled back.
     pub(crate) fn undo(&self) {
         self.undo.set(true);

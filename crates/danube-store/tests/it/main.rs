@@ -19,3 +19,4 @@ mod rotation;
 mod secrets;
 mod support;
 mod timing;
+mod webhooks;

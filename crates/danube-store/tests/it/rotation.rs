@@ -25,7 +25,7 @@ fn step(store: &Store, at: Rotation) -> Resealed {
 }
 
 /// A whole rotation; how many rows it sealed anew.
-fn rotate(store: &Store) -> u64 {
+pub(crate) fn rotate(store: &Store) -> u64 {
     let begun = store.begin_rotation().wait().unwrap();
     assert!(begun.has_old_keys);
     finish(store)

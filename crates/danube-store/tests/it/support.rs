@@ -25,6 +25,7 @@ pub(crate) fn open(dir: &Path) -> Store {
 pub(crate) fn back_to_schema_2(connection: &rusqlite::Connection) {
     let steps = "DROP TABLE credentials; DROP TABLE credential_uses; \
                  DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
+                 DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
                  ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \
                  DELETE FROM meta WHERE name = 'hash_key'; PRAGMA user_version = 2";
     connection.execute_batch(steps).unwrap();
@@ -77,6 +78,7 @@ pub(crate) fn new_job(pipeline: &str) -> NewJob {
         retry_on_lost: true,
         queue: "default".into(),
         idempotency: None,
+        callback: None,
     }
 }
 

@@ -25,6 +25,7 @@ mod slow;
 mod submit;
 mod trace;
 mod version;
+mod webhooks;
 mod work;
 mod worker;
 
@@ -147,6 +148,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: credential::command,
         task: Task::Client(credential::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: webhooks::command,
+        task: Task::Client(webhooks::perform),
     },
     Verb {
         group: SERVER,

@@ -49,6 +49,12 @@ pub(super) fn command() -> Command {
         .arg(Arg::new("ref").long("ref").value_name("REF").help("Branch, tag or commit to run"))
         .args([param, mask, short])
         .arg(
+            Arg::new("callback-url")
+                .long("callback-url")
+                .value_name("URL")
+                .help("Address to which the job's end is told; an argument can be seen by others, so keep tokens out of it"),
+        )
+        .arg(
             Arg::new("idempotency-key")
                 .long("idempotency-key")
                 .value_name("KEY")
@@ -66,6 +72,7 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         parameters: work::parameters(matches)?,
         mask: work::masks(matches)?,
         allow_short_masks: matches.get_flag("allow-short-masks").then_some(true),
+        callback_url: matches.get_one::<String>("callback-url").cloned(),
         ..Submit::default()
     };
     let client = connect(matches, true)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_joblog::Retention;
-use danube_master::{Settings, StepSettings, WatchSettings};
+use danube_master::{Settings, StepSettings, WatchSettings, WebhookSettings};
 use danube_model::Mistake;
 use danube_outgoing::Rule;
 use danube_redact::Rules;
@@ -69,6 +69,13 @@ pub(crate) fn check(
             workers_expected: u32::try_from(it.number("observability.workers_expected")?)
                 .expect("the table bounds it"),
             alertmanager_url: it.text("observability.alertmanager_url"),
+        },
+        webhooks: WebhookSettings {
+            allow_private: it.networks("webhooks.allow_private"),
+            allow_http: it.bool("webhooks.allow_http")?,
+            retry: Duration::from_secs(it.number("webhooks.retry_seconds")?),
+            days: u32::try_from(it.number("webhooks.retention_days")?)
+                .expect("the table bounds it"),
         },
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,

@@ -271,6 +271,20 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
         job_id,
         error: text,
     });
+    signals.emit(WebhookSent {
+        job_id,
+        callback_url: text,
+        status_code: 200,
+        attempt: 1,
+        is_playbook: false,
+    });
+    signals.emit(WebhookFailed {
+        job_id,
+        callback_url: text,
+        error: text,
+        attempt: 1,
+        is_playbook: false,
+    });
     signals.emit(WorkerDrained {
         worker_id: text,
         jobs_handed_back: 0,

@@ -116,6 +116,10 @@ scenarios! {
         "otlp_export_failed": ["signal", "error", "dropped"],
         "otlp_export_recovered": ["signal", "duration_seconds", "dropped"],
     ];
+    webhooks_that_arrive_and_that_do_not_are_told: provoked::webhooks => [
+        "webhook_sent": ["job_id", "callback_url", "status_code", "attempt"],
+        "webhook_failed": ["job_id", "callback_url", "error", "attempt"],
+    ];
     a_playbook_and_its_credentials_are_told: crate::playbooks::provoked => [
         "ansible_checked": ["worker_id", "version"],
         "job_submitted": ["job_id", "source_type", "api_key_name"],

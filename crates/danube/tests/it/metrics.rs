@@ -42,6 +42,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("the disk", server::DISK),
     ("the process", server::PROCESS),
     ("scrapes", server::SCRAPES),
+    ("webhooks", server::WEBHOOKS),
     ("more pipelines than series", limits::OVERFLOW),
 ];
 

@@ -130,6 +130,7 @@ impl Line {
                 "pid"
                 | "alerts"
                 | "attempt"
+                | "status_code"
                 | "dropped"
                 | "retry_count"
                 | "consecutive_failures"

@@ -12,7 +12,9 @@ use crate::faults::{SmallDisk, killed_while_it_runs};
 use crate::master::{Master, id};
 use crate::otlp;
 use crate::processes::{release, root_or_skip};
+use crate::receiver::{Receiver, Reply};
 use crate::watch::{FAST, LockedDatabase, is_of_database};
+use crate::webhooks::{ALLOWED, told_at};
 
 /// Jobs that end in each way, and the end of the master itself.
 pub(super) fn work() -> Option<Vec<String>> {
@@ -93,6 +95,16 @@ pub(super) fn people() -> Option<Vec<String>> {
     assert_eq!(answer.status, 403, "{}", answer.text());
     master.event(|it| it["event"] == "permission_denied" && it["user"] == "looks");
     master.event(|it| it["event"] == "login_failed");
+    Some(master.log_lines())
+}
+
+/// A receiver that takes a webhook at the second attempt.
+pub(super) fn webhooks() -> Option<Vec<String>> {
+    let receiver = Receiver::new(&[Reply::Status(500, ""), Reply::Status(200, "")]);
+    let master = Master::with(ALLOWED);
+    let job = told_at(&master, &receiver.address);
+    master.event(|it| it["event"] == "webhook_failed" && it["job_id"] == job);
+    master.event(|it| it["event"] == "webhook_sent" && it["job_id"] == job);
     Some(master.log_lines())
 }
 

@@ -9,6 +9,8 @@ use serde_json::json;
 use super::{Proof, Scenario, histograms_are_whole};
 use crate::master::{DANUBE, Master, id, one_step};
 use crate::processes::memory;
+use crate::receiver::{Receiver, Reply};
+use crate::webhooks::{ALLOWED, told_at};
 use crate::wire::{connect, raw};
 
 pub(super) const WHO: Scenario = &[
@@ -29,6 +31,8 @@ pub(super) const STATEMENTS: Scenario = &[
 
 pub(super) const DISK: Scenario = &["danube_disk_usage_bytes", "danube_disk_free_ratio"];
 
+pub(super) const WEBHOOKS: Scenario = &["danube_webhook_deliveries_total"];
+
 pub(super) const SCRAPES: Scenario = &[
     "danube_telemetry_scrape_duration_seconds",
     "danube_telemetry_scrape_bytes",
@@ -44,6 +48,19 @@ pub(super) const PROCESS: Scenario = &[
     "process_max_fds",
     "process_start_time_seconds",
 ];
+
+#[test]
+fn each_attempt_to_deliver_a_webhook_is_counted_by_how_it_went() {
+    let receiver = Receiver::new(&[Reply::Status(500, ""), Reply::Status(200, "")]);
+    let master = Master::with(ALLOWED);
+    let proof = Proof::of(&master);
+    told_at(&master, &receiver.address);
+    proof.until_all(&[
+        (r#"danube_webhook_deliveries_total{success="false"}"#, 1.0),
+        (r#"danube_webhook_deliveries_total{success="true"}"#, 1.0),
+    ]);
+    proof.complete(WEBHOOKS);
+}
 
 #[test]
 fn who_comes_in_and_who_is_denied_is_counted() {

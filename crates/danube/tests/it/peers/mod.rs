@@ -27,3 +27,4 @@ mod same_numbers;
 mod scrape;
 mod traces;
 mod watched;
+mod webhooks;

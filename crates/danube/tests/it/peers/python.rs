@@ -15,6 +15,9 @@ const READ_EXPOSITION: &str = include_str!("python/exposition.py");
 /// Reads OTLP requests; prints each as JSON.
 const READ_OTLP: &str = include_str!("python/otlp.py");
 
+/// Verifies a webhook.
+const VERIFY_WEBHOOK: &str = include_str!("python/webhook.py");
+
 /// The environment that `make deps` makes, beside cargo's own files.
 #[track_caller]
 pub(crate) fn environment() -> PathBuf {
@@ -114,6 +117,13 @@ pub(crate) fn read_otlp(requests: &[(&str, &str, &[u8])]) -> Vec<Value> {
     lines
         .map(|it| serde_json::from_str(it).expect("the script prints JSON"))
         .collect()
+}
+
+/// Verifies `{"secret", "headers", "body"}`: `{"payload"}`, or `{"refused"}`.
+#[track_caller]
+pub(crate) fn verify_webhook(given: &Value) -> Value {
+    let printed = run(VERIFY_WEBHOOK, &[], given.to_string().as_bytes());
+    serde_json::from_str(&printed).expect("the script prints JSON")
 }
 
 /// The value of this series; fails when it isn't there.
