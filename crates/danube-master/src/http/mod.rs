@@ -46,7 +46,7 @@ const LOGIN_BYTES_MAX: usize = 4 * 1024;
 
 /// Every route of the server.
 pub(crate) fn router(app: Shared) -> Router {
-    let api = Router::new()
+    let api = webhooks::routes()
         .route("/jobs", post(submits::submit).get(jobs::list))
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
         .route("/jobs/{id}/retry", post(submits::retry))
@@ -90,10 +90,6 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/panels", get(panels::list))
         .route("/panels/{name}", get(panels::data))
         .route("/alerts", get(panels::alerts))
-        .route("/webhooks/deliveries", get(webhooks::list))
-        .route("/webhooks/deliveries/{id}", get(webhooks::show))
-        .route("/webhooks/deliveries/{id}/replay", post(webhooks::replay))
-        .route("/webhooks/secret", post(webhooks::secret))
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)
