@@ -124,18 +124,7 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
             &seal_order(&tx.shared.sealer, new.id, &new.order)?,
         )?
     };
-    if let Some(callback) = &new.callback {
-        let sealer = &tx.shared.sealer;
-        match &sealed.callback {
-            Some(sealed) if sealer.is_current(sealed) => {
-                webhooks::insert(tx, (seq, &new.owner), callback, sealed)?;
-            }
-            _ => {
-                let sealed = webhooks::seal(sealer, new.id, &callback.url)?;
-                webhooks::insert(tx, (seq, &new.owner), callback, &sealed)?;
-            }
-        }
-    }
+    owe_webhook(tx, seq, new, sealed)?;
     if let Some(entry) = &sealed.idempotency {
         remember(tx, entry, new.id)?;
     }
@@ -143,6 +132,22 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         job: record.job,
         replayed: false,
     })
+}
+
+/// The new job's webhook, if its end is to be told.
+fn owe_webhook(tx: &Tx<'_>, seq: i64, new: &NewJob, sealed: &Sealed) -> Result<(), StoreError> {
+    let Some(callback) = &new.callback else {
+        return Ok(());
+    };
+    let (sealer, owed) = (&tx.shared.sealer, (seq, &*new.owner));
+    match &sealed.callback {
+        Some(sealed) if sealer.is_current(sealed) => webhooks::insert(tx, owed, callback, sealed),
+        // The key was rotated while this waited, as for the order.
+        _ => {
+            let sealed = webhooks::seal(sealer, new.id, &callback.url)?;
+            webhooks::insert(tx, owed, callback, &sealed)
+        }
+    }
 }
 
 pub(crate) fn cancel(tx: &Tx<'_>, id: JobId, by: &str) -> Result<CancelOutcome, StoreError> {

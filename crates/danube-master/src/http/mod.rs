@@ -83,7 +83,7 @@ fn job_routes() -> Router<Shared> {
 
 /// Every route of the server.
 pub(crate) fn router(app: Shared) -> Router {
-    let api = Router::new()
+    let api = webhooks::routes()
         .merge(job_routes())
         .route("/pipelines/timing", get(timing::pipelines))
         .route("/pipelines/{name}/timing", get(timing::pipeline))
@@ -116,10 +116,6 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/panels", get(panels::list))
         .route("/panels/{name}", get(panels::data))
         .route("/alerts", get(panels::alerts))
-        .route("/webhooks/deliveries", get(webhooks::list))
-        .route("/webhooks/deliveries/{id}", get(webhooks::show))
-        .route("/webhooks/deliveries/{id}/replay", post(webhooks::replay))
-        .route("/webhooks/secret", post(webhooks::secret))
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)

@@ -1,8 +1,9 @@
 //! Webhooks: list, look at, send again; and the secret that signs them.
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use danube_api::{Code, DeliveryAttempt, DeliveryList, DeliveryView, Problem, SigningSecret};
 use danube_model::JobId;
 use danube_model::limits::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
@@ -16,6 +17,15 @@ use super::jobs::find_id;
 use crate::app::Shared;
 use crate::auth::{Caller, random};
 use crate::webhooks;
+
+/// The routes, below the API's own path.
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/webhooks/deliveries", get(list))
+        .route("/webhooks/deliveries/{id}", get(show))
+        .route("/webhooks/deliveries/{id}/replay", post(replay))
+        .route("/webhooks/secret", post(secret))
+}
 
 /// What a list may be asked for.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]

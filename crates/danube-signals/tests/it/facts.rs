@@ -144,31 +144,6 @@ fn job_submitted() {
 }
 
 #[test]
-fn credential_accessed() {
-    check(
-        CredentialAccessed {
-            credential_name: "deploy",
-            job_id: JOB,
-        },
-        r#"{"level":"info","logger":"ansible_api.worker","event":"credential_accessed","credential_name":"deploy","job_id":"0190-a"}"#,
-        &[],
-    );
-}
-
-#[test]
-fn ansible_checked() {
-    check(
-        AnsibleChecked {
-            worker_id: "w1",
-            version: Some("2.14"),
-            error: None,
-        },
-        r#"{"level":"info","logger":"ansible_api.worker","event":"ansible_checked","worker_id":"w1","version":"2.14"}"#,
-        &[],
-    );
-}
-
-#[test]
 fn pipeline_triggered() {
     check_full(
         PipelineTriggered {
@@ -729,7 +704,7 @@ fn otlp_export_recovered() {
 
 #[test]
 fn each_live_event_has_a_test_above() {
-    let tests = include_str!("facts.rs");
+    let tests = concat!(include_str!("facts.rs"), include_str!("playbook_facts.rs"));
     for event in events().filter(|event| event.state == State::Live) {
         assert!(
             tests.contains(&format!("fn {}", event.name)),

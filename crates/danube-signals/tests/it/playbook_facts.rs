@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use danube_signals::{JobCompleted, JobResult, JobSubmitted, RunEnd, SourceType};
+use danube_signals::{
+    AnsibleChecked, CredentialAccessed, JobCompleted, JobResult, JobSubmitted, RunEnd, SourceType,
+};
 
 use crate::facts::{check, tell};
 
@@ -44,4 +46,29 @@ fn the_ends_of_a_playbook_job_are_told_in_the_words_of_its_document() {
         let found = told.signals.registry().value(sample);
         assert_eq!(found, Some(value), "{sample}");
     }
+}
+
+#[test]
+fn credential_accessed() {
+    check(
+        CredentialAccessed {
+            credential_name: "deploy",
+            job_id: "0190-a",
+        },
+        r#"{"level":"info","logger":"ansible_api.worker","event":"credential_accessed","credential_name":"deploy","job_id":"0190-a"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn ansible_checked() {
+    check(
+        AnsibleChecked {
+            worker_id: "w1",
+            version: Some("2.14"),
+            error: None,
+        },
+        r#"{"level":"info","logger":"ansible_api.worker","event":"ansible_checked","worker_id":"w1","version":"2.14"}"#,
+        &[],
+    );
 }

@@ -271,6 +271,20 @@ fn tell_ends(signals: &Signals, text: &str, time: Duration) {
         job_id,
         error: text,
     });
+    tell_other_parts(signals, text, time);
+}
+
+fn tell_other_parts(signals: &Signals, text: &str, time: Duration) {
+    let job_id = text;
+    signals.emit(AnsibleChecked {
+        worker_id: text,
+        version: Some(text),
+        error: Some(text),
+    });
+    signals.emit(CredentialAccessed {
+        credential_name: text,
+        job_id,
+    });
     signals.emit(WebhookSent {
         job_id,
         callback_url: text,

@@ -7,6 +7,7 @@ use danube_telemetry::query::Expr;
 use super::jobs;
 use super::prometheus::{Point, Prometheus};
 use crate::master::Master;
+use crate::playbooks::{ended, tasks};
 use crate::receiver::{Receiver, Reply};
 use crate::webhooks::{ALLOWED, told_at};
 
@@ -29,6 +30,8 @@ fn every_live_panel_and_alert_has_data_in_prometheus() {
     // A counter that appears with its first event has not grown yet, to Prometheus.
     for _ in 0..2 {
         jobs::run(&master);
+        let played = ended(&master, &tasks("- command: 'true'\n"));
+        assert_eq!(played["status"], "success", "{played:#}");
         let told = told_at(&master, &receiver.address);
         master.event(|it| it["event"] == "webhook_sent" && it["job_id"] == told);
         prometheus.scraped();
