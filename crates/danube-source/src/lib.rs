@@ -2,7 +2,7 @@
 //!
 //! [`Fetcher::fetch`] is all that a worker calls: plain data in, plain data out,
 //! blocking, with a deadline. Whatever a source holds, it is written by
-//! [`confine`] alone, below one directory and within limits; git's trees go the
+//! `confine` alone, below one directory and within limits; git's trees go the
 //! same way as archives do.
 //!
 //! ```text
