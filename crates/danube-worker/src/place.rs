@@ -39,7 +39,12 @@ pub enum Where {
     /// Each in a workspace of its own below this directory, removed at the end.
     Below(PathBuf),
     /// In this directory, as the calling user: `danube run`.
-    Here(PathBuf),
+    Here {
+        /// Where the steps begin.
+        source: PathBuf,
+        /// Where the worker's own files go: a directory that is there, and nobody else's.
+        files: PathBuf,
+    },
 }
 
 /// What the kernel and the settings allow, found once when the worker starts.
@@ -107,6 +112,7 @@ pub(crate) struct Place {
     workspace: Option<Workspace>,
     uid: Option<UidLease>,
     source: PathBuf,
+    files: PathBuf,
     home: PathBuf,
 }
 
@@ -116,12 +122,13 @@ impl Place {
     pub(crate) fn make(walls: &Walls, name: &str, clones: bool) -> io::Result<Self> {
         let parent = match &walls.settings.place {
             Where::Below(parent) => parent,
-            Where::Here(here) => {
-                let home = std::env::var_os("HOME").map_or_else(|| here.clone(), PathBuf::from);
+            Where::Here { source, files } => {
+                let home = std::env::var_os("HOME").map_or_else(|| source.clone(), PathBuf::from);
                 return Ok(Self {
                     workspace: None,
                     uid: None,
-                    source: here.clone(),
+                    source: source.clone(),
+                    files: files.clone(),
                     home,
                 });
             }
@@ -137,6 +144,7 @@ impl Place {
         let workspace = Workspace::create(parent, name, owner)?;
         let place = Self {
             source: workspace.path().join("source"),
+            files: workspace.path().to_owned(),
             // One directory less for each job: file systems feel it.
             home: workspace.path().to_owned(),
             workspace: Some(workspace),
@@ -162,9 +170,7 @@ impl Place {
     /// A path for a file of the worker's own, beside the source. It is the job's
     /// too, once the place is given to it.
     pub(crate) fn private_file(&self, name: &str) -> PathBuf {
-        self.workspace
-            .as_ref()
-            .map_or_else(|| self.source.join(name), |it| it.path().join(name))
+        self.files.join(name)
     }
 
     /// Gives everything to the job's own uid, once the source is cloned.

@@ -1,32 +1,35 @@
 //! `danube run`: a job right here, without a server — the same worker, the same
 //! redaction, the same log.
 
+mod desk;
+mod printer;
+
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use danube_executor::{Limits, Stop};
-use danube_joblog::{Chunk, JobLogs, LogReader, StreamKind};
+use danube_joblog::JobLogs;
+use danube_model::credential::Credential;
 use danube_model::spec::Repository;
-use danube_model::{Attempt, Cause, Ended, JobId, Order, State, Step, Task, Timestamp, Trace};
+use danube_model::{Attempt, JobId, Order, Task, Timestamp, Trace};
 use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
-use danube_worker::{
-    Dispatch, PlaceSettings, PlaybookSettings, ReportError, Settings, Where, Work, Worker,
-};
+use danube_worker::{Dispatch, PlaceSettings, PlaybookSettings, Settings, Where, Work, Worker};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
 
 use crate::commands::run::RunArgs;
 use crate::config::{self, Sources};
-use crate::exit::{Exit, of_job};
+use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::terminal::{Sanitizer, Screen};
+use crate::terminal::Screen;
+use desk::Desk;
+use printer::Printer;
 
 /// How long a step's processes have between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(10);
@@ -42,20 +45,49 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Runs the job and exits with its own code.
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let (log_dir, screen) = (args.log_dir.clone(), args.screen.clone());
+    let is_pipeline = args.pipeline.steps.len() > 1 || args.pipeline.repository.is_some();
+    perform(Here {
+        order: order(args)?,
+        credentials: Vec::new(),
+        log_dir,
+        screen,
+        is_pipeline,
+    })
+}
+
+/// A job to run here.
+pub(crate) struct Here {
+    pub(crate) order: Order,
+    /// Those that the order names.
+    pub(crate) credentials: Vec<Credential>,
+    /// Where the log is kept; nowhere when not said.
+    pub(crate) log_dir: Option<PathBuf>,
+    pub(crate) screen: Screen,
+    /// Its reason is told also where a program's exit code says it.
+    pub(crate) is_pipeline: bool,
+}
+
+/// Runs it and exits with its own code.
+pub(crate) fn perform(here: Here) -> Result<ExitCode, Failure> {
+    let Here {
+        order,
+        credentials,
+        log_dir,
+        screen,
+        is_pipeline,
+    } = here;
     // Listening begins before there is anything to stop or to remove.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(failed("start the runtime"))?;
     let mut stop = runtime.block_on(async { Interrupts::listen() })?;
-    let home = Home::make(args.log_dir.clone())?;
-    let screen = args.screen.clone();
-    let is_pipeline = args.pipeline.steps.len() > 1 || args.pipeline.repository.is_some();
-    let order = order(args)?;
+    let home = Home::make(log_dir)?;
     let rules = config::redaction(&Sources::here())?;
     let logs = JobLogs::open(&home.logs, danube_joblog::Limits::default())
         .map_err(failed("open the log directory"))?;
-    let desk = Arc::new(Desk::default());
+    let desk = Arc::new(Desk::with(credentials));
     let settings = settings(&home, &order, rules)?;
     let worker = Worker::new(
         settings,
@@ -201,7 +233,10 @@ fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failur
         std::fs::create_dir(&work).map_err(failed("make the workspace"))?;
         Where::Below(work)
     } else {
-        Where::Here(env::current_dir().map_err(failed("find the current directory"))?)
+        Where::Here {
+            source: env::current_dir().map_err(failed("find the current directory"))?,
+            files: home.dir.clone(),
+        }
     };
     Ok(Settings {
         id: "here".to_owned(),
@@ -303,105 +338,6 @@ async fn follow(
     }
 }
 
-/// Writes the log to where the job's own output would have gone.
-struct Printer<'a> {
-    logs: &'a JobLogs,
-    name: String,
-    reader: Option<LogReader>,
-    at: u64,
-    json: bool,
-    sanitizers: [Option<Sanitizer>; 2],
-}
-
-impl<'a> Printer<'a> {
-    fn new(screen: &Screen, logs: &'a JobLogs, job: JobId) -> Self {
-        let sanitizer = |is_terminal: bool| is_terminal.then(Sanitizer::default);
-        Self {
-            logs,
-            name: job.to_string(),
-            reader: None,
-            at: 0,
-            json: screen.is_json(),
-            sanitizers: [
-                sanitizer(screen.out_is_terminal),
-                sanitizer(screen.err_is_terminal),
-            ],
-        }
-    }
-
-    fn catch_up(&mut self) -> Result<(), Failure> {
-        if self.reader.is_none() {
-            self.reader = self.logs.reader(&self.name).ok();
-        }
-        let Some(reader) = &mut self.reader else {
-            return Ok(());
-        };
-        loop {
-            let chunk = reader.read(self.at, PIECE_BYTES_MAX);
-            match chunk.map_err(|error| {
-                Failure::new(Exit::Failed, "log", format!("read the log: {error}"))
-            })? {
-                Chunk::Data {
-                    offset,
-                    bytes,
-                    stream,
-                    ..
-                } => {
-                    self.at = offset + bytes.len() as u64;
-                    write(&mut self.sanitizers, self.json, stream, &bytes)
-                        .map_err(failed("print the output"))?;
-                }
-                Chunk::Gap { from, to, .. } => {
-                    self.at = to;
-                    let line = format!("\n[danube: {} bytes are missing here]\n", to - from);
-                    write(
-                        &mut self.sanitizers,
-                        self.json,
-                        StreamKind::Stderr,
-                        line.as_bytes(),
-                    )
-                    .map_err(failed("print the output"))?;
-                }
-                Chunk::End { .. } => return Ok(()),
-            }
-        }
-    }
-
-    fn end(&mut self) -> Result<(), Failure> {
-        let mut rest = Vec::new();
-        for sanitizer in self.sanitizers.iter_mut().flatten() {
-            sanitizer.finish(&mut rest);
-        }
-        io::stderr()
-            .write_all(&rest)
-            .map_err(failed("print the output"))
-    }
-}
-
-/// With JSON asked for, standard output holds the one result and nothing else.
-fn write(
-    sanitizers: &mut [Option<Sanitizer>; 2],
-    json: bool,
-    stream: StreamKind,
-    bytes: &[u8],
-) -> io::Result<()> {
-    let to_err = json || stream == StreamKind::Stderr;
-    let mut clean = Vec::new();
-    let bytes = match &mut sanitizers[usize::from(to_err)] {
-        None => bytes,
-        Some(sanitizer) => {
-            sanitizer.push(bytes, &mut clean);
-            clean.as_slice()
-        }
-    };
-    if to_err {
-        return io::stderr().write_all(bytes);
-    }
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
-}
-
 /// What is left to say at the end.
 fn tell(
     desk: &Desk,
@@ -413,7 +349,7 @@ fn tell(
     let ended = desk.ended();
     let state = desk.state();
     if screen.is_json() {
-        return screen.json(&json!({
+        let mut told = json!({
             "id": job.to_string(),
             "status": state.as_str(),
             "exit_code": ended.as_ref().and_then(|it| it.exit_code),
@@ -421,7 +357,11 @@ fn tell(
             "steps": ended.as_ref().map(|it| it.steps.iter().cloned().map(danube_api::StepView::from).collect::<Vec<_>>()),
             "log": log,
             "log_complete": ended.as_ref().map(|it| it.log_complete),
-        }));
+        });
+        if let Some(hosts) = desk.hosts() {
+            told["hosts"] = json!(hosts);
+        }
+        return screen.json(&told);
     }
     if let Some(log) = log {
         screen.note(&format!("the log is in {}", log.display()));
@@ -435,64 +375,6 @@ fn tell(
         screen.error(&format!("{}: {reason}\n", state.as_str()));
     }
     Ok(())
-}
-
-/// Takes the worker's reports, in place of a master.
-#[derive(Default)]
-struct Desk {
-    ended: Mutex<Option<Ended>>,
-    /// Rung when the job has begun and when its thread is done.
-    changed: Notify,
-}
-
-impl Desk {
-    fn ended(&self) -> Option<Ended> {
-        self.ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn state(&self) -> State {
-        match self.ended().map(|it| it.cause) {
-            Some(Cause::Succeeded) => State::Success,
-            Some(Cause::TimedOut) => State::Timeout,
-            Some(Cause::Stopped) | None => State::Cancelled,
-            Some(_) => State::Failure,
-        }
-    }
-
-    fn exit_code(&self) -> ExitCode {
-        of_job(
-            self.state().as_str(),
-            self.ended().and_then(|it| it.exit_code),
-            true,
-        )
-    }
-}
-
-impl Dispatch for Desk {
-    fn started(&self, _: Attempt, _: &[Step]) -> Result<(), ReportError> {
-        self.changed.notify_one();
-        Ok(())
-    }
-
-    fn step(&self, _: Attempt, _: usize, _: &Step) -> Result<(), ReportError> {
-        Ok(())
-    }
-
-    fn finish(&self, _: Attempt, ended: &Ended) -> Result<(), ReportError> {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended.clone());
-        Ok(())
-    }
-
-    fn hand_back(&self, _: Attempt, _: &str, _: bool) -> Result<(), ReportError> {
-        Ok(())
-    }
-
-    fn freed(&self) {
-        self.changed.notify_one();
-    }
 }
 
 fn failed(doing: &'static str) -> impl Fn(io::Error) -> Failure {

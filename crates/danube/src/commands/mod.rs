@@ -16,6 +16,7 @@ mod log_level;
 mod logs;
 mod master;
 mod pipelines;
+mod playbook;
 mod retry;
 pub(crate) mod run;
 mod search;
@@ -73,6 +74,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: JOBS,
         command: run::command,
         task: Task::Run,
+    },
+    Verb {
+        group: JOBS,
+        command: playbook::command,
+        task: Task::Client(playbook::perform),
     },
     Verb {
         group: JOBS,

@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod ends;
+mod here;
 mod secrets;
 mod sources;
 mod told;

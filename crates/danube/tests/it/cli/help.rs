@@ -6,6 +6,8 @@ use crate::golden;
 const COMMANDS: &[&str] = &[
     "",
     "run",
+    "playbook",
+    "playbook run",
     "submit",
     "trace",
     "jobs",

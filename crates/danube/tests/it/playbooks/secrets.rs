@@ -13,12 +13,12 @@ use crate::master::{Master, id};
 
 const INLINE: &str = "inline-canary-3b1f77";
 const WHOLE: &str = "whole-canary-90ac12";
-const PASSWORD: &str = "vault-canary-6de845";
+pub(super) const PASSWORD: &str = "vault-canary-6de845";
 const BECOME: &str = "become-canary-41b9f0";
 const EXTRA: &str = "extra-canary-aa07c3";
 
 /// What `ansible-vault` makes of a text.
-fn vaulted(text: &str) -> String {
+pub(super) fn vaulted(text: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");
     fs::write(&file, PASSWORD).unwrap();
