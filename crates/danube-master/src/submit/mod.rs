@@ -278,7 +278,7 @@ mod tests {
                 "/mask/0",
                 "/spec",
                 "/source/path",
-                "/inventory/url",
+                "/inventory/type",
                 "/credentials/ssh",
                 "/credentials/become",
                 "/else",

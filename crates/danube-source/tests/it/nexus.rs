@@ -18,7 +18,6 @@ fn nexus(server: &Server, artifact: Artifact, path: Option<&str>) -> Nexus {
         checksum: None,
         path: path.map(str::to_owned),
         strip_components: 0,
-        credential: None,
     }
 }
 

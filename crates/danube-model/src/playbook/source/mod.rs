@@ -94,9 +94,6 @@ pub struct Nexus {
     /// Leading directories that are taken off every name in the archive.
     #[serde(default)]
     pub strip_components: u32,
-    /// The name of a stored credential for the server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 /// Which file of a Nexus repository.

@@ -9,7 +9,7 @@ use super::rules::{
 };
 use super::{Artifact, Checksum, Nexus, Source, SourceKind};
 use crate::mistake::Mistake;
-use crate::spec::{Fields, Node, Value, is_name};
+use crate::spec::{Fields, Node, Value};
 
 const FORMATS: [(&str, bool); 2] = [("raw", false), ("maven2", true)];
 
@@ -197,9 +197,6 @@ fn nexus(fields: &mut Fields<'_>) -> Option<Source> {
     let refused = fields.mistakes().len() > before;
     let path = fields.take_checked("path", wrong_path);
     let strip_components = strip_components(fields);
-    let credential = fields.take_checked("credential", |text| {
-        (!is_name(text)).then_some("can't be the name of a credential")
-    });
     let (url, artifact) = (url?, artifact?);
     let checksum = sha256
         .map(Checksum::Sha256)
@@ -214,7 +211,6 @@ fn nexus(fields: &mut Fields<'_>) -> Option<Source> {
         checksum,
         path,
         strip_components,
-        credential,
     };
     if nexus.path.is_none() && !nexus.artifact.is_playbook() {
         fields.refuse(

@@ -53,7 +53,7 @@ fn each_kind_is_read_and_shown() {
         "nexus https://nexus.example.org/repository/plays/web/1.tar.gz: site.yml",
     );
     check_taken(
-        &json!({"type": "nexus", "url": "http://nexus:8081", "repository": "releases", "format": "maven2", "group": "org.example", "artifact": "web", "version": "1.0", "extension": "zip", "sha256": SHA256, "path": "site.yml", "credential": "nexus"}),
+        &json!({"type": "nexus", "url": "http://nexus:8081", "repository": "releases", "format": "maven2", "group": "org.example", "artifact": "web", "version": "1.0", "extension": "zip", "sha256": SHA256, "path": "site.yml"}),
         "nexus http://nexus:8081/repository/releases org.example:web at 1.0: site.yml",
     );
     check_taken(

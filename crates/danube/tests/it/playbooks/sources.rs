@@ -1,15 +1,16 @@
 //! Playbooks that come from somewhere else.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
-use super::{ansible_or_skip, ended, order};
+use super::{ansible_or_skip, credential, ended, order, with};
 use crate::master::{Master, id};
 
 const SITE: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: where from\n      debug: {msg: \"from {{ lookup('file', 'VERSION') }}\"}\n";
@@ -161,4 +162,86 @@ fn a_local_directory_is_copied_so_that_a_job_can_not_change_it() {
     assert_eq!(job["status"], "success", "{job:#}");
     let version = fs::read_to_string(own.path().join("VERSION")).unwrap();
     assert_eq!(version, "two");
+}
+
+/// An HTTP server on loopback that gives one file below `/repository/plays/` to whoever has
+/// the token, and below `/open/` to all.
+fn serve(file: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = String::new();
+            let mut lines = BufReader::new(stream.try_clone().unwrap());
+            while lines.read_line(&mut head).is_ok_and(|it| it > 2) {}
+            let is_open = head.starts_with("GET /open/site.tgz?");
+            let has_token = head.contains(&format!("Bearer {TOKEN}"));
+            let is_nexus = head.starts_with("GET /repository/plays/site.tgz ");
+            let (status, body) = match is_open || is_nexus && has_token {
+                true => ("200 OK", file.as_slice()),
+                false => ("401 Unauthorized", &b"no"[..]),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(&[head.as_bytes(), body].concat());
+        }
+    });
+    address
+}
+
+const TOKEN: &str = "nexus-canary-token-81";
+
+#[test]
+fn an_archive_and_a_nexus_are_fetched_checked_and_run() {
+    if !ansible_or_skip("playbooks from archives") {
+        return;
+    }
+    let own = tempfile::tempdir().unwrap();
+    repository(&own.path().join("site"));
+    let archive = own.path().join("site.tgz");
+    let packed = Command::new("tar")
+        .args(["czf", archive.to_str().unwrap(), "--exclude=.git", "site"])
+        .current_dir(own.path())
+        .status();
+    assert!(packed.unwrap().success());
+    let bytes = fs::read(&archive).unwrap();
+    let sha256: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|it| format!("{it:02x}"))
+        .collect();
+    let address = serve(bytes);
+    let master = Master::with(&["--sources-allow-private", "127.0.0.0/8"]);
+    credential(
+        &master,
+        &json!({"name": "nexus", "kind": "nexus_token", "token": TOKEN}),
+    );
+    let open = json!({"type": "archive", "url": format!("{address}/open/site.tgz?token=hush-hush-1"),
+        "sha256": sha256, "path": "site.yml", "strip_components": 1});
+    let job = ended(&master, &order(open.clone()));
+    assert_eq!(job["status"], "success", "{job:#}");
+    assert!(!job.to_string().contains("hush"), "{job:#}");
+    let nexus = json!({"type": "nexus", "url": address, "repository": "plays", "format": "raw",
+        "artifact": "site.tgz", "sha256": sha256, "path": "site.yml", "strip_components": 1});
+    let job = ended(
+        &master,
+        &with(
+            order(nexus.clone()),
+            "credentials",
+            json!({"nexus": "nexus"}),
+        ),
+    );
+    assert_eq!(job["status"], "success", "{job:#}");
+    let refused = ended(&master, &order(nexus));
+    assert_eq!(refused["status"], "failed", "{refused:#}");
+    let mut other = open;
+    other["sha256"] = json!("0".repeat(64));
+    let refused = ended(&master, &order(other));
+    let reason = refused["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("SHA-256") && !reason.contains("hush"),
+        "{reason}"
+    );
 }
