@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+// tidy: allow(model-io): a value, as text is; nothing is connected
+use std::net::Ipv6Addr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
@@ -53,7 +55,7 @@ pub enum Inventory {
 /// Variables of a host or a group. May be secrets.
 type Variables = Map<String, Json>;
 
-/// Hosts and groups. Ranges (`web[1:3]`) are expanded as Ansible does it.
+/// Hosts and groups.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Inline {
@@ -143,12 +145,15 @@ fn address(fields: &mut Fields<'_>) -> Option<Inventory> {
 }
 
 impl Inline {
-    /// How many hosts are named, a range counted as one.
+    /// How many hosts are named.
     #[must_use]
     pub fn count(&self) -> usize {
+        self.names().collect::<BTreeSet<_>>().len()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
         let of_groups = self.groups.values().flat_map(|it| it.hosts.keys());
-        let all: BTreeSet<&String> = self.hosts.keys().chain(of_groups).collect();
-        all.len()
+        self.hosts.keys().chain(of_groups).map(String::as_str)
     }
 
     /// The text of a file that Ansible reads as an inventory: JSON, which is YAML.
@@ -178,6 +183,11 @@ impl Inline {
         if inline.count() > HOSTS_MAX {
             let why = format!("and `groups` name more than {HOSTS_MAX} hosts");
             fields.refuse("hosts", None, &why);
+            return None;
+        }
+        if let Some(name) = inline.names().find(|it| inline.groups.contains_key(*it)) {
+            let why = format!("and `hosts` both have `{name}`, of which Ansible would lose one");
+            fields.refuse("groups", None, &why);
             return None;
         }
         if let Some(name) = inline.in_a_ring() {
@@ -238,7 +248,7 @@ fn hosts(fields: &mut Fields<'_>) -> BTreeMap<String, Variables> {
     let mut hosts = BTreeMap::new();
     for (name, vars) in entries {
         let Some(name) = name_of(name).filter(|it| is_host(it)) else {
-            let why = "holds what can't be a host's name: letters, digits and `._-:[]`, beginning with a letter, a digit or `[`";
+            let why = "holds what can't be a host: a name of letters, digits and `._-`, or an address, with or without `:port`; list hosts one by one, a range isn't taken";
             fields.refuse("hosts", at, why);
             continue;
         };
@@ -331,14 +341,23 @@ fn name_of(node: Node) -> Option<String> {
     }
 }
 
-/// Whether `text` can be a host: a name, an address, or a range of names.
+/// Whether `text` can be a host: a name or an address, with or without a port. No range:
+/// Ansible would make a million hosts of one short text.
 fn is_host(text: &str) -> bool {
-    text.len() <= HOST_BYTES_MAX
-        && (text.starts_with(|it: char| it.is_ascii_alphanumeric() || it == '[')
-            || text.starts_with("::"))
-        && text
-            .bytes()
-            .all(|it| it.is_ascii_alphanumeric() || b"._-:[]".contains(&it))
+    if text.len() > HOST_BYTES_MAX {
+        return false;
+    }
+    if text.contains("::") || text.matches(':').count() > 1 {
+        return text.parse::<Ipv6Addr>().is_ok();
+    }
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    let fits = |it: u8| it.is_ascii_alphanumeric() || b"._-".contains(&it);
+    name.starts_with(|it: char| it.is_ascii_alphanumeric())
+        && name.bytes().all(fits)
+        && port.is_none_or(|it| it.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// Whether `text` can be a group, as Ansible wants it.
@@ -423,6 +442,14 @@ mod tests {
         refused(
             &json!({"type": "inline", "hosts": ["-a", "a b"]}),
             &["/inventory/hosts", "/inventory/hosts", "/inventory/hosts"],
+        );
+        for host in ["web[1:99999]", "[::1]", "h:x", "a:::b", "h:0", ".a"] {
+            let value = json!({"type": "inline", "hosts": ["good", host]});
+            refused(&value, &["/inventory/hosts"]);
+        }
+        refused(
+            &json!({"type": "inline", "hosts": ["web"], "groups": {"web": {"hosts": ["b:2222"]}}}),
+            &["/inventory/groups"],
         );
         refused(
             &json!({"type": "inline", "hosts": {"a": {"a-b": "hush"}}}),

@@ -121,10 +121,10 @@ fn wrong_limit(text: &str) -> Option<&'static str> {
     if !fits {
         return Some("must be a pattern of hosts of at most 1024 bytes on one line");
     }
-    // Each part may name a file whose lines Ansible would read.
-    let reads = |it: &str| it.trim_start().starts_with('@');
-    text.split([',', ':'])
-        .any(reads)
+    if text.starts_with('-') {
+        return Some("must not begin with `-`");
+    }
+    text.contains('@')
         .then_some("must not hold `@`, which would read a file")
 }
 
@@ -183,6 +183,8 @@ mod tests {
             (json!({"skip_tags": {"a": 1}}), "/options/skip_tags"),
             (json!({"limit": "@/etc/passwd"}), "/options/limit"),
             (json!({"limit": "web,@/etc/passwd"}), "/options/limit"),
+            (json!({"limit": "a:&@/etc/passwd"}), "/options/limit"),
+            (json!({"limit": "--check"}), "/options/limit"),
             (json!({"limit": "a\nb"}), "/options/limit"),
             (json!({"verbosity": 5}), "/options/verbosity"),
             (json!({"forks": 0}), "/options/forks"),
