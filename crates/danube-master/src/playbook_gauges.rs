@@ -9,13 +9,14 @@ use danube_model::{Kind, State};
 use danube_signals::Signals;
 use danube_store::{Live, Moved};
 
+use crate::submit::QUEUE_DEFAULT;
+
 /// The two gauges.
 pub(crate) struct PlaybookGauges {
     signals: Signals,
     shown: Mutex<Shown>,
 }
 
-#[derive(Default)]
 struct Shown {
     /// Jobs that wait, by queue; an entry stays when its queue is empty, as its series does.
     waiting: HashMap<String, i64>,
@@ -24,10 +25,17 @@ struct Shown {
 
 impl PlaybookGauges {
     pub(crate) fn new(signals: Signals) -> Self {
-        Self {
+        let shown = Shown {
+            // There from the start, so that an alert sees its first job.
+            waiting: HashMap::from([(QUEUE_DEFAULT.to_owned(), 0)]),
+            active: 0,
+        };
+        let gauges = Self {
             signals,
-            shown: Mutex::default(),
-        }
+            shown: Mutex::new(shown),
+        };
+        gauges.show(&gauges.lock(), None);
+        gauges
     }
 
     /// A job came to be, or moved.

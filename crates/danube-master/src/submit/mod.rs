@@ -20,7 +20,7 @@ pub(crate) use masks::{check_mask, short_warning};
 use crate::pipelines::NoPipeline;
 
 /// The queue of jobs that name none.
-const QUEUE_DEFAULT: &str = "default";
+pub(crate) const QUEUE_DEFAULT: &str = "default";
 
 /// A checked submit.
 #[derive(Debug)]

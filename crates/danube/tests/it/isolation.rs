@@ -164,7 +164,7 @@ fn two_jobs_do_not_see_or_touch_each_other() {
         (
             "commands",
             format!(
-                "grep -l {SECRET} /proc/[0-9]*/cmdline | grep -v \"^/proc/$$/\" | grep -v self | xargs -r grep -l 'id -u; echo'"
+                "grep -l {SECRET} /proc/[0-9]*/cmdline | grep -v \"^/proc/$$/\" | grep -v self | xargs -r grep -l 'id -u; ech[o]'"
             ),
         ),
         ("its process", format!("ls /proc/{shell}/root/")),

@@ -108,12 +108,15 @@ fn a_value_masked_late_is_nowhere_in_the_log_of_a_job_elsewhere() {
 fn a_job_s_own_token_opens_its_routes_wherever_it_runs() {
     let master = master();
     let _worker = Elsewhere::start(&master, "far", &[]);
-    // The command of the job itself, with its own token.
-    let script = format!(
-        "echo 'geheim-geheim' | {} secret mask",
-        crate::master::DANUBE
-    );
-    let job = master.ended(&master.run(&script));
+    // The job itself, with its own token.
+    let script = "at=${DANUBE_SERVER#http://}; exec 9<>\"/dev/tcp/${at%:*}/${at##*:}\"; \
+        body='{\"value\": \"geheim-geheim\"}'; \
+        printf 'POST /api/v1/jobs/%s/mask HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Bearer %s\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s' \
+            \"$DANUBE_JOB_ID\" \"$DANUBE_JOB_TOKEN\" \"${#body}\" \"$body\" >&9; \
+        read -r answer <&9; echo \"$answer\"; [[ \"$answer\" == *' 200 '* ]]";
+    let mut order = one_step(script);
+    order["spec"]["shell"] = json!("bash");
+    let job = master.ended(&id(&master.submit(&order)));
     let log = String::from_utf8_lossy(&master.log(job["id"].as_str().unwrap())).into_owned();
     assert_eq!(job["status"], "success", "{job} {log}");
 }
