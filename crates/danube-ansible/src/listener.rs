@@ -69,7 +69,7 @@ impl Listener {
         Ok(Self { listener, path })
     }
 
-    /// The socket's path, for [`crate::prepare`].
+    /// The socket's path, for [`crate::prepare()`].
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
