@@ -20,9 +20,15 @@ pub(crate) fn report(
         "INSERT OR IGNORE INTO playbook_events (seq, attempt, n, at, event) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
+    let mut is_news = records.is_empty();
     for it in records {
         let event = serde_json::to_string(&it.event).map_err(unwritable)?;
-        insert.execute((seq, number, to_integer(it.n), it.at.as_millis(), event))?;
+        let added = insert.execute((seq, number, to_integer(it.n), it.at.as_millis(), event))?;
+        is_news |= added > 0;
+    }
+    if !is_news {
+        // An old report, sent again: what came after it has a later sum.
+        return Ok(());
     }
     let progress = serde_json::to_string(progress).map_err(unwritable)?;
     tx.connection

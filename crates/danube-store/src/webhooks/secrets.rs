@@ -23,7 +23,7 @@ const SECRET: &str = "webhook secret";
 
 /// Signing secrets.
 impl Store {
-    /// The owner's secrets; `fresh` becomes theirs if they have none.
+    /// The owner's secrets; `fresh` becomes theirs if they have none that can be unsealed.
     pub fn make_webhook_secret(
         &self,
         owner: &str,
@@ -42,7 +42,8 @@ impl Store {
         })
     }
 
-    /// Shows the owner's secret if nobody has seen it; else `fresh` takes its place.
+    /// Shows the owner's secret if nobody has seen it and it can be unsealed; else `fresh`
+    /// takes its place.
     pub fn show_webhook_secret(
         &self,
         owner: &str,
@@ -54,17 +55,16 @@ impl Store {
             .send(Class::Growing(0), move |tx| show(tx, &owner, &fresh))
     }
 
-    /// The owner's secrets, if there are any.
+    /// The owner's secrets, if there are any that can be unsealed: one that can't, because
+    /// its key is gone, signs nothing any more, and a new one must take its place.
     ///
     /// # Errors
-    /// When the database can't be read, or a secret not unsealed.
+    /// When the database can't be read.
     pub fn webhook_secrets(&self, owner: &str) -> Result<Option<SigningSecrets>, StoreError> {
         let shared = &self.inner.shared;
         self.inner.readers.read(|connection| {
             let found = find_secret(connection, owner)?;
-            found
-                .map(|it| it.unsealed(&shared.sealer, owner, Timestamp::now()))
-                .transpose()
+            Ok(found.and_then(|it| it.unsealed(&shared.sealer, owner, Timestamp::now())))
         })
     }
 }
@@ -78,24 +78,16 @@ struct Known {
 }
 
 impl Known {
-    fn unsealed(
-        &self,
-        sealer: &Sealer,
-        owner: &str,
-        now: Timestamp,
-    ) -> Result<SigningSecrets, StoreError> {
-        let open = |sealed: &[u8]| {
-            sealer
-                .unseal(SECRET, owner.as_bytes(), sealed)
-                .ok_or_else(|| StoreError::Internal("a signing secret can't be unsealed".into()))
-        };
+    fn unsealed(&self, sealer: &Sealer, owner: &str, now: Timestamp) -> Option<SigningSecrets> {
+        let open = |sealed: &[u8]| sealer.unseal(SECRET, owner.as_bytes(), sealed);
         let previous = self
             .previous
             .as_deref()
             .filter(|_| self.previous_until.is_some_and(|until| until > now));
-        Ok(SigningSecrets {
+        Some(SigningSecrets {
             current: open(&self.sealed)?,
-            previous: previous.map(open).transpose()?,
+            // One that nobody can open signs nothing; the current one goes on.
+            previous: previous.and_then(open),
         })
     }
 }
@@ -121,9 +113,7 @@ fn secrets(
     owner: &str,
 ) -> Result<Option<SigningSecrets>, StoreError> {
     let found = find_secret(connection, owner)?;
-    found
-        .map(|it| it.unsealed(&tx.shared.sealer, owner, tx.now))
-        .transpose()
+    Ok(found.and_then(|it| it.unsealed(&tx.shared.sealer, owner, tx.now)))
 }
 
 /// Keeps `fresh` as the owner's secret; one that was there becomes the one before.
@@ -147,12 +137,14 @@ fn put_secret(
 
 fn show(tx: &Tx<'_>, owner: &str, fresh: &[u8]) -> Result<ShownSecret, StoreError> {
     let known = find_secret(tx.connection, owner)?;
-    if let Some(known) = known.as_ref().filter(|it| !it.shown) {
+    let unseen = known.as_ref().filter(|it| !it.shown);
+    let unseen = unseen.and_then(|it| it.unsealed(&tx.shared.sealer, owner, tx.now));
+    if let Some(unseen) = unseen {
         tx.connection
             .prepare_cached("UPDATE webhook_secrets SET shown = 1 WHERE owner = ?1")?
             .execute([owner])?;
         return Ok(ShownSecret {
-            secret: known.unsealed(&tx.shared.sealer, owner, tx.now)?.current,
+            secret: unseen.current,
             previous_until: None,
         });
     }

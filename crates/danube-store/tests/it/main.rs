@@ -15,6 +15,7 @@ mod keys;
 mod late;
 mod lists;
 mod open;
+mod playbooks;
 mod rotation;
 mod secrets;
 mod support;

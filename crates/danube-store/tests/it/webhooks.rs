@@ -10,6 +10,8 @@ use danube_store::{
     Store, Tried, WebhookState,
 };
 
+use rusqlite::Connection;
+
 use crate::rotation::rotate;
 use crate::support::{claim, ended, new_job, open, reopened, store};
 
@@ -339,6 +341,29 @@ fn secrets_are_made_once_shown_once_and_rotated() {
     assert!(both.current == bytes(4) && both.previous == Some(bytes(1).to_vec()));
     let first = store.show_webhook_secret("2", bytes(5)).wait().unwrap();
     assert!(first.secret == bytes(5) && first.previous_until.is_none());
+}
+
+#[test]
+fn a_secret_that_nothing_opens_any_more_is_replaced_and_signs_nothing() {
+    let (store, dir) = store();
+    let bytes = |byte| [byte; SECRET_BYTES];
+    store.show_webhook_secret("1", bytes(1)).wait().unwrap();
+    store.make_webhook_secret("2", bytes(2)).wait().unwrap();
+    let other = Connection::open(dir.path().join("danube.db")).unwrap();
+    other
+        .execute("UPDATE webhook_secrets SET sealed = x'0203'", [])
+        .unwrap();
+    assert!(store.webhook_secrets("1").unwrap().is_none());
+    // Whoever sends gets one that signs, and whoever asks for it sees that one.
+    let made = store.make_webhook_secret("1", bytes(3)).wait().unwrap();
+    assert!(made.current == bytes(3) && made.previous.is_none());
+    let known = store.webhook_secrets("1").unwrap().unwrap();
+    assert!(known.current == bytes(3) && known.previous.is_none());
+    let seen = store.show_webhook_secret("1", bytes(4)).wait().unwrap();
+    assert!(seen.secret == bytes(3) && seen.previous_until.is_none());
+    // Also one that nobody has seen yet.
+    let seen = store.show_webhook_secret("2", bytes(5)).wait().unwrap();
+    assert!(seen.secret == bytes(5));
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn a_worker_that_was_frozen_for_longer_than_its_lease_is_refused_and_ends_its_jo
     master.until_log(&id, "begin\n");
     let before = of_job(&id);
     frozen.signal("STOP");
-    let _other = Elsewhere::start(&master, "near", &[]);
+    let other = Elsewhere::start(&master, "near", &[]);
     master.until_log(&id, "begin\nbegin\n");
     frozen.signal("CONT");
     until(
@@ -102,7 +102,7 @@ fn a_worker_that_was_frozen_for_longer_than_its_lease_is_refused_and_ends_its_jo
     );
     assert_eq!(master.log(&id), b"begin\nbegin\nend\n");
     // It works on.
-    drop(_other);
+    drop(other);
     let next = master.ended(&master.run("echo more"));
     assert_eq!(next["worker_id"], "far", "{next}");
 }
