@@ -12,6 +12,7 @@ on_path() { command -v "$1" >/dev/null 2>&1; }
 have() {
     case "$1" in
         alertmanager) on_path alertmanager || on_path prometheus-alertmanager ;;
+        redis-server | redis-cli) on_path "$1" || on_path "valkey-${1#redis-}" ;;
         python3-venv) [ -n "$(python_for_peers)" ] ;;
         *) on_path "$1" ;;
     esac
@@ -23,13 +24,14 @@ have() {
 #   cc             SQLite is C, and rustc links with it
 #   mount, unshare, setsid   the tests make small disks and namespaces (Linux)
 #   strace         the tests slow down a disk with it (Linux)
+#   ip, nsenter    the tests put a worker behind a link that goes dead (Linux)
 tools='git bash cc'
-[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace"
+[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace ip nsenter"
 
-# Real programs that the tests of telemetry run beside Danube (`peers`), and the
-# Ansible that runs the tests' playbooks. Without them everything else can still be
+# Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
+# carries jobs in the tests, and the Ansible that runs the tests' playbooks. Without them everything else can still be
 # built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook'
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli'
 
 # The package that holds a tool, by package manager.
 package_of() {
@@ -37,6 +39,12 @@ package_of() {
         *:git | *:bash | *:strace) echo "$2" ;;
         apt-get:ansible-playbook | dnf:ansible-playbook | apk:ansible-playbook | pacman:ansible-playbook) echo ansible-core ;;
         *:ansible-playbook) echo ansible ;;
+        apt-get:redis-cli) echo redis-tools ;;
+        dnf:redis-* | pacman:redis-*) echo valkey ;;
+        apt-get:redis-server) echo redis-server ;;
+        *:redis-*) echo redis ;;
+        apt-get:ip | apk:ip | pacman:ip) echo iproute2 ;;
+        dnf:ip) echo iproute ;;
         apt-get:cc) echo gcc libc6-dev ;;
         dnf:cc) echo gcc glibc-devel ;;
         apk:cc) echo gcc musl-dev ;;
@@ -50,7 +58,7 @@ package_of() {
         pacman:python3-venv) echo python ;;
         brew:python3-venv) echo python@3.13 ;;
         *:python3-venv) echo python3 ;;
-        dnf:mount | dnf:unshare | dnf:setsid) echo util-linux util-linux-core ;;
+        dnf:nsenter | dnf:mount | dnf:unshare | dnf:setsid) echo util-linux util-linux-core ;;
         *) echo util-linux ;;
     esac
 }
@@ -183,6 +191,7 @@ install_missing_peers() {
     services=
     have prometheus || services=prometheus
     have alertmanager || services="$services prometheus-alertmanager"
+    have redis-server || services="$services redis-server"
     say "missing: ${missing}- installing with $manager:$packages"
     # shellcheck disable=SC2086
     if without_services install $packages; then

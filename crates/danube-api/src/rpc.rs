@@ -102,6 +102,12 @@ impl From<Lease> for Attempt {
 pub struct Claim {
     /// What it runs already: what it was given before and isn't here never reached it.
     pub running: Vec<Lease>,
+    /// The queues whose jobs it takes; none for all.
+    #[serde(default)]
+    pub queues: Option<Vec<String>>,
+    /// The one job that it wants, of which it heard from Redis; it is answered at once.
+    #[serde(default)]
+    pub job: Option<JobId>,
 }
 
 /// A job for the worker. Holds secrets: there is no `Debug`.
@@ -126,6 +132,9 @@ pub struct Given {
 pub struct ClaimAnswer {
     /// A job; none when the time was up.
     pub given: Option<Given>,
+    /// The job that it wanted isn't to be had: somebody else has it, or its queue is full.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 /// What a worker says of a job that it runs.
@@ -154,6 +163,18 @@ pub struct Heartbeat {
     /// The master's epoch of the latest answer: values that another one told count anew.
     #[serde(default)]
     pub epoch: String,
+    /// The queues whose jobs it takes; none for all.
+    #[serde(default)]
+    pub queues: Option<Vec<String>>,
+}
+
+/// Where in Redis jobs are to be heard of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispatch {
+    /// How the master's keys begin.
+    pub prefix: String,
+    /// The queues, the one with the highest priority first.
+    pub queues: Vec<String>,
 }
 
 /// What to do with a running job. Holds secrets: there is no `Debug`.
@@ -189,6 +210,9 @@ pub struct HeartbeatAnswer {
     pub epoch: String,
     /// What the master calls this worker.
     pub worker: String,
+    /// Where Redis carries what waits: of the worker's queues.
+    #[serde(default)]
+    pub dispatch: Option<Dispatch>,
 }
 
 /// The first step is about to begin.

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use danube_api::{Code, Problem};
+use danube_api::{Code, Problem, rpc};
 use danube_joblog::JobLogs;
-use danube_model::JobId;
 use danube_model::limits::CREDENTIALS_MAX;
+use danube_model::{JobId, Queues};
 use danube_signals::{Signals, SystemError};
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::auth::{Keys, Sessions, Workers};
+use crate::feed::Desk;
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
@@ -24,6 +25,7 @@ use crate::remote::Remote;
 use crate::seal_key::SealKey;
 use crate::settings::Settings;
 use crate::trace::Traces;
+use crate::turns::{LOG_READS_MAX, Turns};
 use crate::watch::Watch;
 use crate::webhooks::Webhooks;
 
@@ -37,6 +39,10 @@ pub(crate) struct App {
     pub(crate) worker: Worker,
     pub(crate) workers: Workers,
     pub(crate) remote: Arc<Remote>,
+    pub(crate) queues: Arc<Queues>,
+    /// Where Redis carries what waits: what workers are told of it.
+    pub(crate) dispatch: Option<rpc::Dispatch>,
+    pub(crate) feed: Arc<Desk>,
     pub(crate) traces: Traces,
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,
@@ -47,24 +53,8 @@ pub(crate) struct App {
     /// How the rotation of the sealing key is going.
     pub(crate) seal_key: SealKey,
     pub(crate) phases: Arc<Phases>,
-    /// Turns at checking a submit: it takes processor and memory, and a caller
-    /// with many large ones must not take all of both.
-    pub(crate) checks: Semaphore,
-    /// Turns at blanking stored lines: each reads a whole log.
-    pub(crate) blankings: Semaphore,
-    /// Turns at searching a log. Shared with the threads that search.
-    pub(crate) searches: Arc<Semaphore>,
-    /// Turns at reading a log for a follower: a flush wakes all of them at once,
-    /// and each on a thread of its own would be more threads than processors help.
-    pub(crate) log_reads: Semaphore,
-    /// Turns at drawing a panel: it takes a processor. Shared with the threads that draw.
-    pub(crate) panels: Arc<Semaphore>,
-    /// Turns at reading the history of a pipeline. Shared with the threads that read.
-    pub(crate) timings: Arc<Semaphore>,
-    /// Turns at reading what the tools of jobs send: each takes some times its size.
-    pub(crate) receipts: Semaphore,
-    /// Turns at sending one: until it is read it lies in memory.
-    pub(crate) bodies: Semaphore,
+    /// Who may do now what takes much.
+    pub(crate) turns: Turns,
     /// How fast jobs may send.
     pub(crate) rates: Rates,
     /// What is seen of the metrics over time.
@@ -116,33 +106,6 @@ impl Room {
         }
     }
 }
-
-/// Submits that are checked at once.
-pub(crate) const CHECKS_MAX: usize = 4;
-
-/// Logs that are blanked at once.
-pub(crate) const BLANKINGS_MAX: usize = 2;
-
-/// Logs that are searched at once: each takes a processor.
-pub(crate) const SEARCHES_MAX: usize = 4;
-
-/// Panels that are drawn at once: each takes a processor for some milliseconds.
-pub(crate) const PANELS_MAX: usize = 4;
-
-/// Histories of pipelines that are read at once: each has one of the store's few
-/// connections for up to two seconds.
-pub(crate) const TIMINGS_MAX: usize = 2;
-
-/// Messages of jobs' tools that are read at once: with what they are made of, some 100 MiB.
-pub(crate) const RECEIPTS_MAX: usize = 2;
-
-/// Messages of jobs' tools that are taken in at once: 64 MiB at most. Others wait without
-/// having sent anything.
-pub(crate) const BODIES_MAX: usize = 16;
-
-/// Reads for followers at once: enough to keep a disk busy that has to be read,
-/// where most reads find their bytes in memory.
-pub(crate) const LOG_READS_MAX: usize = 32;
 
 /// How handlers are given the app.
 pub(crate) type Shared = Arc<App>;

@@ -11,9 +11,11 @@ use danube_store::{Store, StoreError};
 use danube_worker::{Dispatch, ReportError, Traced};
 
 use crate::app::Phases;
+use crate::bell::Bell;
 use crate::credentials;
+use crate::feed::Desk;
 use crate::runs::Runs;
-use crate::schedule::{Bell, Leases};
+use crate::schedule::Leases;
 use crate::tell::{self, Why};
 use crate::trace::Traces;
 
@@ -25,6 +27,7 @@ pub(crate) struct LocalDispatch {
     pub(crate) bell: Arc<Bell>,
     pub(crate) phases: Arc<Phases>,
     pub(crate) runs: Arc<Runs>,
+    pub(crate) feed: Arc<Desk>,
     pub(crate) signals: Signals,
 }
 
@@ -134,6 +137,11 @@ impl LocalDispatch {
         }
         self.leases.end(attempt);
         self.phases.touch(attempt.job);
+        // Its queue may have had no room: whoever looked at the commit still saw the lease.
+        if self.store.counts().pending > 0 {
+            self.bell.ring();
+            self.feed.bell.ring();
+        }
         Ok(())
     }
 }
@@ -240,7 +248,7 @@ mod tests {
         let worker = "w".to_owned();
         let claims = store.claim(vec![Assignment { job, worker }]).wait();
         let attempt = claims.unwrap().claimed[0].attempt;
-        leases.begin(attempt, "w", Instant::now());
+        leases.begin(attempt, ("w", "default"), Instant::now());
         let report = |cause: &Cause| {
             let answer = store.finish(attempt, ended(cause.clone())).wait();
             answer.or_else(|error| done_before((&store, &leases), attempt, cause, error))

@@ -18,6 +18,8 @@ use danube_telemetry::LabelEnum;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
+use crate::feed::{Desk, Status};
+
 /// How often the cheap checks run.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(2);
 
@@ -34,7 +36,7 @@ const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024;
 const DISK_FREE_RATIO_LOW: f64 = 0.10;
 
 /// The checks that have their part now; the others are `disabled`.
-const CHECKS: [Check; 3] = [Check::Database, Check::Disk, Check::Workers];
+const CHECKS: [Check; 4] = [Check::Database, Check::Queue, Check::Disk, Check::Workers];
 
 /// The latest results.
 pub(crate) struct Health {
@@ -100,6 +102,8 @@ pub(crate) struct Looked {
     pub(crate) has_worker: bool,
     /// Of the scheduler.
     pub(crate) beat: Arc<Beat>,
+    /// What is known of Redis.
+    pub(crate) feed: Arc<Desk>,
 }
 
 impl Health {
@@ -283,6 +287,7 @@ fn ask(health: &Health, looked: &Looked, check: Check) -> HealthStatus {
     let (status, error) = match check {
         Check::Database => database(&looked.store),
         Check::Disk => disk(health, looked),
+        Check::Queue => queue(&looked.feed),
         _ if looked.beat.is_gone() => (HealthStatus::Failed, "the scheduler has ended".to_owned()),
         _ if looked.has_worker => (HealthStatus::Ok, String::new()),
         _ => (HealthStatus::Disabled, String::new()),
@@ -305,6 +310,15 @@ fn database(store: &Store) -> (HealthStatus, String) {
             format!("took {} ms", started.elapsed().as_millis()),
         ),
         Err(error) => (HealthStatus::Failed, error.to_string()),
+    }
+}
+
+/// Without Redis, workers elsewhere ask the master itself: it is never more than degraded.
+fn queue(feed: &Desk) -> (HealthStatus, String) {
+    match feed.status() {
+        Status::Unknown => (HealthStatus::Disabled, String::new()),
+        Status::Fine => (HealthStatus::Ok, String::new()),
+        Status::Away(error) => (HealthStatus::Degraded, error),
     }
 }
 

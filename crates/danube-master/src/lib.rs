@@ -2,20 +2,23 @@
 //!
 //! [`run`] tells the whole life of a master. From there: `http` for what comes
 //! in, `submit` for what is accepted, `schedule` for who runs it (`decide` is
-//! the one place of decisions), `dispatch` for what comes back, `health` for
+//! the one place of decisions), `feed` for who hears of it by way of Redis, `dispatch` for what comes back, `health` for
 //! how it is, `watch` for what its metrics say over time, `trace` for what its jobs did
 //! when.
 
 mod app;
 mod auth;
+mod bell;
 mod credentials;
 mod demo;
 mod dispatch;
 mod drain;
+mod feed;
 mod health;
 mod http;
 mod lock;
 mod log_level;
+mod loops;
 mod meter;
 mod observe;
 mod parts;
@@ -34,6 +37,7 @@ mod submit;
 mod tell;
 mod timing;
 mod trace;
+mod turns;
 mod watch;
 mod webhooks;
 mod worker_home;

@@ -8,9 +8,10 @@ use danube_store::{Live, Meter, Moved, Operation};
 
 use tokio::sync::Notify;
 
+use crate::bell::Bell;
+use crate::feed::Desk;
 use crate::playbook_gauges::PlaybookGauges;
 use crate::runs::Runs;
-use crate::schedule::Bell;
 
 /// Tells what the store does, and wakes the scheduler: whatever made a job
 /// pending, its commit comes by here.
@@ -21,6 +22,8 @@ pub(crate) struct StoreMeter {
     /// Wakes whoever sends webhooks.
     pub(crate) webhooks: Arc<Notify>,
     pub(crate) playbooks: PlaybookGauges,
+    /// Hears what waits, where Redis carries it.
+    pub(crate) feed: Arc<Desk>,
 }
 
 impl Meter for StoreMeter {
@@ -57,6 +60,7 @@ impl Meter for StoreMeter {
     fn moved(&self, moved: &Moved) {
         self.runs.moved(moved);
         self.playbooks.moved(moved);
+        self.feed.moved(moved);
     }
 
     fn webhook_due(&self) {
@@ -66,5 +70,6 @@ impl Meter for StoreMeter {
     fn counted(&self, live: &Live) {
         self.runs.counted(live);
         self.playbooks.counted(live);
+        self.feed.counted(live);
     }
 }

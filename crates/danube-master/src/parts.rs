@@ -3,33 +3,34 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
 use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
 use danube_joblog::JobLogs;
+use danube_model::Queues;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
 use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
-use crate::app::{
-    App, BLANKINGS_MAX, BODIES_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX,
-    Room, SEARCHES_MAX, Shared, TIMINGS_MAX,
-};
+use crate::app::{App, Phases, Room, Shared};
 use crate::auth::{Keys, Sessions, Workers};
+use crate::bell::Bell;
 use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
+use crate::feed::{Desk, Feeder};
 use crate::health::{Beat, Health, Looked, round};
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
 use crate::lock::DirectoryLock;
 use crate::log_level::{LogControl, LogLevel};
+use crate::loops::Loops;
 use crate::meter::StoreMeter;
 use crate::observe;
 use crate::pipelines::Pipelines;
@@ -37,11 +38,12 @@ use crate::playbook_gauges::PlaybookGauges;
 use crate::readers::Readers;
 use crate::remote::{LOCAL_PREFIX, Remote};
 use crate::runs::Runs;
-use crate::schedule::{Bell, Leases, Rescue, Scheduler, after_restart};
+use crate::schedule::{Leases, Rescue, Scheduler, after_restart};
 use crate::seal_key::SealKey;
 use crate::settings::Settings;
 use crate::start::{StartError, address, directory, is_root, system};
 use crate::trace::{Exports, Traces};
+use crate::turns::Turns;
 use crate::watch::Watch;
 use crate::webhooks::Webhooks;
 
@@ -52,8 +54,7 @@ const KILL_AFTER_MAX: Duration = Duration::from_secs(8);
 /// Everything that is there before the first request is served.
 pub(crate) struct Parts {
     pub(crate) app: Shared,
-    pub(crate) scheduler: Scheduler,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) loops: Loops,
     pub(crate) listener: TcpListener,
     pub(crate) looked: Arc<Looked>,
     pub(crate) is_first_start: bool,
@@ -77,6 +78,7 @@ struct Links {
     beat: Arc<Beat>,
     runs: Arc<Runs>,
     webhooks: Arc<Notify>,
+    feed: Arc<Desk>,
 }
 
 impl Links {
@@ -88,6 +90,7 @@ impl Links {
             beat: Arc::default(),
             runs: Arc::new(Runs::new(signals.clone())),
             webhooks: Arc::default(),
+            feed: Arc::default(),
         }
     }
 }
@@ -119,14 +122,11 @@ impl Parts {
         let worker = worker(told, &kept, &links, signals)?;
         let remote = remote(&settings, &kept, &links, signals);
         let runners = (&worker, &remote);
-        let scheduler = scheduler(&settings, &kept, &links, runners, &health);
-        let looked = Arc::new(Looked {
-            store: kept.store.clone(),
-            logs: kept.logs.clone(),
-            data_dir: settings.data_dir.clone(),
-            has_worker: settings.jobs_at_once > 0,
-            beat: Arc::clone(&links.beat),
-        });
+        let queues = Arc::new(settings.queues.clone());
+        let scheduler = scheduler((&settings, &queues), &kept, &links, runners, &health);
+        let feeder = feeder((&settings, &queues), &kept, &links, (&remote, &health));
+        let dispatch = feeder.as_ref().map(Feeder::told);
+        let looked = looked(&settings, &kept, &links);
         let is_first_start = kept.is_first_start;
         let room = Room::of(getrlimit(Resource::Nofile).current);
         let app = Arc::new(App {
@@ -137,6 +137,9 @@ impl Parts {
             worker,
             workers: kept.workers,
             remote,
+            queues,
+            dispatch,
+            feed: Arc::clone(&links.feed),
             traces: kept.traces,
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
@@ -145,14 +148,7 @@ impl Parts {
             seal_key: SealKey::default(),
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
-            checks: Semaphore::new(CHECKS_MAX),
-            blankings: Semaphore::new(BLANKINGS_MAX),
-            log_reads: Semaphore::new(LOG_READS_MAX),
-            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
-            panels: Arc::new(Semaphore::new(PANELS_MAX)),
-            timings: Arc::new(Semaphore::new(TIMINGS_MAX)),
-            receipts: Semaphore::new(RECEIPTS_MAX),
-            bodies: Semaphore::new(BODIES_MAX),
+            turns: Turns::default(),
             rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
             webhooks: Webhooks::new(&settings.webhooks, links.webhooks),
@@ -167,8 +163,11 @@ impl Parts {
         round(&app.health, &looked);
         Ok(Self {
             app,
-            scheduler,
-            bell: links.bell,
+            loops: Loops {
+                scheduler,
+                feeder,
+                bell: links.bell,
+            },
             listener,
             looked,
             is_first_start,
@@ -190,7 +189,8 @@ impl Kept {
                 bell: Arc::clone(&links.bell),
                 runs: Arc::clone(&links.runs),
                 webhooks: Arc::clone(&links.webhooks),
-                playbooks: PlaybookGauges::new(signals.clone()),
+                playbooks: PlaybookGauges::new(signals.clone(), &settings.queues),
+                feed: Arc::clone(&links.feed),
             }),
             ..Options::default()
         };
@@ -216,6 +216,18 @@ impl Kept {
             is_first_start: admin.is_new,
         })
     }
+}
+
+/// What the health checks look at.
+fn looked(settings: &Settings, kept: &Kept, links: &Links) -> Arc<Looked> {
+    Arc::new(Looked {
+        store: kept.store.clone(),
+        logs: kept.logs.clone(),
+        data_dir: settings.data_dir.clone(),
+        has_worker: settings.jobs_at_once > 0,
+        beat: Arc::clone(&links.beat),
+        feed: Arc::clone(&links.feed),
+    })
 }
 
 /// Binds the address; with port 0 the settings get the chosen one.
@@ -262,6 +274,7 @@ fn dispatch(kept: &Kept, links: &Links, signals: &Signals) -> LocalDispatch {
         bell: Arc::clone(&links.bell),
         phases: Arc::clone(&links.phases),
         runs: Arc::clone(&links.runs),
+        feed: Arc::clone(&links.feed),
         signals: signals.clone(),
     }
 }
@@ -339,8 +352,46 @@ fn own_home() -> Vec<PathBuf> {
         .collect()
 }
 
+/// What fills Redis, if there is one.
+fn feeder(
+    (settings, queues): (&Settings, &Arc<Queues>),
+    kept: &Kept,
+    links: &Links,
+    (remote, health): (&Arc<Remote>, &Arc<Health>),
+) -> Option<Feeder> {
+    let address = settings.queue_url.clone()?;
+    Some(Feeder {
+        address,
+        prefix: queue_prefix(&settings.data_dir),
+        queues: Arc::clone(queues),
+        desk: Arc::clone(&links.feed),
+        store: kept.store.clone(),
+        leases: Arc::clone(&links.leases),
+        traces: kept.traces.clone(),
+        signals: health.signals().clone(),
+        health: Arc::clone(health),
+        remote: Arc::clone(remote),
+    })
+}
+
+/// How the keys of this master begin in Redis: the same after each start, and another's for
+/// another machine or data directory.
+fn queue_prefix(dir: &Path) -> String {
+    let host = rustix::system::uname();
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let mut hash = Sha256::new();
+    hash.update(host.nodename().to_bytes());
+    hash.update([0]);
+    hash.update(dir.as_os_str().as_bytes());
+    let hash = hash.finalize();
+    format!(
+        "danube:{:02x}{:02x}{:02x}{:02x}{:02x}{:02x}",
+        hash[0], hash[1], hash[2], hash[3], hash[4], hash[5]
+    )
+}
+
 fn scheduler(
-    settings: &Settings,
+    (settings, queues): (&Settings, &Arc<Queues>),
     kept: &Kept,
     links: &Links,
     (worker, remote): (&Worker, &Arc<Remote>),
@@ -367,6 +418,8 @@ fn scheduler(
         health: Arc::clone(health),
         beat: Arc::clone(&links.beat),
         lease: settings.lease,
+        queues: Arc::clone(queues),
+        feed: Arc::clone(&links.feed),
         is_in_doubt: true.into(),
     }
 }

@@ -5,11 +5,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use danube_model::{Kind, State};
+use danube_model::{Kind, Queues, State};
 use danube_signals::Signals;
 use danube_store::{Live, Moved};
-
-use crate::submit::QUEUE_DEFAULT;
 
 /// The two gauges.
 pub(crate) struct PlaybookGauges {
@@ -24,10 +22,11 @@ struct Shown {
 }
 
 impl PlaybookGauges {
-    pub(crate) fn new(signals: Signals) -> Self {
+    pub(crate) fn new(signals: Signals, queues: &Queues) -> Self {
+        let names = queues.all().iter();
         let shown = Shown {
             // There from the start, so that an alert sees its first job.
-            waiting: HashMap::from([(QUEUE_DEFAULT.to_owned(), 0)]),
+            waiting: names.map(|it| (it.name.clone(), 0)).collect(),
             active: 0,
         };
         let gauges = Self {
@@ -115,7 +114,7 @@ mod tests {
     #[test]
     fn what_waits_and_runs_is_shown_by_queue_and_pipelines_are_not() {
         let signals = Signals::new(BuildInfo::default(), Limits::default());
-        let gauges = PlaybookGauges::new(signals.clone());
+        let gauges = PlaybookGauges::new(signals.clone(), &Queues::default());
         let shows = |waiting: f64, active: f64| {
             let value = |name: &str| signals.registry().value(name);
             let queue = "ansible_api_queue_length{queue_name=\"night\"}";

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_joblog::Retention;
+use danube_model::Queues;
 use danube_outgoing::Rule;
+use danube_queue::Address;
 use danube_redact::Rules;
 use danube_telemetry::trace::sampling::Sampling;
 
@@ -30,6 +32,10 @@ pub struct Settings {
     pub client_silence: Duration,
     /// How long a worker may be silent before its jobs are given to others.
     pub lease: Duration,
+    /// The queues that jobs may wait in.
+    pub queues: Queues,
+    /// The Redis that carries what waits to workers elsewhere, if there is one.
+    pub queue_url: Option<Address>,
     /// How long running jobs may go on after SIGTERM, and how long a job's
     /// processes have between TERM and KILL.
     pub grace: Duration,

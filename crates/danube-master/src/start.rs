@@ -129,8 +129,7 @@ pub fn run(
 async fn live(parts: Parts) -> Result<(), StartError> {
     let Parts {
         app,
-        scheduler,
-        bell,
+        loops,
         listener,
         looked,
         is_first_start,
@@ -144,7 +143,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         tokio::net::TcpListener::from_std(listener).map_err(system("prepare the listener"))?;
     write_address(&app)?;
     // From here on nothing fails any more: the first job may begin.
-    let scheduler = scheduler.start().map_err(system("start the scheduler"))?;
+    let loops = loops.start()?;
     tokio::spawn(watch(Arc::clone(&app.health), looked));
     tokio::spawn(reaper::run(Arc::clone(&app)));
     tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
@@ -181,10 +180,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     app.worker.clean_up();
     drop(closed);
     let _ = server.await;
-    bell.close();
-    // On a disk that hangs neither this nor the store comes to an end.
-    let joined = tokio::task::spawn_blocking(move || scheduler.join());
-    let _ = tokio::time::timeout(STORE_CLOSE_DEADLINE, joined).await;
+    loops.stop(STORE_CLOSE_DEADLINE).await;
     let _ = fs::remove_file(app.settings.data_dir.join("master.addr"));
     let traces = app.traces.clone();
     let written = tokio::task::spawn_blocking(move || traces.finish(TRACES_DEADLINE));

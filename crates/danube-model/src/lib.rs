@@ -9,6 +9,7 @@ mod job;
 pub mod limits;
 mod mistake;
 pub mod playbook;
+mod queue;
 pub mod spec;
 mod state;
 mod timestamp;
@@ -20,6 +21,10 @@ pub use job::{
     Trigger,
 };
 pub use mistake::{Mistake, Mistakes, Position, Source};
+pub use queue::{
+    BadQueue, BadQueues, QUEUE_DEFAULT, QUEUE_JOBS_MAX, QUEUE_PRIORITY_MAX, Queue, Queues,
+    is_queue_name,
+};
 pub use state::{Cause, FailReason, Refused, State};
 pub use timestamp::Timestamp;
 pub use trace::{Follows, RequestTrace, Trace};

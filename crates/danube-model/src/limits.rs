@@ -66,6 +66,9 @@ pub const FILE_NODES_MAX: usize = 20_000;
 /// Nesting of a pipeline file: parsing is recursive.
 pub const FILE_DEPTH_MAX: usize = 32;
 
+/// Queues that may be declared: each is asked about whenever a worker has room.
+pub const QUEUES_MAX: usize = 64;
+
 /// Attempts of a job whose worker is lost each time: a job that kills its
 /// worker must not go round for ever.
 pub const ATTEMPTS_MAX: u32 = 3;

@@ -5,25 +5,24 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use danube_api::rpc::{
-    CLAIM_PATH, Claim, ClaimAnswer, Given, HAND_BACK_PATH, HEARTBEAT_PATH, HandBack, Heartbeat,
-    HeartbeatAnswer, Lease, Running, Taken, Wish,
-};
+use danube_api::rpc::{HEARTBEAT_PATH, Heartbeat, HeartbeatAnswer, Running, Wish};
 use danube_executor::Stop;
 use danube_joblog::{JobLogs, MaskError, Rules, Secrets};
 use danube_model::Attempt;
+use danube_queue::Address;
 use danube_signals::{Signals, WorkerConnected, WorkerDisconnected};
-use danube_worker::{Dispatch, JobToken, NoWorker, Settings, Work, Worker};
+use danube_worker::{Dispatch, NoWorker, Settings, Worker};
 use tokio::sync::watch;
 
 use crate::desk::Desk;
+use crate::hearing::Hearing;
 use crate::leave::StopSignals;
 use crate::link::{CallError, Link, Master};
 use crate::pieces::hex;
 use crate::shipment::Carrier;
 
 /// How long a claim may take: the master answers within 25 s.
-const CLAIM_DEADLINE: Duration = Duration::from_secs(40);
+pub(crate) const CLAIM_DEADLINE: Duration = Duration::from_secs(40);
 
 /// What a heartbeat may take beyond the third of a lease that the master holds it.
 pub(crate) const HEARTBEAT_SLACK: Duration = Duration::from_secs(5);
@@ -32,7 +31,7 @@ pub(crate) const HEARTBEAT_SLACK: Duration = Duration::from_secs(5);
 const LEASE_AT_FIRST: Duration = Duration::from_secs(30);
 
 /// How long to wait before a master that is away is asked again.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Threads of the runtime: calls wait for the network alone.
 const RUNTIME_THREADS: usize = 2;
@@ -45,6 +44,10 @@ pub struct Home {
     pub logs: JobLogs,
     /// How long running jobs may go on after SIGTERM.
     pub grace: Duration,
+    /// The queues whose jobs it takes; none for all.
+    pub queues: Option<Vec<String>>,
+    /// The Redis in which it hears of jobs; without it, it waits at the master.
+    pub redis: Option<Address>,
 }
 
 /// Why a worker didn't start, or couldn't go on.
@@ -85,7 +88,7 @@ pub fn run(master: &Master, home: Home, signals: &Signals) -> Result<(), RemoteE
         .map_err(system("start the runtime"))?;
     let link = {
         let _in_runtime = runtime.enter();
-        Link::new(master).map_err(RemoteError::Address)?
+        Link::new(master, signals).map_err(RemoteError::Address)?
     };
     let ran = runtime.block_on(live(link, home, (&master.url, signals)));
     // A call that hangs doesn't hold up the end.
@@ -99,8 +102,10 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
         mut settings,
         logs,
         grace,
+        queues,
+        redis,
     } = home;
-    let Some(hello) = hello(&link, signals, url, &mut stop).await? else {
+    let Some(hello) = hello(&link, (signals, url), queues.as_ref(), &mut stop).await? else {
         return Ok(());
     };
     settings.id.clone_from(&hello.worker);
@@ -116,7 +121,10 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
         logs,
         signals.clone(),
     )?;
+    let hearing = Hearing::new(redis, signals);
     let agent = Arc::new(Agent {
+        queues,
+        hearing,
         desk,
         worker,
         signals: signals.clone(),
@@ -126,6 +134,7 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
         lost: watch::Sender::new(None),
     });
     agent.connected();
+    agent.hearing.told(&hello);
     let claims = tokio::spawn(Arc::clone(&agent).claim());
     let beats = tokio::spawn(Arc::clone(&agent).beat(hello));
     let mut lost = agent.lost.subscribe();
@@ -135,6 +144,7 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
     };
     claims.abort();
     let _ = claims.await;
+    agent.hearing.leave().await;
     let ran = match ended {
         Some(why) => {
             agent.give_up().await;
@@ -153,14 +163,15 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
 /// Makes itself known; none when it is told to stop before the master answers.
 async fn hello(
     link: &Link,
-    signals: &Signals,
-    url: &str,
+    (signals, url): (&Signals, &str),
+    queues: Option<&Vec<String>>,
     stop: &mut StopSignals,
 ) -> Result<Option<HeartbeatAnswer>, RemoteError> {
     let body = Heartbeat {
         running: Vec::new(),
         at_once: true,
         epoch: String::new(),
+        queues: queues.cloned(),
     };
     let mut is_told = false;
     loop {
@@ -206,6 +217,8 @@ pub(crate) struct Agent {
     pub(crate) desk: Arc<Desk>,
     pub(crate) worker: Worker,
     pub(crate) signals: Signals,
+    pub(crate) queues: Option<Vec<String>>,
+    pub(crate) hearing: Hearing,
     url: String,
     jobs_at_once: usize,
     /// What the master told of running jobs, and was done.
@@ -228,77 +241,6 @@ impl Agent {
         });
     }
 
-    /// Asks for jobs for as long as it is let.
-    async fn claim(self: Arc<Self>) {
-        let link = &self.desk.carrier.link;
-        loop {
-            self.desk.prune(&self.worker.running());
-            if self.worker.free() == 0 {
-                self.desk.freed.notified().await;
-                continue;
-            }
-            let running = self.worker.running().into_iter().map(Lease::from);
-            let claim = Claim {
-                running: running.collect(),
-            };
-            match link.call(CLAIM_PATH, &claim, CLAIM_DEADLINE).await {
-                Ok(ClaimAnswer { given: Some(given) }) => self.take(given).await,
-                Ok(ClaimAnswer { given: None }) => {}
-                Err(error) => {
-                    self.note(&error);
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
-            }
-        }
-    }
-
-    /// Runs a job that was given.
-    async fn take(&self, given: Given) {
-        let attempt = Attempt::from(given.lease);
-        // Of an attempt before, which this worker has lost.
-        self.desk.prune(&self.worker.running());
-        let runs_before = self.worker.running().iter().any(|it| it.job == attempt.job);
-        let work = Work {
-            attempt,
-            order: given.order,
-            traceparent: given.traceparent,
-            queued_at: given.queued_at,
-            log_base: given.log_base,
-            token: Some(JobToken::of(given.token)),
-        };
-        if runs_before || self.run(work).is_none() {
-            let back = HandBack {
-                lease: given.lease,
-                reason: "the worker had no room".to_owned(),
-                may_have_run: false,
-                log_end: given.log_base,
-                spans: None,
-            };
-            let link = &self.desk.carrier.link;
-            // Unheard, its lease lapses.
-            let sent = link
-                .call::<Taken>(HAND_BACK_PATH, &back, CLAIM_DEADLINE)
-                .await;
-            drop(sent);
-            tokio::time::sleep(RETRY_AFTER).await;
-        }
-    }
-
-    fn run(&self, work: Work) -> Option<()> {
-        let (attempt, base) = (work.attempt, work.log_base);
-        // What an earlier attempt left would shift every offset of this one.
-        let logs = &self.desk.carrier.logs;
-        logs.delete(&attempt.job.to_string()).ok()?;
-        let shipment = self.desk.begin(attempt, base);
-        if self.worker.run(work).is_err() {
-            self.desk.forget(attempt);
-            return None;
-        }
-        let carrier = self.desk.carrier.clone();
-        tokio::spawn(shipment.ship(carrier, self.worker.clone()));
-        Some(())
-    }
-
     /// Says what runs, again and again, and does what the answers say.
     async fn beat(self: Arc<Self>, hello: HeartbeatAnswer) {
         let (mut epoch, mut lease) = (hello.epoch, LEASE_AT_FIRST);
@@ -316,6 +258,7 @@ impl Agent {
                         self.connected();
                     }
                     lease = Duration::from_secs(answer.lease_seconds);
+                    self.hearing.told(&answer);
                     if answer.epoch != epoch {
                         self.told().masked.clear();
                         epoch = answer.epoch;
@@ -355,6 +298,7 @@ impl Agent {
             running: running.collect(),
             at_once: false,
             epoch: epoch.to_owned(),
+            queues: self.queues.clone(),
         }
     }
 
@@ -406,7 +350,7 @@ impl Agent {
     }
 
     /// Whether a call failed for good.
-    fn note(&self, error: &CallError) {
+    pub(crate) fn note(&self, error: &CallError) {
         let lost = match error {
             CallError::Unauthorized(why) => Lost::Unauthorized(why.clone()),
             CallError::Wrong(why) => Lost::Wrong(why.clone()),

@@ -12,7 +12,9 @@
 //! ends it and says nothing more of it.
 
 mod agent;
+mod claim;
 mod desk;
+mod hearing;
 mod leave;
 mod link;
 mod pieces;

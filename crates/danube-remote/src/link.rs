@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::future::poll_fn;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use danube_api::rpc::{INSTANCE_HEADER, LogPiece, PIECE_HEADER, PROTOCOL, PROTOCOL_HEADER};
 use danube_api::{Code, Problem};
+use danube_signals::{Millis, RpcCall, Signals};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use serde::de::DeserializeOwned;
@@ -59,11 +60,12 @@ pub(crate) struct Link {
     channel: Channel,
     token: HeaderValue,
     instance: HeaderValue,
+    signals: Signals,
 }
 
 impl Link {
     /// A link that connects when it is first needed. Within a runtime.
-    pub(crate) fn new(master: &Master) -> Result<Self, String> {
+    pub(crate) fn new(master: &Master, signals: &Signals) -> Result<Self, String> {
         let mut endpoint = Endpoint::from_shared(master.url.clone())
             .and_then(|it| it.user_agent(concat!("danube/", env!("CARGO_PKG_VERSION"))))
             .map_err(|error| chain(&error))?
@@ -88,6 +90,7 @@ impl Link {
             channel: endpoint.connect_lazy(),
             token,
             instance: HeaderValue::from_str(&instance).expect("hexadecimal digits"),
+            signals: signals.clone(),
         })
     }
 
@@ -136,6 +139,7 @@ impl Link {
             headers.insert(PIECE_HEADER, piece);
         }
         let mut channel = self.channel.clone();
+        let began = Instant::now();
         let answered = tokio::time::timeout(deadline, async {
             poll_fn(|context| GrpcService::<Body>::poll_ready(&mut channel, context))
                 .await
@@ -151,7 +155,12 @@ impl Link {
                 .map_err(|error| CallError::Away(error.to_string()))?;
             Ok((status, body.to_bytes()))
         });
-        let (status, body) = answered.await.unwrap_or_else(|_| {
+        let answered = answered.await;
+        self.signals.emit(RpcCall {
+            method: path.rsplit('/').next().unwrap_or(path),
+            duration_ms: Millis(began.elapsed()),
+        });
+        let (status, body) = answered.unwrap_or_else(|_| {
             let seconds = deadline.as_secs();
             Err(CallError::Away(format!("no answer within {seconds} s")))
         })?;

@@ -7,7 +7,8 @@ use danube_telemetry::{
 
 use crate::labels::{
     Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult,
-    PlaybookResult, RunError, RunState, SourceType, SseDropReason, Truth, WorkerState,
+    PlaybookResult, RedisCommand, RunError, RunState, SourceType, SseDropReason, Truth,
+    WorkerState,
 };
 
 /// Buckets of a job's time, in seconds.
@@ -121,6 +122,14 @@ families! {
         histogram("danube.db.query.duration", "Time that an SQL statement took.", QUERY)
         { .closed::<DbOperation>("operation") }
         recorded "every statement, by SQLite's hook";
+    redis_call_duration_seconds: Closed<RedisCommand, Histogram> =
+        histogram("danube.redis.call.duration", "Time until Redis answered; a reader's wait for jobs isn't in it.", QUERY)
+        { .closed::<RedisCommand>("command") }
+        recorded "every call of Redis, in its one layer";
+    redis_call_errors_total: Closed<RedisCommand, Counter> =
+        counter("danube.redis.call.errors", "Calls of Redis that failed or had no answer in time.")
+        { .unit("{error}").closed::<RedisCommand>("command") }
+        recorded "every call of Redis, in its one layer";
     db_connections_active: Single<Gauge> =
         gauge("danube.db.connections_active", "Database connections in use.")
         { .unit("{connection}") }
@@ -173,6 +182,14 @@ families! {
         histogram("danube.http.request.duration", "Time from the head of an HTTP request to the head of its answer.", CALL)
         { .sparse("method").bounded("route").sparse("status") }
         recorded "one layer around all routes; 499 when the client left before the answer";
+    rpc_requests_total: Open<2, (), Counter> =
+        counter("danube.rpc.requests", "Calls of workers elsewhere at the master.")
+        { .unit("{request}").sparse("method").sparse("status") }
+        recorded "one layer around all routes";
+    rpc_request_duration_seconds: Open<1, (), Histogram> =
+        histogram("danube.rpc.request.duration", "Time from the head of such a call to the head of its answer; how long a worker waits for news isn't in it.", CALL)
+        { .sparse("method") }
+        recorded "one layer around all routes";
     api_request_duration_seconds: Open<3, (), Histogram> =
         histogram("ansible_api.request.duration", "Time from the head of an API request (/api/) to the head of its answer.", REQUEST)
         { .sparse("method").bounded("endpoint").sparse("status_code") }

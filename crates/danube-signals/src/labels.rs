@@ -13,6 +13,28 @@ label_enum! {
 }
 
 label_enum! {
+    /// What is asked of Redis.
+    pub enum RedisCommand {
+        /// A connection, with its login.
+        Connect = "connect",
+        /// The streams and their groups are made.
+        Prepare = "prepare",
+        /// A stream is listed.
+        List = "list",
+        /// Jobs are added.
+        Add = "add",
+        /// Jobs are removed.
+        Remove = "remove",
+        /// It is looked whether all is still there.
+        Check = "check",
+        /// A worker reads; how long it waits isn't timed.
+        Read = "read",
+        /// A worker takes over what a dead one left, or keeps its own.
+        Claim = "claim",
+    }
+}
+
+label_enum! {
     /// Whether something worked.
     pub enum Outcome { Success = "success", Error = "error" }
 }

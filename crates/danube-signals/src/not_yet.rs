@@ -13,7 +13,6 @@ const SECRETS: &str = "secrets";
 const BLUEPRINT: &str = "the blueprint";
 const REGISTRY: &str = "the registry";
 const FORGES: &str = "triggers by forges";
-const RPC: &str = "remote workers";
 const HEALING: &str = "self-healing";
 
 const SYNC: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
@@ -61,10 +60,6 @@ families! {
         { .unit("{push}").bounded("image") } by REGISTRY;
     registry_storage_bytes: gauge("danube.registry.storage", "Disk space of the registry.")
         { .unit("By") } by REGISTRY;
-    rpc_requests_total: counter("danube.rpc.requests", "Calls between worker and master.")
-        { .unit("{request}").sparse("method").sparse("status") } by RPC;
-    rpc_request_duration_seconds: histogram("danube.rpc.request.duration", "Time of such a call.", CALL)
-        { .sparse("method") } by RPC;
     self_heal_total: counter("danube.self_heal", "Attempts to heal a failed part.")
         { .unit("{attempt}").closed::<Check>("check").closed::<Outcome>("result") } by HEALING;
 }
@@ -142,12 +137,5 @@ pub(crate) static EVENTS: &[EventDecl] = &[
         "danube.orchestrator",
         &["error"],
         ("The Kubernetes API doesn't answer.", KUBERNETES),
-    ),
-    event(
-        "rpc_call",
-        Level::DEBUG,
-        "danube.worker",
-        &["method", "duration_ms"],
-        ("A worker called the master.", RPC),
     ),
 ];

@@ -17,6 +17,9 @@ use crate::not_yet;
 /// What the templates of the API's routes begin with.
 const API_ROUTES: &str = "/api/";
 
+/// What the routes of workers elsewhere begin with.
+const RPC_ROUTES: &str = "/rpc/";
+
 /// What build is running.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildInfo<'a> {
@@ -177,6 +180,12 @@ impl Signals {
         if route.starts_with(API_ROUTES) {
             self.api_request_duration_seconds
                 .record(labels, (), |it| it.observe_duration(time));
+        }
+        if let Some(call) = route.strip_prefix(RPC_ROUTES) {
+            self.rpc_requests_total
+                .record([call, labels[2]], (), danube_telemetry::Counter::inc);
+            self.rpc_request_duration_seconds
+                .record([call], (), |it| it.observe_duration(time));
         }
     }
 

@@ -184,6 +184,7 @@ mod tests {
         schema::migrate(&mut connection).unwrap();
         for sql in [
             crate::read::WAITING,
+            crate::read::PENDING_JOB,
             crate::read::LEASED,
             crate::read::HISTORY,
             crate::read::CHECK,
@@ -198,6 +199,9 @@ mod tests {
             assert!(plan.starts_with("SEARCH"), "{sql}: {plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{sql}: {plan}");
         }
+        let plan_of_names = plan(&connection, crate::read::PENDING_QUEUES);
+        let walks = plan_of_names.matches("USING COVERING INDEX jobs_pending");
+        assert_eq!(walks.count(), 2, "{plan_of_names}");
         // The one that walks a whole index, but never the jobs themselves.
         let plan = plan(&connection, crate::read::SHORT);
         assert!(plan.contains("USING COVERING INDEX"), "{plan}");

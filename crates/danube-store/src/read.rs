@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use danube_model::{Attempt, Job, JobId, Kind, State, Transition};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::rows::{self, Record, count, id, named, state, time, to_integer};
 use crate::{
@@ -11,11 +11,20 @@ use crate::{
     playbooks,
 };
 
-pub(crate) const WAITING: &str =
-    "SELECT id, queue, created_at FROM jobs WHERE state = 'pending' ORDER BY seq LIMIT ?1";
+pub(crate) const WAITING: &str = "SELECT seq, id, queue, traceparent FROM jobs \
+    INDEXED BY jobs_pending WHERE state = 'pending' AND queue = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+
+/// Steps from name to name, so that it costs as much as there are queues, not jobs.
+pub(crate) const PENDING_QUEUES: &str = "WITH RECURSIVE names(name) AS ( \
+    SELECT min(queue) FROM jobs INDEXED BY jobs_pending WHERE state = 'pending' UNION ALL \
+    SELECT (SELECT min(queue) FROM jobs INDEXED BY jobs_pending WHERE state = 'pending' AND queue > name) \
+    FROM names WHERE name IS NOT NULL) SELECT name FROM names WHERE name IS NOT NULL";
+
+pub(crate) const PENDING_JOB: &str =
+    "SELECT seq, id, queue, traceparent FROM jobs WHERE id = ?1 AND state = 'pending'";
 
 pub(crate) const LEASED: &str = "SELECT id, fence, attempt, worker_id, state, \
-    cancel_by IS NOT NULL FROM jobs WHERE state IN ('scheduling', 'running')";
+    cancel_by IS NOT NULL, queue FROM jobs WHERE state IN ('scheduling', 'running')";
 
 /// Walks all of the index of ids: some 100 ms for a million jobs, paid by the
 /// person who types a short id instead of by every submit.
@@ -36,6 +45,15 @@ const SHORT_DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Jobs shown for one short id: two are a rare coincidence already.
 const SHORT_MATCHES_MAX: i64 = 16;
+
+fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    Ok(Waiting {
+        seq: row.get(0)?,
+        job: id(row, 1)?,
+        queue: row.get(2)?,
+        traceparent: row.get(3)?,
+    })
+}
 
 /// Every change of the job's state, its submit first.
 fn history(connection: &Connection, record: &Record) -> Result<Vec<Transition>, StoreError> {
@@ -134,6 +152,7 @@ impl Store {
                 attempts: attempts.collect::<Result<_, _>>()?,
                 events: playbooks::all_events(connection, &record)?,
                 job: record.job,
+                queue: record.queue,
                 trace,
                 repository,
                 masks,
@@ -141,22 +160,50 @@ impl Store {
         })
     }
 
-    /// The pending jobs, oldest first.
+    /// The queues in which jobs are pending, by name.
     ///
     /// # Errors
     /// When the database can't be read.
-    pub fn waiting(&self, limit: usize) -> Result<Vec<Waiting>, StoreError> {
+    pub fn pending_queues(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(PENDING_QUEUES)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The pending jobs of a queue that were accepted after the one with the number
+    /// `after` (0 for all), oldest first.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn waiting(
+        &self,
+        queue: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.inner.readers.read(|connection| {
             let mut statement = connection.prepare_cached(WAITING)?;
-            let rows = statement.query_map([limit], |row| {
-                Ok(Waiting {
-                    job: id(row, 0)?,
-                    queue: row.get(1)?,
-                    created_at: time(row, 2)?,
-                })
-            })?;
+            let rows = statement.query_map((queue, after, limit), waiting)?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Those of the jobs that are pending.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn pending_of(&self, jobs: &[JobId]) -> Result<Vec<Waiting>, StoreError> {
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(PENDING_JOB)?;
+            let mut pending = Vec::new();
+            for job in jobs {
+                let row = statement.query_row([job.as_bytes()], waiting);
+                pending.extend(row.optional()?);
+            }
+            Ok(pending)
         })
     }
 
@@ -177,6 +224,7 @@ impl Store {
                     worker: row.get(3)?,
                     state: named(row, 4, State::parse)?,
                     cancel_asked: row.get(5)?,
+                    queue: row.get(6)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

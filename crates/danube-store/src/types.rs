@@ -73,6 +73,8 @@ pub struct Claimed {
     pub worker: String,
     /// The job as it is now.
     pub job: Job,
+    /// The queue that it waited in.
+    pub queue: String,
     /// When it came into the queue: at its submission, or when the attempt before
     /// was given up.
     pub queued_at: Timestamp,
@@ -125,6 +127,8 @@ pub struct Retry {
 /// Everything that a job's spans can be made from. Holds secrets: there is no `Debug`.
 #[derive(Clone)]
 pub struct JobTrace {
+    /// The queue that it waits or waited in.
+    pub queue: String,
     /// The job, without steps.
     pub job: Job,
     /// Where it stands; nothing when its order can't be read any more.
@@ -240,12 +244,14 @@ pub struct RunEvents {
 /// A job that waits for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
+    /// Its place in the order of acceptance, from 1.
+    pub seq: i64,
     /// Which job.
     pub job: JobId,
     /// The queue that it waits in.
     pub queue: String,
-    /// When it was accepted.
-    pub created_at: Timestamp,
+    /// The context under which its spans are told.
+    pub traceparent: String,
 }
 
 /// A job that a worker holds.
@@ -255,6 +261,8 @@ pub struct Leased {
     pub attempt: Attempt,
     /// Who has it.
     pub worker: String,
+    /// The queue that it waited in.
+    pub queue: String,
     /// `Scheduling` or `Running`.
     pub state: State,
     /// Somebody asked to cancel it.

@@ -25,6 +25,7 @@ pub(crate) struct WorkerArgs {
     pub(crate) token_file: PathBuf,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) jobs: Option<u64>,
+    pub(crate) queues: Option<Vec<String>>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) insecure_http: bool,
 }
@@ -55,6 +56,8 @@ pub(crate) fn work(args: &WorkerArgs) -> Result<ExitCode, Failure> {
         settings: home.settings.clone(),
         logs: home.logs.clone(),
         grace,
+        queues: args.queues.clone(),
+        redis: settings.queue_url.clone(),
     };
     let ran = danube_remote::run(&master, lives, &telemetry.signals);
     drop(home);

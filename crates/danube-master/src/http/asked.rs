@@ -113,6 +113,7 @@ impl Asked {
             load,
             create: stretch(load.ended, durable),
             trigger: stretch(durable, now),
+            enqueue: None,
             is_playbook,
         }
     }

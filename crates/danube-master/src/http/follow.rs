@@ -238,7 +238,7 @@ impl Follower {
     }
 
     async fn read(&mut self) -> Result<Chunk, Problem> {
-        let turn = self.app.log_reads.acquire().await;
+        let turn = self.app.turns.log_reads.acquire().await;
         let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
         let timed = self.timed;
         let (app, name) = (self.app.clone(), self.name.clone());

@@ -60,7 +60,7 @@ pub(crate) async fn mask(
     if let Err(Unkept::Refused(problem)) = kept {
         return Err(problem.into());
     }
-    let turn = app.blankings.acquire().await;
+    let turn = app.turns.blankings.acquire().await;
     let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
     let done = blank(&app, job, &value).await;
     blank_trace(&app, job, &value).await?;

@@ -5,6 +5,7 @@ mod answer;
 mod around;
 mod asked;
 mod caller;
+mod claims;
 mod credentials;
 mod follow;
 mod incoming;
@@ -49,7 +50,7 @@ const LOGIN_BYTES_MAX: usize = 4 * 1024;
 /// What workers on other machines call.
 fn rpc_routes() -> Router<Shared> {
     Router::new()
-        .route("/claim", post(rpc::claim))
+        .route("/claim", post(claims::claim))
         .route("/heartbeat", post(rpc::heartbeat))
         .route("/started", post(rpc::started))
         .route("/step", post(rpc::step))

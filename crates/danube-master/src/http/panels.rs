@@ -82,7 +82,7 @@ pub(crate) async fn data(
         return Err(Problem::new(Code::NotFound, detail).into());
     };
     let times = times(&query, Timestamp::now())?;
-    let turn = turn(&app.panels, TURN_WAIT_MAX).await?;
+    let turn = turn(&app.turns.panels, TURN_WAIT_MAX).await?;
     let asked = app.clone();
     let drawn = blocking(move || {
         // Held by the drawing, which goes on when the caller leaves.

@@ -1,4 +1,4 @@
-//! The routes of workers on other machines. What they mean is in `remote`.
+//! The routes of workers on other machines, but for `claims`. What they mean is in `remote`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,30 +12,27 @@ use axum::{Json, http::HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use danube_api::rpc::{
-    self, Claim, ClaimAnswer, CredentialsAnswer, CredentialsWanted, Finalizing, Finish, Given,
-    GivenCredential, HandBack, Heartbeat, HeartbeatAnswer, LogPiece, PieceAnswer, Played, Spans,
-    Started, StepChanged, Taken, Wish,
+    self, CredentialsAnswer, CredentialsWanted, Finalizing, Finish, GivenCredential, HandBack,
+    Heartbeat, HeartbeatAnswer, LogPiece, PieceAnswer, Played, Spans, Started, StepChanged, Taken,
+    Wish,
 };
 use danube_api::{Code, Problem};
 use danube_joblog::{CopiedRun, Mark, Piece, StreamKind};
 use danube_model::{Attempt, Step};
 use danube_telemetry::trace::wire;
-use danube_worker::{Traced, Work};
+use danube_worker::Traced;
 use serde::de::DeserializeOwned;
 
 use super::answer::{Answer, Refusal};
 use super::caller::key;
+use super::claims::{dispatch, known_queues};
 use super::incoming::Ours;
 use crate::app::{App, Shared, blocking};
-use crate::remote::{Peer, Remote, Said, Told, Unreported, Waiting};
+use crate::remote::{Peer, Remote, Said, Told, Unreported};
 
 /// Bytes of a message: the end of a job with the most steps that there may be, and its
 /// spans.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// How long a worker's wait for a job lasts: below what proxies and clients usually
-/// allow for an answer.
-const CLAIM_WAIT: Duration = Duration::from_secs(25);
 
 /// Characters of an instance.
 const INSTANCE_CHARS_MAX: usize = 32;
@@ -44,7 +41,7 @@ const INSTANCE_CHARS_MAX: usize = 32;
 const RUNNING_MAX: usize = 4_096;
 
 /// A worker with a good token that speaks our language.
-pub(crate) struct Known(Peer);
+pub(crate) struct Known(pub(super) Peer);
 
 impl FromRequestParts<Shared> for Known {
     type Rejection = Refusal;
@@ -85,55 +82,6 @@ impl FromRequestParts<Shared> for Known {
     }
 }
 
-/// Waits for a job. The head of the answer comes at once, its body when there is one.
-pub(crate) async fn claim(
-    State(app): State<Shared>,
-    Known(peer): Known,
-    Ours(body): Ours<BODY_BYTES_MAX>,
-) -> Answer<Response> {
-    let claim: Claim = read(&body)?;
-    let running: Vec<Attempt> = claim.running.into_iter().map(Attempt::from).collect();
-    let remote = Arc::clone(&app.remote);
-    for attempt in remote.undelivered(&peer, &running) {
-        let remote = Arc::clone(&remote);
-        blocking(move || remote.take_back(attempt, "the job didn't reach its worker")).await?;
-    }
-    let Some(waiting) = remote.offer(&peer) else {
-        let detail = "the server is stopping, or too many workers wait";
-        return Err(Problem::new(Code::Unavailable, detail).into());
-    };
-    Ok(later(async move {
-        ClaimAnswer {
-            given: given(remote, waiting).await,
-        }
-    }))
-}
-
-async fn given(remote: Arc<Remote>, mut waiting: Waiting) -> Option<Given> {
-    let work = waiting.next(CLAIM_WAIT).await?;
-    // A task of its own: a worker that leaves now must not leave half of it.
-    let prepared = tokio::task::spawn_blocking(move || prepare(&remote, work));
-    prepared.await.ok().flatten()
-}
-
-/// Opens the job's log, so that its worker hears where its part begins.
-fn prepare(remote: &Remote, work: Work) -> Option<Given> {
-    match remote.open_log(work.attempt) {
-        Ok(log_base) => Some(Given {
-            lease: work.attempt.into(),
-            order: work.order,
-            traceparent: work.traceparent,
-            queued_at: work.queued_at,
-            log_base,
-            token: work.token?.text().to_owned(),
-        }),
-        Err(_) => {
-            remote.take_back(work.attempt, "its log couldn't be opened");
-            None
-        }
-    }
-}
-
 /// Hears what a worker runs, and answers when there is something to tell it, or in time
 /// for its next heartbeat.
 pub(crate) async fn heartbeat(
@@ -142,6 +90,7 @@ pub(crate) async fn heartbeat(
     Ours(body): Ours<BODY_BYTES_MAX>,
 ) -> Answer<Response> {
     let beat: Heartbeat = read(&body)?;
+    known_queues(&app, beat.queues.as_deref())?;
     if beat.running.len() > RUNNING_MAX {
         let detail = format!("a worker runs {RUNNING_MAX} jobs at most");
         return Err(Problem::new(Code::Malformed, detail).into());
@@ -167,21 +116,24 @@ pub(crate) async fn heartbeat(
     let told = wishes(&remote, &peer, said.clone()).await?;
     Ok(later(async move {
         let told = if told.is_empty() {
-            news(&remote, &peer, said, wait).await
+            news(&app, &peer, said, wait).await
         } else {
             told
         };
+        let dispatch = dispatch(&app, beat.queues.as_deref());
         HeartbeatAnswer {
             wishes: told.into_iter().map(wish).collect(),
             lease_seconds: remote.lease().as_secs(),
             epoch: remote.epoch().to_owned(),
             worker: peer.worker,
+            dispatch,
         }
     }))
 }
 
 /// Waits until there is something to tell, for so long.
-async fn news(remote: &Arc<Remote>, peer: &Peer, said: Vec<Said>, wait: Duration) -> Vec<Told> {
+async fn news(app: &App, peer: &Peer, said: Vec<Said>, wait: Duration) -> Vec<Told> {
+    let (remote, had_redis) = (&app.remote, app.feed.is_fine());
     let until = tokio::time::Instant::now() + wait;
     loop {
         let rung = remote.news().notified();
@@ -189,7 +141,7 @@ async fn news(remote: &Arc<Remote>, peer: &Peer, said: Vec<Said>, wait: Duration
         rung.as_mut().enable();
         // Leases aren't renewed here: that the worker waits still isn't known.
         let told = remote.wishes(peer, &said);
-        if !told.is_empty() || remote.is_closed() {
+        if !told.is_empty() || remote.is_closed() || app.feed.is_fine() != had_redis {
             return told;
         }
         if tokio::time::timeout_at(until, rung).await.is_err() {
@@ -432,7 +384,7 @@ fn taken(done: Result<(), Problem>) -> Answer<Json<Taken>> {
 
 /// The body as what it should be. The parser's message would name fields and places,
 /// never values of a body with secrets; even so only the place is told.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         let detail = format!(
             "the message can't be read at line {}, column {}",
@@ -444,7 +396,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 /// An answer whose body is there when `value` is. A client that leaves ends the wait.
-fn later<T: serde::Serialize + 'static>(
+pub(super) fn later<T: serde::Serialize + 'static>(
     value: impl Future<Output = T> + Send + 'static,
 ) -> Response {
     let body = futures_util::stream::once(async move {

@@ -90,7 +90,7 @@ pub(crate) async fn search(
     }
     let options = options(&query)?;
     let job = find_logged(&app, &id).await?;
-    let turn = Arc::clone(&app.searches).try_acquire_owned();
+    let turn = Arc::clone(&app.turns.searches).try_acquire_owned();
     let turn = turn.map_err(|_| {
         Problem::new(
             Code::TooMany,

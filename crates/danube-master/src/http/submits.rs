@@ -10,7 +10,7 @@ use danube_api::{Code, JOBS_PATH, JobView, Problem};
 use danube_model::credential::CredentialKind;
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
-use danube_model::{Job, JobId, Kind, Mistake, Trigger};
+use danube_model::{Job, JobId, Kind, Mistake, Queues, Trigger};
 use danube_outgoing::{Policy, Refused, Target};
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
@@ -158,7 +158,7 @@ async fn checked(
     caller: &Caller,
     (body, body_bytes): (serde_json::Value, usize),
 ) -> Result<Result<Checked, Vec<Mistake>>, Problem> {
-    let turn = app.checks.acquire().await;
+    let turn = app.turns.checks.acquire().await;
     let _turn = turn.map_err(|_| Problem::new(Code::Unavailable, "the server is stopping"))?;
     // What is small and names no file is checked in less time than another
     // thread needs to wake up.
@@ -242,6 +242,10 @@ struct Surroundings<'a> {
 }
 
 impl World for Surroundings<'_> {
+    fn queues(&self) -> &Queues {
+        &self.app.queues
+    }
+
     fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
         self.app.pipelines.find(name)
     }

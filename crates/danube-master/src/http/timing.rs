@@ -80,7 +80,7 @@ async fn read<T: Send + 'static>(
     app: &Shared,
     read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Problem> {
-    let turn = Arc::clone(&app.timings).try_acquire_owned();
+    let turn = Arc::clone(&app.turns.timings).try_acquire_owned();
     let turn = turn.map_err(|_| {
         let detail = "too many look at the history of pipelines; try again in a second";
         Problem::new(Code::TooMany, detail)

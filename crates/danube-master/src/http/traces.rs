@@ -140,7 +140,7 @@ async fn taken(
         ));
     }
     let stopping = |_| Refused::unavailable("the server is stopping");
-    let _body_turn = app.bodies.acquire().await.map_err(stopping)?;
+    let _body_turn = app.turns.bodies.acquire().await.map_err(stopping)?;
     let packing = text(request.headers(), header::CONTENT_ENCODING).map(str::to_owned);
     let body = Bytes::from_request(request, app).await.map_err(|error| {
         if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
@@ -149,7 +149,7 @@ async fn taken(
             Refused::invalid("the body couldn't be read to its end")
         }
     })?;
-    let _turn = app.receipts.acquire().await.map_err(stopping)?;
+    let _turn = app.turns.receipts.acquire().await.map_err(stopping)?;
     let traces = app.traces.clone();
     let kept = blocking(move || {
         let all = decode(encoding, packing.as_deref(), &body)?;

@@ -27,7 +27,7 @@ use crate::dispatch::LocalDispatch;
 use crate::schedule::Leases;
 use job_log::JobLog;
 use offers::Offer;
-pub(crate) use offers::Waiting;
+pub(crate) use offers::{AskedFor, Offered, Waiting, Wants};
 pub(crate) use reports::Unreported;
 
 /// How ids of workers in a master begin; no worker elsewhere has such a name.
@@ -258,7 +258,8 @@ impl Remote {
         for mask in &trace.masks {
             let _ = secrets.register_short(mask.as_bytes());
         }
-        self.leases().adopt(attempt, &peer.worker, Instant::now());
+        let of = (peer.worker.as_str(), trace.queue.as_str());
+        self.leases().adopt(attempt, of, Instant::now());
         let mut state = self.lock();
         state.held.entry(attempt.job).or_insert_with(|| Held {
             attempt,

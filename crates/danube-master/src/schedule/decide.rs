@@ -1,17 +1,29 @@
 //! Decides which waiting job goes to which worker, and whose lease is over.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use danube_model::{Attempt, JobId};
+use danube_model::{Attempt, JobId, Queues};
 
-/// One consistent picture of the queue.
+/// One consistent picture of the queues.
 pub(crate) struct QueueView {
-    /// Jobs that wait, oldest first.
-    pub(crate) waiting: Vec<JobId>,
+    /// Jobs that wait, in the order in which they are handed out.
+    pub(crate) waiting: Vec<Waiter>,
     /// Workers with room.
     pub(crate) idle: Vec<Idle>,
+    /// Workers that ask for one job.
+    pub(crate) asked: Vec<Asked>,
     /// Leases that are held.
     pub(crate) leases: Vec<Lease>,
+}
+
+/// A job that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    /// Which.
+    pub(crate) job: JobId,
+    /// In which queue.
+    pub(crate) queue: String,
 }
 
 /// A worker that takes jobs.
@@ -21,6 +33,27 @@ pub(crate) struct Idle {
     pub(crate) worker: String,
     /// How many more.
     pub(crate) free: usize,
+    /// From which queues; none for all.
+    pub(crate) queues: Option<Vec<String>>,
+}
+
+impl Idle {
+    /// Whether it takes jobs of the queue.
+    pub(crate) fn takes(&self, queue: &str) -> bool {
+        let queues = self.queues.as_ref();
+        queues.is_none_or(|it| it.iter().any(|it| it == queue))
+    }
+}
+
+/// A worker that heard of a job from Redis and asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The number of its wait.
+    pub(crate) offer: u64,
+    /// Which job.
+    pub(crate) job: JobId,
+    /// The queue that it waits in; none when it doesn't wait.
+    pub(crate) queue: Option<String>,
 }
 
 /// A worker's right to a job.
@@ -30,6 +63,8 @@ pub(crate) struct Lease {
     pub(crate) attempt: Attempt,
     /// Who holds it.
     pub(crate) worker: String,
+    /// The queue that the job waited in.
+    pub(crate) queue: String,
     /// When it was last heard of.
     pub(crate) renewed_at: Instant,
 }
@@ -44,30 +79,101 @@ pub(crate) enum Action {
         /// Which job.
         job: JobId,
         /// To whom.
-        worker: String,
+        to: To,
     },
+    /// Tell the worker that it doesn't get the job that it asked for.
+    Refuse {
+        /// The number of its wait.
+        offer: u64,
+        /// Which job.
+        job: JobId,
+    },
+}
+
+/// Who gets a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum To {
+    /// Any process of this worker that waits for one.
+    Worker(String),
+    /// Whoever asked for it.
+    Offer(u64),
+}
+
+/// How many jobs of each queue may still begin.
+pub(crate) struct Rooms<'a> {
+    queues: &'a Queues,
+    running: HashMap<&'a str, usize>,
+}
+
+impl<'a> Rooms<'a> {
+    /// With these leases held.
+    pub(crate) fn new(queues: &'a Queues, leases: &[Lease]) -> Self {
+        let mut running = HashMap::new();
+        for lease in leases {
+            let queue = queues.of(&lease.queue);
+            *running.entry(queue.name.as_str()).or_default() += 1;
+        }
+        Self { queues, running }
+    }
+
+    /// How many more jobs may begin that wait in this queue.
+    pub(crate) fn of(&self, queue: &str) -> usize {
+        let queue = self.queues.of(queue);
+        let running = self.running.get(queue.name.as_str()).copied();
+        let most = queue.jobs_at_once.map_or(usize::MAX, |it| it as usize);
+        most.saturating_sub(running.unwrap_or(0))
+    }
+
+    /// Takes one place; `false` when there is none.
+    pub(crate) fn take(&mut self, queue: &str) -> bool {
+        let has_room = self.of(queue) > 0;
+        if has_room {
+            let queue = self.queues.of(queue);
+            *self.running.entry(queue.name.as_str()).or_default() += 1;
+        }
+        has_room
+    }
 }
 
 /// Reads nothing but its arguments and changes nothing, so a test is a view, a
 /// time and the actions expected.
-pub(crate) fn decide(view: &QueueView, now: Instant, lease: Duration) -> Vec<Action> {
+pub(crate) fn decide(
+    view: &QueueView,
+    queues: &Queues,
+    (now, lease): (Instant, Duration),
+) -> Vec<Action> {
     let lapsed = view.leases.iter().filter(|it| it.renewed_at + lease < now);
     let mut actions: Vec<Action> = lapsed.map(|it| Action::Rescue(it.attempt)).collect();
+    let mut rooms = Rooms::new(queues, &view.leases);
+
+    let mut given: Vec<JobId> = Vec::new();
+    for Asked { offer, job, queue } in &view.asked {
+        let (offer, job) = (*offer, *job);
+        let waits = queue.as_ref().filter(|_| !given.contains(&job));
+        if waits.is_some_and(|it| rooms.take(it)) {
+            given.push(job);
+            let to = To::Offer(offer);
+            actions.push(Action::Assign { job, to });
+        } else {
+            actions.push(Action::Refuse { offer, job });
+        }
+    }
 
     let mut idle = view.idle.clone();
-    for job in &view.waiting {
+    for waiter in view.waiting.iter().filter(|it| !given.contains(&it.job)) {
+        let queue = &queues.of(&waiter.queue).name;
         // The worker with most room, so that load spreads.
-        let Some(best) = idle
-            .iter_mut()
-            .max_by_key(|it| it.free)
-            .filter(|it| it.free > 0)
-        else {
-            break;
+        let takers = idle.iter_mut().filter(|it| it.free > 0 && it.takes(queue));
+        let Some(best) = takers.max_by_key(|it| it.free) else {
+            continue;
         };
+        if !rooms.take(queue) {
+            continue;
+        }
         best.free -= 1;
         actions.push(Action::Assign {
-            job: *job,
-            worker: best.worker.clone(),
+            job: waiter.job,
+            to: To::Worker(best.worker.clone()),
         });
     }
     actions
@@ -96,6 +202,7 @@ mod tests {
         Idle {
             worker: worker.to_owned(),
             free,
+            queues: None,
         }
     }
 
@@ -107,41 +214,173 @@ mod tests {
                 number: 1,
             },
             worker: "w".to_owned(),
+            queue: "default".to_owned(),
             renewed_at,
         }
     }
 
-    #[test]
-    fn the_oldest_jobs_go_out_first_and_none_twice() {
-        let jobs: Vec<JobId> = (0..3).map(|_| JobId::new()).collect();
-        let view = QueueView {
-            waiting: jobs.clone(),
-            idle: vec![idle("a", 2)],
-            leases: vec![],
+    fn waiters(queue: &str, jobs: &[JobId]) -> Vec<Waiter> {
+        let waiter = |job: &JobId| Waiter {
+            job: *job,
+            queue: queue.to_owned(),
         };
-        let expected: Vec<Action> = jobs[..2]
-            .iter()
-            .map(|job| Action::Assign {
-                job: *job,
-                worker: "a".to_owned(),
-            })
-            .collect();
-        assert_eq!(decide(&view, Instant::now(), LEASE), expected);
+        jobs.iter().map(waiter).collect()
+    }
+
+    fn empty() -> QueueView {
+        QueueView {
+            waiting: vec![],
+            idle: vec![],
+            asked: vec![],
+            leases: vec![],
+        }
+    }
+
+    fn jobs(count: usize) -> Vec<JobId> {
+        (0..count).map(|_| JobId::new()).collect()
+    }
+
+    fn assign(job: JobId, worker: &str) -> Action {
+        Action::Assign {
+            job,
+            to: To::Worker(worker.to_owned()),
+        }
+    }
+
+    fn queues(texts: &[&str]) -> Queues {
+        Queues::new(texts.iter().map(|it| it.parse().unwrap()).collect()).unwrap()
+    }
+
+    fn now(view: &QueueView, queues: &Queues) -> Vec<Action> {
+        decide(view, queues, (Instant::now(), LEASE))
+    }
+
+    #[test]
+    fn the_first_jobs_go_out_first_and_none_twice() {
+        let jobs = jobs(3);
+        let view = QueueView {
+            waiting: waiters("default", &jobs),
+            idle: vec![idle("a", 2)],
+            ..empty()
+        };
+        assert_eq!(
+            now(&view, &Queues::default()),
+            [assign(jobs[0], "a"), assign(jobs[1], "a")]
+        );
     }
 
     #[test]
     fn load_spreads_over_the_workers() {
-        let jobs: Vec<JobId> = (0..4).map(|_| JobId::new()).collect();
         let view = QueueView {
-            waiting: jobs,
+            waiting: waiters("default", &jobs(4)),
             idle: vec![idle("a", 3), idle("b", 3)],
-            leases: vec![],
+            ..empty()
         };
-        let to_a = decide(&view, Instant::now(), LEASE)
+        let to_a = now(&view, &Queues::default());
+        let to_a = to_a
             .iter()
-            .filter(|it| matches!(it, Action::Assign { worker, .. } if worker == "a"))
+            .filter(|it| matches!(it, Action::Assign { to: To::Worker(to), .. } if to == "a"))
             .count();
         assert_eq!(to_a, 2);
+    }
+
+    #[test]
+    fn a_queue_runs_no_more_than_it_may_and_holds_up_no_other() {
+        let (deploys, builds) = (jobs(3), jobs(2));
+        let mut waiting = waiters("deploy", &deploys);
+        waiting.extend(waiters("default", &builds));
+        let running = Lease {
+            queue: "deploy".to_owned(),
+            ..lease(JobId::new(), Instant::now())
+        };
+        let view = QueueView {
+            waiting,
+            idle: vec![idle("a", 9)],
+            leases: vec![running],
+            ..empty()
+        };
+        let queues = queues(&["deploy:priority=1:jobs_at_once=2"]);
+        assert_eq!(
+            now(&view, &queues),
+            [
+                assign(deploys[0], "a"),
+                assign(builds[0], "a"),
+                assign(builds[1], "a")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_worker_gets_jobs_of_its_queues_alone() {
+        let (night, day) = (jobs(1), jobs(1));
+        let mut waiting = waiters("night", &night);
+        waiting.extend(waiters("default", &day));
+        let of_the_night = Idle {
+            queues: Some(vec!["night".to_owned()]),
+            ..idle("a", 2)
+        };
+        let mut view = QueueView {
+            waiting,
+            idle: vec![of_the_night],
+            ..empty()
+        };
+        let declared = queues(&["night"]);
+        assert_eq!(now(&view, &declared), [assign(night[0], "a")]);
+        // Not declared any more, its jobs are those of the default queue.
+        assert_eq!(now(&view, &Queues::default()), []);
+        view.idle[0].queues = Some(vec!["default".to_owned()]);
+        assert_eq!(
+            now(&view, &Queues::default()),
+            [assign(night[0], "a"), assign(day[0], "a")]
+        );
+    }
+
+    #[test]
+    fn who_asks_for_a_job_gets_it_once_and_only_where_its_queue_has_room() {
+        let jobs = jobs(2);
+        let asked = |offer, job, queue: Option<&str>| Asked {
+            offer,
+            job,
+            queue: queue.map(str::to_owned),
+        };
+        let view = QueueView {
+            waiting: waiters("deploy", &jobs),
+            idle: vec![idle("a", 9)],
+            asked: vec![
+                asked(1, JobId::new(), None),
+                asked(2, jobs[1], Some("deploy")),
+                asked(3, jobs[1], Some("deploy")),
+                asked(4, jobs[0], Some("deploy")),
+            ],
+            ..empty()
+        };
+        let refuse = |offer, job| Action::Refuse { offer, job };
+        let given = Action::Assign {
+            job: jobs[1],
+            to: To::Offer(2),
+        };
+        assert_eq!(
+            now(&view, &queues(&["deploy:jobs_at_once=1"])),
+            [
+                refuse(1, view.asked[0].job),
+                given.clone(),
+                refuse(3, jobs[1]),
+                refuse(4, jobs[0])
+            ]
+        );
+        let one_more = Action::Assign {
+            job: jobs[0],
+            to: To::Offer(4),
+        };
+        assert_eq!(
+            now(&view, &queues(&["deploy"])),
+            [
+                refuse(1, view.asked[0].job),
+                given,
+                refuse(3, jobs[1]),
+                one_more
+            ]
+        );
     }
 
     #[test]
@@ -149,17 +388,16 @@ mod tests {
         let start = Instant::now();
         let (silent, punctual) = (JobId::new(), JobId::new());
         let view = QueueView {
-            waiting: vec![],
-            idle: vec![],
             leases: vec![
                 lease(silent, start),
                 lease(punctual, start + Duration::from_secs(20)),
             ],
+            ..empty()
         };
-        assert_eq!(decide(&view, start + LEASE, LEASE), []);
-        let later = start + LEASE + Duration::from_millis(1);
+        let at = |now| decide(&view, &Queues::default(), (now, LEASE));
+        assert_eq!(at(start + LEASE), []);
         assert_eq!(
-            decide(&view, later, LEASE),
+            at(start + LEASE + Duration::from_millis(1)),
             [Action::Rescue(Attempt {
                 job: silent,
                 fence: 1,
@@ -173,12 +411,11 @@ mod tests {
         let (start, heartbeat) = (Instant::now(), LEASE / 3);
         let leases = [lease(JobId::new(), start)];
         let view = QueueView {
-            waiting: vec![],
-            idle: vec![],
             leases: leases.to_vec(),
+            ..empty()
         };
         let (mut now, mut looks) = (start, 0);
-        while decide(&view, now, LEASE).is_empty() {
+        while decide(&view, &Queues::default(), (now, LEASE)).is_empty() {
             let next = next_look(&leases, LEASE, heartbeat, now).unwrap();
             assert!(next > now, "the loop must not spin");
             (now, looks) = (next, looks + 1);

@@ -18,24 +18,25 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// A lease begins.
-    pub(crate) fn begin(&self, attempt: Attempt, worker: &str, now: Instant) {
+    /// A lease begins: of a worker, for a job that waited in a queue.
+    pub(crate) fn begin(&self, attempt: Attempt, (worker, queue): (&str, &str), now: Instant) {
         let lease = Lease {
             attempt,
             worker: worker.to_owned(),
+            queue: queue.to_owned(),
             renewed_at: now,
         };
         self.lock().insert(attempt.job, lease);
     }
 
     /// A lease that the store knows of; one that is here already stays as it is.
-    pub(crate) fn adopt(&self, attempt: Attempt, worker: &str, now: Instant) {
+    pub(crate) fn adopt(&self, attempt: Attempt, of: (&str, &str), now: Instant) {
         let known = self
             .lock()
             .get(&attempt.job)
             .is_some_and(|it| it.attempt.fence >= attempt.fence);
         if !known {
-            self.begin(attempt, worker, now);
+            self.begin(attempt, of, now);
         }
     }
 
@@ -103,7 +104,7 @@ mod tests {
             number: 1,
             ..new
         };
-        leases.begin(new, "w", start);
+        leases.begin(new, ("w", "default"), start);
         let later = start + Duration::from_secs(5);
         leases.renew(&[old], later);
         leases.end(old);

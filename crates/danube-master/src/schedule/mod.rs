@@ -4,22 +4,27 @@ mod decide;
 mod leases;
 mod rescue;
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use danube_executor::Stop;
-use danube_model::FailReason;
+use danube_model::{FailReason, JobId, Queues};
 use danube_signals::{Signals, SystemError};
 use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
 use danube_worker::{Work, Worker};
 
+use crate::bell::Bell;
+use crate::feed::Desk;
 use crate::health::{Beat, Health};
-use crate::remote::Remote;
+use crate::remote::{AskedFor, Remote};
 use crate::runs::Runs;
 use crate::tell::{self, Why};
-use decide::{Action, Idle, QueueView, decide, next_look};
+use decide::{Action, Asked, Idle, QueueView, To, Waiter, decide, next_look};
+pub(crate) use decide::{Lease, Rooms};
 pub(crate) use leases::Leases;
 pub(crate) use rescue::{Rescue, after_restart};
 
@@ -36,78 +41,6 @@ const SPACE_RETRY_EVERY: Duration = Duration::from_secs(2);
 /// Jobs that one round gives out at most: a bound on one transaction.
 const ASSIGN_MAX: usize = 256;
 
-/// Wakes the scheduler: something waits, a worker has room, or it is time to
-/// stop. Calls before it looks are one.
-#[derive(Default)]
-pub(crate) struct Bell {
-    state: Mutex<BellState>,
-    rung: Condvar,
-}
-
-#[derive(Default)]
-struct BellState {
-    rung: bool,
-    closed: bool,
-}
-
-impl Bell {
-    /// There may be something to do.
-    pub(crate) fn ring(&self) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rung = true;
-        self.rung.notify_one();
-    }
-
-    /// There will be nothing to do any more.
-    pub(crate) fn close(&self) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
-        self.rung.notify_one();
-    }
-
-    /// Waits for `until`, whoever rings meanwhile; `false` when closed. A ring is
-    /// kept for the next wait.
-    fn rest(&self, until: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.closed {
-            let Some(left) = until.checked_duration_since(Instant::now()) else {
-                break;
-            };
-            let waited = self.rung.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        !state.closed
-    }
-
-    /// Waits for a ring or for `until`; `false` when closed.
-    fn wait(&self, until: Option<Instant>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.rung && !state.closed {
-            state = match until {
-                None => self
-                    .rung
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let Some(left) = until.checked_duration_since(Instant::now()) else {
-                        break;
-                    };
-                    self.rung
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-        state.rung = false;
-        !state.closed
-    }
-}
-
 /// What the scheduler works on.
 pub(crate) struct Scheduler {
     pub(crate) store: Store,
@@ -122,6 +55,8 @@ pub(crate) struct Scheduler {
     /// Beats with every look; health listens.
     pub(crate) beat: Arc<Beat>,
     pub(crate) lease: Duration,
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) feed: Arc<Desk>,
     /// The store may know of leases that aren't in `leases`.
     pub(crate) is_in_doubt: AtomicBool,
 }
@@ -201,33 +136,43 @@ impl Scheduler {
     fn apply(&self) -> Result<Round, StoreError> {
         // On a full disk a job couldn't even open its log: better it waits.
         let is_full = self.store.is_out_of_space();
-        let idle = self.idle();
-        let free = if is_full {
-            0
+        let (idle, asked) = if is_full {
+            (Vec::new(), Vec::new())
         } else {
-            idle.iter().map(|it| it.free).sum::<usize>().min(ASSIGN_MAX)
+            (self.idle(), self.remote.asked())
         };
-        let waiting = if free == 0 {
-            Vec::new()
-        } else {
-            self.store.waiting(free)?
-        };
+        let waiting = self.waiting(&idle)?;
+        let of = self.queues_of(&asked)?;
         // Only now: a read that hung must not make live jobs look silent.
         let now = Instant::now();
         self.leases.renew(&self.worker.running(), now);
         let view = QueueView {
-            waiting: waiting.into_iter().map(|it| it.job).collect(),
+            waiting,
             idle,
+            asked: asked.iter().map(|it| wanted(it, &of)).collect(),
             leases: self.leases.all(),
         };
         let (mut assignments, mut rescued) = (Vec::new(), false);
-        for action in decide(&view, now, self.lease) {
+        // Which job goes to whoever asked for it.
+        let mut asks: HashMap<JobId, u64> = HashMap::new();
+        for action in decide(&view, &self.queues, (now, self.lease)) {
             match action {
                 Action::Rescue(attempt) => {
                     self.rescue.silent(attempt)?;
                     rescued = true;
                 }
-                Action::Assign { job, worker } => assignments.push(Assignment { job, worker }),
+                Action::Assign { job, to } => {
+                    let worker = match to {
+                        To::Worker(worker) => worker,
+                        To::Offer(offer) => {
+                            asks.insert(job, offer);
+                            let who = asked.iter().find(|it| it.offer == offer);
+                            who.map(|it| it.worker.clone()).unwrap_or_default()
+                        }
+                    };
+                    assignments.push(Assignment { job, worker });
+                }
+                Action::Refuse { offer, job } => self.refuse(offer, job),
             }
         }
         if assignments.is_empty() {
@@ -248,26 +193,88 @@ impl Scheduler {
             self.rescue.traces.ended_unclaimed(job.id);
             self.rescue.phases.touch(job.id);
         }
-        self.hand_over_all(claims.claimed)
+        // What somebody asked for and the store didn't give: it waits no more.
+        let is_claimed = |job: &JobId| claims.claimed.iter().any(|it| it.attempt.job == *job);
+        for (job, offer) in asks.iter().filter(|it| !is_claimed(it.0)) {
+            self.refuse(*offer, *job);
+        }
+        self.hand_over_all(claims.claimed, &asks)
+    }
+
+    /// The worker that asked doesn't get the job, and forgets it.
+    fn refuse(&self, offer: u64, job: JobId) {
+        self.feed.refused(job);
+        self.remote.refuse(offer);
     }
 
     /// The workers with room, the one in this process first.
     fn idle(&self) -> Vec<Idle> {
-        let here = (self.worker.id().to_owned(), self.worker.free());
-        let all = std::iter::once(here).chain(self.remote.idle());
-        all.map(|(worker, free)| Idle { worker, free }).collect()
+        let here = Idle {
+            worker: self.worker.id().to_owned(),
+            free: self.worker.free(),
+            queues: None,
+        };
+        let elsewhere = self.remote.idle().into_iter().map(|it| Idle {
+            worker: it.worker,
+            free: it.free,
+            queues: it.queues,
+        });
+        std::iter::once(here).chain(elsewhere).collect()
+    }
+
+    /// The jobs that may begin now, the queue with the highest priority first, and no more
+    /// than there is room for.
+    fn waiting(&self, idle: &[Idle]) -> Result<Vec<Waiter>, StoreError> {
+        if idle.iter().all(|it| it.free == 0) {
+            return Ok(Vec::new());
+        }
+        let leases = self.leases.all();
+        let rooms = Rooms::new(&self.queues, &leases);
+        let mut waiting = Vec::new();
+        for name in self.store.pending_queues()? {
+            let queue = self.queues.of(&name);
+            let takers = idle.iter().filter(|it| it.takes(&queue.name));
+            let free: usize = takers.map(|it| it.free).sum();
+            let limit = free.min(rooms.of(&name)).min(ASSIGN_MAX);
+            if limit > 0 {
+                let oldest = self.store.waiting(&name, 0, limit)?;
+                waiting.extend(oldest.into_iter().map(|it| (queue.priority, it)));
+            }
+        }
+        waiting.sort_by_key(|(priority, it)| (Reverse(*priority), it.seq));
+        waiting.truncate(ASSIGN_MAX);
+        let waiters = waiting.into_iter().map(|(_, it)| Waiter {
+            job: it.job,
+            queue: it.queue,
+        });
+        Ok(waiters.collect())
+    }
+
+    /// The queues of the jobs that somebody asked for, as far as they wait.
+    fn queues_of(&self, asked: &[AskedFor]) -> Result<HashMap<JobId, String>, StoreError> {
+        if asked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let jobs: Vec<JobId> = asked.iter().map(|it| it.job).collect();
+        let pending = self.store.pending_of(&jobs)?;
+        Ok(pending.into_iter().map(|it| (it.job, it.queue)).collect())
     }
 
     /// Gives claimed jobs to the workers. From the first that the one in this process
     /// doesn't take on, the rest goes back, and so does what nobody elsewhere waits
     /// for any more: each was claimed, so each must come to somebody.
-    fn hand_over_all(&self, claimed: Vec<Claimed>) -> Result<Round, StoreError> {
+    fn hand_over_all(
+        &self,
+        claimed: Vec<Claimed>,
+        asks: &HashMap<JobId, u64>,
+    ) -> Result<Round, StoreError> {
         let (mut refused, mut failed) = (false, None);
         for claimed in claimed {
             let attempt = claimed.attempt;
-            self.leases.begin(attempt, &claimed.worker, Instant::now());
+            let of = (claimed.worker.as_str(), claimed.queue.as_str());
+            self.leases.begin(attempt, of, Instant::now());
             let is_here = claimed.worker == self.worker.id();
-            if !(is_here && refused) && self.hand_over(claimed) {
+            if !(is_here && refused) && self.hand_over(claimed, asks) {
                 continue;
             }
             if is_here && !refused && !self.worker.load().is_closed {
@@ -297,10 +304,10 @@ impl Scheduler {
     }
 
     /// Gives one job to the worker; `false` when it took none.
-    fn hand_over(&self, claimed: Claimed) -> bool {
+    fn hand_over(&self, claimed: Claimed, asks: &HashMap<JobId, u64>) -> bool {
         let attempt = claimed.attempt;
         self.runs.claimed(&claimed);
-        let worker = claimed.worker;
+        let (worker, queue) = (claimed.worker, claimed.queue);
         let work = Work {
             attempt,
             order: claimed.order,
@@ -310,11 +317,14 @@ impl Scheduler {
             token: None,
         };
         // No thread, no descriptor, or it drains: nothing was run.
-        let is_taken = if worker == self.worker.id() {
-            self.worker.run(work).is_ok()
-        } else {
-            // Its poll may have ended since.
-            self.remote.give(&worker, work)
+        let is_taken = match asks.get(&attempt.job) {
+            _ if worker == self.worker.id() => self.worker.run(work).is_ok(),
+            // A wait may have ended since.
+            Some(offer) => self.remote.give_asked(*offer, work),
+            None => {
+                let queue = &self.queues.of(&queue).name;
+                self.remote.give(&worker, queue, work)
+            }
         };
         if !is_taken {
             return false;
@@ -340,16 +350,25 @@ impl Scheduler {
         for Leased {
             attempt,
             worker,
+            queue,
             cancel_asked,
             ..
         } in self.store.leased()?
         {
-            self.leases.adopt(attempt, &worker, now);
+            self.leases.adopt(attempt, (&worker, &queue), now);
             if cancel_asked {
                 let _ = self.worker.stop(attempt, Stop::Cancel) || self.remote.cancel(attempt.job);
             }
         }
         Ok(())
+    }
+}
+
+fn wanted(asked: &AskedFor, of: &HashMap<JobId, String>) -> Asked {
+    Asked {
+        offer: asked.offer,
+        job: asked.job,
+        queue: of.get(&asked.job).cloned(),
     }
 }
 
@@ -372,29 +391,4 @@ enum Round {
     Refused,
     /// The disk is full; jobs may wait.
     NoSpace,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ring_before_the_wait_is_heard_and_two_are_one() {
-        let bell = Bell::default();
-        bell.ring();
-        bell.ring();
-        assert!(bell.wait(None));
-        assert!(
-            bell.wait(Some(Instant::now())),
-            "nothing rang, the time came"
-        );
-        // A rest is not ended by a ring, and keeps it.
-        bell.ring();
-        let until = Instant::now() + Duration::from_millis(20);
-        assert!(bell.rest(until) && Instant::now() >= until);
-        assert!(bell.wait(None));
-        bell.close();
-        assert!(!bell.wait(None));
-        assert!(!bell.rest(Instant::now() + Duration::from_secs(60)));
-    }
 }

@@ -10,17 +10,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use danube_model::credential::CredentialKind;
-use danube_model::spec::{Fields, Node, Pipeline, is_name};
-use danube_model::{Mistake, Order, Task, Trace};
+use danube_model::spec::{Fields, Node, Pipeline};
+use danube_model::{Mistake, Order, QUEUE_DEFAULT, Queues, Task, Trace};
 use danube_outgoing::{Refused, Target};
 use danube_store::Callback;
 
 pub(crate) use masks::{check_mask, short_warning};
 
 use crate::pipelines::NoPipeline;
-
-/// The queue of jobs that name none.
-pub(crate) const QUEUE_DEFAULT: &str = "default";
 
 /// A checked submit.
 #[derive(Debug)]
@@ -50,6 +47,8 @@ pub(crate) trait World {
     fn callback(&self, url: &str) -> Result<Target, Refused>;
     /// Whether sources may come from this address, as far as its text tells; why not, else.
     fn reachable(&self, url: &str) -> Result<(), String>;
+    /// The queues that a job may wait in.
+    fn queues(&self) -> &Queues;
     /// The kind of the credential with this name; none when there is none.
     fn credential(&self, name: &str) -> Result<Option<CredentialKind>, String>;
 }
@@ -64,6 +63,28 @@ pub(crate) fn check(body: &serde_json::Value, world: &dyn World) -> Result<Check
     }
 }
 
+/// The queue to wait in. One that nobody declared has no workers to look after it: a job
+/// that is put there by a slip would wait for ever.
+fn read_queue(fields: &mut Fields<'_>, world: &dyn World) -> Option<String> {
+    let name = fields.take_text("queue")?;
+    let queues = world.queues();
+    if queues.has(&name) {
+        return Some(name);
+    }
+    let pointer = fields.below("queue");
+    fields.mistakes().push(Mistake {
+        code: "queue.unknown",
+        pointer,
+        at: None,
+        message: format!("this server has no queue `{}`", name.escape_debug()),
+        help: Some(format!(
+            "name one of {}; the setting `queue.queues` declares them",
+            queues.names()
+        )),
+    });
+    None
+}
+
 fn read(
     body: &serde_json::Value,
     world: &dyn World,
@@ -74,9 +95,7 @@ fn read(
         .ok()?;
     let mut fields = Fields::open(node, "", mistakes)?;
     let (masks, warnings) = masks::read(&mut fields);
-    let queue = fields.take_checked("queue", |text| {
-        (!is_name(text)).then_some("can't be the name of a queue")
-    });
+    let queue = read_queue(&mut fields, world);
     let retry_on_lost = fields.take_bool("retry_on_lost");
     let callback = callback::read(&mut fields, world, &masks);
     let work = match playbook::FIELDS.iter().any(|it| body.get(it).is_some()) {
@@ -129,6 +148,8 @@ pub(crate) fn real_below(path: &Path, allowed: &[PathBuf]) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use danube_model::spec::parse_file;
     use serde_json::json;
 
@@ -137,6 +158,14 @@ mod tests {
     struct One;
 
     impl World for One {
+        fn queues(&self) -> &Queues {
+            static QUEUES: LazyLock<Queues> = LazyLock::new(|| {
+                let night = "night".parse().unwrap();
+                Queues::new(vec![night]).unwrap()
+            });
+            &QUEUES
+        }
+
         fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
             let text = "apiVersion: danube.dev/v1\nkind: Pipeline\nmetadata: {name: build}\nspec:\n  parameters: {LEVEL: '1'}\n  retry_on_lost: false\n  steps: [{name: a, run: echo}]\n";
             let known = parse_file("build.yaml", text).unwrap();

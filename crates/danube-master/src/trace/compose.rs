@@ -81,7 +81,7 @@ pub(super) fn attempt(of: &JobTrace, number: u32, now: u64) -> Option<AttemptTra
 
 /// The spans of the request that submitted the job, as far as they were known before it
 /// was stored. None for a job that no request made.
-pub(super) fn submit(of: &JobTrace) -> Vec<Span> {
+pub(super) fn submit(of: &JobTrace, by_redis: bool) -> Vec<Span> {
     let Some(request) = &of.trace.request else {
         return Vec::new();
     };
@@ -100,6 +100,7 @@ pub(super) fn submit(of: &JobTrace) -> Vec<Span> {
         load: stretch(request.load),
         create: stretch((request.store, stored)),
         trigger: stretch((stored, stored)),
+        enqueue: by_redis.then(|| stretch((stored, stored))),
         is_playbook: of.job.playbook.is_some(),
     };
     trace.spans()

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use danube_model::{Attempt, JobId, State};
 use danube_redact::{Rules, Secrets};
-use danube_signals::{AttemptTrace, SubmitTrace, WebhookTrace};
+use danube_signals::{AttemptTrace, Stretch, SubmitTrace, WebhookTrace};
 use danube_store::{JobTrace, Store, StoreError};
 use danube_telemetry::context;
 use danube_telemetry::otlp::{Attribute, Records, Spans};
@@ -70,6 +70,8 @@ struct Inner {
     spans: Option<Spans>,
     resource: Resource,
     submits: Submits,
+    /// Whether jobs wait in Redis.
+    by_redis: bool,
 }
 
 impl Traces {
@@ -91,6 +93,7 @@ impl Traces {
             spans: exports.spans.clone(),
             resource,
             submits: Submits::default(),
+            by_redis: settings.queue_url.is_some(),
         })))
     }
 
@@ -100,9 +103,26 @@ impl Traces {
         if trace.context.flags & context::SAMPLED != 0
             && let Some(export) = &self.0.spans
         {
-            export.push_own(trace.spans().iter().skip(1));
+            // That of the queue is told when it is over, where Redis carries it.
+            let is_late = trace.is_playbook && self.0.by_redis;
+            let mut spans = trace.spans();
+            spans.truncate(spans.len() - usize::from(is_late));
+            export.push_own(spans.iter().skip(1));
         }
-        self.0.submits.remember(job, trace);
+        let early = self.0.submits.remember(job, trace);
+        if trace.context.flags & context::SAMPLED != 0
+            && let (Some(export), Some(span)) = (&self.0.spans, early)
+        {
+            export.push_own(std::iter::once(&span));
+        }
+    }
+
+    /// A job was put into Redis.
+    pub(crate) fn enqueued(&self, job: JobId, time: Stretch) {
+        let span = self.0.submits.enqueued(job, time);
+        if let (Some(export), Some((span, true))) = (&self.0.spans, span) {
+            export.push_own(std::iter::once(&span));
+        }
     }
 
     /// A job ended before a worker had it.
@@ -196,8 +216,10 @@ impl Traces {
         if request.is_some_and(|it| !there.contains(&it.span_id[..])) {
             match self.0.submits.spans(job) {
                 remembered if !remembered.is_empty() => open.extend(remembered),
-                _ if stored.job.state == State::Pending => open.extend(compose::submit(&stored)),
-                _ => made.extend(compose::submit(&stored)),
+                _ if stored.job.state == State::Pending => {
+                    open.extend(compose::submit(&stored, self.0.by_redis));
+                }
+                _ => made.extend(compose::submit(&stored, self.0.by_redis)),
             }
         }
         let now = now();

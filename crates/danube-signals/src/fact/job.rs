@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use danube_telemetry::LabelEnum;
 
-use super::fact;
+use super::{Millis, fact};
 use crate::labels::{
     JobResult, PlaybookResult, RunError, RunResult, RunState, SourceType, SystemError,
 };
@@ -328,6 +328,19 @@ fact! {
         /// The master's address.
         server: &'a str,
         error: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// A worker on another machine called the master.
+    RpcCall<'a> = "rpc_call", DEBUG, "danube.worker";
+    {
+        /// The last part of the call's path.
+        method: &'a str,
+        /// A wait for news included.
+        duration_ms: Millis,
     }
     also {}
     metrics |_, _| {}

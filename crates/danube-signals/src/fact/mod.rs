@@ -2,6 +2,7 @@
 //! under `also` what only its metrics need.
 
 mod job;
+mod queue;
 mod server;
 mod value;
 mod webhook;
@@ -10,6 +11,7 @@ use crate::declared::EventDecl;
 use crate::signals::Signals;
 
 pub use job::*;
+pub use queue::*;
 pub use server::*;
 pub use value::Millis;
 pub use webhook::*;
@@ -114,6 +116,7 @@ pub(crate) static LIVE: &[EventDecl] = &[
     WorkerDrained::DECL,
     WorkerConnected::DECL,
     WorkerDisconnected::DECL,
+    RpcCall::DECL,
     LoginSucceeded::DECL,
     LoginFailed::DECL,
     PermissionDenied::DECL,
@@ -128,6 +131,9 @@ pub(crate) static LIVE: &[EventDecl] = &[
     AlertFired::DECL,
     AlertResolved::DECL,
     AlertsNotSent::DECL,
+    QueueConnected::DECL,
+    QueueDisconnected::DECL,
+    QueueRefilled::DECL,
     WebhookSent::DECL,
     WebhookFailed::DECL,
 ];

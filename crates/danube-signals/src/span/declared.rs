@@ -40,7 +40,7 @@ mod tests {
 
     const TIME: Stretch = Stretch { began: 1, ended: 2 };
 
-    fn submitted(is_playbook: bool) -> Vec<Span> {
+    fn submitted(is_playbook: bool, enqueue: Option<Stretch>) -> Vec<Span> {
         let made = SubmitTrace {
             name: "POST /api/v1/jobs",
             job_id: "0190-a",
@@ -51,6 +51,7 @@ mod tests {
             load: TIME,
             create: TIME,
             trigger: TIME,
+            enqueue,
             is_playbook,
         };
         made.spans()
@@ -152,6 +153,7 @@ mod tests {
         match SpanKind::try_from(span.kind) {
             Ok(SpanKind::Server) => "server",
             Ok(SpanKind::Client) => "client",
+            Ok(SpanKind::Producer) => "producer",
             _ => "internal",
         }
     }
@@ -177,8 +179,9 @@ mod tests {
             })
             .collect();
         let all = [
-            submitted(false),
-            submitted(true),
+            submitted(false, None),
+            submitted(true, None),
+            submitted(true, Some(TIME)),
             attempted(false, None),
             attempted(true, None),
             attempted(false, Some(played())),

@@ -29,6 +29,8 @@ pub struct SubmitTrace<'a> {
     pub create: Stretch,
     /// Until the scheduler knew.
     pub trigger: Stretch,
+    /// While it was put into Redis; none where it wasn't.
+    pub enqueue: Option<Stretch>,
     /// The job is a playbook's: its spans have the names of the second document.
     pub is_playbook: bool,
 }
@@ -67,8 +69,14 @@ pub(super) const SPANS: &[SpanDecl] = &[
     },
     part(
         "queue.enqueue",
-        "of a playbook job: until the scheduler knew",
+        "of a playbook job without Redis: until the scheduler knew",
     ),
+    SpanDecl {
+        name: REDIS_ENQUEUE,
+        kind: "producer",
+        attributes: &["messaging.system", "messaging.operation.type"],
+        about: "of a playbook job with Redis: while it was put there; the answer doesn't wait for it",
+    },
 ];
 
 const DATABASE: &[&str] = &[
@@ -86,6 +94,9 @@ const fn part(name: &'static str, about: &'static str) -> SpanDecl {
         about,
     }
 }
+
+/// The span of the way into Redis.
+const REDIS_ENQUEUE: &str = "redis.enqueue";
 
 /// What is said of the statement that stores a job: without its values.
 const INSERT: &str = "INSERT INTO jobs (…) VALUES (?, …)";
@@ -120,12 +131,16 @@ impl SubmitTrace<'_> {
             let submit = self.child("api.submit_job", SpanKind::Internal, submit, Vec::new());
             let parent = submit.span_id.as_slice().try_into().ok();
             let create = self.child("db.create_job", SpanKind::Client, self.create, database);
-            let enqueue = self.child(
-                "queue.enqueue",
-                SpanKind::Internal,
-                self.trigger,
-                Vec::new(),
-            );
+            let enqueue = match self.enqueue {
+                None => self.child("queue.enqueue", SpanKind::Internal, self.trigger, vec![]),
+                Some(time) => {
+                    let own = vec![
+                        pair("messaging.system", "redis"),
+                        pair("messaging.operation.type", "send"),
+                    ];
+                    self.child(REDIS_ENQUEUE, SpanKind::Producer, time, own)
+                }
+            };
             return vec![
                 below(request, self.parent, true),
                 submit,
@@ -150,6 +165,13 @@ impl SubmitTrace<'_> {
                 Vec::new(),
             ),
         ]
+    }
+
+    /// The span of the way into Redis alone, which ends later than the others.
+    #[must_use]
+    pub fn enqueue_span(&self) -> Option<Span> {
+        let spans = self.spans().into_iter();
+        spans.rev().find(|it| it.name == REDIS_ENQUEUE)
     }
 
     fn child(&self, name: &str, kind: SpanKind, time: Stretch, own: Vec<KeyValue>) -> Span {

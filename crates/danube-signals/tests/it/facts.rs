@@ -1,5 +1,7 @@
 //! Every live fact, told through `Signals`: its line exactly, and what it moves.
 
+mod workers;
+
 use std::time::Duration;
 
 use danube_signals::*;
@@ -383,45 +385,6 @@ fn workspace_left() {
             error: "remove workspace: device busy",
         },
         r#"{"level":"warning","logger":"danube.worker","event":"workspace_left","job_id":"0190-a","error":"remove workspace: device busy"}"#,
-        &[],
-    );
-}
-
-#[test]
-fn worker_drained() {
-    check_full(
-        WorkerDrained {
-            worker_id: "w1",
-            jobs_handed_back: 1,
-            duration_seconds: millis(500),
-        },
-        r#"{"level":"info","logger":"danube.worker","event":"worker_drained","worker_id":"w1","jobs_handed_back":1,"duration_seconds":0.5}"#,
-        &[],
-    );
-}
-
-#[test]
-fn worker_connected() {
-    check_full(
-        WorkerConnected {
-            worker_id: "far",
-            server: "https://ci.example.org",
-            jobs_at_once: 4,
-        },
-        r#"{"level":"info","logger":"danube.worker","event":"worker_connected","worker_id":"far","server":"https://ci.example.org","jobs_at_once":4}"#,
-        &[],
-    );
-}
-
-#[test]
-fn worker_disconnected() {
-    check_full(
-        WorkerDisconnected {
-            worker_id: Some("far"),
-            server: "https://ci.example.org",
-            error: "connection refused",
-        },
-        r#"{"level":"warning","logger":"danube.worker","event":"worker_disconnected","worker_id":"far","server":"https://ci.example.org","error":"connection refused"}"#,
         &[],
     );
 }

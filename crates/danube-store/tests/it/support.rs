@@ -23,7 +23,7 @@ pub(crate) fn open(dir: &Path) -> Store {
 
 /// Makes the database look as one of schema 2 does: what came later is taken away.
 pub(crate) fn back_to_schema_2(connection: &rusqlite::Connection) {
-    let steps = "DROP TABLE credentials; DROP TABLE credential_uses; \
+    let steps = "DROP INDEX jobs_pending; DROP TABLE credentials; DROP TABLE credential_uses; \
                  DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
                  DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
                  ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \

@@ -15,12 +15,6 @@ use crate::terminal::{Cell, Screen, Table, clean};
 use crate::worker::{self, WorkerArgs};
 
 pub(super) fn command() -> Command {
-    let name = |help: &'static str| {
-        Arg::new("name")
-            .value_name("NAME")
-            .required(true)
-            .help(help)
-    };
     let file = |name: &'static str, help: &'static str| {
         Arg::new(name)
             .long(name)
@@ -54,6 +48,14 @@ pub(super) fn command() -> Command {
                 .help("Jobs at once [default: queue.jobs_at_once, twice the number of processors]"),
         )
         .arg(
+            Arg::new("queues")
+                .long("queues")
+                .value_name("NAME,…")
+                .value_delimiter(',')
+                .action(ArgAction::Append)
+                .help("Take jobs of these queues alone [default: all]"),
+        )
+        .arg(
             Arg::new("data-dir")
                 .long("data-dir")
                 .value_name("DIR")
@@ -66,23 +68,30 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Allow http:// to another machine, although jobs and secrets then travel in clear"),
         )
-        .subcommand(
-            Command::new("create")
-                .about("Make a worker and print its token, this once")
-                .arg(name("Its name, shown wherever the worker did something"))
-                .args(args()),
-        )
-        .subcommand(
-            Command::new("list")
-                .about("List the workers; their tokens are not kept")
-                .args(args()),
-        )
-        .subcommand(
-            Command::new("revoke")
-                .about("Make a worker's token worthless, at once")
-                .arg(name("Its name"))
-                .args(args()),
-        )
+        .subcommands(keepers())
+}
+
+/// Commands that ask the master about its workers.
+fn keepers() -> [Command; 3] {
+    let name = |help: &'static str| {
+        Arg::new("name")
+            .value_name("NAME")
+            .required(true)
+            .help(help)
+    };
+    [
+        Command::new("create")
+            .about("Make a worker and print its token, this once")
+            .arg(name("Its name, shown wherever the worker did something"))
+            .args(args()),
+        Command::new("list")
+            .about("List the workers; their tokens are not kept")
+            .args(args()),
+        Command::new("revoke")
+            .about("Make a worker's token worthless, at once")
+            .arg(name("Its name"))
+            .args(args()),
+    ]
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
@@ -96,6 +105,9 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
             token_file: path("token-file").expect("clap requires it"),
             ca_file: path("ca-file"),
             jobs: matches.get_one::<u64>("jobs").copied(),
+            queues: matches
+                .get_many::<String>("queues")
+                .map(|it| it.cloned().collect()),
             data_dir: path("data-dir"),
             insecure_http: matches.get_flag("insecure-http"),
         });

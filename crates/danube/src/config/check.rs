@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use danube_joblog::Retention;
 use danube_master::{Settings, StepSettings, WatchSettings, WebhookSettings};
-use danube_model::Mistake;
+use danube_model::{Mistake, Queue, Queues};
 use danube_outgoing::Rule;
+use danube_queue::Address as Redis;
 use danube_redact::Rules;
 
 use super::collector::{Address, Header};
@@ -47,6 +48,8 @@ pub(crate) fn check(
         body_bytes_max: usize::try_from(it.number("server.body_bytes_max")?).unwrap_or(usize::MAX),
         lease: Duration::from_secs(it.number("queue.lease_seconds")?),
         grace: Duration::from_secs(it.number("server.grace_seconds")?),
+        queues: queues(&it, mistakes)?,
+        queue_url: it.redis("queue.url"),
         jobs_at_once: usize::try_from(it.number("queue.jobs_at_once")?).unwrap_or(usize::MAX),
         steps: StepSettings {
             path: it.text("steps.path")?,
@@ -93,6 +96,18 @@ pub(crate) fn check(
         export: export::read(&it)?,
         secrets: export::secrets(&it),
     })
+}
+
+/// No queue is declared twice, and there are not too many.
+fn queues(it: &Values<'_>, mistakes: &mut Vec<Mistake>) -> Option<Queues> {
+    match Queues::new(it.queues("queue.queues")) {
+        Ok(queues) => Some(queues),
+        Err(error) => {
+            let found = it.found("queue.queues");
+            mistakes.push(found.wrong("queue.queues", error.to_string(), "name each queue once"));
+            None
+        }
+    }
 }
 
 /// The rules for the logs of jobs, where e-mail addresses mostly stay.
@@ -276,6 +291,21 @@ impl Values<'_> {
         match self.value(key)? {
             Value::Collector(it) => Some(it),
             other => unreachable!("{key} is no collector: {other:?}"),
+        }
+    }
+
+    fn redis(&self, key: &str) -> Option<Redis> {
+        match self.value(key)? {
+            Value::Redis(it) => Some(*it),
+            other => unreachable!("{key} is no Redis: {other:?}"),
+        }
+    }
+
+    fn queues(&self, key: &str) -> Vec<Queue> {
+        match self.value(key) {
+            None => Vec::new(),
+            Some(Value::Queues(it)) => it,
+            Some(other) => unreachable!("{key} is no list of queues: {other:?}"),
         }
     }
 

@@ -105,7 +105,9 @@ fn flag(row: &Row) -> Arg {
         })
         .help_heading(heading.map(|(_, about)| *about));
     match row.kind {
-        Kind::Paths | Kind::Networks | Kind::Headers => arg.action(ArgAction::Append),
+        Kind::Paths | Kind::Networks | Kind::Headers | Kind::Queues => {
+            arg.action(ArgAction::Append)
+        }
         // `--demo --insecure-http`, but also `--insecure-http=false` against the file.
         Kind::Bool => arg
             .num_args(0..=1)
@@ -291,6 +293,10 @@ impl Hearing<'_> {
             (Value::Networks(mut all), Value::Networks(one)) => {
                 all.extend(one);
                 Value::Networks(all)
+            }
+            (Value::Queues(mut all), Value::Queues(one)) => {
+                all.extend(one);
+                Value::Queues(all)
             }
             (Value::Headers(mut all), Value::Headers(one)) => {
                 all.extend(one);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use danube_model::Queue;
 use danube_outgoing::Rule;
 use danube_redact::Rules;
 use serde_json::{Value as Json, json};
@@ -46,6 +47,11 @@ pub(crate) enum Kind {
     Rules,
     /// Like `Url`, also with a path and `user:password@`, which is never shown.
     Collector,
+    /// The address of a Redis; a password in it is never shown.
+    Redis,
+    /// Declarations of queues: a list in the file, a repeated flag, `,` between them in a
+    /// variable.
+    Queues,
     /// `name: value`, a list in the file, a repeated flag, a line each in a variable;
     /// values are never shown.
     Headers,
@@ -74,6 +80,10 @@ pub(crate) enum Value {
     Rules(Rules),
     /// Of `Collector`.
     Collector(Address),
+    /// Of `Redis`.
+    Redis(Box<danube_queue::Address>),
+    /// Of `Queues`.
+    Queues(Vec<Queue>),
     /// Of `Headers`.
     Headers(Vec<Header>),
 }
@@ -145,6 +155,14 @@ impl Kind {
                 "an address such as http://127.0.0.1:4317, also with user:password@ before the host"
                     .into()
             }
+            Self::Redis => {
+                "an address such as redis://127.0.0.1:6379/0, also with user:password@ before the host, or rediss:// \
+                 with TLS"
+                    .into()
+            }
+            Self::Queues => {
+                "a list of queues such as `deploy`, `deploy:priority=10` or `deploy:priority=10:jobs_at_once=2`".into()
+            }
             Self::Headers => "a list of headers, each `name: value`, with no name twice".into(),
         }
     }
@@ -156,7 +174,8 @@ impl Kind {
             Self::Path | Self::Paths => "DIR",
             Self::Networks => "NETWORK",
             Self::Address => "ADDR",
-            Self::Url | Self::Collector => "URL",
+            Self::Url | Self::Collector | Self::Redis => "URL",
+            Self::Queues => "QUEUE",
             Self::Bool => "BOOL",
             Self::Count { .. } | Self::Cores => "NUMBER",
             Self::Bytes { .. } => "BYTES",
@@ -170,7 +189,7 @@ impl Kind {
 
     /// What is written here may be a secret: it isn't shown, also where it is wrong.
     pub(crate) const fn is_hidden(self) -> bool {
-        matches!(self, Self::Collector | Self::Headers)
+        matches!(self, Self::Collector | Self::Headers | Self::Redis)
     }
 
     /// Reads a flag's, a variable's or a preset's text. Paths are relative to `dir`.
@@ -219,6 +238,13 @@ impl Kind {
             Self::Rules => None,
             Self::Collector => Address::read(text).map(Value::Collector),
             Self::Headers => collector::headers(text.lines()).map(Value::Headers),
+            Self::Redis => danube_queue::Address::parse(text)
+                .ok()
+                .map(|it| Value::Redis(Box::new(it))),
+            Self::Queues => {
+                let texts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+                return self.queues(texts);
+            }
         };
         value.ok_or_else(misfit)
     }
@@ -255,6 +281,11 @@ impl Kind {
                 });
                 rules.collect::<Result<_, _>>().map(Value::Networks)
             }
+            (Self::Queues, DeValue::Array(list)) => {
+                let texts: Option<Vec<&str>> =
+                    list.iter().map(|it| it.get_ref().as_str()).collect();
+                self.queues(texts.ok_or_else(of_wrong_type)?.into_iter())
+            }
             (Self::Headers, DeValue::Array(list)) => {
                 let texts: Option<Vec<&str>> =
                     list.iter().map(|it| it.get_ref().as_str()).collect();
@@ -282,11 +313,23 @@ impl Kind {
                 | Self::Level
                 | Self::Word(_)
                 | Self::Collector
+                | Self::Redis
                 | Self::Bytes { .. },
                 DeValue::String(text),
             ) => self.read_one(text, dir),
             _ => Err(of_wrong_type()),
         }
+    }
+
+    fn queues<'a>(self, texts: impl Iterator<Item = &'a str>) -> Result<Value, Misfit> {
+        let read = |text: &str| {
+            text.parse::<Queue>().map_err(|why| Misfit {
+                help: Some(why.to_string()),
+                ..self.misfit(&format!("`{}`", text.escape_debug()))
+            })
+        };
+        let all = texts.map(read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Value::Queues(all))
     }
 
     fn misfit(self, found: &str) -> Misfit {
@@ -326,6 +369,11 @@ impl Value {
             Self::Number(it) => it.to_string(),
             Self::Cores(it) => it.to_string(),
             Self::Rules(it) => rules::as_toml(it.user()),
+            Self::Redis(it) => toml_text(&it.to_string()),
+            Self::Queues(all) => {
+                let all: Vec<String> = all.iter().map(|it| toml_text(&it.to_string())).collect();
+                format!("[{}]", all.join(", "))
+            }
             Self::Collector(it) => toml_text(&it.shown()),
             Self::Headers(all) => {
                 let all: Vec<String> = all.iter().map(|it| toml_text(&it.shown())).collect();
@@ -346,6 +394,8 @@ impl Value {
             Self::Number(it) => json!(it),
             Self::Cores(it) => json!(it),
             Self::Rules(it) => rules::as_json(it.user()),
+            Self::Redis(it) => json!(it.to_string()),
+            Self::Queues(all) => json!(all.iter().map(ToString::to_string).collect::<Vec<_>>()),
             Self::Collector(it) => json!(it.shown()),
             Self::Headers(all) => json!(all.iter().map(Header::shown).collect::<Vec<_>>()),
         }

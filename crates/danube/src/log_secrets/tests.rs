@@ -314,6 +314,22 @@ fn tell_other_parts(signals: &Signals, text: &str, time: Duration) {
         server: text,
         error: text,
     });
+    signals.emit(RpcCall {
+        method: text,
+        duration_ms: Millis(Duration::ZERO),
+    });
+    signals.emit(QueueConnected { server: text });
+    signals.emit(QueueDisconnected {
+        server: text,
+        error: text,
+    });
+    signals.emit(QueueRefilled {
+        server: text,
+        found: 1,
+        removed: 1,
+        added: 1,
+        reason: text,
+    });
 }
 
 fn parsed(line: &str) -> serde_json::Map<String, serde_json::Value> {

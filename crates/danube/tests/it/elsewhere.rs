@@ -45,13 +45,43 @@ impl Elsewhere {
         let own = tempfile::tempdir().unwrap();
         let file = own.path().join("token");
         fs::write(&file, format!("{token}\n")).unwrap();
-        let worker = Self::launch(address, own, file, arguments);
+        let worker = Self::launch(Command::new(DANUBE), address, (own, file), arguments);
         worker.event("worker_connected");
         worker
     }
 
-    fn launch(address: &str, own: TempDir, token: PathBuf, arguments: &[&str]) -> Self {
-        let mut child = Command::new(DANUBE)
+    /// A worker with this name that hears of jobs in this Redis, started by these words
+    /// before its own.
+    pub(crate) fn on_redis(
+        (address, token): (&str, &str),
+        redis: &str,
+        words: &[&str],
+        arguments: &[&str],
+    ) -> Self {
+        let mut command = match words.split_first() {
+            None => Command::new(DANUBE),
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(DANUBE);
+                command
+            }
+        };
+        command.env("DANUBE_QUEUE_URL", redis);
+        let own = tempfile::tempdir().unwrap();
+        let file = own.path().join("token");
+        fs::write(&file, format!("{token}\n")).unwrap();
+        let worker = Self::launch(command, address, (own, file), arguments);
+        worker.event("worker_connected");
+        worker
+    }
+
+    fn launch(
+        mut command: Command,
+        address: &str,
+        (own, token): (TempDir, PathBuf),
+        arguments: &[&str],
+    ) -> Self {
+        let mut child = command
             .args(["worker", "--server", address, "--token-file"])
             .arg(&token)
             .arg("--data-dir")
@@ -80,7 +110,8 @@ impl Elsewhere {
     pub(crate) fn again(mut self, address: &str) -> Self {
         self.kill();
         let own = self.own.take().unwrap();
-        let worker = Self::launch(address, own, self.token.clone(), &[]);
+        let own = (own, self.token.clone());
+        let worker = Self::launch(Command::new(DANUBE), address, own, &[]);
         worker.event("worker_connected");
         worker
     }
@@ -164,7 +195,12 @@ struct WireState {
 impl Wire {
     /// One that leads to this master.
     pub(crate) fn to(master: &Master) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1", master)
+    }
+
+    /// The same, from this address of the machine.
+    pub(crate) fn at(address: &str, master: &Master) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(WireState {
             to: None,

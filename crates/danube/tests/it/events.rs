@@ -90,6 +90,7 @@ scenarios! {
     a_worker_elsewhere_tells_of_its_way_to_the_master: provoked::elsewhere => [
         "worker_connected": ["worker_id", "server", "jobs_at_once"],
         "worker_disconnected": ["worker_id", "server", "error"],
+        "rpc_call": ["method", "duration_ms"],
     ];
     those_who_come_in_or_do_not_are_told: provoked::people => [
         "login_succeeded": ["user", "action"],
@@ -107,7 +108,7 @@ scenarios! {
         "health_check_recovered": ["check", "status", "consecutive_failures"],
     ];
     an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
-        "health_checks_completed": ["database", "disk", "workers", "duration_seconds"],
+        "health_checks_completed": ["database", "queue", "disk", "workers", "duration_seconds"],
         "alert_fired": ["alert", "severity", "labels", "value", "summary"],
         "alert_resolved": ["alert", "severity", "labels", "duration_seconds"],
         "alerts_not_sent": ["error", "alerts"],
@@ -115,6 +116,11 @@ scenarios! {
     a_collector_that_is_away_is_told_and_so_is_its_return: provoked::collector => [
         "otlp_export_failed": ["signal", "error", "dropped"],
         "otlp_export_recovered": ["signal", "duration_seconds", "dropped"],
+    ];
+    a_redis_that_comes_and_goes_is_told: provoked::redis => [
+        "queue_connected": ["server"],
+        "queue_refilled": ["server", "found", "removed", "added", "reason"],
+        "queue_disconnected": ["server", "error"],
     ];
     webhooks_that_arrive_and_that_do_not_are_told: provoked::webhooks => [
         "webhook_sent": ["job_id", "callback_url", "status_code", "attempt"],

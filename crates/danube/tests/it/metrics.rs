@@ -43,6 +43,8 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("the process", server::PROCESS),
     ("scrapes", server::SCRAPES),
     ("webhooks", server::WEBHOOKS),
+    ("a Redis that dies", faults::REDIS),
+    ("a worker elsewhere", server::WORKERS),
     ("more pipelines than series", limits::OVERFLOW),
 ];
 

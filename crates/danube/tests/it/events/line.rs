@@ -137,6 +137,9 @@ impl Line {
                 | "bytes_freed"
                 | "jobs_handed_back"
                 | "jobs_at_once"
+                | "found"
+                | "removed"
+                | "added"
                 | "logs_deleted"
                 | "artifacts_deleted"
                 | "images_deleted" => value.is_u64(),

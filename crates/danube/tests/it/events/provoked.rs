@@ -7,12 +7,13 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::collector::Collector;
-use crate::elsewhere::{Elsewhere, Wire};
+use crate::elsewhere::{Elsewhere, Wire, token};
 use crate::faults::{SmallDisk, killed_while_it_runs};
 use crate::master::{Master, id};
 use crate::otlp;
 use crate::processes::{release, root_or_skip};
 use crate::receiver::{Receiver, Reply};
+use crate::redis::Redis;
 use crate::watch::{FAST, LockedDatabase, is_of_database};
 use crate::webhooks::{ALLOWED, told_at};
 
@@ -56,10 +57,27 @@ pub(super) fn killed() -> Option<Vec<String>> {
 pub(super) fn elsewhere() -> Option<Vec<String>> {
     let master = Master::with(&["--jobs-at-once", "0"]);
     let wire = Wire::to(&master);
-    let worker = Elsewhere::start_by_way_of(&master, &wire.address, "far", &[]);
+    let token = token(&master, "far");
+    let way = (wire.address.as_str(), token.as_str());
+    let chatty = [
+        "env",
+        "DANUBE_OBSERVABILITY_LOG_LEVEL=info,danube.worker=debug",
+    ];
+    let worker = Elsewhere::on_redis(way, "redis://127.0.0.1:1", &chatty, &[]);
+    worker.event("rpc_call");
     wire.cut();
     worker.event("worker_disconnected");
     Some(worker.log_lines())
+}
+
+/// A Redis that dies.
+pub(super) fn redis() -> Option<Vec<String>> {
+    let mut redis = Redis::start();
+    let master = Master::with(&["--queue-url", &redis.url()]);
+    master.event(|it| it["event"] == "queue_refilled");
+    redis.kill();
+    master.event(|it| it["event"] == "queue_disconnected");
+    Some(master.log_lines())
 }
 
 /// Something stands where a workspace was and is none.

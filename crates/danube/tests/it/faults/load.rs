@@ -122,7 +122,19 @@ struct Server {
 
 impl Load {
     pub(crate) fn start(seed: u64) -> Self {
-        let shared = Arc::new(Shared::default());
+        Self::with(seed, History::default())
+    }
+
+    /// With jobs that run on workers elsewhere.
+    pub(crate) fn elsewhere(seed: u64) -> Self {
+        Self::with(seed, History::elsewhere())
+    }
+
+    fn with(seed: u64, history: History) -> Self {
+        let shared = Arc::new(Shared {
+            history,
+            ..Shared::default()
+        });
         let threads = (0..SUBMITTERS).map(|number| {
             let submitter = Submitter {
                 shared: Arc::clone(&shared),

@@ -7,6 +7,8 @@ mod followers;
 mod history;
 mod large;
 mod load;
+mod partition;
+mod redis;
 mod slow;
 mod workers;
 

@@ -6,9 +6,10 @@ use std::time::Instant;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{Proof, Scenario, Scrape};
+use super::{Proof, Scenario, Scrape, histograms_are_whole};
 use crate::master::{Master, id, one_step};
 use crate::processes::{HELD, until};
+use crate::redis::Redis;
 use crate::wire::connect;
 
 pub(super) const ORPHANS: Scenario = &[
@@ -23,7 +24,34 @@ pub(super) const LOCK: Scenario = &[
     "danube_health_check_consecutive_failures",
 ];
 
+pub(super) const REDIS: Scenario = &[
+    "danube_redis_call_duration_seconds",
+    "danube_redis_call_errors_total",
+];
+
 pub(super) const UNREAD_LOG: Scenario = &["danube_telemetry_dropped_total"];
+
+#[test]
+fn calls_of_redis_are_timed_and_those_that_fail_are_counted() {
+    let mut redis = Redis::start();
+    let master = Master::with(&["--queue-url", &redis.url(), "--jobs-at-once", "0"]);
+    let proof = Proof::of(&master);
+    master.event(|it| it["event"] == "queue_refilled");
+    master.run("true");
+    proof.until(
+        r#"danube_redis_call_duration_seconds_count{command="add"}"#,
+        1.0,
+    );
+    proof.until(r#"danube_health_check_status{check="queue"}"#, 1.0);
+    redis.kill();
+    proof.until_holds(
+        r#"danube_redis_call_errors_total{command="connect"}"#,
+        |it| it >= 1.0,
+    );
+    proof.until(r#"danube_health_check_status{check="queue"}"#, 0.5);
+    histograms_are_whole(&proof.now());
+    proof.complete(REDIS);
+}
 
 #[test]
 fn jobs_of_a_killed_master_are_counted_once_and_shown_where_they_are() {

@@ -24,7 +24,7 @@ fn playbook_jobs_are_counted_by_source_and_end_and_pipelines_are_not() {
         return;
     }
     let receiver = Receiver::new(&[Reply::Status(200, "")]);
-    let master = Master::with(&[ALLOWED, &["--jobs-at-once", "1"]].concat());
+    let master = Master::with(&[ALLOWED, &["--jobs-at-once", "1", "--queue", "night"]].concat());
     let proof = Proof::since_start(&master);
     proof.until("ansible_api_active_workers", 1.0);
     let told = json!(receiver.address);

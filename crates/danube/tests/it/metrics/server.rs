@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::{Proof, Scenario, histograms_are_whole};
+use crate::elsewhere::Elsewhere;
 use crate::master::{DANUBE, Master, id, one_step};
 use crate::processes::memory;
 use crate::receiver::{Receiver, Reply};
@@ -32,6 +33,11 @@ pub(super) const STATEMENTS: Scenario = &[
 pub(super) const DISK: Scenario = &["danube_disk_usage_bytes", "danube_disk_free_ratio"];
 
 pub(super) const WEBHOOKS: Scenario = &["danube_webhook_deliveries_total"];
+
+pub(super) const WORKERS: Scenario = &[
+    "danube_rpc_requests_total",
+    "danube_rpc_request_duration_seconds",
+];
 
 pub(super) const SCRAPES: Scenario = &[
     "danube_telemetry_scrape_duration_seconds",
@@ -60,6 +66,24 @@ fn each_attempt_to_deliver_a_webhook_is_counted_by_how_it_went() {
         (r#"danube_webhook_deliveries_total{success="true"}"#, 1.0),
     ]);
     proof.complete(WEBHOOKS);
+}
+
+#[test]
+fn each_call_of_a_worker_elsewhere_is_counted() {
+    let master = Master::with(&["--jobs-at-once", "0"]);
+    let proof = Proof::of(&master);
+    let _worker = Elsewhere::start(&master, "far", &[]);
+    master.ended(&master.run("echo hi"));
+    for (call, status) in [("finish", "200"), ("append-log", "200"), ("claim", "200")] {
+        let sample = format!("danube_rpc_requests_total{{method=\"{call}\",status=\"{status}\"}}");
+        proof.until_holds(&sample, |it| it >= 1.0);
+    }
+    proof.until(
+        "danube_rpc_request_duration_seconds_count{method=\"finish\"}",
+        1.0,
+    );
+    histograms_are_whole(&proof.now());
+    proof.complete(WORKERS);
 }
 
 #[test]

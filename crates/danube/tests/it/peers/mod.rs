@@ -28,3 +28,5 @@ mod scrape;
 mod traces;
 mod watched;
 mod webhooks;
+
+pub(crate) use program::find;
