@@ -83,6 +83,8 @@ pub(crate) fn play(files: &[(&str, &str)], ask: impl FnOnce(&mut Asked)) -> Play
     let run = Run {
         playbook: "site.yml",
         inventories: &[PathBuf::from("hosts")],
+        is_plain_inventory: false,
+        installed: None,
         options: &asked.options,
         extra_vars: &asked.extra_vars,
         credentials: &credentials,

@@ -2,6 +2,7 @@
 //! workspace is in `pipeline.rs` and `playbook.rs`.
 
 mod given;
+mod install;
 mod pipeline;
 mod playbook;
 

@@ -9,6 +9,7 @@ use danube_master::{Settings, StepSettings, WatchSettings, WebhookSettings};
 use danube_model::Mistake;
 use danube_outgoing::Rule;
 use danube_redact::Rules;
+use danube_worker::Galaxy;
 
 use super::collector::{Address, Header};
 use super::sources::{Found, Origin, Resolved};
@@ -63,6 +64,9 @@ pub(crate) fn check(
         retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         sources_private: it.networks("sources.allow_private"),
+        galaxy: it.bool("sources.galaxy")?.then(|| Galaxy {
+            server: it.text("sources.galaxy_server"),
+        }),
         rules: job_rules(&rules, it.bool("redaction.email")?),
         watch: WatchSettings {
             interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),

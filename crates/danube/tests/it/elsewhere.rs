@@ -45,12 +45,27 @@ impl Elsewhere {
         let own = tempfile::tempdir().unwrap();
         let file = own.path().join("token");
         fs::write(&file, format!("{token}\n")).unwrap();
-        let worker = Self::launch(address, own, file, arguments);
+        let worker = Self::launch(address, own, file, (&[], arguments));
         worker.event("worker_connected");
         worker
     }
 
-    fn launch(address: &str, own: TempDir, token: PathBuf, arguments: &[&str]) -> Self {
+    /// A worker with these variables in its environment.
+    pub(crate) fn in_environment(master: &Master, name: &str, variables: &[(&str, &str)]) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let file = own.path().join("token");
+        fs::write(&file, format!("{}\n", token(master, name))).unwrap();
+        let worker = Self::launch(&master.address, own, file, (variables, &[]));
+        worker.event("worker_connected");
+        worker
+    }
+
+    fn launch(
+        address: &str,
+        own: TempDir,
+        token: PathBuf,
+        (variables, arguments): (&[(&str, &str)], &[&str]),
+    ) -> Self {
         let mut child = Command::new(DANUBE)
             .args(["worker", "--server", address, "--token-file"])
             .arg(&token)
@@ -60,6 +75,7 @@ impl Elsewhere {
             .env_remove("DANUBE_SERVER")
             .env_remove("DANUBE_API_KEY")
             .env("DANUBE_SERVER_GRACE_SECONDS", "2")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -80,7 +96,7 @@ impl Elsewhere {
     pub(crate) fn again(mut self, address: &str) -> Self {
         self.kill();
         let own = self.own.take().unwrap();
-        let worker = Self::launch(address, own, self.token.clone(), &[]);
+        let worker = Self::launch(address, own, self.token.clone(), (&[], &[]));
         worker.event("worker_connected");
         worker
     }

@@ -8,14 +8,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::{ansible_or_skip, credential, ended, order, with};
+use super::{ansible_or_skip, credential, ended, order, sha256, with};
 use crate::master::{Master, id};
 
 const SITE: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: where from\n      debug: {msg: \"from {{ lookup('file', 'VERSION') }}\"}\n";
 
-fn git(dir: &Path, args: &[&str]) -> String {
+pub(super) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args([
             "-c",
@@ -50,13 +49,13 @@ fn repository(dir: &Path) -> [String; 2] {
 }
 
 /// A `git daemon` on loopback. Ended when dropped.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Daemon {
-    fn start(base: &Path) -> Self {
+    pub(super) fn start(base: &Path) -> Self {
         // A port that was free a moment ago; git can't be asked for one of its own.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -208,10 +207,7 @@ fn an_archive_and_a_nexus_are_fetched_checked_and_run() {
         .status();
     assert!(packed.unwrap().success());
     let bytes = fs::read(&archive).unwrap();
-    let sha256: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|it| format!("{it:02x}"))
-        .collect();
+    let sha256 = sha256(&bytes);
     let address = serve(bytes);
     let master = Master::with(&["--sources-allow-private", "127.0.0.0/8"]);
     credential(
