@@ -64,9 +64,7 @@ pub(crate) fn check(
         retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         sources_private: it.networks("sources.allow_private"),
-        galaxy: it.bool("sources.galaxy")?.then(|| Galaxy {
-            server: it.text("sources.galaxy_server"),
-        }),
+        galaxy: galaxy(&it)?,
         rules: job_rules(&rules, it.bool("redaction.email")?),
         watch: WatchSettings {
             interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
@@ -97,6 +95,14 @@ pub(crate) fn check(
         export: export::read(&it)?,
         secrets: export::secrets(&it),
     })
+}
+
+/// How requirements of playbooks are installed, if they are. The outer none: a mistake.
+fn galaxy(it: &Values<'_>) -> Option<Option<Galaxy>> {
+    let is_allowed = it.bool("sources.galaxy")?;
+    Some(is_allowed.then(|| Galaxy {
+        server: it.text("sources.galaxy_server"),
+    }))
 }
 
 /// The rules for the logs of jobs, where e-mail addresses mostly stay.
