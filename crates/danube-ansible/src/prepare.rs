@@ -67,6 +67,8 @@ pub struct Run<'a> {
     pub directory: &'a Path,
     /// The home of the user that runs it.
     pub home: &'a Path,
+    /// The key of [`crate::Folds`], if its output is looked at by them.
+    pub fold_key: Option<&'a str>,
 }
 
 /// Secrets of a run. There is no `Debug`.
@@ -155,6 +157,9 @@ pub fn prepare(
         env.push(pair("ANSIBLE_ROLES_PATH", both(&ROLES, "roles")));
         let collections = both(&COLLECTIONS, "collections");
         env.push(pair("ANSIBLE_COLLECTIONS_PATH", collections));
+    }
+    if let Some(key) = run.fold_key {
+        env.push(pair("DANUBE_ANSIBLE_FOLDS", key.to_owned()));
     }
     if !run.inventories.is_empty() {
         // Else a run on no host at all, because none could be read, would count as a success.
@@ -357,6 +362,7 @@ mod tests {
             credentials: &given,
             directory: dir.path(),
             home: dir.path(),
+            fold_key: None,
         };
         let prepared = prepare(dir.path(), None, &run, &dir.path().join("events")).unwrap();
         let shown = format!("{prepared:?}");
@@ -388,6 +394,7 @@ mod tests {
             credentials: &Credentials::default(),
             directory: dir.path(),
             home: Path::new("/none"),
+            fold_key: None,
         };
         let own = dir.path().join("./cb").to_string_lossy().into_owned();
         assert_eq!(search_path(&run, &CALLBACKS), [own, "/opt/cb".to_owned()]);

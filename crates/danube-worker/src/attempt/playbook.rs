@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use danube_ansible::{Credentials, LAST_WORDS_BYTES, Listener, Prepared, Run, Why, prepare};
+use danube_ansible::{Credentials, Listener, Prepared, Run, Why, prepare};
 use danube_executor::{Command, Output, StepPlan, Stream};
 use danube_model::credential::Credential;
 use danube_model::playbook::source::Source;
@@ -17,6 +17,7 @@ use danube_source::{Fetched, Request, SourceError, Watch};
 
 use super::Running;
 use super::given::{self, Given};
+use super::said::{Said, fold_key};
 use crate::dispatch::ReportError;
 use crate::environment::StepOwn;
 use crate::hears::Hears;
@@ -273,6 +274,7 @@ impl Running<'_> {
         let private = place.private_file(PRIVATE);
         private_directory(&private)?;
         let none = Credentials::default();
+        let key = fold_key();
         let run = Run {
             playbook: &brought.playbook,
             inventories: std::slice::from_ref(&brought.inventory),
@@ -283,7 +285,9 @@ impl Running<'_> {
             credentials: given.ansible.as_ref().unwrap_or(&none),
             directory: place.source(),
             home: place.home(),
+            fold_key: Some(&key),
         };
+        self.said = Some(Said::new(&key));
         let listener = Listener::bind(&private, None).map_err(setup("listen to Ansible"))?;
         let prepared = prepare(&private, None, &run, listener.path());
         let prepared = prepared.map_err(setup("write the files of the run"))?;
@@ -315,9 +319,8 @@ impl Running<'_> {
         };
         plan.env = self.environment(place, RUN, Some(&own));
         plan.env.extend(prepared.env);
-        self.last_words = Some(Vec::new());
         let verdict = self.step(RUN, plan, None, false);
-        let last_words = self.last_words.take().unwrap_or_default();
+        let last_words = self.said.take().map(Said::last_words).unwrap_or_default();
         let (progress, plays) = listening.finish().map(Hears::end).unwrap_or_default();
         self.recorder.played(plays);
         match verdict {
@@ -381,30 +384,4 @@ pub(super) fn private_directory(path: &Path) -> Result<(), Verdict> {
 
 pub(super) fn setup(what: &'static str) -> impl Fn(std::io::Error) -> Verdict {
     move |error| broke(FailReason::SetupFailed, format!("{what}: {error}"))
-}
-
-/// Keeps the end of what was written to stderr.
-pub(super) struct LastWords<'a, O> {
-    pub(super) output: &'a mut O,
-    pub(super) words: &'a mut Vec<u8>,
-}
-
-impl<O: Output> Output for LastWords<'_, O> {
-    fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
-        if stream == Stream::Stderr {
-            let from = bytes.len().saturating_sub(LAST_WORDS_BYTES);
-            self.words.extend_from_slice(&bytes[from..]);
-            let more = self.words.len().saturating_sub(LAST_WORDS_BYTES);
-            self.words.drain(..more);
-        }
-        self.output.write(stream, bytes)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.output.deadline()
-    }
-
-    fn tick(&mut self) -> std::io::Result<()> {
-        self.output.tick()
-    }
 }

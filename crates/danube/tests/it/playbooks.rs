@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod ends;
+mod folds;
 mod galaxy;
 mod here;
 mod inventories;
