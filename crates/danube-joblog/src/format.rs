@@ -362,6 +362,11 @@ fn stream_of(code: u8) -> Option<StreamKind> {
 mod tests {
     use super::*;
 
+    fn marked(mark: Mark, time_us: Option<u64>) -> Record {
+        let at = 3;
+        Record::Mark { mark, at, time_us }
+    }
+
     #[test]
     fn every_record_survives_and_any_flipped_bit_is_seen() {
         let records = [
@@ -375,41 +380,13 @@ mod tests {
                 time_us: None,
                 stream: StreamKind::Mixed,
             },
-            Record::Mark {
-                mark: Mark::Attempt(u32::MAX),
-                at: 3,
-                time_us: Some(9),
-            },
-            Record::Mark {
-                mark: Mark::StepStart(1),
-                at: 3,
-                time_us: None,
-            },
-            Record::Mark {
-                mark: Mark::StepEnd(1),
-                at: 3,
-                time_us: None,
-            },
-            Record::Mark {
-                mark: Mark::StepSpan([0xff, 2, 3, 4, 5, 6, 7, 0]),
-                at: 3,
-                time_us: None,
-            },
-            Record::Mark {
-                mark: Mark::Play(0),
-                at: 3,
-                time_us: Some(9),
-            },
-            Record::Mark {
-                mark: Mark::Task(u32::MAX),
-                at: 3,
-                time_us: None,
-            },
-            Record::Mark {
-                mark: Mark::PlaysEnd,
-                at: 3,
-                time_us: Some(9),
-            },
+            marked(Mark::Attempt(u32::MAX), Some(9)),
+            marked(Mark::StepStart(1), None),
+            marked(Mark::StepEnd(1), None),
+            marked(Mark::StepSpan([0xff, 2, 3, 4, 5, 6, 7, 0]), None),
+            marked(Mark::Play(0), Some(9)),
+            marked(Mark::Task(u32::MAX), None),
+            marked(Mark::PlaysEnd, Some(9)),
             Record::Gap {
                 from: 5,
                 len: u64::MAX - 1,
