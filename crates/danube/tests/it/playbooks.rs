@@ -7,6 +7,7 @@ mod folds;
 mod galaxy;
 mod here;
 mod inventories;
+mod odd_secrets;
 mod secrets;
 mod sources;
 mod told;

@@ -163,6 +163,88 @@ fn a_local_directory_is_copied_so_that_a_job_can_not_change_it() {
     assert_eq!(version, "two");
 }
 
+#[test]
+fn a_role_comes_from_git_and_is_applied_by_a_playbook_of_ours() {
+    if !ansible_or_skip("a role from git") {
+        return;
+    }
+    let own = tempfile::tempdir().unwrap();
+    let role = own.path().join("ansible-role-greet");
+    fs::create_dir_all(role.join("tasks")).unwrap();
+    fs::create_dir_all(role.join("defaults")).unwrap();
+    fs::write(role.join("defaults/main.yml"), "whom: nobody\nhow: hello\n").unwrap();
+    let tasks = "- name: greet\n  debug: {msg: \"{{ how }} {{ whom }}\"}\n";
+    fs::write(role.join("tasks/main.yml"), tasks).unwrap();
+    git(&role, &["init", "--quiet", "."]);
+    git(&role, &["add", "."]);
+    git(&role, &["commit", "--quiet", "-m", "all"]);
+    let commit = git(&role, &["rev-parse", "HEAD"]);
+    let daemon = Daemon::start(own.path());
+    let repo = format!("git://127.0.0.1:{}/ansible-role-greet", daemon.port);
+    let master = Master::with(&["--sources-allow-private", "127.0.0.0/8"]);
+    let source = json!({"type": "role", "repo": repo, "ref": "main", "hosts": "two",
+        "vars": {"whom": "it's \"you\": {yes}"}});
+    let job = ended(&master, &order(source));
+    let log = String::from_utf8(master.log(&id(&job))).unwrap();
+    assert_eq!(job["status"], "success", "{log}");
+    assert_eq!(job["source_type"], "role");
+    assert!(log.contains("TASK [greet : greet]"), "{log}");
+    assert!(log.contains(r#"hello it's \"you\": {yes}"#), "{log}");
+    assert_eq!(job["hosts"].as_array().unwrap().len(), 1, "{job:#}");
+    let trace = master.get(&format!("/api/v1/jobs/{}/trace", id(&job)));
+    assert!(trace.text().contains(&commit), "the commit is recorded");
+}
+
+#[test]
+fn a_local_directory_is_refused_to_whoever_may_not_read_it() {
+    let own = tempfile::tempdir().unwrap();
+    let allowed = own.path().join("allowed");
+    repository(&allowed);
+    repository(&own.path().join("other"));
+    std::os::unix::fs::symlink(own.path().join("other"), allowed.join("leads-out")).unwrap();
+    let master = Master::with(&["--allow-path", allowed.to_str().unwrap()]);
+    let new = json!({"name": "member", "role": "member"});
+    let made = master.call("POST", "/api/v1/api-keys", Some(&new)).json();
+    let key = made["key"].as_str().unwrap();
+    let submit = |order: &serde_json::Value| {
+        let headers = [("x-api-key", key), ("content-type", "application/json")];
+        master.request(
+            "POST",
+            "/api/v1/jobs",
+            &headers,
+            order.to_string().as_bytes(),
+        )
+    };
+    let local = |path: &Path| order(json!({"type": "local", "path": path, "playbook": "site.yml"}));
+    let inside = submit(&local(&allowed));
+    assert_eq!(inside.status, 202, "{}", inside.text());
+    master.ended(&id(&inside.json()));
+    let refused = [
+        (local(&own.path().join("other")), "/source/path"),
+        (local(&allowed.join("leads-out")), "/source/path"),
+        (local(&master.dir), "/source/path"),
+        (local(&own.path().join("nowhere")), "/source/path"),
+        (
+            with(
+                local(&allowed),
+                "inventory",
+                json!({"type": "git", "repo": format!("file://{}/other", own.path().display()), "path": "VERSION"}),
+            ),
+            "/inventory/repo",
+        ),
+    ];
+    for (order, pointer) in refused {
+        let answer = submit(&order);
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        let mistakes = answer.json()["errors"].clone();
+        assert_eq!(mistakes.as_array().unwrap().len(), 1, "{mistakes}");
+        assert_eq!(mistakes[0]["pointer"], pointer);
+        assert!(answer.text().contains("sources.allow_paths"), "{mistakes}");
+    }
+    let jobs = master.get("/api/v1/jobs").json();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "{jobs}");
+}
+
 /// An HTTP server on loopback that gives one file below `/repository/plays/` to whoever has
 /// the token, and below `/open/` to all.
 fn serve(file: Vec<u8>) -> String {
