@@ -23,6 +23,7 @@ import time
 
 from ansible import context
 from ansible.errors import AnsibleError
+from ansible.executor.task_queue_manager import TaskQueueManager
 from ansible.parsing.vault import VaultLib
 from ansible.plugins.callback import CallbackBase
 
@@ -187,6 +188,45 @@ def watch_vault():
 # Before any play is read.
 watch_vault()
 
+# What makes a sequence in the output Danube's own. Tasks don't inherit it.
+FOLDS = os.environ.pop("DANUBE_ANSIBLE_FOLDS", None) or getattr(TaskQueueManager, "danube_folds", None)
+TaskQueueManager.danube_folds = FOLDS
+
+
+def fold(says):
+    """Says in the output that something begins with what is printed next. Danube takes it out."""
+    if FOLDS is None or os.getpid() != LINE.pid:
+        return
+    try:
+        sys.stdout.flush()
+        # Less than a pipe takes at once, so nothing comes between.
+        os.write(1, ("\x1b]danube-fold;%s;%s\x07" % (FOLDS, says)).encode())
+    except (AttributeError, OSError, ValueError):
+        pass
+
+
+def watch_starts():
+    """Ansible asks the callback that prints before all others; this one has to come first."""
+    send = TaskQueueManager.send_callback
+    if getattr(send, "is_danubes", False):
+        return
+
+    def begin_and_send(self, method_name, *args, **kwargs):
+        try:
+            for plugin in self._callback_plugins:
+                if getattr(plugin, "CALLBACK_NAME", None) == "danube" and not plugin.disabled:
+                    plugin.begins(method_name, *args)
+        except Exception:
+            # No playbook fails because something isn't told.
+            pass
+        return send(self, method_name, *args, **kwargs)
+
+    begin_and_send.is_danubes = True
+    TaskQueueManager.send_callback = begin_and_send
+
+
+watch_starts()
+
 
 def text(value):
     return str(value)[:TEXT_CHARS_MAX]
@@ -195,6 +235,14 @@ def text(value):
 def field(result, name):
     # Newer versions have public fields beside the old ones.
     return getattr(result, name) if hasattr(result, name) else getattr(result, "_" + name)
+
+
+# With which tasks begin, and whether they are handlers.
+TASK_STARTS = {
+    "v2_playbook_on_task_start": False,
+    "v2_playbook_on_cleanup_task_start": False,
+    "v2_playbook_on_handler_task_start": True,
+}
 
 
 class CallbackModule(CallbackBase):
@@ -207,7 +255,23 @@ class CallbackModule(CallbackBase):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self.disabled = False
+        self.plays = 0
+        # The numbers of this play's tasks.
         self.tasks = {}
+        self.next_task = 0
+        # The play that begins was told before it was printed.
+        self.is_told = False
+
+    def begins(self, method_name, *args):
+        """Called before anything is printed of what Ansible tells its callbacks."""
+        if method_name == "v2_playbook_on_play_start":
+            self.play(args[0], folds=True)
+            self.is_told = True
+        elif method_name == "v2_playbook_on_stats":
+            fold("e")
+        elif method_name in TASK_STARTS and not getattr(args[0], "implicit", False):
+            self.task(args[0], handler=TASK_STARTS[method_name], folds=True)
 
     def v2_playbook_on_start(self, playbook):
         # What was decrypted before this plugin was loaded is decrypted once more.
@@ -238,13 +302,26 @@ class CallbackModule(CallbackBase):
                     sys.stderr.flush()
                     os._exit(1)
 
-    def v2_playbook_on_play_start(self, play):
+    def play(self, play, folds=False):
+        # The next batch of hosts (`serial`) is a play of its own with the same tasks.
+        self.tasks = {}
+        if folds:
+            fold("p%d" % self.plays)
+        self.plays += 1
         LINE.tell(kind="play", name=text(play.get_name()))
 
-    def task(self, task, handler=False):
+    def v2_playbook_on_play_start(self, play):
+        if not self.is_told:
+            self.play(play)
+        self.is_told = False
+
+    def task(self, task, handler=False, folds=False):
         if task._uuid in self.tasks:
             return
-        self.tasks[task._uuid] = len(self.tasks)
+        if folds:
+            fold("t%d" % self.next_task)
+        self.tasks[task._uuid] = self.next_task
+        self.next_task += 1
         LINE.tell(
             kind="task",
             name=text(task.get_name()),

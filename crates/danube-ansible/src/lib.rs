@@ -6,15 +6,18 @@
 //! prepare.rs ── command line, environment, 0600 files ──▶ ansible-playbook
 //! listener.rs ◀── danube_callback.py, in Ansible's process: JSON lines over a socket
 //!     └── heard.rs: plays, tasks, results; values that the vault decrypted
+//! folds.rs ◀── the same plugin, in Ansible's output: where plays and tasks begin in it
 //! outcome.rs: exit code and what was heard ──▶ why it failed, in a sentence
 //! ```
 
+mod folds;
 mod heard;
 mod listener;
 mod outcome;
 mod prepare;
 mod version;
 
+pub use folds::{Begins, FOLDS_MAX, Folds, Part};
 pub use heard::Heard;
 pub use listener::{Hear, Listener, Listening};
 pub use outcome::{Failed, LAST_WORDS_BYTES, Why, failed};

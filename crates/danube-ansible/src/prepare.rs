@@ -14,13 +14,36 @@ use zeroize::Zeroizing;
 /// The callback plugin, which is written out for each run.
 const PLUGIN: &str = include_str!("danube_callback.py");
 
-/// Where Ansible looks for callback plugins when nobody says otherwise.
-const CALLBACK_PATHS: [&str; 2] = [
-    "~/.ansible/plugins/callback",
-    "/usr/share/ansible/plugins/callback",
-];
+/// A search path of Ansible's: its names in `ansible.cfg`, and what it is when nobody says
+/// otherwise.
+struct SearchPath {
+    names: &'static [&'static str],
+    usual: &'static [&'static str],
+}
 
-/// Bytes of an `ansible.cfg` that are looked at for its callback plugins.
+const CALLBACKS: SearchPath = SearchPath {
+    names: &["callback_plugins"],
+    usual: &[
+        "~/.ansible/plugins/callback",
+        "/usr/share/ansible/plugins/callback",
+    ],
+};
+
+const ROLES: SearchPath = SearchPath {
+    names: &["roles_path"],
+    usual: &[
+        "~/.ansible/roles",
+        "/usr/share/ansible/roles",
+        "/etc/ansible/roles",
+    ],
+};
+
+const COLLECTIONS: SearchPath = SearchPath {
+    names: &["collections_path", "collections_paths"],
+    usual: &["~/.ansible/collections", "/usr/share/ansible/collections"],
+};
+
+/// Bytes of an `ansible.cfg` that are looked at for its search paths.
 const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// One call of `ansible-playbook`.
@@ -29,16 +52,23 @@ pub struct Run<'a> {
     pub playbook: &'a str,
     /// The inventories.
     pub inventories: &'a [PathBuf],
+    /// They come from where nobody trusts a program: they are read as INI, YAML or JSON,
+    /// never run, and name no plugin that is.
+    pub is_plain_inventory: bool,
     /// The options.
     pub options: &'a Options,
     /// Variables that win over all others.
     pub extra_vars: &'a Map<String, Json>,
     /// With what hosts are reached and files are read.
     pub credentials: &'a Credentials,
+    /// Where `roles` and `collections` were installed that the source requires, if any were.
+    pub installed: Option<&'a Path>,
     /// The directory in which the run starts: the source.
     pub directory: &'a Path,
     /// The home of the user that runs it.
     pub home: &'a Path,
+    /// The key of [`crate::Folds`], if its output is looked at by them.
+    pub fold_key: Option<&'a str>,
 }
 
 /// Secrets of a run. There is no `Debug`.
@@ -106,9 +136,9 @@ pub fn prepare(
     // What follows is no option, whatever it looks like.
     argv.extend(["--".into(), run.playbook.into()]);
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let callbacks = [vec![text(&plugins)], callback_paths(run)].concat();
+    let callbacks = [vec![text(&plugins)], search_path(run, &CALLBACKS)].concat();
     let pair = |name: &str, value: String| (name.to_owned(), value);
-    let env = vec![
+    let mut env = vec![
         pair("ANSIBLE_CALLBACK_PLUGINS", callbacks.join(":")),
         pair("ANSIBLE_FORCE_COLOR", "1".to_owned()),
         pair("ANSIBLE_NOCOWS", "1".to_owned()),
@@ -118,6 +148,27 @@ pub fn prepare(
         // Lines come as they are written, not in blocks of 8 KiB.
         pair("PYTHONUNBUFFERED", "1".to_owned()),
     ];
+    if let Some(installed) = run.installed {
+        // What the project brings along comes first.
+        let both = |path: &SearchPath, name: &str| {
+            let own = [search_path(run, path), vec![text(&installed.join(name))]];
+            own.concat().join(":")
+        };
+        env.push(pair("ANSIBLE_ROLES_PATH", both(&ROLES, "roles")));
+        let collections = both(&COLLECTIONS, "collections");
+        env.push(pair("ANSIBLE_COLLECTIONS_PATH", collections));
+    }
+    if let Some(key) = run.fold_key {
+        env.push(pair("DANUBE_ANSIBLE_FOLDS", key.to_owned()));
+    }
+    if !run.inventories.is_empty() {
+        // Else a run on no host at all, because none could be read, would count as a success.
+        env.push(pair("ANSIBLE_INVENTORY_UNPARSED_FAILED", "1".to_owned()));
+    }
+    if run.is_plain_inventory {
+        // Of the usual ones, `script` runs a file and `auto` the plugin that it names.
+        env.push(pair("ANSIBLE_INVENTORY_ENABLED", "yaml,ini".to_owned()));
+    }
     Ok(Prepared { argv, env })
 }
 
@@ -224,10 +275,10 @@ impl Files<'_> {
     }
 }
 
-/// The callback plugins that the project has by its own settings: what the environment says
-/// takes their place, so it must name them too. Ansible takes the first of these files
+/// The search path that the project has by its own settings: what the environment says
+/// takes its place, so it must name all of it too. Ansible takes the first of these files
 /// (its documentation, "Ansible Configuration Settings").
-fn callback_paths(run: &Run<'_>) -> Vec<String> {
+fn search_path(run: &Run<'_>, path: &SearchPath) -> Vec<String> {
     let files = [
         run.directory.join("ansible.cfg"),
         run.home.join(".ansible.cfg"),
@@ -240,11 +291,12 @@ fn callback_paths(run: &Run<'_>) -> Vec<String> {
         Some((file, text))
     });
     let named = found.as_ref().and_then(|(file, text)| {
-        let value = setting(text, "defaults", "callback_plugins")?;
+        let mut names = path.names.iter();
+        let value = names.find_map(|it| setting(text, "defaults", it))?;
         Some((file.parent().unwrap_or(Path::new("/")), value))
     });
     let Some((base, value)) = named else {
-        return CALLBACK_PATHS.map(str::to_owned).to_vec();
+        return path.usual.iter().map(|it| (*it).to_owned()).collect();
     };
     let paths = value.split(':').map(str::trim).filter(|it| !it.is_empty());
     let absolute = |it: &str| match it {
@@ -303,11 +355,14 @@ mod tests {
         let run = Run {
             playbook: "-site.yml",
             inventories: &[PathBuf::from("/i/hosts.yml")],
+            is_plain_inventory: true,
+            installed: None,
             options: &Options::default(),
             extra_vars: &extra_vars,
             credentials: &given,
             directory: dir.path(),
             home: dir.path(),
+            fold_key: None,
         };
         let prepared = prepare(dir.path(), None, &run, &dir.path().join("events")).unwrap();
         let shown = format!("{prepared:?}");
@@ -332,13 +387,26 @@ mod tests {
         let run = Run {
             playbook: "site.yml",
             inventories: &[],
+            is_plain_inventory: false,
+            installed: Some(Path::new("/g")),
             options: &Options::default(),
             extra_vars: &Map::new(),
             credentials: &Credentials::default(),
             directory: dir.path(),
             home: Path::new("/none"),
+            fold_key: None,
         };
         let own = dir.path().join("./cb").to_string_lossy().into_owned();
-        assert_eq!(callback_paths(&run), [own, "/opt/cb".to_owned()]);
+        assert_eq!(search_path(&run, &CALLBACKS), [own, "/opt/cb".to_owned()]);
+        let private = dir.path().join("private");
+        fs::create_dir(&private).unwrap();
+        let prepared = prepare(&private, None, &run, &private.join("events")).unwrap();
+        let (_, roles) = prepared
+            .env
+            .iter()
+            .find(|(name, _)| name == "ANSIBLE_ROLES_PATH")
+            .unwrap();
+        let usual = ROLES.usual.join(":");
+        assert_eq!(*roles, format!("{usual}:/g/roles"));
     }
 }

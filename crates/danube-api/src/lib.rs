@@ -28,7 +28,7 @@ pub use credential::{
 };
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
-pub use log::{EndEvent, GapEvent, LogDeleted, LogEvent};
+pub use log::{EndEvent, FoldKind, FoldView, GapEvent, LogDeleted, LogEvent, LogFolds};
 pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
 pub use playbook::{FailureView, HostTotals, HostView, ProgressView, RunEventList};

@@ -50,6 +50,41 @@ pub struct EndEvent {
     pub log_complete: Option<bool>,
 }
 
+/// What the plays and tasks of a playbook wrote: stretches that a viewer may fold away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogFolds {
+    /// In the order in which they began; the tasks of a play stand behind it.
+    pub folds: Vec<FoldView>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FoldView {
+    /// A play, or a task of the play before it.
+    pub kind: FoldKind,
+    /// Which of its kind in this attempt, counted from 0; a task's is the `task` of the
+    /// `host_result` events.
+    pub number: u32,
+    /// Its name; null before it is known, a moment later.
+    pub name: Option<String>,
+    /// The attempt it belongs to.
+    pub attempt: u32,
+    /// Logical offset of its first byte, where its title stands.
+    pub start: u64,
+    /// Logical offset behind its last byte; null while it goes on.
+    pub end: Option<u64>,
+}
+
+/// What is folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FoldKind {
+    /// A play.
+    Play,
+    /// A task.
+    Task,
+}
+
 /// The answer to a log's deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogDeleted {

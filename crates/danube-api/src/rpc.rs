@@ -336,6 +336,12 @@ pub enum MarkKind {
     End(u32),
     /// The step that began last is this span: hexadecimal.
     Span(String),
+    /// The play with this number begins, of the attempt's, counted from 0.
+    Play(u32),
+    /// The task with this number begins, counted through all plays.
+    Task(u32),
+    /// What follows belongs to no play.
+    PlaysEnd(()),
 }
 
 /// The answer to a piece of a log.

@@ -155,6 +155,7 @@ fn note(state: &mut LogState, attempt: u32, at: u64, mark: Mark) -> Result<(), L
         Mark::StepEnd(step) => {
             steps.any(|it| it.step == step && it.attempt == attempt && it.end.is_some())
         }
+        Mark::Play(_) | Mark::Task(_) | Mark::PlaysEnd => state.layout().plays.knows(mark),
         Mark::StepSpan(span) => steps.any(|it| it.attempt == attempt && it.span_id == Some(span)),
     };
     if is_known || at != state.end() {

@@ -8,6 +8,17 @@ pub(crate) const RECORD_BYTES: usize = 48;
 /// The same in version 1.
 const V1_RECORD_BYTES: usize = 32;
 
+/// The kind of a flush.
+const FLUSH: u8 = 1;
+
+/// The stream of bytes from both.
+const MIXED: u8 = 3;
+
+/// The high half of a flush's number: what begins or ends there.
+const PLAY: u64 = 1;
+const TASK: u64 = 2;
+const PLAYS_END: u64 = 3;
+
 const MAGIC: &[u8; 8] = b"DANUBEIX";
 
 /// [`RECORD_BYTES`] as the header says it.
@@ -138,15 +149,19 @@ impl Record {
                 ..
             } => {
                 stream = stream_code(kind);
-                (1, time(time_us))
+                (FLUSH, time(time_us))
             }
-            Self::Mark { mark, time_us, .. } => match mark {
-                Mark::StepSpan(id) => (mark_kind(mark), u64::from_le_bytes(id)),
-                Mark::Attempt(n) | Mark::StepStart(n) | Mark::StepEnd(n) => {
-                    number = u64::from(n);
-                    (mark_kind(mark), time(time_us))
+            Self::Mark { mark, time_us, .. } => {
+                let (kind, of_mark) = mark_fields(mark);
+                number = of_mark;
+                match mark {
+                    Mark::StepSpan(id) => (kind, u64::from_le_bytes(id)),
+                    _ => {
+                        stream = if kind == FLUSH { MIXED } else { 0 };
+                        (kind, time(time_us))
+                    }
                 }
-            },
+            }
             Self::Gap { from, len, .. } => {
                 number = len;
                 (5, from)
@@ -174,11 +189,21 @@ impl Record {
             })
         };
         match fields.kind {
-            1 => Some(Self::Flush {
-                end: offset,
-                time_us,
-                stream: stream_of(fields.stream)?,
-            }),
+            FLUSH => {
+                let stream = stream_of(fields.stream)?;
+                Some(match fold_mark(number) {
+                    Some(mark) => Self::Mark {
+                        mark,
+                        at: offset,
+                        time_us,
+                    },
+                    None => Self::Flush {
+                        end: offset,
+                        time_us,
+                        stream,
+                    },
+                })
+            }
             2 => mark(Mark::Attempt),
             3 => mark(Mark::StepStart),
             4 => mark(Mark::StepEnd),
@@ -206,12 +231,30 @@ impl Record {
     }
 }
 
-fn mark_kind(mark: Mark) -> u8 {
+/// The kind of a mark's record, and its number. Those of plays and tasks are flushes that
+/// bring no bytes, with a number that says what they are: readers that don't know them
+/// look at no number of a flush, where a kind that they don't know would end the index.
+fn mark_fields(mark: Mark) -> (u8, u64) {
     match mark {
-        Mark::Attempt(_) => 2,
-        Mark::StepStart(_) => 3,
-        Mark::StepEnd(_) => 4,
-        Mark::StepSpan(_) => 9,
+        Mark::Attempt(n) => (2, u64::from(n)),
+        Mark::StepStart(n) => (3, u64::from(n)),
+        Mark::StepEnd(n) => (4, u64::from(n)),
+        Mark::StepSpan(_) => (9, 0),
+        Mark::Play(n) => (FLUSH, PLAY << 32 | u64::from(n)),
+        Mark::Task(n) => (FLUSH, TASK << 32 | u64::from(n)),
+        Mark::PlaysEnd => (FLUSH, PLAYS_END << 32),
+    }
+}
+
+/// What a flush with this number means beside; none for an ordinary one, and for what
+/// only later versions know.
+fn fold_mark(number: u64) -> Option<Mark> {
+    let of = u32::try_from(number & u64::from(u32::MAX)).ok()?;
+    match number >> 32 {
+        PLAY => Some(Mark::Play(of)),
+        TASK => Some(Mark::Task(of)),
+        PLAYS_END => Some(Mark::PlaysEnd),
+        _ => None,
     }
 }
 
@@ -302,7 +345,7 @@ fn stream_code(stream: StreamKind) -> u8 {
     match stream {
         StreamKind::Stdout => 1,
         StreamKind::Stderr => 2,
-        StreamKind::Mixed => 3,
+        StreamKind::Mixed => MIXED,
     }
 }
 
@@ -310,7 +353,7 @@ fn stream_of(code: u8) -> Option<StreamKind> {
     match code {
         1 => Some(StreamKind::Stdout),
         2 => Some(StreamKind::Stderr),
-        3 => Some(StreamKind::Mixed),
+        MIXED => Some(StreamKind::Mixed),
         _ => None,
     }
 }
@@ -318,6 +361,11 @@ fn stream_of(code: u8) -> Option<StreamKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn marked(mark: Mark, time_us: Option<u64>) -> Record {
+        let at = 3;
+        Record::Mark { mark, at, time_us }
+    }
 
     #[test]
     fn every_record_survives_and_any_flipped_bit_is_seen() {
@@ -332,26 +380,13 @@ mod tests {
                 time_us: None,
                 stream: StreamKind::Mixed,
             },
-            Record::Mark {
-                mark: Mark::Attempt(u32::MAX),
-                at: 3,
-                time_us: Some(9),
-            },
-            Record::Mark {
-                mark: Mark::StepStart(1),
-                at: 3,
-                time_us: None,
-            },
-            Record::Mark {
-                mark: Mark::StepEnd(1),
-                at: 3,
-                time_us: None,
-            },
-            Record::Mark {
-                mark: Mark::StepSpan([0xff, 2, 3, 4, 5, 6, 7, 0]),
-                at: 3,
-                time_us: None,
-            },
+            marked(Mark::Attempt(u32::MAX), Some(9)),
+            marked(Mark::StepStart(1), None),
+            marked(Mark::StepEnd(1), None),
+            marked(Mark::StepSpan([0xff, 2, 3, 4, 5, 6, 7, 0]), None),
+            marked(Mark::Play(0), Some(9)),
+            marked(Mark::Task(u32::MAX), None),
+            marked(Mark::PlaysEnd, Some(9)),
             Record::Gap {
                 from: 5,
                 len: u64::MAX - 1,
@@ -380,6 +415,27 @@ mod tests {
         assert_eq!(version_of(&header_v1()), Some(Version::V1));
         assert_eq!(version_of(&[0; RECORD_BYTES]), None);
         assert_eq!(Entry::decode(Version::V2, &[0; RECORD_BYTES]), None);
+    }
+
+    #[test]
+    fn a_mark_of_a_play_is_a_flush_without_bytes_to_whoever_does_not_know_it() {
+        let mark = Record::Mark {
+            mark: Mark::Task(7),
+            at: 30,
+            time_us: Some(9),
+        };
+        let mut bytes = mark.encode(Totals::default());
+        assert_eq!((bytes[0], bytes[1]), (FLUSH, MIXED));
+        // What a version of later says so is one to this version.
+        bytes[40..44].copy_from_slice(&9_u32.to_le_bytes());
+        seal(&mut bytes);
+        let expected = Record::Flush {
+            end: 30,
+            time_us: Some(9),
+            stream: StreamKind::Mixed,
+        };
+        let read = Entry::decode(Version::V2, &bytes).unwrap();
+        assert_eq!(read.record, expected);
     }
 
     fn survives(version: Version, record: Record, totals: Option<Totals>, bytes: &[u8]) {

@@ -39,9 +39,32 @@ pub(crate) struct Layout {
     pub(crate) closed: bool,
     pub(crate) steps: Vec<StepRange>,
     pub(crate) attempts: Vec<AttemptStart>,
+    pub(crate) plays: PlaysSeen,
     /// Of the last record that carries totals, and the offset it reaches to.
     pub(crate) totals: Totals,
     pub(crate) counted_to: u64,
+}
+
+/// Which plays and tasks of the latest attempt are marked. Not where: every reader has a
+/// layout, and only who folds wants to know ([`crate::LogReader::folds`]).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PlaysSeen {
+    /// The number behind that of the last play.
+    plays: u64,
+    tasks: u64,
+    ended: bool,
+}
+
+impl PlaysSeen {
+    /// Whether a mark of a play or task is known already.
+    pub(crate) fn knows(self, mark: Mark) -> bool {
+        match mark {
+            Mark::Play(it) => u64::from(it) < self.plays,
+            Mark::Task(it) => u64::from(it) < self.tasks,
+            Mark::PlaysEnd => self.ended,
+            _ => false,
+        }
+    }
 }
 
 /// What is at a logical offset.
@@ -65,6 +88,7 @@ impl Layout {
             closed: false,
             steps: Vec::new(),
             attempts: Vec::new(),
+            plays: PlaysSeen::default(),
             totals: Totals::default(),
             counted_to: 0,
         }
@@ -189,11 +213,17 @@ impl Layout {
         let start = self.end;
         let attempt = self.attempts.last().map_or(0, |it| it.attempt);
         match mark {
-            Mark::Attempt(attempt) => self.attempts.push(AttemptStart {
-                attempt,
-                start,
-                time_us,
-            }),
+            Mark::Attempt(attempt) => {
+                self.plays = PlaysSeen::default();
+                self.attempts.push(AttemptStart {
+                    attempt,
+                    start,
+                    time_us,
+                });
+            }
+            Mark::Play(it) => self.plays.plays = u64::from(it) + 1,
+            Mark::Task(it) => self.plays.tasks = u64::from(it) + 1,
+            Mark::PlaysEnd => self.plays.ended = true,
             Mark::StepStart(step) => self.steps.push(StepRange {
                 step,
                 attempt,

@@ -23,6 +23,7 @@ mod append;
 mod blank;
 mod copy;
 mod files;
+mod folds;
 mod format;
 mod index;
 mod journal;
@@ -44,6 +45,7 @@ mod writer;
 pub use ansi::AnsiStripper;
 pub use copy::{CopiedRun, LogCopy, Piece};
 pub use danube_redact::{Counts, MASK, Refused, Rules, Secrets};
+pub use folds::{MarkAt, Marks};
 pub use late::MaskError;
 pub use lines::{LineItem, Lines, TimedLine};
 pub use logs::JobLogs;
@@ -53,7 +55,7 @@ pub use reader::LogReader;
 pub use retain::{Expired, ExpiredReason, Retention, StoredLog, expired};
 pub use search::{SearchBudget, SearchEnd, SearchHit, SearchOutcome};
 pub use types::{
-    AttemptStart, Chunk, GapReason, Limits, LogCounts, LogError, Mark, Masked, Progress, StepRange,
-    Stream, StreamKind, Summary,
+    AttemptStart, Chunk, Fold, FoldKind, GapReason, Limits, LogCounts, LogError, Mark, Masked,
+    Progress, StepRange, Stream, StreamKind, Summary,
 };
 pub use writer::LogWriter;

@@ -168,6 +168,17 @@ impl LogState {
         Ok(at)
     }
 
+    pub(crate) fn mark_if_clear(&mut self, mark: Mark) -> Result<Option<u64>, LogError> {
+        self.tick()?;
+        if self.stdout.held_bytes() > 0 {
+            return Ok(None);
+        }
+        let at = self.files.layout().end;
+        let time_us = Some(now_us());
+        self.files.append(Record::Mark { mark, at, time_us })?;
+        Ok(Some(at))
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.files.layout().end
     }

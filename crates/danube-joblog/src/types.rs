@@ -97,6 +97,38 @@ pub enum Mark {
     /// The step that began last is this span of the job's trace (W3C span id, never all
     /// zero).
     StepSpan([u8; 8]),
+    /// Of the plays of the attempt's playbook, counted from 0, this one begins. Numbers
+    /// only rise.
+    Play(u32),
+    /// Of the tasks of the attempt's playbook, counted from 0 through all its plays, this
+    /// one begins. Numbers only rise.
+    Task(u32),
+    /// What follows belongs to no play.
+    PlaysEnd,
+}
+
+/// What a [`Fold`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoldKind {
+    /// A play.
+    Play,
+    /// A task of the play before it.
+    Task,
+}
+
+/// What one play or task of a playbook wrote, which a viewer may fold away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// Which of the two.
+    pub kind: FoldKind,
+    /// Its number, as given to [`Mark::Play`] or [`Mark::Task`].
+    pub number: u32,
+    /// The attempt it belongs to; 0 when none was marked.
+    pub attempt: u32,
+    /// Logical offset of its first byte.
+    pub start: u64,
+    /// Logical offset after its last byte; `None` while it goes on.
+    pub end: Option<u64>,
 }
 
 /// How far a log has come that is being written in this process.

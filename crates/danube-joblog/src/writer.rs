@@ -95,6 +95,16 @@ impl LogWriter {
         self.state().mark(mark)
     }
 
+    /// Writes all of stdout so far and then the mark, in the midst of what a process
+    /// writes. `None`, and no mark, where some of it may yet become part of a secret:
+    /// unlike [`LogWriter::mark`] this is no border.
+    ///
+    /// # Errors
+    /// When the disk says no; `tick` tries the output again, the mark is forgotten.
+    pub fn mark_if_clear(&mut self, mark: Mark) -> Result<Option<u64>, LogError> {
+        self.state().mark_if_clear(mark)
+    }
+
     /// The logical offset at which the log ends now, for its readers.
     #[must_use]
     pub fn end(&self) -> u64 {

@@ -319,6 +319,7 @@ pub(crate) fn worker_settings(settings: &Settings) -> Result<danube_worker::Sett
         playbooks: PlaybookSettings {
             cache: Some(settings.data_dir.join("sources")),
             allow_private: settings.sources_private.clone(),
+            galaxy: settings.galaxy.clone(),
         },
     })
 }

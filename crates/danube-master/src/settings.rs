@@ -10,6 +10,7 @@ use danube_outgoing::Rule;
 use danube_queue::Address;
 use danube_redact::Rules;
 use danube_telemetry::trace::sampling::Sampling;
+use danube_worker::Galaxy;
 
 /// Everything that the master is told from outside. `danube`'s configuration
 /// table makes it from flags, environment and file; the defaults stand there.
@@ -55,6 +56,8 @@ pub struct Settings {
     /// Networks and hosts that sources of playbooks may come from although they aren't
     /// public.
     pub sources_private: Vec<Rule>,
+    /// Whether what a playbook's source requires is installed, and from where.
+    pub galaxy: Option<Galaxy>,
     /// What is taken out of job logs beside the jobs' own values.
     pub rules: Rules,
     /// How the server watches its own metrics.

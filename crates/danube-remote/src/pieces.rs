@@ -1,7 +1,7 @@
 //! Cuts what the spool holds of a log into pieces for the master.
 
 use danube_api::rpc::{LogMark, MarkKind, PIECE_BYTES_MAX, PIECE_RUNS_MAX};
-use danube_joblog::{Chunk, LogError, LogReader, StreamKind};
+use danube_joblog::{Chunk, LogError, LogReader, Mark, StreamKind};
 
 /// What is sent at once. Offsets are those of the spool.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub(crate) struct Cut {
     pub(crate) runs: Vec<(char, u64, u64)>,
     pub(crate) marks: Vec<LogMark>,
     pub(crate) gap_to: Option<u64>,
+    /// Where the spool's index goes on behind what was sent with this.
+    pub(crate) records: u64,
 }
 
 impl Cut {
@@ -17,12 +19,28 @@ impl Cut {
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.marks.is_empty() && self.gap_to.is_none()
     }
+
+    /// Leaves so many bytes, and what comes behind them to the next.
+    fn end_at(&mut self, bytes: u64) {
+        self.bytes
+            .truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self.gap_to = None;
+        let mut left = bytes;
+        for run in &mut self.runs {
+            run.1 = run.1.min(left);
+            left -= run.1;
+        }
+        self.runs.retain(|it| it.1 > 0);
+    }
 }
 
-/// What comes from `at` on, without the first `marks_sent` marks of the log.
-pub(crate) fn cut(reader: &mut LogReader, at: u64, marks_sent: usize) -> Result<Cut, LogError> {
+/// What comes from `at` on, with the marks from the place `records` of the index on.
+pub(crate) fn cut(reader: &mut LogReader, at: u64, records: u64) -> Result<Cut, LogError> {
     reader.refresh()?;
-    let mut cut = Cut::default();
+    let mut cut = Cut {
+        records,
+        ..Cut::default()
+    };
     let mut end = at;
     while cut.bytes.len() < PIECE_BYTES_MAX && cut.runs.len() < PIECE_RUNS_MAX {
         match reader.read(end, PIECE_BYTES_MAX - cut.bytes.len())? {
@@ -49,26 +67,55 @@ pub(crate) fn cut(reader: &mut LogReader, at: u64, marks_sent: usize) -> Result<
             Chunk::End { .. } => break,
         }
     }
-    let marks = marks(reader).into_iter().skip(marks_sent);
-    let within = marks.take_while(|it| it.at <= end);
-    cut.marks = within.take(PIECE_RUNS_MAX).collect();
+    let behind = marks(reader, (at, end), &mut cut)?;
+    if let Some(to) = behind {
+        // The next piece begins with that mark: behind its bytes it would find no place.
+        cut.end_at(to - at);
+    }
     Ok(cut)
 }
 
-/// Every mark of the steps, in order.
-fn marks(reader: &LogReader) -> Vec<LogMark> {
-    let mut marks = Vec::new();
-    for step in reader.steps() {
-        let mut mark = |at, what| marks.push(LogMark { at, what });
-        mark(step.start, MarkKind::Begin(step.step));
-        if let Some(id) = step.span_id {
-            mark(step.start, MarkKind::Span(hex(&id)));
+/// Adds the marks between two offsets; where the first stands that has no room any more.
+fn marks(
+    reader: &mut LogReader,
+    (from, to): (u64, u64),
+    cut: &mut Cut,
+) -> Result<Option<u64>, LogError> {
+    loop {
+        let found = reader.marks(cut.records, PIECE_RUNS_MAX)?;
+        for it in &found.marks {
+            let Some(what) = kind(it.mark).filter(|_| it.at >= from) else {
+                // Those before are sent, or their place is.
+                cut.records = it.next;
+                continue;
+            };
+            if it.at > to {
+                return Ok(None);
+            }
+            if cut.marks.len() == PIECE_RUNS_MAX {
+                return Ok(Some(it.at));
+            }
+            cut.marks.push(LogMark { at: it.at, what });
+            cut.records = it.next;
         }
-        if let Some(end) = step.end {
-            mark(end, MarkKind::End(step.step));
+        if found.marks.len() < PIECE_RUNS_MAX {
+            cut.records = found.next;
+            return Ok(None);
         }
     }
-    marks
+}
+
+/// What a mark is on its way; the attempt's own is made by who keeps the copy.
+fn kind(mark: Mark) -> Option<MarkKind> {
+    match mark {
+        Mark::Attempt(_) => None,
+        Mark::StepStart(step) => Some(MarkKind::Begin(step)),
+        Mark::StepEnd(step) => Some(MarkKind::End(step)),
+        Mark::StepSpan(id) => Some(MarkKind::Span(hex(&id))),
+        Mark::Play(number) => Some(MarkKind::Play(number)),
+        Mark::Task(number) => Some(MarkKind::Task(number)),
+        Mark::PlaysEnd => Some(MarkKind::PlaysEnd(())),
+    }
 }
 
 /// Hexadecimal digits of some bytes.
@@ -78,7 +125,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use danube_joblog::{JobLogs, Limits, Mark, Rules, Secrets, Stream};
+    use danube_joblog::{JobLogs, Limits, Rules, Secrets, Stream};
 
     use super::*;
 
@@ -106,9 +153,58 @@ mod tests {
         let span = MarkKind::Span("0101010101010101".to_owned());
         let expected = [(0, &MarkKind::Begin(0)), (0, &span), (8, &MarkKind::End(0))];
         assert_eq!(marks, expected);
-        assert!(cut(&mut reader, 8, 3).unwrap().is_empty());
-        let again = cut(&mut reader, 4, 2).unwrap();
+        assert!(cut(&mut reader, 8, first.records).unwrap().is_empty());
+        // The master had less than was thought: what it has is passed over.
+        let again = cut(&mut reader, 4, 0).unwrap();
         assert_eq!((again.bytes, again.marks.len()), (b"err\n".to_vec(), 1));
+    }
+
+    #[test]
+    fn more_marks_than_a_piece_holds_come_with_the_next_and_each_where_it_stands() {
+        const TASKS: u32 = 3 * 64 + 5;
+        let (_dir, logs) = logs(Limits::default());
+        let mut writer = logs.writer("j", &Secrets::new(Rules::none())).unwrap();
+        for task in 0..TASKS {
+            writer.mark(Mark::Task(task)).unwrap();
+            // Some have no output.
+            if task % 3 > 0 {
+                writer.write(Stream::Stdout, b"ok\n").unwrap();
+            }
+        }
+        writer.mark(Mark::PlaysEnd).unwrap();
+        let mut reader = logs.reader("j").unwrap();
+        let (mut at, mut records, mut found) = (0, 0, Vec::new());
+        let mut copy = logs.copy("copy", 1).unwrap();
+        loop {
+            let cut = cut(&mut reader, at, records).unwrap();
+            if cut.is_empty() {
+                break;
+            }
+            let sum: u64 = cut.runs.iter().map(|it| it.1).sum();
+            assert_eq!(sum, cut.bytes.len() as u64);
+            let marks = cut.marks.iter().map(|it| match &it.what {
+                MarkKind::Task(number) => (it.at, Mark::Task(*number)),
+                _ => (it.at, Mark::PlaysEnd),
+            });
+            let marks: Vec<_> = marks.collect();
+            let piece = danube_joblog::Piece {
+                offset: at,
+                bytes: &cut.bytes,
+                runs: &[],
+                marks: &marks,
+                gap_to: None,
+            };
+            at = copy.append(&piece).unwrap();
+            // An answer that is lost: it comes once more.
+            assert_eq!(copy.append(&piece).unwrap(), at);
+            records = cut.records;
+            found.extend(cut.marks);
+        }
+        assert_eq!(found.len(), TASKS as usize + 1);
+        let folds = |job| logs.reader(job).unwrap().folds(1_000).unwrap();
+        let there: Vec<_> = folds("j").iter().map(|it| (it.start, it.end)).collect();
+        let here: Vec<_> = folds("copy").iter().map(|it| (it.start, it.end)).collect();
+        assert_eq!(here, there);
     }
 
     #[test]

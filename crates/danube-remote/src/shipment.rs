@@ -208,11 +208,11 @@ impl Shipment {
             runs,
             mut marks,
             gap_to,
+            records,
         } = found;
         for mark in &mut marks {
             mark.at += self.base;
         }
-        let count = marks.len();
         let about = LogPiece {
             lease: self.attempt.into(),
             offset: self.base + cursor.at,
@@ -229,10 +229,10 @@ impl Shipment {
             .checked_sub(self.base)
             .ok_or_else(|| CallError::Wrong("the master's log ends before its begin".to_owned()))?;
         if cursor.at >= expected {
-            cursor.marks_sent += count;
+            cursor.records = records;
         } else {
-            // It knows less than was thought: marks it has are skipped there.
-            cursor.marks_sent = 0;
+            // It knows less than was thought: marks before that are passed over.
+            cursor.records = 0;
         }
         self.shipped.send_modify(|it| it.end = end);
         Ok(())
@@ -281,7 +281,8 @@ impl Shipment {
 #[derive(Default)]
 struct Cursor {
     at: u64,
-    marks_sent: usize,
+    /// The place in the spool's index up to which marks were sent.
+    records: u64,
     reader: Option<LogReader>,
 }
 
@@ -289,13 +290,13 @@ impl Cursor {
     /// What is to be sent next. What can't be read now is tried again later.
     async fn next(&mut self, shipment: &Shipment, logs: &JobLogs) -> Cut {
         let (logs, job) = (logs.clone(), shipment.attempt.job.to_string());
-        let (at, marks_sent, reader) = (self.at, self.marks_sent, self.reader.take());
+        let (at, records, reader) = (self.at, self.records, self.reader.take());
         let read = tokio::task::spawn_blocking(move || {
             let mut reader = match reader {
                 Some(reader) => reader,
                 None => logs.reader(&job).ok()?,
             };
-            let found = cut(&mut reader, at, marks_sent).ok()?;
+            let found = cut(&mut reader, at, records).ok()?;
             Some((reader, found))
         });
         let Ok(Some((reader, found))) = read.await else {

@@ -84,6 +84,16 @@ impl Ask<'_> {
         url: &str,
         expected: Option<&Checksum>,
     ) -> Result<Downloaded, SourceError> {
+        self.file_within(url, expected, DOWNLOAD_BYTES_MAX)
+    }
+
+    /// The same for one that has at most so many bytes.
+    pub(crate) fn file_within(
+        &self,
+        url: &str,
+        expected: Option<&Checksum>,
+        bytes_max: u64,
+    ) -> Result<Downloaded, SourceError> {
         let mut from = self.open(url).map_err(|error| fails(url, error))?;
         let mut file = tempfile::tempfile_in(self.spool)
             .map_err(SourceError::io("make a file for the download"))?;
@@ -100,11 +110,8 @@ impl Ask<'_> {
                 break;
             }
             bytes += count as u64;
-            if bytes > DOWNLOAD_BYTES_MAX {
-                let what = format!(
-                    "{} is more than {DOWNLOAD_BYTES_MAX} bytes",
-                    without_secrets(url)
-                );
+            if bytes > bytes_max {
+                let what = format!("{} is more than {bytes_max} bytes", without_secrets(url));
                 return Err(SourceError::TooLarge(what));
             }
             sha256.update(&piece[..count]);

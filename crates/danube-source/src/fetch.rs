@@ -15,7 +15,7 @@ use crate::download::{Ask, Auth, Download};
 use crate::error::SourceError;
 use crate::git::{Git, GitCredential, Wanted};
 use crate::limits::CACHE_BYTES_DEFAULT;
-use crate::{local, nexus, role, unpack};
+use crate::{inventory, local, nexus, role, unpack};
 
 /// The name of a playbook that came without one.
 const PLAYBOOK: &str = "playbook.yml";
@@ -158,6 +158,22 @@ impl Fetcher {
             clear(request.into).map_err(SourceError::io("remove what was fetched"))?;
         }
         fetched
+    }
+
+    /// Fetches an inventory behind an address into a directory, as a file that nobody
+    /// can run; its path.
+    ///
+    /// # Errors
+    /// Why it isn't there, for whoever submitted the job.
+    pub fn fetch_inventory(
+        &self,
+        (url, sha256): (&str, Option<&str>),
+        into: &Path,
+        watch: &Watch<'_>,
+    ) -> Result<PathBuf, SourceError> {
+        watch.check("fetching the inventory")?;
+        let spool = spool(&self.settings);
+        inventory::fetch(&self.ask(None, &spool, watch), (url, sha256), into)
     }
 
     fn bring(&self, request: &Request<'_>, watch: &Watch<'_>) -> Result<Brought, SourceError> {
@@ -303,16 +319,27 @@ fn spool(settings: &Settings) -> PathBuf {
 
 /// Writes a playbook that may hold what only the job should read.
 fn write_playbook(text: &str, root: &Path, watch: &Watch<'_>) -> Result<Brought, SourceError> {
-    let mut into = Confined::open(root, 0, watch)?;
-    into.file(PLAYBOOK.as_bytes(), false, &mut text.as_bytes())?;
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(root.join(PLAYBOOK), private)
-        .map_err(SourceError::io("keep the playbook private"))?;
+    let bytes = write_private(PLAYBOOK, &mut text.as_bytes(), root, watch)?;
     Ok(Brought {
         playbook: PLAYBOOK.to_owned(),
         revision: None,
-        bytes: into.bytes(),
+        bytes,
     })
+}
+
+/// Writes a file that only the job can read and nobody can run; its bytes.
+pub(crate) fn write_private(
+    name: &str,
+    from: &mut dyn io::Read,
+    root: &Path,
+    watch: &Watch<'_>,
+) -> Result<u64, SourceError> {
+    let mut into = Confined::open(root, 0, watch)?;
+    into.file(name.as_bytes(), false, from)?;
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(root.join(name), private)
+        .map_err(SourceError::io("keep a file private"))?;
+    Ok(into.bytes())
 }
 
 /// Playbooks that are named when one isn't there.

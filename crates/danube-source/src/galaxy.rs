@@ -75,11 +75,11 @@ pub struct Install {
     pub env: Vec<(String, String)>,
 }
 
-/// How requirements are installed below `into`, a directory of the job's own.
-/// [`search_path`] says how Ansible finds it there. Where is said by variables:
-/// with a path as an option, Ansible leaves the collections of a file out.
+/// How requirements are installed below `into`, a directory of the job's own, in its `roles`
+/// and `collections`. Where is said by variables: with a path as an option, Ansible leaves
+/// the collections of a file out. `server` takes the place of the public one.
 #[must_use]
-pub fn install(needed: &Requirements, into: &Path) -> Install {
+pub fn install(needed: &Requirements, into: &Path, server: Option<&str>) -> Install {
     let what: &[&str] = match needed.kind {
         Kind::Both => &[],
         Kind::Roles => &["role"],
@@ -99,24 +99,15 @@ pub fn install(needed: &Requirements, into: &Path) -> Install {
         // What is installed comes from git, too: nothing may wait for a person.
         ("GIT_TERMINAL_PROMPT", "0".to_owned()),
     ];
+    let server = server.map(|it| ("ANSIBLE_GALAXY_SERVER", it.to_owned()));
     Install {
         argv: argv.into_iter().map(str::to_owned).collect(),
-        env: env.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+        env: env
+            .into_iter()
+            .chain(server)
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     }
-}
-
-/// Variables with which `ansible-playbook` finds what [`install`] installed: the
-/// source's own first.
-#[must_use]
-pub fn search_path(root: &Path, into: &Path) -> Vec<(String, String)> {
-    let both = |name: &str| {
-        let (own, installed) = (root.join(name), into.join(name));
-        format!("{}:{}", own.display(), installed.display())
-    };
-    vec![
-        ("ANSIBLE_ROLES_PATH".to_owned(), both("roles")),
-        ("ANSIBLE_COLLECTIONS_PATH".to_owned(), both("collections")),
-    ]
 }
 
 #[cfg(test)]
@@ -152,11 +143,5 @@ mod tests {
             vars: serde_json::Map::new(),
         };
         check(&role, "roles/web/meta/requirements.yml");
-    }
-
-    #[test]
-    fn the_sources_own_come_first() {
-        let paths = search_path(Path::new("/job/source"), Path::new("/job/galaxy"));
-        assert_eq!(paths[0].1, "/job/source/roles:/job/galaxy/roles");
     }
 }

@@ -18,6 +18,7 @@ mod error;
 mod fetch;
 pub mod galaxy;
 mod git;
+mod inventory;
 mod limits;
 mod local;
 mod nexus;

@@ -6,6 +6,9 @@ use std::time::Duration;
 /// are some megabytes; what is larger is data, and belongs elsewhere.
 pub(crate) const DOWNLOAD_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Bytes of an inventory behind an address: ten thousand hosts with a page of variables each.
+pub(crate) const INVENTORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Bytes of all files of a source together: the job's directory holds them.
 pub(crate) const UNPACKED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
@@ -55,3 +58,4 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 // What is checked before it is unpacked must fit after it.
 const _: () = assert!(DOWNLOAD_BYTES_MAX <= UNPACKED_BYTES_MAX);
 const _: () = assert!(METADATA_BYTES_MAX <= DOWNLOAD_BYTES_MAX);
+const _: () = assert!(INVENTORY_BYTES_MAX <= DOWNLOAD_BYTES_MAX);

@@ -50,8 +50,8 @@ pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
     CredentialUse, Filter, Idempotency, JobTrace, KeyId, KeyRecord, LeaseState, Leased,
     LogDeletion, MaskOutcome, NewJob, NewKey, NewWorker, PastRun, PastRuns, PastStep, Resealed,
-    Retry, RetryOutcome, Role, Rotation, RunEvents, SealState, Submitted, Waiting, WorkerId,
-    WorkerRecord,
+    Retry, RetryOutcome, Role, Rotation, RunEvents, RunNames, SealState, Submitted, Waiting,
+    WorkerId, WorkerRecord,
 };
 pub use webhooks::{
     AfterTry, Callback, DueWebhook, ROTATION_OVERLAP, ReplayOutcome, SECRET_BYTES, ShownSecret,

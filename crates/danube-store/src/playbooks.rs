@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::rows::{self, Record, time, to_integer};
 use crate::writer::Tx;
-use crate::{RunEvents, Store, StoreError, leases};
+use crate::{RunEvents, RunNames, Store, StoreError, leases};
 
 /// Adds what an attempt did. Repeated, it changes nothing: an event is known by its number.
 pub(crate) fn report(
@@ -90,6 +90,30 @@ pub(crate) fn events(
     Ok(all)
 }
 
+/// The names of an attempt's plays and tasks in their order, at most so many together.
+fn names(
+    connection: &Connection,
+    (seq, attempt): (i64, u32),
+    limit: usize,
+) -> Result<RunNames, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT event FROM playbook_events WHERE seq = ?1 AND attempt = ?2 \
+         AND json_extract(event, '$.event') IN ('play_started', 'task_started') \
+         ORDER BY n LIMIT ?3",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map((seq, attempt, limit), |row| row.get::<_, String>(0))?;
+    let mut names = RunNames::default();
+    for text in rows {
+        match serde_json::from_str::<RunEvent>(&text?) {
+            Ok(RunEvent::PlayStarted { play }) => names.plays.push(play),
+            Ok(RunEvent::TaskStarted { task, .. }) => names.tasks.push(task),
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
 /// The events of each attempt; nothing for a pipeline's job.
 pub(crate) fn all_events(
     connection: &Connection,
@@ -104,6 +128,25 @@ pub(crate) fn all_events(
 }
 
 impl Store {
+    /// The names of the plays and tasks of an attempt at a job, at most so many together;
+    /// none of a job that there isn't.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn run_names(
+        &self,
+        job: JobId,
+        attempt: u32,
+        limit: usize,
+    ) -> Result<RunNames, StoreError> {
+        self.inner.readers.read(|connection| {
+            let Some(record) = rows::find(connection, job)? else {
+                return Ok(RunNames::default());
+            };
+            names(connection, (record.seq, attempt), limit)
+        })
+    }
+
     /// The events of the job's attempt from number `from` on, at most `limit`; none when
     /// there is no such job. Without an attempt, those of the latest.
     ///

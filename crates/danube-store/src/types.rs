@@ -241,6 +241,15 @@ pub struct RunEvents {
     pub has_ended: bool,
 }
 
+/// The names of a playbook's plays and tasks, each in its order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunNames {
+    /// Of the plays.
+    pub plays: Vec<String>,
+    /// Of the tasks of all plays.
+    pub tasks: Vec<String>,
+}
+
 /// A job that waits for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {

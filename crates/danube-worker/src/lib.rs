@@ -28,7 +28,7 @@ mod worker;
 
 pub use dispatch::{Dispatch, ReportError, Work};
 pub use place::{PlaceSettings, Where};
-pub use playbooks::PlaybookSettings;
+pub use playbooks::{Galaxy, PlaybookSettings};
 pub use plays::Plays;
 pub use token::{JobToken, TokenHash};
 pub use trace::Traced;

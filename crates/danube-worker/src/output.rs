@@ -65,6 +65,16 @@ impl LogOutput {
         offset
     }
 
+    /// Notes where a play or a task begins, unless bytes before it may yet turn out to be
+    /// part of a secret: then a viewer has one fold less.
+    pub(crate) fn fold(&mut self, mark: Mark) {
+        if let Err(error) = self.writer.mark_if_clear(mark) {
+            // For its bytes, as after any write; the mark itself isn't worth a wait.
+            self.disk_is_well_again(&error);
+        }
+        self.tell();
+    }
+
     /// Ends the log.
     ///
     /// # Errors

@@ -20,12 +20,22 @@ pub struct PlaybookSettings {
     pub cache: Option<PathBuf>,
     /// Networks and hosts that sources may come from although they aren't public.
     pub allow_private: Vec<Rule>,
+    /// Whether what a source requires is installed by `ansible-galaxy`, and how.
+    pub galaxy: Option<Galaxy>,
+}
+
+/// How requirements of sources are installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Galaxy {
+    /// The server that is asked for what has no address of its own; none for the public one.
+    pub server: Option<String>,
 }
 
 /// What a worker has for playbooks. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Playbooks {
     pub(crate) fetcher: Option<Arc<Fetcher>>,
+    pub(crate) galaxy: Option<Galaxy>,
     ansible: Arc<OnceLock<Result<Version, NoAnsible>>>,
     /// Where Ansible is looked for.
     path: String,
@@ -36,6 +46,7 @@ impl Playbooks {
         let PlaybookSettings {
             cache,
             allow_private,
+            galaxy,
         } = settings;
         let fetcher = cache.clone().map(|cache| {
             let fetch = danube_source::Settings {
@@ -48,6 +59,7 @@ impl Playbooks {
         });
         Ok(Self {
             fetcher: fetcher.transpose()?,
+            galaxy: galaxy.clone(),
             ansible: Arc::default(),
             path: path.to_owned(),
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -62,20 +62,25 @@ impl Hear for Notes {
     }
 }
 
+fn write(dir: &Path, files: &[(&str, &str)]) {
+    for (name, text) in files {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
 pub(crate) fn play(files: &[(&str, &str)], ask: impl FnOnce(&mut Asked)) -> Played {
     let mut asked = Asked::default();
     ask(&mut asked);
     let dir = tempfile::tempdir().unwrap();
     let (source, private) = (dir.path().join("source"), dir.path().join("run"));
     fs::create_dir_all(&private).unwrap();
-    for (name, text) in [("hosts", "localhost ansible_connection=local\n")]
-        .iter()
-        .chain(files)
-    {
-        let path = source.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    write(
+        &source,
+        &[("hosts", "localhost ansible_connection=local\n")],
+    );
+    write(&source, files);
     let credentials = Credentials {
         vaults: asked.vault.into_iter().map(vault).collect(),
         ..Credentials::default()
@@ -83,11 +88,14 @@ pub(crate) fn play(files: &[(&str, &str)], ask: impl FnOnce(&mut Asked)) -> Play
     let run = Run {
         playbook: "site.yml",
         inventories: &[PathBuf::from("hosts")],
+        is_plain_inventory: false,
+        installed: None,
         options: &asked.options,
         extra_vars: &asked.extra_vars,
         credentials: &credentials,
         directory: &source,
         home: dir.path(),
+        fold_key: None,
     };
     let listener = Listener::bind(&private, None).unwrap();
     let prepared = prepare(&private, None, &run, listener.path()).unwrap();

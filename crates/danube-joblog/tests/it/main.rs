@@ -4,6 +4,7 @@
 
 mod copy;
 mod damaged;
+mod folds;
 mod numbers;
 mod robust;
 #[path = "../../../danube-redact/tests/it/seeds.rs"]

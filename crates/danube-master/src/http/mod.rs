@@ -7,6 +7,7 @@ mod asked;
 mod caller;
 mod claims;
 mod credentials;
+mod folds;
 mod follow;
 mod incoming;
 mod jobs;
@@ -78,6 +79,7 @@ fn job_routes() -> Router<Shared> {
         )
         .route("/jobs/{id}/logs", get(logs::log).delete(logs::delete))
         .route("/jobs/{id}/logs/stream", get(stream::stream))
+        .route("/jobs/{id}/logs/folds", get(folds::folds))
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/jobs/{id}/trace", get(traces::trace))
 }

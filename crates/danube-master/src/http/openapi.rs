@@ -6,8 +6,8 @@ use utoipa::openapi::security::{
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, credentials, jobs, keys, logs, mask, meta, metrics, panels, run_events, search, stream,
-    submits, timing, traces, webhooks, workers,
+    admin, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels, run_events, search,
+    stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -16,7 +16,7 @@ use super::{
     info(title = "Danube", description = "A self-hosted job server that you can see through.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         submits::submit, jobs::list, jobs::job, jobs::history, run_events::list, run_events::live, jobs::cancel, submits::retry,
-        logs::log, logs::delete, stream::stream, search::search, mask::mask, keys::create, keys::list, keys::revoke,
+        logs::log, logs::delete, stream::stream, folds::folds, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         workers::create, workers::list, workers::revoke,
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
         admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key,

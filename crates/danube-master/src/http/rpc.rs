@@ -211,6 +211,9 @@ fn mark(mark: &rpc::LogMark) -> Option<(u64, Mark)> {
         rpc::MarkKind::Begin(step) => Mark::StepStart(*step),
         rpc::MarkKind::End(step) => Mark::StepEnd(*step),
         rpc::MarkKind::Span(id) => Mark::StepSpan(unhex(id)?),
+        rpc::MarkKind::Play(number) => Mark::Play(*number),
+        rpc::MarkKind::Task(number) => Mark::Task(*number),
+        rpc::MarkKind::PlaysEnd(()) => Mark::PlaysEnd,
     };
     Some((mark.at, what))
 }

@@ -307,7 +307,7 @@ mod tests {
                 "/mask/0",
                 "/spec",
                 "/source/path",
-                "/inventory/type",
+                "/inventory/url",
                 "/credentials/ssh",
                 "/credentials/become",
                 "/else",

@@ -64,13 +64,7 @@ fn check_source(source: &mut Source, world: &dyn World, mistakes: &mut Vec<Mista
 fn check_inventory(inventory: &mut Inventory, world: &dyn World, mistakes: &mut Vec<Mistake>) {
     match inventory {
         Inventory::Git { repo, .. } => check_repository(repo, "/inventory/repo", world, mistakes),
-        Inventory::Url { .. } => mistakes.push(Mistake {
-            code: "inventory.type",
-            pointer: "/inventory/type".to_owned(),
-            at: None,
-            message: "an inventory behind a URL isn't supported by this version".to_owned(),
-            help: Some("put it into the source, or into a git repository (`git`)".to_owned()),
-        }),
+        Inventory::Url { url, .. } => check_address(url, "/inventory/url", world, mistakes),
         Inventory::Inline(_) | Inventory::Source { .. } => {}
     }
 }

@@ -83,7 +83,7 @@ fn a_role_runs_with_what_it_requires() {
     let (home, installed) = (world.job("home"), world.job("galaxy"));
     let fetched = world.fetch(&source, &into).unwrap();
     for needed in galaxy::requirements(&source, &into) {
-        let install = galaxy::install(&needed, &installed);
+        let install = galaxy::install(&needed, &installed, None);
         if ansible(&install.argv, &install.env, &into, &home).is_none() {
             return;
         }
@@ -96,7 +96,10 @@ fn a_role_runs_with_what_it_requires() {
     let argv = ["ansible-playbook", "-c", "local", "-i", "localhost,"].map(str::to_owned);
     let mut argv = argv.to_vec();
     argv.push(fetched.playbook.to_str().unwrap().to_owned());
-    let path = galaxy::search_path(&into, &installed);
+    let path = ["roles", "collections"].map(|it| {
+        let name = format!("ANSIBLE_{}_PATH", it.to_uppercase());
+        (name, installed.join(it).to_str().unwrap().to_owned())
+    });
     let said = ansible(&argv, &path, &into, &home).unwrap();
     assert!(said.contains(r#"it's a \"text\": yes"#), "{said}");
     assert!(said.contains("from the base"), "{said}");

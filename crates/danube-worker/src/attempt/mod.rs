@@ -2,8 +2,10 @@
 //! workspace is in `pipeline.rs` and `playbook.rs`.
 
 mod given;
+mod install;
 mod pipeline;
 mod playbook;
+mod said;
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +22,7 @@ use crate::output::LogOutput;
 use crate::place::Place;
 use crate::report::{Outcome, report};
 use crate::token::JobToken;
-use playbook::LastWords;
+use said::{Heeds, Said};
 
 use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
 use crate::verdict::{Clock, Verdict, after_step, broke, step_status, told_by_span};
@@ -117,8 +119,8 @@ struct Running<'a> {
     commit: Option<String>,
     /// When the latest step began.
     began: Instant,
-    /// The end of what the latest step wrote to stderr, where that is wanted.
-    last_words: Option<Vec<u8>>,
+    /// What is wanted of the latest step's output beside the log.
+    said: Option<Said>,
 }
 
 impl<'a> Running<'a> {
@@ -149,7 +151,7 @@ impl<'a> Running<'a> {
             limit: seconds,
             commit: None,
             began: Instant::now(),
-            last_words: None,
+            said: None,
         };
         Ok((running, from))
     }
@@ -236,11 +238,13 @@ impl<'a> Running<'a> {
         plan.timeout = Some(timeout);
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
-        let outcome = match &mut self.last_words {
-            Some(words) => {
+        let outcome = match &mut self.said {
+            Some(said) => {
                 let output = &mut self.output;
-                let mut output = LastWords { output, words };
-                run_step(&plan, &self.own.control, &mut output)
+                let mut output = Heeds { output, said };
+                let outcome = run_step(&plan, &self.own.control, &mut output);
+                output.end();
+                outcome
             }
             None => run_step(&plan, &self.own.control, &mut self.output),
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use danube_ansible::{Credentials, LAST_WORDS_BYTES, Listener, Prepared, Run, Why, prepare};
+use danube_ansible::{Credentials, Listener, Prepared, Run, Why, prepare};
 use danube_executor::{Command, Output, StepPlan, Stream};
 use danube_model::credential::Credential;
 use danube_model::playbook::source::Source;
@@ -17,6 +17,7 @@ use danube_source::{Fetched, Request, SourceError, Watch};
 
 use super::Running;
 use super::given::{self, Given};
+use super::said::{Said, fold_key};
 use crate::dispatch::ReportError;
 use crate::environment::StepOwn;
 use crate::hears::Hears;
@@ -26,7 +27,7 @@ use crate::verdict::{Clock, Verdict, broke, stopped, succeeded, timed_out};
 /// The names of the steps, in order.
 pub(super) const STEPS: [&str; 3] = ["fetch_source", "resolve_credentials", "run_playbook"];
 
-const FETCH: usize = 0;
+pub(super) const FETCH: usize = 0;
 const RESOLVE: usize = 1;
 const RUN: usize = 2;
 
@@ -36,6 +37,15 @@ const PRIVATE: &str = "ansible";
 /// Where an inventory that isn't in the source is put.
 const INVENTORY: &str = "inventory";
 
+/// What a run begins with.
+struct Brought {
+    /// The playbook's path below the source.
+    playbook: String,
+    inventory: PathBuf,
+    /// Where requirements were installed, if any were.
+    installed: Option<PathBuf>,
+}
+
 impl Running<'_> {
     /// Fetches the source, gets the credentials, runs the playbook.
     pub(super) fn run_playbook_job(&mut self, place: &Place, playbook: &Playbook) -> Verdict {
@@ -43,13 +53,13 @@ impl Running<'_> {
             return broke(FailReason::SetupFailed, error.to_string());
         }
         let fetched = self.step_of_ours(FETCH, |running| running.fetch(place, playbook));
-        let (path, inventory) = match fetched {
+        let fetched = match fetched {
             Ok(it) => it,
             Err(verdict) => return verdict,
         };
         let ready = self.step_of_ours(RESOLVE, |running| {
             let given = running.resolve(playbook, |it| !given::is_of_source(it))?;
-            running.prepare(place, playbook, (path, inventory), &given)
+            running.prepare(place, playbook, &fetched, &given)
         });
         let ready = match ready {
             Ok(it) => it,
@@ -97,8 +107,8 @@ impl Running<'_> {
         done
     }
 
-    /// The path of the playbook below the source, and the inventory's.
-    fn fetch(&mut self, place: &Place, playbook: &Playbook) -> Result<(String, PathBuf), Verdict> {
+    /// Brings the source, the inventory, and what the source requires from elsewhere.
+    fn fetch(&mut self, place: &Place, playbook: &Playbook) -> Result<Brought, Verdict> {
         let given = self.resolve(playbook, given::is_of_source)?;
         let Some(fetcher) = self.inner.playbooks.fetcher.clone() else {
             return self.is_here(place, playbook);
@@ -131,23 +141,32 @@ impl Running<'_> {
                 };
                 fetch(self, &source, &into)?.playbook
             }
+            Inventory::Url { url, sha256 } => {
+                let into = place.private_file(INVENTORY);
+                private_directory(&into)?;
+                let from = (url.as_str(), sha256.as_deref());
+                self.watched(|watch| fetcher.fetch_inventory(from, &into, watch))?
+            }
             other => self.own_inventory(place, other)?,
         };
-        Ok((below(&fetched), inventory))
+        Ok(Brought {
+            playbook: below(&fetched),
+            inventory,
+            installed: self.install(place, &playbook.source)?,
+        })
     }
 
     /// Nothing is fetched: the playbook is where the run starts.
-    fn is_here(
-        &mut self,
-        place: &Place,
-        playbook: &Playbook,
-    ) -> Result<(String, PathBuf), Verdict> {
+    fn is_here(&mut self, place: &Place, playbook: &Playbook) -> Result<Brought, Verdict> {
         let Source::Local { playbook: path, .. } = &playbook.source else {
             let why = "this worker fetches no sources".to_owned();
             return Err(broke(FailReason::SourceFailed, why));
         };
-        let inventory = self.own_inventory(place, &playbook.inventory)?;
-        Ok((path.clone(), inventory))
+        Ok(Brought {
+            playbook: path.clone(),
+            inventory: self.own_inventory(place, &playbook.inventory)?,
+            installed: None,
+        })
     }
 
     /// An inventory that needs nothing fetched.
@@ -164,17 +183,17 @@ impl Running<'_> {
                 Ok(file)
             }
             _ => {
-                let why = "this kind of inventory can't be fetched by this version".to_owned();
+                let why = "this worker fetches no inventories".to_owned();
                 Err(broke(FailReason::SourceFailed, why))
             }
         }
     }
 
     /// Runs a fetch within the job's time; what it says goes to the log.
-    fn watched(
+    fn watched<T>(
         &mut self,
-        fetch: impl FnOnce(&Watch<'_>) -> Result<Fetched, SourceError>,
-    ) -> Result<Fetched, Verdict> {
+        fetch: impl FnOnce(&Watch<'_>) -> Result<T, SourceError>,
+    ) -> Result<T, Verdict> {
         let control = self.own.control.clone();
         let fetched = {
             let output = RefCell::new(&mut self.output);
@@ -249,21 +268,26 @@ impl Running<'_> {
         &mut self,
         place: &Place,
         playbook: &Playbook,
-        (path, inventory): (String, PathBuf),
+        brought: &Brought,
         given: &Given,
     ) -> Result<(Listener, Prepared), Verdict> {
         let private = place.private_file(PRIVATE);
         private_directory(&private)?;
         let none = Credentials::default();
+        let key = fold_key();
         let run = Run {
-            playbook: &path,
-            inventories: std::slice::from_ref(&inventory),
+            playbook: &brought.playbook,
+            inventories: std::slice::from_ref(&brought.inventory),
+            is_plain_inventory: matches!(playbook.inventory, Inventory::Url { .. }),
+            installed: brought.installed.as_deref(),
             options: &playbook.options,
             extra_vars: &playbook.extra_vars,
             credentials: given.ansible.as_ref().unwrap_or(&none),
             directory: place.source(),
             home: place.home(),
+            fold_key: Some(&key),
         };
+        self.said = Some(Said::new(&key));
         let listener = Listener::bind(&private, None).map_err(setup("listen to Ansible"))?;
         let prepared = prepare(&private, None, &run, listener.path());
         let prepared = prepared.map_err(setup("write the files of the run"))?;
@@ -295,9 +319,8 @@ impl Running<'_> {
         };
         plan.env = self.environment(place, RUN, Some(&own));
         plan.env.extend(prepared.env);
-        self.last_words = Some(Vec::new());
         let verdict = self.step(RUN, plan, None, false);
-        let last_words = self.last_words.take().unwrap_or_default();
+        let last_words = self.said.take().map(Said::last_words).unwrap_or_default();
         let (progress, plays) = listening.finish().map(Hears::end).unwrap_or_default();
         self.recorder.played(plays);
         match verdict {
@@ -311,7 +334,7 @@ impl Running<'_> {
         }
     }
 
-    fn say(&mut self, line: &str) {
+    pub(super) fn say(&mut self, line: &str) {
         let text = format!("{line}\n");
         // A log that takes nothing shows elsewhere.
         let _ = self.output.write(Stream::Stdout, text.as_bytes());
@@ -354,37 +377,11 @@ fn below(fetched: &Fetched) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn private_directory(path: &Path) -> Result<(), Verdict> {
+pub(super) fn private_directory(path: &Path) -> Result<(), Verdict> {
     let made = DirBuilder::new().mode(0o700).create(path);
     made.map_err(setup("make a directory for the run"))
 }
 
-fn setup(what: &'static str) -> impl Fn(std::io::Error) -> Verdict {
+pub(super) fn setup(what: &'static str) -> impl Fn(std::io::Error) -> Verdict {
     move |error| broke(FailReason::SetupFailed, format!("{what}: {error}"))
-}
-
-/// Keeps the end of what was written to stderr.
-pub(super) struct LastWords<'a, O> {
-    pub(super) output: &'a mut O,
-    pub(super) words: &'a mut Vec<u8>,
-}
-
-impl<O: Output> Output for LastWords<'_, O> {
-    fn write(&mut self, stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
-        if stream == Stream::Stderr {
-            let from = bytes.len().saturating_sub(LAST_WORDS_BYTES);
-            self.words.extend_from_slice(&bytes[from..]);
-            let more = self.words.len().saturating_sub(LAST_WORDS_BYTES);
-            self.words.drain(..more);
-        }
-        self.output.write(stream, bytes)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.output.deadline()
-    }
-
-    fn tick(&mut self) -> std::io::Result<()> {
-        self.output.tick()
-    }
 }

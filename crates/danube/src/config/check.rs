@@ -10,6 +10,7 @@ use danube_model::{Mistake, Queue, Queues};
 use danube_outgoing::Rule;
 use danube_queue::Address as Redis;
 use danube_redact::Rules;
+use danube_worker::Galaxy;
 
 use super::collector::{Address, Header};
 use super::sources::{Found, Origin, Resolved};
@@ -66,6 +67,7 @@ pub(crate) fn check(
         retention: retention(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         sources_private: it.networks("sources.allow_private"),
+        galaxy: galaxy(&it)?,
         rules: job_rules(&rules, it.bool("redaction.email")?),
         watch: WatchSettings {
             interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
@@ -108,6 +110,14 @@ fn queues(it: &Values<'_>, mistakes: &mut Vec<Mistake>) -> Option<Queues> {
             None
         }
     }
+}
+
+/// How requirements of playbooks are installed, if they are. The outer none: a mistake.
+fn galaxy(it: &Values<'_>) -> Option<Option<Galaxy>> {
+    let is_allowed = it.bool("sources.galaxy")?;
+    Some(is_allowed.then(|| Galaxy {
+        server: it.text("sources.galaxy_server"),
+    }))
 }
 
 /// The rules for the logs of jobs, where e-mail addresses mostly stay.

@@ -16,6 +16,7 @@ mod file;
 mod print;
 mod row;
 mod rules;
+mod sections;
 mod sources;
 mod table;
 mod value;

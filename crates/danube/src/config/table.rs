@@ -1,30 +1,8 @@
 //! The one table of options.
 
 pub(crate) use super::row::{Machine, Preset, Row};
-use super::value::{Kind, Value};
-
-/// A section of the file and what it is about.
-pub(crate) const SECTIONS: &[(&str, &str)] = &[
-    ("server", "Where the server listens and what it keeps"),
-    ("pipelines", "Pipelines that can be submitted by name"),
-    ("queue", "How jobs are handed out"),
-    ("steps", "What every step gets, and what it may use"),
-    ("log", "How much of a job's log is kept"),
-    ("retention", "How long things are kept"),
-    ("redaction", "What is taken out of job logs beside secrets"),
-    ("sources", "Where jobs may get their sources from"),
-    ("webhooks", "How the ends of jobs are told"),
-    (
-        "observability",
-        "The server's own log, its metrics and what watches them, and where all of it goes",
-    ),
-];
-
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
-const GIB: u64 = 1024 * MIB;
-const TIB: u64 = 1024 * GIB;
-const DAY_SECONDS: u64 = 24 * 3_600;
+pub(crate) use super::sections::SECTIONS;
+use super::value::{DAY_SECONDS, GIB, KIB, Kind, MIB, TIB, Value};
 
 /// A lease must outlive a heartbeat and a slow disk; renewal is at a third of it.
 const LEASE_SECONDS_MIN: u64 = 3;
@@ -329,6 +307,25 @@ pub(crate) const ROWS: &[Row] = &[
         short_variable: None,
         help: "Networks and hosts that sources of playbooks may come from although they aren't public",
         example: "[\"10.1.0.0/16\", \"*.corp.example\"]",
+    },
+    Row {
+        key: "sources.galaxy",
+        kind: Kind::Bool,
+        preset: Preset::Fixed("false"),
+        flag: "sources-galaxy",
+        short_variable: None,
+        help: "Install the roles and collections that a playbook's source requires, with ansible-galaxy in the walls of \
+               its job",
+        example: "true",
+    },
+    Row {
+        key: "sources.galaxy_server",
+        kind: Kind::Url,
+        preset: Preset::Unset,
+        flag: "sources-galaxy-server",
+        short_variable: None,
+        help: "The Galaxy server that is asked for roles and collections, in place of the public one",
+        example: "\"https://galaxy.example.org\"",
     },
     Row {
         key: "webhooks.allow_private",

@@ -13,6 +13,12 @@ use toml::de::DeValue;
 use super::collector::{self, Address, Header};
 use super::rules;
 
+pub(super) const KIB: u64 = 1024;
+pub(super) const MIB: u64 = 1024 * KIB;
+pub(super) const GIB: u64 = 1024 * MIB;
+pub(super) const TIB: u64 = 1024 * GIB;
+pub(super) const DAY_SECONDS: u64 = 24 * 3_600;
+
 /// What an option takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

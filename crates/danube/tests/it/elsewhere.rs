@@ -75,6 +75,18 @@ impl Elsewhere {
         worker
     }
 
+    /// A worker with these variables in its environment.
+    pub(crate) fn in_environment(master: &Master, name: &str, variables: &[(&str, &str)]) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let file = own.path().join("token");
+        fs::write(&file, format!("{}\n", token(master, name))).unwrap();
+        let mut command = Command::new(DANUBE);
+        command.envs(variables.iter().copied());
+        let worker = Self::launch(command, &master.address, (own, file), &[]);
+        worker.event("worker_connected");
+        worker
+    }
+
     fn launch(
         mut command: Command,
         address: &str,

@@ -11,7 +11,7 @@ mod late;
 mod lines;
 mod ranges;
 mod rules;
-mod secrets;
+pub(crate) mod secrets;
 
 use crate::master::{Answer, Master};
 

@@ -3,18 +3,24 @@
 
 mod elsewhere;
 mod ends;
+mod folds;
+mod galaxy;
 mod here;
+mod inventories;
+mod odd_secrets;
 mod secrets;
 mod sources;
 mod told;
 
 pub(crate) use told::provoked;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::master::{Master, id};
 
@@ -102,6 +108,37 @@ pub(crate) fn followed(master: &Master, path: &str, last: Option<&str>) -> Vec<N
         }
     }
     events
+}
+
+/// An HTTP server on loopback with these files by their paths; its address.
+pub(crate) fn serve_files(files: Vec<(&'static str, Vec<u8>)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            let mut lines = BufReader::new(stream.try_clone().expect("a copy"));
+            while lines.read_line(&mut line).is_ok_and(|it| it > 2) {}
+            let asked = line.split([' ', '?']).nth(1).unwrap_or_default();
+            let found = files.iter().find(|(path, _)| *path == asked);
+            let (status, body) = match found {
+                Some((_, body)) => ("200 OK", body.as_slice()),
+                None => ("404 Not Found", &b"no"[..]),
+            };
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(&[head.as_bytes(), body].concat());
+        }
+    });
+    format!("http://{address}")
+}
+
+/// The SHA-256 of some bytes, as a request has it.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 /// A credential that the server keeps.

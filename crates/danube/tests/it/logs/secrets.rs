@@ -113,34 +113,46 @@ fn escapes(value: &str) -> [String; 8] {
 fn registered() -> Vec<Leak> {
     let mut leaks = Vec::new();
     for value in [ODD, PLAIN] {
-        leaks.push(leak(format!("raw {value} end\n"), value));
-        leaks.push(leak(format!("{value}{value}\n"), value));
-        leaks.push(leak(value.as_bytes(), value));
-        leaks.push(leak("\n", value));
-        for before in 0..3 {
-            leaks.push(base64(&STANDARD, value, before));
-            leaks.push(base64(&URL_SAFE_NO_PAD, value, before));
-        }
-        for form in [
-            percent(value, true),
-            percent(value, false),
-            hex(value),
-            hex(value).to_uppercase(),
-        ] {
-            leaks.push(leak(format!("?x={form}&y\n"), &form));
-        }
-        for form in escapes(value) {
-            leaks.push(leak(format!("<{form}>\n"), &form));
-        }
-        let shell = value.replace('\'', "'\\''");
-        leaks.push(leak(format!("'{shell}'\n"), &shell));
-        let (left, right) = value.split_at(7);
-        leaks.push(leak(format!("{left}\u{1b}[31m{right}\u{1b}[0m\n"), value));
-        let each: String = value.chars().map(|it| format!("{it}\u{1b}[0m")).collect();
-        leaks.push(leak(format!("{each}\n"), value));
+        leaks.extend(ways(value));
     }
     leaks.extend(of_many_lines());
     leaks
+}
+
+/// Every way to print a value.
+fn ways(value: &str) -> Vec<Leak> {
+    let mut leaks = Vec::new();
+    leaks.push(leak(format!("raw {value} end\n"), value));
+    leaks.push(leak(format!("{value}{value}\n"), value));
+    leaks.push(leak(value.as_bytes(), value));
+    leaks.push(leak("\n", value));
+    for before in 0..3 {
+        leaks.push(base64(&STANDARD, value, before));
+        leaks.push(base64(&URL_SAFE_NO_PAD, value, before));
+    }
+    for form in [
+        percent(value, true),
+        percent(value, false),
+        hex(value),
+        hex(value).to_uppercase(),
+    ] {
+        leaks.push(leak(format!("?x={form}&y\n"), &form));
+    }
+    for form in escapes(value) {
+        leaks.push(leak(format!("<{form}>\n"), &form));
+    }
+    let shell = value.replace('\'', "'\\''");
+    leaks.push(leak(format!("'{shell}'\n"), &shell));
+    let (left, right) = value.split_at(7);
+    leaks.push(leak(format!("{left}\u{1b}[31m{right}\u{1b}[0m\n"), value));
+    let each: String = value.chars().map(|it| format!("{it}\u{1b}[0m")).collect();
+    leaks.push(leak(format!("{each}\n"), value));
+    leaks
+}
+
+/// What must not be seen of a value: itself, and whatever else it may be printed as.
+pub(crate) fn canaries(value: &str) -> Vec<String> {
+    ways(value).into_iter().map(|it| it.canary).collect()
 }
 
 /// Every way to print the values of more than a line, and of a long one.
@@ -222,7 +234,7 @@ fn stripped(text: &str) -> String {
 
 /// Panics when a canary stands in what somebody can see.
 #[track_caller]
-fn clean(canaries: &[String], place: &str, bytes: &[u8]) {
+pub(crate) fn clean(canaries: &[String], place: &str, bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let plain = stripped(&text);
     for canary in canaries {
@@ -236,7 +248,7 @@ fn clean(canaries: &[String], place: &str, bytes: &[u8]) {
 }
 
 /// Looks into every file below the data directory.
-pub(super) fn clean_files(canaries: &[String], dir: &Path) -> usize {
+pub(crate) fn clean_files(canaries: &[String], dir: &Path) -> usize {
     let mut seen = 0;
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let path = entry.path();

@@ -131,6 +131,36 @@ fn what_the_vault_decrypts_and_what_a_job_is_given_is_nowhere() {
 }
 
 #[test]
+fn a_wrong_vault_password_is_the_reason_and_is_not_shown() {
+    const WRONG: &str = "wrong-canary-2c77d1";
+    if !ansible_or_skip("a wrong vault password") {
+        return;
+    }
+    let own = tempfile::tempdir().unwrap();
+    project(own.path());
+    let master = Master::start();
+    credential(
+        &master,
+        &json!({"name": "vault", "kind": "vault_password", "password": WRONG}),
+    );
+    let source = json!({"type": "local", "path": own.path(), "playbook": "site.yml"});
+    let order = with(order(source), "credentials", json!({"vault": "vault"}));
+    let order = with(order, "options", json!({"verbosity": 4}));
+    let job = ended(&master, &order);
+    assert_eq!(job["status"], "failed", "{job:#}");
+    let event = master.event(|it| it["event"] == "job_failed" && it["job_id"] == job["id"]);
+    assert_eq!(event["error_type"], "vault_failed", "{job:#}");
+    let reason = job["reason"].as_str().unwrap();
+    assert!(reason.to_lowercase().contains("decrypt"), "{reason}");
+    let log = master.log(&id(&job));
+    for form in forms(WRONG) {
+        let told = [&log, job.to_string().as_bytes()].concat();
+        let found = told.windows(form.len()).any(|it| it == form.as_bytes());
+        assert!(!found, "{form} came out");
+    }
+}
+
+#[test]
 fn a_missing_and_a_deleted_credential_are_named() {
     if !ansible_or_skip("credentials of a playbook job") {
         return;

@@ -8,14 +8,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::{ansible_or_skip, credential, ended, order, with};
+use super::{ansible_or_skip, credential, ended, order, sha256, with};
 use crate::master::{Master, id};
 
 const SITE: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: where from\n      debug: {msg: \"from {{ lookup('file', 'VERSION') }}\"}\n";
 
-fn git(dir: &Path, args: &[&str]) -> String {
+pub(super) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args([
             "-c",
@@ -50,13 +49,13 @@ fn repository(dir: &Path) -> [String; 2] {
 }
 
 /// A `git daemon` on loopback. Ended when dropped.
-struct Daemon {
+pub(super) struct Daemon {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Daemon {
-    fn start(base: &Path) -> Self {
+    pub(super) fn start(base: &Path) -> Self {
         // A port that was free a moment ago; git can't be asked for one of its own.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -164,6 +163,88 @@ fn a_local_directory_is_copied_so_that_a_job_can_not_change_it() {
     assert_eq!(version, "two");
 }
 
+#[test]
+fn a_role_comes_from_git_and_is_applied_by_a_playbook_of_ours() {
+    if !ansible_or_skip("a role from git") {
+        return;
+    }
+    let own = tempfile::tempdir().unwrap();
+    let role = own.path().join("ansible-role-greet");
+    fs::create_dir_all(role.join("tasks")).unwrap();
+    fs::create_dir_all(role.join("defaults")).unwrap();
+    fs::write(role.join("defaults/main.yml"), "whom: nobody\nhow: hello\n").unwrap();
+    let tasks = "- name: greet\n  debug: {msg: \"{{ how }} {{ whom }}\"}\n";
+    fs::write(role.join("tasks/main.yml"), tasks).unwrap();
+    git(&role, &["init", "--quiet", "."]);
+    git(&role, &["add", "."]);
+    git(&role, &["commit", "--quiet", "-m", "all"]);
+    let commit = git(&role, &["rev-parse", "HEAD"]);
+    let daemon = Daemon::start(own.path());
+    let repo = format!("git://127.0.0.1:{}/ansible-role-greet", daemon.port);
+    let master = Master::with(&["--sources-allow-private", "127.0.0.0/8"]);
+    let source = json!({"type": "role", "repo": repo, "ref": "main", "hosts": "two",
+        "vars": {"whom": "it's \"you\": {yes}"}});
+    let job = ended(&master, &order(source));
+    let log = String::from_utf8(master.log(&id(&job))).unwrap();
+    assert_eq!(job["status"], "success", "{log}");
+    assert_eq!(job["source_type"], "role");
+    assert!(log.contains("TASK [greet : greet]"), "{log}");
+    assert!(log.contains(r#"hello it's \"you\": {yes}"#), "{log}");
+    assert_eq!(job["hosts"].as_array().unwrap().len(), 1, "{job:#}");
+    let trace = master.get(&format!("/api/v1/jobs/{}/trace", id(&job)));
+    assert!(trace.text().contains(&commit), "the commit is recorded");
+}
+
+#[test]
+fn a_local_directory_is_refused_to_whoever_may_not_read_it() {
+    let own = tempfile::tempdir().unwrap();
+    let allowed = own.path().join("allowed");
+    repository(&allowed);
+    repository(&own.path().join("other"));
+    std::os::unix::fs::symlink(own.path().join("other"), allowed.join("leads-out")).unwrap();
+    let master = Master::with(&["--allow-path", allowed.to_str().unwrap()]);
+    let new = json!({"name": "member", "role": "member"});
+    let made = master.call("POST", "/api/v1/api-keys", Some(&new)).json();
+    let key = made["key"].as_str().unwrap();
+    let submit = |order: &serde_json::Value| {
+        let headers = [("x-api-key", key), ("content-type", "application/json")];
+        master.request(
+            "POST",
+            "/api/v1/jobs",
+            &headers,
+            order.to_string().as_bytes(),
+        )
+    };
+    let local = |path: &Path| order(json!({"type": "local", "path": path, "playbook": "site.yml"}));
+    let inside = submit(&local(&allowed));
+    assert_eq!(inside.status, 202, "{}", inside.text());
+    master.ended(&id(&inside.json()));
+    let refused = [
+        (local(&own.path().join("other")), "/source/path"),
+        (local(&allowed.join("leads-out")), "/source/path"),
+        (local(&master.dir), "/source/path"),
+        (local(&own.path().join("nowhere")), "/source/path"),
+        (
+            with(
+                local(&allowed),
+                "inventory",
+                json!({"type": "git", "repo": format!("file://{}/other", own.path().display()), "path": "VERSION"}),
+            ),
+            "/inventory/repo",
+        ),
+    ];
+    for (order, pointer) in refused {
+        let answer = submit(&order);
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        let mistakes = answer.json()["errors"].clone();
+        assert_eq!(mistakes.as_array().unwrap().len(), 1, "{mistakes}");
+        assert_eq!(mistakes[0]["pointer"], pointer);
+        assert!(answer.text().contains("sources.allow_paths"), "{mistakes}");
+    }
+    let jobs = master.get("/api/v1/jobs").json();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1, "{jobs}");
+}
+
 /// An HTTP server on loopback that gives one file below `/repository/plays/` to whoever has
 /// the token, and below `/open/` to all.
 fn serve(file: Vec<u8>) -> String {
@@ -208,10 +289,7 @@ fn an_archive_and_a_nexus_are_fetched_checked_and_run() {
         .status();
     assert!(packed.unwrap().success());
     let bytes = fs::read(&archive).unwrap();
-    let sha256: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|it| format!("{it:02x}"))
-        .collect();
+    let sha256 = sha256(&bytes);
     let address = serve(bytes);
     let master = Master::with(&["--sources-allow-private", "127.0.0.0/8"]);
     credential(

@@ -8,27 +8,43 @@ use serde_json::{Value, json};
 use super::{ansible_or_skip, credential, ended, tasks, with};
 use crate::master::{Master, id};
 
-/// Pairs of a span's name and its parent's.
-fn tree(master: &Master, job: &Value) -> BTreeSet<(String, String)> {
+/// A span of a job's trace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Span {
+    id: String,
+    /// The id of its parent.
+    parent: String,
+    name: String,
+}
+
+fn spans(master: &Master, job: &Value) -> BTreeSet<Span> {
     let trace = master
         .get(&format!("/api/v1/jobs/{}/trace", id(job)))
         .json();
-    let mut spans = Vec::new();
+    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let mut spans = BTreeSet::new();
     for resource in trace["resourceSpans"].as_array().unwrap() {
         for scope in resource["scopeSpans"].as_array().unwrap() {
-            spans.extend(scope["spans"].as_array().unwrap().clone());
+            for it in scope["spans"].as_array().unwrap() {
+                assert_eq!(it["traceId"], job["trace_id"], "{it}");
+                spans.insert(Span {
+                    id: text(&it["spanId"]),
+                    parent: text(&it["parentSpanId"]),
+                    name: text(&it["name"]),
+                });
+            }
         }
     }
-    let name_of = |id: &Value| {
-        let found = spans.iter().find(|it| it["spanId"] == *id);
-        found.map_or(String::new(), |it| it["name"].as_str().unwrap().to_owned())
+    spans
+}
+
+/// Pairs of a span's name and its parent's.
+fn tree(spans: &BTreeSet<Span>) -> BTreeSet<(String, String)> {
+    let parent = |of: &Span| {
+        let found = spans.iter().find(|it| it.id == of.parent);
+        found.map_or(String::new(), |it| it.name.clone())
     };
-    let pairs = spans.iter().map(|it| {
-        (
-            it["name"].as_str().unwrap().to_owned(),
-            name_of(&it["parentSpanId"]),
-        )
-    });
+    let pairs = spans.iter().map(|it| (it.name.clone(), parent(it)));
     pairs.collect()
 }
 
@@ -57,16 +73,21 @@ fn the_trace_of_a_playbook_job_is_the_one_of_its_document() {
         .iter()
         .map(|(name, parent)| ((*name).to_owned(), (*parent).to_owned()))
         .collect();
-    assert_eq!(tree(&master, &job), expected);
-    // Made again from what is stored, it is the same but for what nobody stored.
+    let first = spans(&master, &job);
+    assert_eq!(tree(&first), expected);
+    assert_eq!(
+        first.len(),
+        expected.len(),
+        "each span has an id of its own"
+    );
+    // Made again from what is stored, they are the same spans below the same parents, but
+    // for the one that nobody stored.
     let file = master.dir.join(format!("traces/{}.jsonl", id(&job)));
     fs::remove_file(file).unwrap();
-    let again = tree(&master, &job);
-    let missing: Vec<_> = expected
-        .difference(&again)
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let again = spans(&master, &job);
+    let missing: Vec<_> = first.difference(&again).map(|it| &*it.name).collect();
     assert_eq!(missing, ["upload_logs"]);
+    assert_eq!(again.difference(&first).next(), None);
 }
 
 /// A job that uses a credential, and the lines of the server's log.

@@ -1,0 +1,18 @@
+//! The sections of the file.
+
+/// A section of the file and what it is about.
+pub(crate) const SECTIONS: &[(&str, &str)] = &[
+    ("server", "Where the server listens and what it keeps"),
+    ("pipelines", "Pipelines that can be submitted by name"),
+    ("queue", "How jobs are handed out"),
+    ("steps", "What every step gets, and what it may use"),
+    ("log", "How much of a job's log is kept"),
+    ("retention", "How long things are kept"),
+    ("redaction", "What is taken out of job logs beside secrets"),
+    ("sources", "Where jobs may get their sources from"),
+    ("webhooks", "How the ends of jobs are told"),
+    (
+        "observability",
+        "The server's own log, its metrics and what watches them, and where all of it goes",
+    ),
+];
