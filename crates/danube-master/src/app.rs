@@ -11,7 +11,7 @@ use danube_model::limits::CREDENTIALS_MAX;
 use danube_signals::{Signals, SystemError};
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::auth::{Keys, Sessions, Workers};
 use crate::health::Health;
@@ -75,6 +75,10 @@ pub(crate) struct App {
     pub(crate) readers: Arc<Readers>,
     /// Turns and buffers of scrapes.
     pub(crate) scrapes: Scrapes,
+    /// Turns at waiting for the end of a job that was submitted. Shared with those who wait.
+    pub(crate) waits: Arc<Semaphore>,
+    /// Whether the server has begun to stop.
+    pub(crate) stopping: watch::Sender<bool>,
     /// Open followers, to bound them.
     pub(crate) followers: AtomicUsize,
     /// As many as there may be.
@@ -132,6 +136,9 @@ pub(crate) const PANELS_MAX: usize = 4;
 /// Histories of pipelines that are read at once: each has one of the store's few
 /// connections for up to two seconds.
 pub(crate) const TIMINGS_MAX: usize = 2;
+
+/// Submits that wait for their job's end at once: each has a connection, and nothing else.
+pub(crate) const WAITS_MAX: usize = 1_000;
 
 /// Messages of jobs' tools that are read at once: with what they are made of, some 100 MiB.
 pub(crate) const RECEIPTS_MAX: usize = 2;

@@ -172,7 +172,7 @@ families! {
     http_request_duration_seconds: Open<3, (), Histogram> =
         histogram("danube.http.request.duration", "Time from the head of an HTTP request to the head of its answer.", CALL)
         { .sparse("method").bounded("route").sparse("status") }
-        recorded "one layer around all routes; 499 when the client left before the answer";
+        recorded "one layer around all routes; 499 when the client left before the answer; without the wait of a submit with `sync`";
     api_request_duration_seconds: Open<3, (), Histogram> =
         histogram("ansible_api.request.duration", "Time from the head of an API request (/api/) to the head of its answer.", REQUEST)
         { .sparse("method").bounded("endpoint").sparse("status_code") }
