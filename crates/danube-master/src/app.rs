@@ -75,10 +75,6 @@ pub(crate) struct App {
     pub(crate) readers: Arc<Readers>,
     /// Turns and buffers of scrapes.
     pub(crate) scrapes: Scrapes,
-    /// Turns at waiting for the end of a job that was submitted. Shared with those who wait.
-    pub(crate) waits: Arc<Semaphore>,
-    /// Whether the server has begun to stop.
-    pub(crate) stopping: watch::Sender<bool>,
     /// Open followers, to bound them.
     pub(crate) followers: AtomicUsize,
     /// As many as there may be.
@@ -138,7 +134,7 @@ pub(crate) const PANELS_MAX: usize = 4;
 pub(crate) const TIMINGS_MAX: usize = 2;
 
 /// Submits that wait for their job's end at once: each has a connection, and nothing else.
-pub(crate) const WAITS_MAX: usize = 1_000;
+const WAITS_MAX: usize = 1_000;
 
 /// Messages of jobs' tools that are read at once: with what they are made of, some 100 MiB.
 pub(crate) const RECEIPTS_MAX: usize = 2;
@@ -235,9 +231,22 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Wakes those who wait for a job to begin or to end. Only jobs with somebody
 /// waiting have an entry.
-#[derive(Default)]
 pub(crate) struct Phases {
     waiting: Mutex<HashMap<JobId, Arc<Notify>>>,
+    /// Turns at holding the answer of a submit back until its job has ended.
+    pub(crate) turns: Arc<Semaphore>,
+    /// Whether the server has begun to stop: nobody is held back any more.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            turns: Arc::new(Semaphore::new(WAITS_MAX)),
+            stopping: watch::Sender::new(false),
+        }
+    }
 }
 
 impl Phases {

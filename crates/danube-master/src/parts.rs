@@ -15,11 +15,11 @@ use danube_store::{Options, Store};
 use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::app::{
     App, BLANKINGS_MAX, BODIES_MAX, CHECKS_MAX, LOG_READS_MAX, PANELS_MAX, Phases, RECEIPTS_MAX,
-    Room, SEARCHES_MAX, Shared, TIMINGS_MAX, WAITS_MAX,
+    Room, SEARCHES_MAX, Shared, TIMINGS_MAX,
 };
 use crate::auth::{Keys, Sessions, Workers};
 use crate::credentials;
@@ -156,8 +156,6 @@ impl Parts {
             rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
             webhooks: Webhooks::new(&settings.webhooks, links.webhooks),
-            waits: Arc::new(Semaphore::new(WAITS_MAX)),
-            stopping: watch::Sender::new(false),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),

@@ -169,7 +169,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let reason = stop.next().await;
     app.signals.emit(MasterStopping { reason });
     app.health.stop();
-    app.stopping.send_replace(true);
+    app.phases.stopping.send_replace(true);
     app.remote.close();
     drain(
         &app.worker,

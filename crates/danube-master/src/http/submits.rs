@@ -59,7 +59,7 @@ pub(crate) async fn submit(
     };
     let (job, warnings) = accept(&app, &caller, ask).await?;
     // With too many that wait, it is answered as if it hadn't asked to.
-    let turn = time.and_then(|_| Arc::clone(&app.waits).try_acquire_owned().ok());
+    let turn = time.and_then(|_| Arc::clone(&app.phases.turns).try_acquire_owned().ok());
     let wait = time.zip(turn).map(|(time, turn)| Wait {
         job: job.id,
         time,

@@ -77,7 +77,7 @@ pub(super) struct Wait {
 pub(super) async fn for_end(app: &Shared, wait: Wait, accepted: Response) -> Response {
     let until = Instant::now() + wait.time;
     let watch = app.phases.watch(wait.job);
-    let mut stopping = app.stopping.subscribe();
+    let mut stopping = app.phases.stopping.subscribe();
     let mut is_over = false;
     loop {
         let changed = watch.notify.notified();

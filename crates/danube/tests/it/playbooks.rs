@@ -6,6 +6,7 @@ mod ends;
 mod here;
 mod secrets;
 mod sources;
+mod submitted;
 mod told;
 
 pub(crate) use told::provoked;
