@@ -21,7 +21,7 @@ pub(super) struct Desk {
     credentials: Vec<Credential>,
     /// What a playbook has done.
     progress: Mutex<Option<Progress>>,
-    /// Rung when the job has begun and when its thread is done.
+    /// Rung when the job has begun, when a playbook does something, and when its thread is done.
     pub(super) changed: Notify,
 }
 
@@ -98,6 +98,7 @@ impl Dispatch for Desk {
     fn played(&self, _: Attempt, _: Vec<RunRecord>, progress: &Progress) {
         let mut known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(progress.clone());
+        self.changed.notify_one();
     }
 
     fn credentials(&self, _: Attempt, names: Vec<String>) -> Result<Vec<Credential>, ReportError> {

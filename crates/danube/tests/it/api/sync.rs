@@ -7,6 +7,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::{all_jobs, problem};
+use crate::elsewhere::Elsewhere;
 use crate::master::{Answer, DEADLINE, Master, id, one_step};
 use crate::processes::{HELD, release, until};
 use crate::wire::connect;
@@ -81,6 +82,16 @@ fn a_job_that_takes_longer_goes_on_and_the_answer_says_where() {
     assert_eq!(is_at(&third, 200, "success"), ended);
     let other = submit(&master, query, "again", &one_step("true"));
     problem(&other, 409, "idempotency_conflict");
+}
+
+#[test]
+fn the_end_of_a_job_elsewhere_is_heard_of_too() {
+    let master = Master::with(&["--jobs-at-once", "0"]);
+    let _worker = Elsewhere::start(&master, "far", &[]);
+    let query = "sync=true&timeout_seconds=600";
+    let answer = submit(&master, query, "", &one_step("echo hello"));
+    let job = is_at(&answer, 200, "success");
+    assert_eq!(job["worker_id"], "far");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `danube playbook run`: a playbook without a server.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::ansible_or_skip;
 use super::secrets::{PASSWORD, vaulted};
+use crate::cli::terminal::terminal;
 use crate::master::DANUBE;
 
 const CANARY: &str = "here-canary-5c10d9";
@@ -173,6 +174,44 @@ fn one_that_is_stopped_says_how_far_each_host_came() {
         .split_whitespace()
         .collect();
     assert_eq!(row, ["two", "changed", "1", "1", "0", "0", "0"], "{said}");
+}
+
+#[test]
+fn a_line_says_where_it_is_while_its_output_goes_elsewhere() {
+    if !ansible_or_skip("a playbook whose output goes into a file") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let site = "- hosts: all\n  name: a play with a name that is longer than the terminal\n  gather_facts: false\n  \
+        connection: local\n  tasks:\n    - name: waits\n      wait_for: {path: go, timeout: 60}\n";
+    fs::write(dir.path().join("site.yml"), site).unwrap();
+    let (ours, theirs) = terminal(40);
+    let mut command = Command::new(DANUBE);
+    command
+        .args(["playbook", "run", "site.yml", "-i", "one,"])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(dir.path().join("out")).unwrap())
+        .stderr(theirs);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let (mut terminal, mut seen, mut piece) = (fs::File::from(ours), String::new(), [0; 512]);
+    // EIO is how a terminal says that nobody writes any more.
+    while let Ok(count @ 1..) = terminal.read(&mut piece) {
+        seen.push_str(&String::from_utf8_lossy(&piece[..count]));
+        if seen.contains("a play with") {
+            fs::write(dir.path().join("go"), "").unwrap();
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{seen}");
+    let lines = seen.split('\r').map(|it| it.trim_end_matches("\u{1b}[K"));
+    let widest = lines.map(|it| it.chars().count()).max();
+    assert!(
+        seen.contains("a play with") && widest < Some(40),
+        "{seen:?}"
+    );
+    let out = fs::read_to_string(dir.path().join("out")).unwrap();
+    assert!(out.contains("PLAY RECAP") && !out.contains('\r'), "{out}");
 }
 
 #[test]
