@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
                     return Err(broken(
                         "file.two_documents",
                         at,
-                        "a second document begins here; one file holds one pipeline".into(),
+                        "a second document begins here; one file holds one document".into(),
                     ));
                 }
                 event => root = Some(self.node(event, span, 0)?),
