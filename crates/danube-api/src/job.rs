@@ -128,6 +128,10 @@ pub struct JobView {
     /// Where a playbook comes from, without anything that could be secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The commit that was fetched in the latest attempt, where its source is a git repository;
+    /// known from its first play on, absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_commit: Option<String>,
     /// What a playbook has done so far, in its latest attempt; absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<ProgressView>,
@@ -191,6 +195,7 @@ impl JobView {
     pub fn brief(job: Job) -> Self {
         Self {
             steps: None,
+            source_commit: None,
             progress: None,
             hosts: None,
             ..Self::whole(job)
@@ -206,6 +211,7 @@ impl JobView {
             status: job.status().to_owned(),
             source_type: playbook.map(|it| it.source_type.clone()),
             source: playbook.map(|it| it.source.clone()),
+            source_commit: progress.and_then(|it| it.commit.clone()),
             progress: progress.map(ProgressView::from),
             hosts: progress.map(HostView::all),
             duration_seconds: job.duration_seconds(),

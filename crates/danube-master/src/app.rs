@@ -11,7 +11,7 @@ use danube_model::{JobId, Queues};
 use danube_signals::{Signals, SystemError};
 use danube_store::{Store, StoreError};
 use danube_worker::Worker;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::auth::{Keys, Sessions, Workers};
 use crate::feed::Desk;
@@ -107,6 +107,9 @@ impl Room {
     }
 }
 
+/// Submits that wait for their job's end at once: each has a connection, and nothing else.
+const WAITS_MAX: usize = 1_000;
+
 /// How handlers are given the app.
 pub(crate) type Shared = Arc<App>;
 
@@ -191,9 +194,22 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Wakes those who wait for a job to begin or to end. Only jobs with somebody
 /// waiting have an entry.
-#[derive(Default)]
 pub(crate) struct Phases {
     waiting: Mutex<HashMap<JobId, Arc<Notify>>>,
+    /// Turns at holding the answer of a submit back until its job has ended.
+    pub(crate) turns: Arc<Semaphore>,
+    /// Whether the server has begun to stop: nobody is held back any more.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            turns: Arc::new(Semaphore::new(WAITS_MAX)),
+            stopping: watch::Sender::new(false),
+        }
+    }
 }
 
 impl Phases {

@@ -168,6 +168,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let reason = stop.next().await;
     app.signals.emit(MasterStopping { reason });
     app.health.stop();
+    app.phases.stopping.send_replace(true);
     app.remote.close();
     drain(
         &app.worker,

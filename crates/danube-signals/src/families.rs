@@ -181,7 +181,7 @@ families! {
     http_request_duration_seconds: Open<3, (), Histogram> =
         histogram("danube.http.request.duration", "Time from the head of an HTTP request to the head of its answer.", CALL)
         { .sparse("method").bounded("route").sparse("status") }
-        recorded "one layer around all routes; 499 when the client left before the answer";
+        recorded "one layer around all routes; 499 when the client left before the answer; without the wait of a submit with `sync`";
     rpc_requests_total: Open<2, (), Counter> =
         counter("danube.rpc.requests", "Calls of workers elsewhere at the master.")
         { .unit("{request}").sparse("method").sparse("status") }

@@ -55,6 +55,12 @@ impl Hears {
         }
     }
 
+    /// The same of a playbook from this commit.
+    pub(crate) fn of_commit(mut self, commit: Option<String>) -> Self {
+        self.progress.commit = commit;
+        self
+    }
+
     /// Tells what is left. What it all added up to.
     pub(crate) fn end(mut self) -> (Progress, Vec<PlayTrace>) {
         self.tell();

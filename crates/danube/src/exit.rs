@@ -174,7 +174,7 @@ mod tests {
         }
         page.push_str(
             "\n`danube run` exits with the job's own code, because it stands in for the command. \
-             So do\n`danube submit --follow`, `danube logs --follow` and `danube retry --follow` \
+             So do\n`danube submit --follow`, `danube playbook submit --follow`, `danube logs --follow` and\n`danube retry --follow` \
              with `--exit-code`;\nwithout it they exit 3 when the job fails. When whoever reads \
              the output closes it\n(`danube jobs | head -1`), the command ends quietly with 0.\n",
         );

@@ -23,11 +23,12 @@ use danube_worker::{Dispatch, PlaceSettings, PlaybookSettings, Settings, Where, 
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::commands::hosts;
 use crate::commands::run::RunArgs;
 use crate::config::{self, Sources};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::terminal::Screen;
+use crate::terminal::{Progress as Line, Screen};
 use desk::Desk;
 use printer::Printer;
 
@@ -39,6 +40,10 @@ const END_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Bytes that are read from the log at once.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long nothing may happen before it is looked whether something did; a line that says
+/// how far the job is looks far more often.
+const QUIET_MAX: Duration = Duration::from_secs(60);
 
 /// `PATH` when the caller has none.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -306,9 +311,16 @@ async fn follow(
         screen,
     } = *run;
     let mut printer = Printer::new(screen, logs, attempt.job);
+    let mut beside = screen.clone();
+    // Where the output itself is seen, it says how far it is.
+    beside.err_is_terminal &= !screen.out_is_terminal;
+    let mut line = Line::new(&beside);
     let mut interrupts = 0;
     loop {
         let running = !worker.running().is_empty();
+        if !running || printer.is_behind() {
+            line.clear();
+        }
         printer.catch_up()?;
         if !running {
             printer.end()?;
@@ -324,11 +336,22 @@ async fn follow(
                 None => std::future::pending().await,
             }
         };
+        let doing = desk.doing();
+        let pause = match doing {
+            Some(_) => line.tick_every(QUIET_MAX),
+            None => QUIET_MAX,
+        };
         tokio::select! {
             () = grown => {}
             // The job's beginning and its end come without progress.
             () = desk.changed.notified() => {}
             () = stop.next() => interrupts += 1,
+            () = tokio::time::sleep(pause) => {
+                if let Some(doing) = &doing {
+                    line.tick(doing);
+                }
+                continue;
+            }
         }
         match interrupts {
             0 => {}
@@ -362,6 +385,12 @@ fn tell(
             told["hosts"] = json!(hosts);
         }
         return screen.json(&told);
+    }
+    if let Some(hosts) = desk.hosts_so_far() {
+        // Ansible's own recap didn't come.
+        let mut err = screen.clone();
+        err.out_is_terminal = screen.err_is_terminal;
+        screen.error(&format!("\n{}", hosts::table(&hosts).render(&err, true)));
     }
     if let Some(log) = log {
         screen.note(&format!("the log is in {}", log.display()));

@@ -1,4 +1,5 @@
-//! What every request passes: an id, a trace context, a deadline, a metric.
+//! What every request passes: an id, a trace context, a deadline, a metric; and a wait for
+//! the job's end, where a submit asks for it.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tracing::{Instrument, Span};
 use super::answer::Refusal;
 use super::asked::Asked;
 use super::incoming::Lingering;
+use super::wait::{self, Wait};
 use crate::app::Shared;
 use crate::auth::random;
 
@@ -53,6 +55,7 @@ pub(crate) async fn around(
         method: method.clone(),
         route,
         status: CLIENT_LEFT,
+        time: None,
     };
     let request = Lingering::around(request);
     let handled = next.run(request).instrument(span);
@@ -73,6 +76,10 @@ pub(crate) async fn around(
         ))
         .into_response()
     });
+    if let Some(wait) = response.extensions_mut().remove::<Wait>() {
+        told.time = Some(started.elapsed());
+        response = wait::for_end(&app, wait, response).await;
+    }
     harden(&mut response, &id);
     told.status = response.status().as_u16();
     response
@@ -88,6 +95,9 @@ struct Told {
     method: Method,
     route: Option<MatchedPath>,
     status: u16,
+    /// How long its work took, when it waits for a job beyond that: its wait says nothing of
+    /// the server.
+    time: Option<Duration>,
 }
 
 impl Drop for Told {
@@ -97,7 +107,7 @@ impl Drop for Told {
         }
         let _in_request = self.span.enter();
         let route = self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-        let time = self.started.elapsed();
+        let time = self.time.unwrap_or_else(|| self.started.elapsed());
         let signals = &self.app.signals;
         signals.http_request(self.method.as_str(), route, self.status, time);
         // Full disks and drains are told by whoever finds them.

@@ -31,6 +31,7 @@ mod submits;
 mod text;
 mod timing;
 pub(crate) mod traces;
+mod wait;
 mod webhooks;
 mod workers;
 

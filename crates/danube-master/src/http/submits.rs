@@ -1,12 +1,13 @@
 //! Takes jobs in: a submit, a retry, the demo.
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use danube_api::{Code, JOBS_PATH, JobView, Problem};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use danube_api::{Code, JobView, Problem};
 use danube_model::credential::CredentialKind;
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
@@ -23,16 +24,19 @@ use super::asked::Asked;
 use super::caller::{Doer, is_private};
 use super::incoming::{Id, Whole};
 use super::jobs::{find_id, unknown};
+use super::wait::{self, SubmitQuery, Wait};
 use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::pipelines::NoPipeline;
 use crate::submit::{Checked, World, check, real_below};
 use crate::tell;
 
-/// Submits a job.
+/// Submits a job; with `sync`, waits for its end.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call safe to repeat for 24 hours")),
-    responses((status = 202, description = "Accepted, and durable", body = JobView,
+    params(SubmitQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes the call safe to repeat for 24 hours")),
+    responses((status = 202, description = "Accepted, and durable; with `sync`: it hasn't ended yet, and goes on", body = JobView,
+        headers(("Location" = String, description = "Where the job is"))),
+        (status = 200, description = "With `sync`: it has ended, in whichever way", body = JobView,
         headers(("Location" = String, description = "Where the job is"))),
         (status = "4XX", description = "Nothing was changed", body = Problem, content_type = "application/problem+json"),
         (status = 507, description = "The disk is full", body = Problem, content_type = "application/problem+json")))]
@@ -40,9 +44,10 @@ pub(crate) async fn submit(
     State(app): State<Shared>,
     Doer(caller): Doer,
     Extension(asked): Extension<Asked>,
-    headers: HeaderMap,
+    (headers, query): (HeaderMap, Result<Query<SubmitQuery>, QueryRejection>),
     Whole(body): Whole,
 ) -> Answer<Response> {
+    let time = wait::asked(query)?;
     let idempotency = idempotency(&headers, &body)?;
     let value = json(&headers, &body)?;
     let ask = Ask {
@@ -53,10 +58,22 @@ pub(crate) async fn submit(
         asked: Some(asked),
     };
     let (job, warnings) = accept(&app, &caller, ask).await?;
-    Ok(accepted(JobView {
+    // With too many that wait, it is answered as if it hadn't asked to.
+    let turn = time.and_then(|_| Arc::clone(&app.phases.turns).try_acquire_owned().ok());
+    let wait = time.zip(turn).map(|(time, turn)| Wait {
+        job: job.id,
+        time,
+        warnings: warnings.clone(),
+        _turn: Arc::new(turn),
+    });
+    let mut response = accepted(JobView {
         warnings,
         ..JobView::whole(job)
-    }))
+    });
+    if let Some(wait) = wait {
+        response.extensions_mut().insert(wait);
+    }
+    Ok(response)
 }
 
 /// Bytes of a body that is checked on the thread of its request.
@@ -209,13 +226,7 @@ fn tell_submitted(app: &App, job: &Job, source_type: &str) {
 }
 
 fn accepted(job: JobView) -> Response {
-    let location = format!("{JOBS_PATH}/{}", job.id);
-    (
-        StatusCode::ACCEPTED,
-        [(header::LOCATION, location)],
-        Json(job),
-    )
-        .into_response()
+    wait::answer(StatusCode::ACCEPTED, job)
 }
 
 fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency>, Problem> {

@@ -172,6 +172,9 @@ pub struct FirstFailure {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Progress {
+    /// The commit of its source, where that is a git repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// The play that began last.
     pub current_play: Option<String>,
     /// The task that began last.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
+use super::ansible;
+
 use crate::limits::{FILE_BYTES_MAX, FILE_DEPTH_MAX, FILE_NODES_MAX};
 use crate::mistake::{Mistake, Position};
 
@@ -44,6 +46,19 @@ impl Node {
     /// # Errors
     /// The first mistake that keeps the text from being read at all.
     pub fn parse(text: &str) -> Result<Self, Mistake> {
+        Self::read(text, Words::Core)
+    }
+
+    /// The same of a file that is meant for Ansible: plain words are what Ansible takes them
+    /// for (`yes` is true), and `!vault` and `!unsafe` become what they are in JSON.
+    ///
+    /// # Errors
+    /// The first mistake that keeps the text from being read at all.
+    pub fn parse_for_ansible(text: &str) -> Result<Self, Mistake> {
+        Self::read(text, Words::Ansible)
+    }
+
+    fn read(text: &str, words: Words) -> Result<Self, Mistake> {
         if text.len() > FILE_BYTES_MAX {
             return Err(broken(
                 "file.too_large",
@@ -56,6 +71,7 @@ impl Node {
             offsets: Offsets::new(text),
             anchors: HashMap::new(),
             nodes_left: FILE_NODES_MAX,
+            words,
         };
         reader.document()
     }
@@ -105,6 +121,35 @@ impl Node {
         Ok(Self { at: None, value })
     }
 
+    /// The same as JSON; none where a key is no text or stands twice, and where a number
+    /// isn't finite.
+    #[must_use]
+    pub fn to_json(&self) -> Option<serde_json::Value> {
+        use serde_json::Value as Json;
+        Some(match &self.value {
+            Value::Null => Json::Null,
+            Value::Bool(it) => Json::Bool(*it),
+            Value::Integer(it) => Json::from(*it),
+            Value::Float(it) => Json::Number(serde_json::Number::from_f64(*it)?),
+            Value::Text(it) => Json::String(it.clone()),
+            Value::List(list) => {
+                Json::Array(list.iter().map(Self::to_json).collect::<Option<_>>()?)
+            }
+            Value::Map(entries) => {
+                let mut map = serde_json::Map::new();
+                for (key, value) in entries {
+                    let Value::Text(key) = &key.value else {
+                        return None;
+                    };
+                    if map.insert(key.clone(), value.to_json()?).is_some() {
+                        return None;
+                    }
+                }
+                Json::Object(map)
+            }
+        })
+    }
+
     /// What it is, for "expected …, found …".
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -132,6 +177,16 @@ struct Reader<'a> {
     offsets: Offsets<'a>,
     anchors: HashMap<usize, Node>,
     nodes_left: usize,
+    words: Words,
+}
+
+/// How plain words are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// By the core schema of YAML 1.2.
+    Core,
+    /// As Ansible does.
+    Ansible,
 }
 
 impl<'a> Reader<'a> {
@@ -150,7 +205,7 @@ impl<'a> Reader<'a> {
                     return Err(broken(
                         "file.two_documents",
                         at,
-                        "a second document begins here; one file holds one pipeline".into(),
+                        "a second document begins here; one file holds one document".into(),
                     ));
                 }
                 event => root = Some(self.node(event, span, 0)?),
@@ -188,7 +243,17 @@ impl<'a> Reader<'a> {
         self.spend(1, at)?;
         let (value, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, at),
-            Event::Scalar(text, style, anchor, _) => (scalar(&text, style), anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_plain = style == ScalarStyle::Plain;
+                let value = match self.words {
+                    Words::Core => scalar(&text, style),
+                    Words::Ansible => {
+                        let tag = tag.as_ref().map(|it| it.suffix.as_str());
+                        ansible::scalar(&text, is_plain, tag)
+                    }
+                };
+                (value, anchor)
+            }
             Event::SequenceStart(anchor, _) => (self.list(depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
             other => {

@@ -4,6 +4,7 @@
 //! [`read_request`] reads the `spec` of a submit. Both go through the same
 //! check, which finds every mistake in one pass.
 
+mod ansible;
 mod check;
 mod document;
 mod fields;

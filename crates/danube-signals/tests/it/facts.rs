@@ -1,7 +1,5 @@
 //! Every live fact, told through `Signals`: its line exactly, and what it moves.
 
-mod workers;
-
 use std::time::Duration;
 
 use danube_signals::*;
@@ -54,7 +52,7 @@ pub(crate) fn check<F: Fact>(fact: F, line: &str, metrics: &[(&str, f64)]) {
 }
 
 /// Like [`check`], for a fact with all its fields: they come in the declared order.
-fn check_full<F: Fact>(fact: F, line: &str, metrics: &[(&str, f64)]) {
+pub(crate) fn check_full<F: Fact>(fact: F, line: &str, metrics: &[(&str, f64)]) {
     let keys: Vec<&str> = F::DECL.fields.to_vec();
     let at = |key: &str| {
         line.find(&format!("\"{key}\":"))
@@ -69,7 +67,7 @@ fn check_full<F: Fact>(fact: F, line: &str, metrics: &[(&str, f64)]) {
     check(fact, line, metrics);
 }
 
-fn millis(millis: u64) -> Duration {
+pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -667,7 +665,11 @@ fn otlp_export_recovered() {
 
 #[test]
 fn each_live_event_has_a_test_above() {
-    let tests = concat!(include_str!("facts.rs"), include_str!("playbook_facts.rs"));
+    let tests = concat!(
+        include_str!("facts.rs"),
+        include_str!("playbook_facts.rs"),
+        include_str!("worker_facts.rs")
+    );
     for event in events().filter(|event| event.state == State::Live) {
         assert!(
             tests.contains(&format!("fn {}", event.name)),

@@ -14,3 +14,4 @@ mod playbook_facts;
 mod spans;
 #[cfg(test)]
 mod watched;
+mod worker_facts;

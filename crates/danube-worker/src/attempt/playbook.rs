@@ -306,7 +306,8 @@ impl Running<'_> {
             Arc::clone(&self.inner.dispatch),
             self.work.attempt,
             (self.own.secrets.clone(), place.source()),
-        );
+        )
+        .of_commit(self.commit.clone());
         let listening = match listener.listen(hears) {
             Ok(it) => it,
             Err(error) => return setup("listen to Ansible")(error),

@@ -1,12 +1,13 @@
-//! `danube job ID`: one job and its steps.
+//! `danube job ID`: one job, its steps, and what a playbook does on its hosts.
 
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
-use danube_api::{JobView, StepView};
+use danube_api::{JobView, ProgressView, StepView};
 use danube_model::Timestamp;
 
 use super::follow::incomplete;
+use super::hosts;
 use crate::client::{args, connect, duration, moment, size};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -27,7 +28,7 @@ pub(super) fn id(matches: &ArgMatches) -> &str {
 
 pub(super) fn command() -> Command {
     Command::new("job")
-        .about("Show one job and its steps")
+        .about("Show one job and its steps, and the hosts of a playbook")
         .arg(id_arg())
         .args(args())
 }
@@ -47,12 +48,34 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
 }
 
 fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        if !value.is_empty() {
-            text.push_str(&format!("{name:<10} {value}\n"));
-        }
-    };
+    let mut all = what(job, screen);
+    all.extend(when(job, now, screen));
+    if let Some(progress) = &job.progress {
+        all.extend(at(progress, job.status == "success"));
+    }
+    let lines = all.iter().filter(|(_, value)| !value.is_empty());
+    let mut text: String = lines
+        .map(|(name, value)| format!("{name:<10} {value}\n"))
+        .collect();
+    let hosts = job.hosts.as_deref().unwrap_or_default();
+    if !hosts.is_empty() {
+        text.push('\n');
+        text.push_str(&hosts::table(hosts).render(screen, true));
+    }
+    let steps = job.steps.as_deref().unwrap_or_default();
+    if !steps.is_empty() {
+        text.push('\n');
+        text.push_str(&steps_table(steps).render(screen, true));
+    }
+    text
+}
+
+/// A line: its name, and what it says, safe for a terminal.
+type Line = (&'static str, String);
+
+/// Which job it is, and how it is.
+fn what(job: &JobView, screen: &Screen) -> Vec<Line> {
+    let text = |it: &Option<String>| clean(it.as_deref().unwrap_or_default());
     let status = screen.paint(Colour::of_status(&job.status), &clean(&job.status));
     let code = job
         .exit_code
@@ -63,40 +86,30 @@ fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
     } else {
         ""
     };
-    line(
+    let mut all = vec![(
         "job",
-        &format!("{}  {}", clean(&job.short_id), clean(&job.id)),
-    );
-    line("pipeline", &clean(&job.pipeline));
-    line("status", &format!("{status}{code}{asked}"));
-    line("reason", &clean(job.reason.as_deref().unwrap_or_default()));
-    line(
-        "ref",
-        &clean(job.trigger_ref.as_deref().unwrap_or_default()),
-    );
-    line(
-        "by",
-        &format!(
-            "{} ({})",
-            clean(&job.submitted_by),
-            clean(&job.trigger_type)
-        ),
-    );
-    line(
-        "retry of",
-        &clean(job.retry_of.as_deref().unwrap_or_default()),
-    );
-    line("created", &moment(Some(job.created_at), now, screen));
-    line("started", &moment(job.started_at, now, screen));
-    line("finished", &moment(job.finished_at, now, screen));
-    line("duration", &duration(job.duration_seconds));
-    if job.attempt > 1 {
-        line("attempt", &job.attempt.to_string());
+        format!("{}  {}", clean(&job.short_id), clean(&job.id)),
+    )];
+    if job.source.is_some() {
+        all.push(("kind", clean(&job.kind)));
+        all.push(("source", text(&job.source)));
+        all.push(("commit", text(&job.source_commit)));
+    } else {
+        all.push(("pipeline", clean(&job.pipeline)));
     }
-    line(
-        "worker",
-        &clean(job.worker_id.as_deref().unwrap_or_default()),
-    );
+    let (by, trigger) = (clean(&job.submitted_by), clean(&job.trigger_type));
+    all.extend([
+        ("status", format!("{status}{code}{asked}")),
+        ("reason", text(&job.reason)),
+        ("ref", text(&job.trigger_ref)),
+        ("by", format!("{by} ({trigger})")),
+        ("retry of", text(&job.retry_of)),
+    ]);
+    all
+}
+
+/// When it ran and where, and what is left of it.
+fn when(job: &JobView, now: Timestamp, screen: &Screen) -> Vec<Line> {
     let deleted = job
         .log_deleted_at
         .map(|at| format!("; deleted {}", moment(Some(at), now, screen)));
@@ -105,14 +118,40 @@ fn text(job: &JobView, now: Timestamp, screen: &Screen) -> String {
         _ => String::new(),
     };
     let deleted = deleted.unwrap_or_default();
-    line("log", &format!("{}{missing}{deleted}", size(job.log_bytes)));
-    line("trace", &clean(&job.trace_id));
-    let steps = job.steps.as_deref().unwrap_or_default();
-    if !steps.is_empty() {
-        text.push('\n');
-        text.push_str(&steps_table(steps).render(screen, true));
+    let again = Some(job.attempt).filter(|it| *it > 1);
+    vec![
+        ("created", moment(Some(job.created_at), now, screen)),
+        ("started", moment(job.started_at, now, screen)),
+        ("finished", moment(job.finished_at, now, screen)),
+        ("duration", duration(job.duration_seconds)),
+        (
+            "attempt",
+            again.map(|it| it.to_string()).unwrap_or_default(),
+        ),
+        (
+            "worker",
+            clean(job.worker_id.as_deref().unwrap_or_default()),
+        ),
+        ("log", format!("{}{missing}{deleted}", size(job.log_bytes))),
+        ("trace", clean(&job.trace_id)),
+    ]
+}
+
+/// How far a playbook is: where it is, and how its hosts do. Where one that went well was
+/// at last says nothing.
+fn at(progress: &ProgressView, went_well: bool) -> Vec<Line> {
+    let text = |it: &Option<String>| clean(it.as_deref().unwrap_or_default());
+    let hosts = ("hosts", hosts::totals(&progress.hosts));
+    if went_well {
+        return vec![hosts];
     }
-    text
+    let task = format!("{} (task {})", text(&progress.current_task), progress.tasks);
+    let task = Some(task).filter(|_| progress.tasks > 0);
+    vec![
+        ("play", text(&progress.current_play)),
+        ("task", task.unwrap_or_default()),
+        hosts,
+    ]
 }
 
 fn steps_table(steps: &[StepView]) -> Table {

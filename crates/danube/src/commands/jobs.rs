@@ -105,7 +105,7 @@ fn as_table(
     pages(client, query, wanted, |list| {
         let is_first = shown == 0;
         let mut table = Table::new(
-            &["ID", "STATUS", "PIPELINE", "STARTED", "DURATION", "REF"],
+            &["ID", "STATUS", "NAME", "STARTED", "DURATION", "REF"],
             &[5, 2],
         );
         for job in &list.jobs {
@@ -134,11 +134,21 @@ fn row(job: &JobView, now: Timestamp, screen: &Screen) -> Vec<Cell> {
     vec![
         Cell::new(&job.short_id),
         Cell::status(&job.status),
-        Cell::new(&job.pipeline),
+        Cell::new(&name(job)),
         Cell::new(&moment(job.started_at, now, screen)),
         Cell::new(&duration(seconds)),
         Cell::new(job.trigger_ref.as_deref().unwrap_or_default()),
     ]
+}
+
+/// The pipeline's name; of a playbook, that it is one and where it comes from.
+fn name(job: &JobView) -> String {
+    match (&job.source, job.source_type.as_deref()) {
+        // Its type begins it.
+        (Some(source), Some("playbook")) => source.clone(),
+        (Some(source), _) => format!("playbook {source}"),
+        (None, _) => job.pipeline.clone(),
+    }
 }
 
 /// One object like the server's, however many pages it took.

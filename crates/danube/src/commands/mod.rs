@@ -10,6 +10,7 @@ mod explain;
 mod follow;
 mod health;
 mod history;
+pub(crate) mod hosts;
 mod job;
 mod jobs;
 mod log_level;

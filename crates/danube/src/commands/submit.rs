@@ -12,7 +12,7 @@ use danube_model::JobId;
 use danube_model::spec::Pipeline;
 
 use super::{follow, work};
-use crate::client::{LogAsked, args, connect};
+use crate::client::{LogAsked, args as connection_args, connect};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal::{Screen, clean};
@@ -48,20 +48,20 @@ pub(super) fn command() -> Command {
         .group(ArgGroup::new("what").args(["pipeline", "file", "command"]).required(true))
         .arg(Arg::new("ref").long("ref").value_name("REF").help("Branch, tag or commit to run"))
         .args([param, mask, short])
-        .arg(
-            Arg::new("callback-url")
-                .long("callback-url")
-                .value_name("URL")
-                .help("Address to which the job's end is told; an argument can be seen by others, so keep tokens out of it"),
-        )
-        .arg(
-            Arg::new("idempotency-key")
-                .long("idempotency-key")
-                .value_name("KEY")
-                .help("The same key with the same request makes one job, however often it is sent"),
-        )
-        .args(follow::args())
         .args(args())
+        .args(follow::args())
+        .args(connection_args())
+}
+
+/// `--callback-url` and `--idempotency-key`
+pub(super) fn args() -> [Arg; 2] {
+    let one = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
+    [
+        one("callback-url", "URL")
+            .help("Address to which the job's end is told; an argument can be seen by others, so keep tokens out of it"),
+        one("idempotency-key", "KEY")
+            .help("The same key with the same request makes one job, however often it is sent"),
+    ]
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
@@ -72,9 +72,19 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         parameters: work::parameters(matches)?,
         mask: work::masks(matches)?,
         allow_short_masks: matches.get_flag("allow-short-masks").then_some(true),
-        callback_url: matches.get_one::<String>("callback-url").cloned(),
         ..Submit::default()
     };
+    hand_in(submit, matches, screen)
+}
+
+/// Hands a job in, and follows it when asked to; the flags of [`args`] and
+/// [`follow::args`] say how.
+pub(super) fn hand_in(
+    mut submit: Submit,
+    matches: &ArgMatches,
+    screen: &Screen,
+) -> Result<ExitCode, Failure> {
+    submit.callback_url = matches.get_one::<String>("callback-url").cloned();
     let client = connect(matches, true)?;
     let own = matches.get_one::<String>("idempotency-key").cloned();
     let key = own.unwrap_or_else(|| JobId::new().to_string());

@@ -59,23 +59,25 @@ pub(super) fn assignments(
     id: &str,
 ) -> Result<Vec<(String, String)>, Failure> {
     let given = matches.get_many::<String>(id).into_iter().flatten();
-    let read = |text: &String| {
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None => (text.as_str(), variable(text, id)?),
-        };
-        if !is_variable_name(name) {
-            let message = format!(
-                "--{id}: `{}` can't be the name of a variable",
-                name.escape_debug()
-            );
-            return Err(
-                Failure::usage(message).hint("letters, digits and `_`, not beginning with a digit")
-            );
-        }
-        Ok((name.to_owned(), value))
+    given.map(|it| assignment(it, id)).collect()
+}
+
+/// One of them; `id` is the flag that it was given with.
+pub(super) fn assignment(text: &str, id: &str) -> Result<(String, String), Failure> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => (text, variable(text, id)?),
     };
-    given.map(read).collect()
+    if !is_variable_name(name) {
+        let message = format!(
+            "--{id}: `{}` can't be the name of a variable",
+            name.escape_debug()
+        );
+        return Err(
+            Failure::usage(message).hint("letters, digits and `_`, not beginning with a digit")
+        );
+    }
+    Ok((name.to_owned(), value))
 }
 
 /// The values to keep out of the output. They come from the environment: an

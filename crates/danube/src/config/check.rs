@@ -75,13 +75,7 @@ pub(crate) fn check(
                 .expect("the table bounds it"),
             alertmanager_url: it.text("observability.alertmanager_url"),
         },
-        webhooks: WebhookSettings {
-            allow_private: it.networks("webhooks.allow_private"),
-            allow_http: it.bool("webhooks.allow_http")?,
-            retry: Duration::from_secs(it.number("webhooks.retry_seconds")?),
-            days: u32::try_from(it.number("webhooks.retention_days")?)
-                .expect("the table bounds it"),
-        },
+        webhooks: webhooks(&it)?,
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
         sampling: export::sampling(&it)?,
@@ -97,6 +91,16 @@ pub(crate) fn check(
         },
         export: export::read(&it)?,
         secrets: export::secrets(&it),
+    })
+}
+
+/// How webhooks are sent.
+fn webhooks(it: &Values<'_>) -> Option<WebhookSettings> {
+    Some(WebhookSettings {
+        allow_private: it.networks("webhooks.allow_private"),
+        allow_http: it.bool("webhooks.allow_http")?,
+        retry: Duration::from_secs(it.number("webhooks.retry_seconds")?),
+        days: u32::try_from(it.number("webhooks.retention_days")?).expect("the table bounds it"),
     })
 }
 

@@ -3,7 +3,7 @@
 use super::value::{Kind, Value};
 
 /// One option.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     /// `section.name`, as in the file.
     pub(crate) key: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Row {
 }
 
 /// What holds when nobody says anything.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Preset {
     /// This, as it would stand in a variable.
     Fixed(&'static str),

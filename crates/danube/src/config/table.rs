@@ -1,14 +1,22 @@
-//! The one table of options.
+//! The one table of options. Those of the section `observability` have a file of their own.
+
+mod observability;
 
 pub(crate) use super::row::{Machine, Preset, Row};
 pub(crate) use super::sections::SECTIONS;
+use observability::OBSERVABILITY;
+
 use super::value::{DAY_SECONDS, GIB, KIB, Kind, MIB, TIB, Value};
 
 /// A lease must outlive a heartbeat and a slow disk; renewal is at a third of it.
 const LEASE_SECONDS_MIN: u64 = 3;
 
 /// Every option, in the order in which people read them.
-pub(crate) const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] =
+    &joined::<{ WORK.len() + OBSERVABILITY.len() }>([WORK, OBSERVABILITY]);
+
+/// Options of the server, its jobs and what it tells others of them.
+const WORK: &[Row] = &[
     Row {
         key: "server.data_dir",
         kind: Kind::Path,
@@ -363,150 +371,22 @@ pub(crate) const ROWS: &[Row] = &[
         help: "Days after which a webhook that was delivered or given up is forgotten with its attempts",
         example: "90",
     },
-    Row {
-        key: "observability.log_level",
-        kind: Kind::Level,
-        preset: Preset::Fixed("info"),
-        flag: "log-level",
-        short_variable: Some("DANUBE_LOG_LEVEL"),
-        help: "Level of the server's log: off, error, warning, info, debug or trace, also by logger",
-        example: "\"info,danube.api=debug\"",
-    },
-    Row {
-        key: "observability.log_format",
-        kind: Kind::Word(&["auto", "json", "text"]),
-        preset: Preset::Fixed("auto"),
-        flag: "log-format",
-        short_variable: Some("DANUBE_LOG_FORMAT"),
-        help: "Form of the server's log: json, text, or auto for text on a terminal and JSON elsewhere",
-        example: "\"json\"",
-    },
-    Row {
-        key: "observability.otel_endpoint",
-        kind: Kind::Collector,
-        preset: Preset::Unset,
-        flag: "otel-endpoint",
-        short_variable: None,
-        help: "OpenTelemetry collector to which metrics, logs and traces are sent; over HTTP /v1/metrics and so on are \
-               added to it",
-        example: "\"http://127.0.0.1:4317\"",
-    },
-    Row {
-        key: "observability.otel_protocol",
-        kind: Kind::Word(&["grpc", "http/protobuf"]),
-        preset: Preset::Fixed("grpc"),
-        flag: "otel-protocol",
-        short_variable: None,
-        help: "How the collector is spoken to",
-        example: "\"http/protobuf\"",
-    },
-    Row {
-        key: "observability.otel_headers",
-        kind: Kind::Headers,
-        preset: Preset::Unset,
-        flag: "otel-header",
-        short_variable: None,
-        help: "Headers for the collector, whose values are never shown; a flag or variable of others can be seen, so \
-               keep secrets in the file",
-        example: "[\"authorization: Bearer YOUR-KEY\"]",
-    },
-    Row {
-        key: "observability.metrics_enabled",
-        kind: Kind::Bool,
-        preset: Preset::Fixed("true"),
-        flag: "metrics",
-        short_variable: None,
-        help: "Show metrics at /metrics and send them to the collector",
-        example: "false",
-    },
-    Row {
-        key: "observability.metrics_interval_seconds",
-        kind: Kind::Seconds { min: 1, max: 3_600 },
-        preset: Preset::Fixed("60"),
-        flag: "metrics-interval",
-        short_variable: None,
-        help: "Time between two pushes of the metrics to the collector",
-        example: "15",
-    },
-    Row {
-        key: "observability.traces_enabled",
-        kind: Kind::Bool,
-        preset: Preset::Fixed("true"),
-        flag: "traces",
-        short_variable: None,
-        help: "Send traces to the collector",
-        example: "false",
-    },
-    Row {
-        key: "observability.traces_sample_percent",
-        kind: Kind::Count { min: 0, max: 100 },
-        preset: Preset::Fixed("100"),
-        flag: "traces-sample-percent",
-        short_variable: None,
-        help: "Share of jobs' traces that goes to the collector; failed and slow ones always go",
-        example: "10",
-    },
-    Row {
-        key: "observability.traces_slow_seconds",
-        kind: Kind::Seconds {
-            min: 1,
-            max: 31_536_000,
-        },
-        preset: Preset::Fixed("60"),
-        flag: "traces-slow",
-        short_variable: None,
-        help: "From here on a job is slow, and its trace goes to the collector whatever the share",
-        example: "600",
-    },
-    Row {
-        key: "observability.logs_enabled",
-        kind: Kind::Bool,
-        preset: Preset::Fixed("true"),
-        flag: "logs",
-        short_variable: None,
-        help: "Send the server's own log to the collector",
-        example: "false",
-    },
-    Row {
-        key: "observability.job_logs_enabled",
-        kind: Kind::Bool,
-        preset: Preset::Fixed("false"),
-        flag: "job-logs",
-        short_variable: None,
-        help: "Send the logs of jobs to the collector, redacted as they are stored",
-        example: "true",
-    },
-    Row {
-        key: "observability.history_interval_seconds",
-        kind: Kind::Seconds { min: 1, max: 15 },
-        preset: Preset::Fixed("15"),
-        flag: "history-interval",
-        short_variable: None,
-        help: "How often metrics are sampled for panels and alerts",
-        example: "5",
-    },
-    Row {
-        key: "observability.workers_expected",
-        kind: Kind::Count {
-            min: 0,
-            max: 100_000,
-        },
-        preset: Preset::Fixed("1"),
-        flag: "workers-expected",
-        short_variable: None,
-        help: "Workers below which an alert fires",
-        example: "2",
-    },
-    Row {
-        key: "observability.alertmanager_url",
-        kind: Kind::Url,
-        preset: Preset::Unset,
-        flag: "alertmanager-url",
-        short_variable: None,
-        help: "Address of an Alertmanager that is told of alerts that fire and are over",
-        example: "\"http://alertmanager:9093\"",
-    },
 ];
+
+/// The parts of the table, one after the other.
+const fn joined<const ROWS: usize>(parts: [&[Row]; 2]) -> [Row; ROWS] {
+    let mut all = [parts[0][0]; ROWS];
+    let (mut part, mut row, mut place) = (0, 0, 0);
+    while part < parts.len() {
+        if row < parts[part].len() {
+            all[place] = parts[part][row];
+            (row, place) = (row + 1, place + 1);
+        } else {
+            (part, row) = (part + 1, 0);
+        }
+    }
+    all
+}
 
 /// The place of an option in [`ROWS`].
 pub(crate) fn index(key: &str) -> Option<usize> {

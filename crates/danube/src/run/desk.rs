@@ -3,14 +3,16 @@
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use danube_api::HostView;
+use danube_api::{HostView, ProgressView};
 use danube_model::credential::Credential;
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Cause, Ended, State, Step};
 use danube_worker::{Dispatch, ReportError};
 use tokio::sync::Notify;
 
+use crate::commands::hosts;
 use crate::exit::of_job;
+use crate::terminal::clean;
 
 /// What it was told of the one job.
 #[derive(Default)]
@@ -19,7 +21,7 @@ pub(super) struct Desk {
     credentials: Vec<Credential>,
     /// What a playbook has done.
     progress: Mutex<Option<Progress>>,
-    /// Rung when the job has begun and when its thread is done.
+    /// Rung when the job has begun, when a playbook does something, and when its thread is done.
     pub(super) changed: Notify,
 }
 
@@ -43,6 +45,26 @@ impl Desk {
     pub(super) fn hosts(&self) -> Option<Vec<HostView>> {
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.as_ref().map(HostView::all)
+    }
+
+    /// The same of one that was stopped before Ansible summed it up; none otherwise.
+    pub(super) fn hosts_so_far(&self) -> Option<Vec<HostView>> {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut_off = progress.as_ref().filter(|it| !it.is_over);
+        cut_off.map(HostView::all).filter(|it| !it.is_empty())
+    }
+
+    /// Where a playbook is, in a line; none of another job, or before it begins.
+    pub(super) fn doing(&self) -> Option<String> {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = ProgressView::from(progress.as_ref()?);
+        let parts = [
+            view.current_play.unwrap_or_default(),
+            view.current_task.unwrap_or_default(),
+            hosts::totals(&view.hosts),
+        ];
+        let some = parts.iter().filter(|it| !it.is_empty());
+        Some(some.map(|it| clean(it)).collect::<Vec<_>>().join(" · "))
     }
 
     pub(super) fn state(&self) -> State {
@@ -76,6 +98,7 @@ impl Dispatch for Desk {
     fn played(&self, _: Attempt, _: Vec<RunRecord>, progress: &Progress) {
         let mut known = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(progress.clone());
+        self.changed.notify_one();
     }
 
     fn credentials(&self, _: Attempt, names: Vec<String>) -> Result<Vec<Credential>, ReportError> {

@@ -36,6 +36,12 @@ impl<'a> Printer<'a> {
         }
     }
 
+    /// Whether there is something to print.
+    pub(super) fn is_behind(&self) -> bool {
+        let progress = self.logs.progress(&self.name);
+        progress.is_some_and(|it| it.borrow().end > self.at)
+    }
+
     pub(super) fn catch_up(&mut self) -> Result<(), Failure> {
         if self.reader.is_none() {
             self.reader = self.logs.reader(&self.name).ok();

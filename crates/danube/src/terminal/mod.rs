@@ -66,12 +66,12 @@ impl Colour {
         }
     }
 
-    /// The colour of a job's or a step's status.
+    /// The colour of a job's, a step's or a host's status.
     pub(crate) fn of_status(status: &str) -> Self {
         match status {
             "success" | "ok" | "ready" => Self::Green,
-            "failure" | "failed" | "not_ready" => Self::Red,
-            "timeout" | "cancelled" | "degraded" | "stale" => Self::Yellow,
+            "failure" | "failed" | "unreachable" | "not_ready" => Self::Red,
+            "timeout" | "cancelled" | "changed" | "degraded" | "stale" => Self::Yellow,
             "scheduling" | "running" => Self::Blue,
             _ => Self::Dim,
         }

@@ -4,12 +4,16 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::Screen;
+use super::table::cut;
 
 /// How often the line is drawn again.
 const TICK: Duration = Duration::from_millis(120);
 
 /// A wait shorter than this isn't worth a line.
 const SHOWN_AFTER: Duration = Duration::from_millis(400);
+
+/// Columns of a frame, the gap behind it, and the last of a line, which some terminals wrap at.
+const FRAME_COLUMNS: usize = 3;
 
 const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
@@ -20,6 +24,8 @@ pub(crate) struct Progress {
     wanted: bool,
     since: Instant,
     frame: usize,
+    /// The terminal's width: a line that is longer would stay when it is drawn again.
+    columns: usize,
 }
 
 impl Progress {
@@ -30,6 +36,7 @@ impl Progress {
             wanted: screen.err_is_terminal && !screen.is_json(),
             since: Instant::now(),
             frame: 0,
+            columns: screen.err_columns(),
         }
     }
 
@@ -41,7 +48,10 @@ impl Progress {
         }
         self.frame = (self.frame + 1) % FRAMES.len();
         let (frame, seconds) = (FRAMES[self.frame], elapsed.as_secs());
-        let _ = write!(std::io::stderr(), "\r{frame} {what}  {seconds} s\x1b[K");
+        let time = format!("  {seconds} s");
+        let room = self.columns.saturating_sub(time.len() + FRAME_COLUMNS);
+        let what = cut(what, room);
+        let _ = write!(std::io::stderr(), "\r{frame} {what}{time}\x1b[K");
         self.shown = true;
     }
 

@@ -161,7 +161,7 @@ fn width(text: &str) -> usize {
 }
 
 /// `text` in at most `wide` columns, with an ellipsis when it is longer.
-fn cut(text: &str, wide: usize) -> String {
+pub(super) fn cut(text: &str, wide: usize) -> String {
     if width(text) <= wide {
         return text.to_owned();
     }

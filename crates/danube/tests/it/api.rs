@@ -10,6 +10,7 @@ mod answers;
 mod jobs;
 mod problems;
 mod scrapes;
+mod sync;
 
 use serde_json::Value;
 

@@ -12,6 +12,7 @@ mod client;
 mod follow;
 mod help;
 mod messages;
+mod playbook;
 pub(crate) mod responder;
 mod signals;
 pub(crate) mod terminal;

@@ -10,6 +10,7 @@ mod inventories;
 mod odd_secrets;
 mod secrets;
 mod sources;
+mod submitted;
 mod told;
 
 pub(crate) use told::provoked;

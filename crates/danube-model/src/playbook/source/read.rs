@@ -119,26 +119,7 @@ fn vars(fields: &mut Fields<'_>) -> Option<Map<String, Json>> {
 }
 
 pub(in crate::playbook) fn json(node: &Node) -> Option<Json> {
-    Some(match &node.value {
-        Value::Null => Json::Null,
-        Value::Bool(it) => Json::Bool(*it),
-        Value::Integer(it) => Json::from(*it),
-        Value::Float(it) => Json::Number(serde_json::Number::from_f64(*it)?),
-        Value::Text(it) => Json::String(it.clone()),
-        Value::List(list) => Json::Array(list.iter().map(json).collect::<Option<_>>()?),
-        Value::Map(entries) => {
-            let mut map = Map::new();
-            for (key, value) in entries {
-                let Value::Text(key) = &key.value else {
-                    return None;
-                };
-                if map.insert(key.clone(), json(value)?).is_some() {
-                    return None;
-                }
-            }
-            Json::Object(map)
-        }
-    })
+    node.to_json()
 }
 
 fn archive(fields: &mut Fields<'_>) -> Option<Source> {

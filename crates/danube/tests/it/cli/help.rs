@@ -8,6 +8,7 @@ const COMMANDS: &[&str] = &[
     "run",
     "playbook",
     "playbook run",
+    "playbook submit",
     "submit",
     "trace",
     "jobs",

@@ -33,7 +33,7 @@ pub(super) fn git(dir: &Path, args: &[&str]) -> String {
 }
 
 /// A repository with two commits, the first tagged `v1`; the commit of each.
-fn repository(dir: &Path) -> [String; 2] {
+pub(super) fn repository(dir: &Path) -> [String; 2] {
     fs::create_dir_all(dir).unwrap();
     git(dir, &["init", "--quiet", "."]);
     let commit = |version: &str| {

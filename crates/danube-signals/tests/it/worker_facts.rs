@@ -1,6 +1,13 @@
 //! Workers elsewhere, and Redis between them and the master.
 
-use super::*;
+use std::time::Duration;
+
+use danube_signals::{
+    Millis, QueueConnected, QueueDisconnected, QueueRefilled, RpcCall, WorkerConnected,
+    WorkerDisconnected, WorkerDrained,
+};
+
+use crate::facts::{check_full, millis};
 
 #[test]
 fn worker_drained() {
