@@ -28,8 +28,9 @@ fn every_live_panel_and_alert_has_data_in_prometheus() {
     let master = Master::with(ALLOWED);
     let prometheus = Prometheus::scraping(&master);
     // A counter that appears with its first event has not grown yet, to Prometheus.
-    for _ in 0..2 {
+    for name in ["far", "further"] {
         jobs::run(&master);
+        jobs::visited(&master, name);
         let played = ended(&master, &tasks("- command: 'true'\n"));
         assert_eq!(played["status"], "success", "{played:#}");
         let told = told_at(&master, &receiver.address);

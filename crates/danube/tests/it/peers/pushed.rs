@@ -195,6 +195,7 @@ fn told_who_we_are(requests: &[Value], list_name: &str) {
 #[track_caller]
 fn shown_after_jobs(master: &Master) -> Vec<Sample> {
     jobs::run(master);
+    jobs::visited(master, "far");
     // A request that families of requests can show.
     master.get("/metrics");
     let accept = [("accept", "application/openmetrics-text")];

@@ -74,6 +74,7 @@ fn prometheus_has_every_live_family_and_every_series_that_the_master_shows() {
     let master = Master::start();
     let prometheus = Prometheus::scraping(&master);
     jobs::run(&master);
+    jobs::visited(&master, "far");
     // A request that families of requests can show.
     master.get("/metrics");
     prometheus.scraped();
