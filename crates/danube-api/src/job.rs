@@ -82,6 +82,9 @@ pub struct JobView {
     pub trigger_ref: Option<String>,
     /// The name of the key that submitted it.
     pub submitted_by: String,
+    /// The queue that it waits or waited in.
+    #[serde(default)]
+    pub queue: String,
     /// How many times the system has started it.
     pub attempt: u32,
     /// The job that a person retried.
@@ -222,6 +225,7 @@ impl JobView {
             trigger_type: job.trigger.as_str().to_owned(),
             trigger_ref: job.trigger_ref,
             submitted_by: job.submitted_by,
+            queue: job.queue,
             attempt: job.attempt,
             retry_of: job.retry_of.map(|id| id.to_string()),
             created_at: job.created_at,

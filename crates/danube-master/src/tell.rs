@@ -226,6 +226,7 @@ mod tests {
             trigger: Trigger::Api,
             trigger_ref: None,
             submitted_by: "me".to_owned(),
+            queue: "default".to_owned(),
             attempt: 1,
             retry_of: None,
             created_at: Timestamp::from_millis(1_000),

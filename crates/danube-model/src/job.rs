@@ -91,6 +91,8 @@ pub struct Job {
     pub trigger_ref: Option<String>,
     /// The name of the API key that submitted it.
     pub submitted_by: String,
+    /// The queue that it waits or waited in.
+    pub queue: String,
     /// How many times it has been started by the system; 0 before the first claim.
     pub attempt: u32,
     /// The job that a person retried.

@@ -51,7 +51,6 @@ fn claim_one(tx: &Tx<'_>, assignment: &Assignment, claims: &mut Claims) -> Resul
         worker: assignment.worker.clone(),
         retry_on_lost: record.retry_on_lost,
         job: record.job,
-        queue: record.queue,
         queued_at,
         order,
     });

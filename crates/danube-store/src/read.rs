@@ -152,7 +152,6 @@ impl Store {
                 attempts: attempts.collect::<Result<_, _>>()?,
                 events: playbooks::all_events(connection, &record)?,
                 job: record.job,
-                queue: record.queue,
                 trace,
                 repository,
                 masks,

@@ -10,7 +10,6 @@ use crate::StoreError;
 pub(crate) struct Record {
     pub(crate) seq: i64,
     pub(crate) job: Job,
-    pub(crate) queue: String,
     pub(crate) retry_on_lost: bool,
     pub(crate) losses: u32,
     pub(crate) fence: u64,
@@ -42,6 +41,7 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         trigger: named(row, 5, Trigger::parse)?,
         trigger_ref: row.get(6)?,
         submitted_by: row.get(7)?,
+        queue: row.get(8)?,
         retry_of: optional_id(row, 10)?,
         trace_id: row.get(11)?,
         traceparent: row.get(12)?,
@@ -70,7 +70,6 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record {
         seq: row.get(0)?,
         job,
-        queue: row.get(8)?,
         retry_on_lost: row.get(9)?,
         losses: row.get(17)?,
         fence: count(row, 18)?,

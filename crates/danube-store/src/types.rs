@@ -73,8 +73,6 @@ pub struct Claimed {
     pub worker: String,
     /// The job as it is now.
     pub job: Job,
-    /// The queue that it waited in.
-    pub queue: String,
     /// When it came into the queue: at its submission, or when the attempt before
     /// was given up.
     pub queued_at: Timestamp,
@@ -127,8 +125,6 @@ pub struct Retry {
 /// Everything that a job's spans can be made from. Holds secrets: there is no `Debug`.
 #[derive(Clone)]
 pub struct JobTrace {
-    /// The queue that it waits or waited in.
-    pub queue: String,
     /// The job, without steps.
     pub job: Job,
     /// Where it stands; nothing when its order can't be read any more.

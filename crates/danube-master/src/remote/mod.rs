@@ -258,7 +258,7 @@ impl Remote {
         for mask in &trace.masks {
             let _ = secrets.register_short(mask.as_bytes());
         }
-        let of = (peer.worker.as_str(), trace.queue.as_str());
+        let of = (peer.worker.as_str(), trace.job.queue.as_str());
         self.leases().adopt(attempt, of, Instant::now());
         let mut state = self.lock();
         state.held.entry(attempt.job).or_insert_with(|| Held {

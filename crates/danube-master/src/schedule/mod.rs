@@ -271,7 +271,7 @@ impl Scheduler {
         let (mut refused, mut failed) = (false, None);
         for claimed in claimed {
             let attempt = claimed.attempt;
-            let of = (claimed.worker.as_str(), claimed.queue.as_str());
+            let of = (claimed.worker.as_str(), claimed.job.queue.as_str());
             self.leases.begin(attempt, of, Instant::now());
             let is_here = claimed.worker == self.worker.id();
             if !(is_here && refused) && self.hand_over(claimed, asks) {
@@ -307,7 +307,7 @@ impl Scheduler {
     fn hand_over(&self, claimed: Claimed, asks: &HashMap<JobId, u64>) -> bool {
         let attempt = claimed.attempt;
         self.runs.claimed(&claimed);
-        let (worker, queue) = (claimed.worker, claimed.queue);
+        let (worker, queue) = (claimed.worker, claimed.job.queue);
         let work = Work {
             attempt,
             order: claimed.order,

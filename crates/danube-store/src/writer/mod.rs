@@ -104,13 +104,13 @@ pub(crate) struct Tx<'a> {
 
 impl Tx<'_> {
     /// The job came to be, or moved from there to where it is now.
-    pub(crate) fn moved(&self, Record { job, queue, .. }: &Record, from: Option<State>) {
+    pub(crate) fn moved(&self, Record { job, .. }: &Record, from: Option<State>) {
         let mut change = self.change.take();
         change.moved(Moved {
             job: job.id,
             pipeline: job.pipeline.clone(),
             kind: job.kind,
-            queue: queue.clone(),
+            queue: job.queue.clone(),
             from,
             to: job.state,
         });

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
 use danube_api::{JobView, ProgressView, StepView};
-use danube_model::Timestamp;
+use danube_model::{QUEUE_DEFAULT, Timestamp};
 
 use super::follow::incomplete;
 use super::hosts;
@@ -97,6 +97,9 @@ fn what(job: &JobView, screen: &Screen) -> Vec<Line> {
     } else {
         all.push(("pipeline", clean(&job.pipeline)));
     }
+    // What every job has is no news.
+    let queue = Some(clean(&job.queue)).filter(|it| it != QUEUE_DEFAULT);
+    let queue = queue.unwrap_or_default();
     let (by, trigger) = (clean(&job.submitted_by), clean(&job.trigger_type));
     all.extend([
         ("status", format!("{status}{code}{asked}")),
@@ -104,6 +107,7 @@ fn what(job: &JobView, screen: &Screen) -> Vec<Line> {
         ("ref", text(&job.trigger_ref)),
         ("by", format!("{by} ({trigger})")),
         ("retry of", text(&job.retry_of)),
+        ("queue", queue),
     ]);
     all
 }

@@ -53,10 +53,11 @@ pub(super) fn command() -> Command {
         .args(connection_args())
 }
 
-/// `--callback-url` and `--idempotency-key`
-pub(super) fn args() -> [Arg; 2] {
+/// `--queue`, `--callback-url` and `--idempotency-key`
+pub(super) fn args() -> [Arg; 3] {
     let one = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     [
+        one("queue", "NAME").help("Queue to wait in [default: default]"),
         one("callback-url", "URL")
             .help("Address to which the job's end is told; an argument can be seen by others, so keep tokens out of it"),
         one("idempotency-key", "KEY")
@@ -84,6 +85,7 @@ pub(super) fn hand_in(
     matches: &ArgMatches,
     screen: &Screen,
 ) -> Result<ExitCode, Failure> {
+    submit.queue = matches.get_one::<String>("queue").cloned();
     submit.callback_url = matches.get_one::<String>("callback-url").cloned();
     let client = connect(matches, true)?;
     let own = matches.get_one::<String>("idempotency-key").cloned();

@@ -58,6 +58,23 @@ fn a_queue_that_is_not_declared_is_refused_and_nothing_waits_there() {
 }
 
 #[test]
+fn the_command_line_names_a_queue_and_shows_it_and_a_retry_waits_in_it_again() {
+    let master = Master::with(&["--queue", "night"]);
+    let made = master.danube(&["submit", "--queue", "night", "--", "true"]);
+    assert!(made.status.success(), "{made:?}");
+    let id = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    assert_eq!(master.ended(&id)["queue"], "night");
+    let shown = master.danube(&["job", &id]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let is_shown = |it: &str| it.starts_with("queue") && it.ends_with("night");
+    assert!(shown.lines().any(is_shown), "{shown}");
+    let again = master.call("POST", &format!("/api/v1/jobs/{id}/retry"), None);
+    assert_eq!(again.status, 202, "{}", again.text());
+    assert_eq!(again.json()["queue"], "night");
+    assert_eq!(master.ended(&master.run("true"))["queue"], "default");
+}
+
+#[test]
 fn a_job_of_a_higher_priority_overtakes_those_that_wait_and_a_queue_runs_no_more_than_it_may() {
     let master = Master::with(&[
         "--jobs-at-once",

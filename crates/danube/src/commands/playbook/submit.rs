@@ -55,7 +55,6 @@ pub(super) fn command() -> Command {
             .action(ArgAction::Append),
         )
         .args([mask, short])
-        .arg(asked::text("queue", "NAME", "Queue to wait in [default: default]"))
         .args(submit::args())
         // As `ansible-playbook` has it, `-f` says how many forks.
         .args([follow.short('F'), exit_code])
@@ -76,7 +75,6 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         options: filled(asked::options(matches)),
         mask: work::masks(matches)?,
         allow_short_masks: matches.get_flag("allow-short-masks").then_some(true),
-        queue: matches.get_one::<String>("queue").cloned(),
         ..Submit::default()
     };
     submit::hand_in(submit, matches, screen)
