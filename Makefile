@@ -6,7 +6,7 @@ FUZZ_CASES ?= 10000000
 FUZZ_RUNS ?= 200000
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-telemetry bench-build faults fuzz miri deps
+.PHONY: help run test lint bench bench-joblog bench-telemetry bench-queue bench-build faults fuzz miri deps
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ bench-joblog: ## Measure the job log's path beside its floors (BENCH_ARGS=--quic
 bench-telemetry: ## Measure metrics, log lines and what telemetry costs a job (BENCH_ARGS=--quick)
 	$(CARGO) build --release -p danube
 	$(CARGO) run --release -p danube-bench --features peers --bin danube-bench-telemetry -- $(BENCH_ARGS)
+
+bench-queue: ## Measure submits and jobs by way of Redis beside raw XADD (BENCH_ARGS=--quick)
+	$(CARGO) build --release -p danube
+	$(CARGO) run --release -p danube-bench --bin danube-bench-queue -- target/release/danube $(BENCH_ARGS)
 
 bench-build: ## Time a clean release build, in a directory of its own
 	./ci/bench-build.sh
