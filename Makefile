@@ -4,9 +4,11 @@ CARGO ?= cargo
 FAULT_ROUNDS ?= 200
 FUZZ_CASES ?= 10000000
 FUZZ_RUNS ?= 200000
+CONTRACT_CASES ?= 300
+CONTRACT_SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-telemetry bench-build faults fuzz miri deps
+.PHONY: help run test lint bench bench-joblog bench-telemetry bench-build faults contract fuzz miri deps
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +42,9 @@ bench-build: ## Time a clean release build, in a directory of its own
 faults: deps ## Kill, starve and corrupt a server for long (FAULT_ROUNDS=200)
 	@$(CARGO) test -p danube --test it -- faults --include-ignored --list | grep -q ': test$$' || { echo "faults: no such tests in -p danube --test it"; exit 1; }
 	DANUBE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test -p danube --test it -- faults --include-ignored --nocapture --test-threads=1
+
+contract: deps ## Call the API for long as its description says, and as it doesn't (CONTRACT_CASES=300 CONTRACT_SEED=…)
+	DANUBE_CONTRACT_CASES=$(CONTRACT_CASES) DANUBE_CONTRACT_SEED=$(CONTRACT_SEED) $(CARGO) test -p danube --test it -- peers::contract --nocapture
 
 fuzz: deps ## Search for inputs that break the redactor or the log (FUZZ_CASES=10000000 FUZZ_RUNS=200000)
 	@FUZZ_CASES=$(FUZZ_CASES) FUZZ_RUNS=$(FUZZ_RUNS) sh ci/fuzz.sh

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Declares the codes once: name on the wire, HTTP status, title, and what to do.
+/// Declares the codes once: name on the wire, HTTP status, title, and what to do. A name
+/// is taken as a token: wrapped as a `literal`, the schema's macro wouldn't see it.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $status:literal $title:literal $help:literal;)+) => {
+    ($($(#[$doc:meta])* $variant:ident $name:tt $status:literal $title:literal $help:literal;)+) => {
         /// What went wrong, for machines.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum Code {

@@ -31,7 +31,7 @@ use crate::tell;
 
 /// Submits a job.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes the call safe to repeat for 24 hours")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Makes the call safe to repeat for 24 hours")),
     responses((status = 202, description = "Accepted, and durable", body = JobView,
         headers(("Location" = String, description = "Where the job is"))),
         (status = "4XX", description = "Nothing was changed", body = Problem, content_type = "application/problem+json"),

@@ -33,8 +33,10 @@ pub(super) fn routes() -> Router<Shared> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// `pending`, `delivered` or `failed`.
+    #[param(pattern = "^(pending|delivered|failed)$")]
     status: Option<String>,
     /// Webhooks a page, 1 to 1000; 50 when absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
