@@ -69,7 +69,8 @@ impl Exit {
             | Code::Ambiguous
             | Code::IdempotencyConflict
             | Code::NameTaken
-            | Code::TooManyCredentials => Self::Conflict,
+            | Code::TooManyCredentials
+            | Code::TooManySecrets => Self::Conflict,
             Code::TooMany | Code::Unavailable | Code::TooSlow => Self::Away,
             Code::Malformed
             | Code::MethodNotAllowed

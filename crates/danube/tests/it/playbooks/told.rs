@@ -6,7 +6,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{ansible_or_skip, credential, ended, tasks, with};
-use crate::master::{Master, id};
+use crate::master::{DEADLINE, Master, id};
+use crate::processes::until;
+use crate::receiver::{Receiver, Reply};
+use crate::webhooks::ALLOWED;
 
 /// Pairs of a span's name and its parent's.
 fn tree(master: &Master, job: &Value) -> BTreeSet<(String, String)> {
@@ -37,9 +40,17 @@ fn the_trace_of_a_playbook_job_is_the_one_of_its_document() {
     if !ansible_or_skip("the trace of a playbook job") {
         return;
     }
-    let master = Master::start();
-    let job = ended(&master, &tasks("- name: say\n  command: echo hello\n"));
+    let receiver = Receiver::new(&[Reply::Status(204, "")]);
+    let master = Master::with(ALLOWED);
+    let order = tasks("- name: say\n  command: echo hello\n");
+    let order = with(order, "callback_url", json!(receiver.address));
+    let job = ended(&master, &order);
     assert_eq!(job["status"], "success", "{job:#}");
+    receiver.next();
+    let is_told = |tree: &BTreeSet<(String, String)>| tree.iter().any(|it| it.0 == "send_webhook");
+    until("the webhook is in the trace", DEADLINE, || {
+        is_told(&tree(&master, &job)).then_some(())
+    });
     let expected = [
         ("POST /api/v1/jobs", ""),
         ("api.submit_job", "POST /api/v1/jobs"),
@@ -52,6 +63,7 @@ fn the_trace_of_a_playbook_job_is_the_one_of_its_document() {
         ("play all", "run_playbook"),
         ("task say", "play all"),
         ("upload_logs", "worker.execute"),
+        ("send_webhook", "worker.execute"),
     ];
     let expected: BTreeSet<(String, String)> = expected
         .iter()
@@ -66,7 +78,7 @@ fn the_trace_of_a_playbook_job_is_the_one_of_its_document() {
         .difference(&again)
         .map(|(name, _)| name.as_str())
         .collect();
-    assert_eq!(missing, ["upload_logs"]);
+    assert_eq!(missing, ["send_webhook", "upload_logs"]);
 }
 
 /// A job that uses a credential, and the lines of the server's log.
