@@ -8,10 +8,10 @@ CONTRACT_CASES ?= 300
 CONTRACT_SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-telemetry bench-build faults contract fuzz miri deps
+.PHONY: help run test lint bench bench-joblog bench-telemetry bench-playbooks bench-build faults contract fuzz miri deps
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start a server with an example pipeline, no configuration needed
 	$(CARGO) run --release -- master --demo
@@ -34,6 +34,10 @@ bench-joblog: ## Measure the job log's path beside its floors (BENCH_ARGS=--quic
 bench-telemetry: ## Measure metrics, log lines and what telemetry costs a job (BENCH_ARGS=--quick)
 	$(CARGO) build --release -p danube
 	$(CARGO) run --release -p danube-bench --features peers --bin danube-bench-telemetry -- $(BENCH_ARGS)
+
+bench-playbooks: deps ## Measure empty playbooks beside bare ansible-playbook, and 1,000 on 4 workers (BENCH_ARGS=--quick)
+	$(CARGO) build --release -p danube
+	$(CARGO) run --release -p danube-bench --bin danube-bench-playbooks -- $(BENCH_ARGS)
 
 bench-build: ## Time a clean release build, in a directory of its own
 	./ci/bench-build.sh

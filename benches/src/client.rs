@@ -28,16 +28,31 @@ impl Client {
         let body = format!(
             "{{\"spec\":{{\"name\":\"bench\",\"steps\":[{{\"name\":\"only\",\"run\":\"{script}\"}}]}}}}"
         );
+        self.submit_body(&body)
+    }
+
+    /// Submits this body; returns the job's id.
+    pub fn submit_body(&mut self, body: &str) -> String {
+        let (status, body) = self.post("/api/v1/jobs", body);
+        assert_eq!(status, 202, "{body}");
+        let job: serde_json::Value = serde_json::from_str(&body).expect("a job");
+        job["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// POST of JSON; status and body.
+    pub fn post(&mut self, path: &str, body: &str) -> (u16, String) {
         let head = format!(
-            "POST /api/v1/jobs HTTP/1.1\r\n{}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\n{}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.head,
             body.len()
         );
         self.send(&head);
-        let (status, body) = self.answer();
-        assert_eq!(status, 202, "{body}");
-        let job: serde_json::Value = serde_json::from_str(&body).expect("a job");
-        job["id"].as_str().expect("an id").to_owned()
+        self.answer()
+    }
+
+    /// GET of JSON.
+    pub fn json(&mut self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&self.get(path)).expect("JSON")
     }
 
     /// GET; the body.
