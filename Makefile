@@ -4,12 +4,14 @@ CARGO ?= cargo
 FAULT_ROUNDS ?= 200
 FUZZ_CASES ?= 10000000
 FUZZ_RUNS ?= 200000
+CONTRACT_CASES ?= 300
+CONTRACT_SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-telemetry bench-queue bench-build faults fuzz miri deps
+.PHONY: help run test lint bench bench-joblog bench-telemetry bench-playbooks bench-queue bench-build faults contract fuzz miri deps
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start a server with an example pipeline, no configuration needed
 	$(CARGO) run --release -- master --demo
@@ -37,6 +39,10 @@ bench-queue: ## Measure submits and jobs by way of Redis beside raw XADD (BENCH_
 	$(CARGO) build --release -p danube
 	$(CARGO) run --release -p danube-bench --bin danube-bench-queue -- target/release/danube $(BENCH_ARGS)
 
+bench-playbooks: deps ## Measure empty playbooks beside bare ansible-playbook, and 1,000 on 4 workers (BENCH_ARGS=--quick)
+	$(CARGO) build --release -p danube
+	$(CARGO) run --release -p danube-bench --bin danube-bench-playbooks -- $(BENCH_ARGS)
+
 bench-build: ## Time a clean release build, in a directory of its own
 	./ci/bench-build.sh
 
@@ -44,6 +50,9 @@ bench-build: ## Time a clean release build, in a directory of its own
 faults: deps ## Kill, starve and corrupt a server for long (FAULT_ROUNDS=200)
 	@$(CARGO) test -p danube --test it -- faults --include-ignored --list | grep -q ': test$$' || { echo "faults: no such tests in -p danube --test it"; exit 1; }
 	DANUBE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test -p danube --test it -- faults --include-ignored --nocapture --test-threads=1
+
+contract: deps ## Call the API for long as its description says, and as it doesn't (CONTRACT_CASES=300 CONTRACT_SEED=…)
+	DANUBE_CONTRACT_CASES=$(CONTRACT_CASES) DANUBE_CONTRACT_SEED=$(CONTRACT_SEED) $(CARGO) test -p danube --test it -- peers::contract --nocapture
 
 fuzz: deps ## Search for inputs that break the redactor or the log (FUZZ_CASES=10000000 FUZZ_RUNS=200000)
 	@FUZZ_CASES=$(FUZZ_CASES) FUZZ_RUNS=$(FUZZ_RUNS) sh ci/fuzz.sh

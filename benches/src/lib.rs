@@ -4,6 +4,7 @@
 pub mod client;
 pub mod figures;
 pub mod jobs;
+pub mod redis;
 pub mod rng;
 pub mod server;
 pub mod worker;

@@ -3,7 +3,6 @@
 //!
 //! `cargo run --release -p danube-bench --bin danube-bench-queue -- PATH-TO-DANUBE [--quick]`
 
-mod redis;
 mod ways;
 
 use std::path::PathBuf;

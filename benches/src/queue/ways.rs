@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use danube_bench::client::Client;
 use danube_bench::jobs::{NO_OP, drained, submit};
+use danube_bench::redis::{Redis, per_second};
 use danube_bench::server::{Server, settle};
 use danube_bench::worker::Worker;
 
-use crate::redis::{Redis, per_second};
 use crate::{CLIENTS, Size, WORKERS, row};
 
 /// A server without a worker of its own.

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Declares the codes once: name on the wire, HTTP status, title, and what to do.
+/// Declares the codes once: name on the wire, HTTP status, title, and what to do. A name
+/// is taken as a token: wrapped as a `literal`, the schema's macro wouldn't see it.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident $name:literal $status:literal $title:literal $help:literal;)+) => {
+    ($($(#[$doc:meta])* $variant:ident $name:tt $status:literal $title:literal $help:literal;)+) => {
         /// What went wrong, for machines.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum Code {
@@ -74,6 +75,9 @@ codes! {
     /// There is no room for another credential.
     TooManyCredentials "too_many_credentials" 409 "there are as many credentials as there may be"
         "Delete one that nobody uses: `danube credential list` tells when each was last used.";
+    /// There is no room for another signing secret.
+    TooManySecrets "too_many_secrets" 409 "as many secrets sign webhooks as may at once"
+        "Use the latest one that you were shown, or ask again when `detail` says.";
     /// The log was there once.
     LogGone "log_gone" 410 "the log has been deleted"
         "Read the job itself: only its log is gone. `retention` decides how long logs are kept.";

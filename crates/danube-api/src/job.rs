@@ -5,12 +5,23 @@ use std::collections::BTreeMap;
 use danube_model::{Job, Kind, State, Step, Timestamp, Transition};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
 use crate::playbook::{HostView, ProgressView};
 
 /// The body of a submit, as documented. The server checks it field by field
 /// and reports every mistake; clients may use this type to write one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(examples(
+    json!({"spec": {"name": "hello", "steps": [{"name": "say", "run": "echo hello"}]}}),
+    json!({
+        "source": {"type": "inline", "playbook": "- hosts: all\n  tasks:\n    - ansible.builtin.ping:\n"},
+        "inventory": {"type": "inline", "hosts": ["web1.example.org"]},
+        "extra_vars": {"version": "1.2"},
+        "options": {"tags": ["deploy"], "check": true},
+        "queue": "default",
+    }),
+))]
 pub struct Submit {
     /// The name of a pipeline that the server knows. Either this, or `spec`, or `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,18 +52,22 @@ pub struct Submit {
     pub options: Option<serde_json::Value>,
     /// The branch, tag or commit to run.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = git_ref)]
     pub git_ref: Option<String>,
     /// Given to the steps as `DANUBE_PARAM_<NAME>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(schema_with = parameters)]
     pub parameters: BTreeMap<String, String>,
     /// Values to keep out of the log, each at least 8 characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<String>>)]
     pub mask: Vec<String>,
     /// Take values of 6 and 7 characters too, although they will hide other text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_short_masks: Option<bool>,
     /// The queue to wait in; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = queue)]
     pub queue: Option<String>,
     /// Whether the job runs again when its worker is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +75,31 @@ pub struct Submit {
     /// Where the job's end is told; kept sealed, and shown without its query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+}
+
+/// Text that needs no quotes, as in a YAML file.
+fn plain_text(description: &str) -> ObjectBuilder {
+    let kinds = [Type::String, Type::Number, Type::Boolean, Type::Null];
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter(kinds))
+        .description(Some(description))
+}
+
+fn git_ref() -> ObjectBuilder {
+    plain_text("The branch, tag or commit to run; what isn't text is taken as it is written.")
+}
+
+fn queue() -> ObjectBuilder {
+    plain_text("The queue to wait in; `default` when absent.")
+}
+
+fn parameters() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .additional_properties(Some(plain_text(
+            "What isn't text is taken as it is written.",
+        )))
+        .description(Some("Given to the steps as `DANUBE_PARAM_<NAME>`."))
 }
 
 /// One job.

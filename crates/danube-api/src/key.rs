@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 /// Asks for a new key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"name": "deploy bot", "role": "member"})))]
 pub struct NewKey {
     /// Its name, shown wherever the key did something.
     pub name: String,

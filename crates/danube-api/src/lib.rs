@@ -5,6 +5,7 @@
 
 mod code;
 mod credential;
+mod health;
 mod job;
 mod key;
 mod log;
@@ -26,9 +27,12 @@ pub use code::Code;
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
 };
+pub use health::{HealthView, ReadyView};
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
-pub use log::{EndEvent, FoldKind, FoldView, GapEvent, LogDeleted, LogEvent, LogFolds};
+pub use log::{
+    EndEvent, FoldKind, FoldView, GapEvent, LogDeleted, LogEvent, LogFolds, StreamEvent,
+};
 pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
 pub use playbook::{FailureView, HostTotals, HostView, ProgressView, RunEventList};

@@ -7,6 +7,19 @@ use danube_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// An event of a live stream, as server-sent events have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StreamEvent {
+    /// Its name; each name has data of its own kind.
+    pub event: String,
+    /// Where to read on: sent back as `Last-Event-ID`.
+    pub id: String,
+    /// JSON: of `log` a `LogEvent`, of `gap` and `truncated` a `GapEvent`, of `end` an
+    /// `EndEvent`; of the others what `GET …/events` lists.
+    #[schema(content_media_type = "application/json")]
+    pub data: String,
+}
+
 /// Event `log`: bytes of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogEvent {

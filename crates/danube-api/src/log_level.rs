@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 /// Asks for another level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"level": "info,danube.store=debug", "for_seconds": 600})))]
 pub struct NewLogLevel {
     /// `off`, `error`, `warning`, `info`, `debug` or `trace`, also by logger:
     /// `info,danube.store=debug`.
@@ -14,6 +15,7 @@ pub struct NewLogLevel {
     /// After so many seconds the configured level comes back; without, the level holds
     /// until it is changed again. At most 86,400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86400)]
     pub for_seconds: Option<u64>,
 }
 

@@ -7,11 +7,13 @@ use utoipa::ToSchema;
 
 /// The body of `POST …/mask`. `Debug` doesn't show the value.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(examples(json!({"value": "correct horse battery"})))]
 pub struct MaskValue {
     /// The value to keep out of the job's log, and to blank where it stands in it.
     pub value: String,
     /// Take a value of 6 or 7 characters too, although it will hide other text.
     #[serde(default, skip_serializing_if = "is_false")]
+    #[schema(value_type = Option<bool>)]
     pub allow_short: bool,
 }
 

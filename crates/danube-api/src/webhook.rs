@@ -61,7 +61,8 @@ pub struct DeliveryList {
 pub struct SigningSecret {
     /// `whsec_…`. It is shown this once.
     pub secret: String,
-    /// Until when the one before signs too, when there was one that somebody has seen.
+    /// Until when the one that it replaces signs too, when there was one that somebody has
+    /// seen. Those before that end earlier, each 24 hours after it was replaced.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub previous_valid_until: Option<Timestamp>,
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 /// A worker to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"name": "builder-1"})))]
 pub struct NewWorker {
     /// Its name, shown wherever the worker did something.
     pub name: String,

@@ -54,8 +54,8 @@ pub use types::{
     WorkerId, WorkerRecord,
 };
 pub use webhooks::{
-    AfterTry, Callback, DueWebhook, ROTATION_OVERLAP, ReplayOutcome, SECRET_BYTES, ShownSecret,
-    SigningSecrets, Tried, Webhook, WebhookAttempt, WebhookState,
+    AfterTry, Callback, DueWebhook, OLD_SECRETS_MAX, ROTATION_OVERLAP, ReplayOutcome, SECRET_BYTES,
+    ShowOutcome, ShownSecret, SigningSecrets, Tried, Wanted, Webhook, WebhookAttempt, WebhookState,
 };
 pub use writer::pending::Pending;
 

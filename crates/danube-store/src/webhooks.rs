@@ -3,6 +3,7 @@
 //! A row is made with the job and becomes due in the transaction that ends it, so that a
 //! crash can't come between. Who sends is the master; it says how each try went.
 
+mod queue;
 mod secrets;
 mod types;
 
@@ -18,11 +19,12 @@ use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{Pending, Store, StoreError};
 
+pub use queue::Wanted;
 pub(crate) use secrets::reseal_secrets;
-pub use secrets::{ROTATION_OVERLAP, SECRET_BYTES};
+pub use secrets::{OLD_SECRETS_MAX, ROTATION_OVERLAP, SECRET_BYTES};
 pub use types::{
-    AfterTry, Callback, DueWebhook, ReplayOutcome, ShownSecret, SigningSecrets, Tried, Webhook,
-    WebhookAttempt, WebhookState,
+    AfterTry, Callback, DueWebhook, ReplayOutcome, ShowOutcome, ShownSecret, SigningSecrets, Tried,
+    Webhook, WebhookAttempt, WebhookState,
 };
 
 /// Attempts of one webhook that are kept: all of its first round, and those of some replays.
@@ -61,45 +63,6 @@ impl Store {
 
 /// Webhooks, read.
 impl Store {
-    /// Webhooks that are due at `now`, the longest due first: at most `per_origin` of each
-    /// address, so that one that is dead leaves the others in sight.
-    ///
-    /// # Errors
-    /// When the database can't be read.
-    pub fn due_webhooks(
-        &self,
-        now: Timestamp,
-        per_origin: usize,
-        limit: usize,
-    ) -> Result<Vec<DueWebhook>, StoreError> {
-        const SQL: &str = "SELECT id, owner, origin, shown, attempts, round, due.ended_at FROM \
-             (SELECT *, row_number() OVER (PARTITION BY origin ORDER BY due_at, seq) AS place \
-              FROM webhooks WHERE due_at <= :now) AS due \
-             JOIN jobs USING (seq) WHERE place <= :per_origin ORDER BY due_at, seq LIMIT :limit";
-        let small = |it: usize| i64::try_from(it).unwrap_or(i64::MAX);
-        self.inner.readers.read(|connection| {
-            let mut statement = connection.prepare_cached(SQL)?;
-            let values = named_params! {
-                ":now": now.as_millis(),
-                ":per_origin": small(per_origin),
-                ":limit": small(limit),
-            };
-            let found = statement.query_map(values, |row| {
-                let attempts: u32 = row.get(4)?;
-                Ok(DueWebhook {
-                    job: rows::id(row, 0)?,
-                    owner: row.get(1)?,
-                    origin: row.get(2)?,
-                    shown: row.get(3)?,
-                    attempt: attempts.saturating_add(1),
-                    round: row.get(5)?,
-                    ended_at: time(row, 6)?,
-                })
-            })?;
-            Ok(found.collect::<Result<_, _>>()?)
-        })
-    }
-
     /// When the next webhook after `now` is due, if one waits.
     ///
     /// # Errors
@@ -292,46 +255,59 @@ pub(crate) fn copy(
 
 /// The job ended: its webhook, if it has one, is due in the same transaction.
 pub(crate) fn job_ended(tx: &Tx<'_>, seq: i64) -> Result<(), StoreError> {
-    let due = tx
+    let origin: Option<String> = tx
         .connection
         .prepare_cached(
             "UPDATE webhooks SET state = 'pending', ended_at = ?2, due_at = ?2 \
-             WHERE seq = ?1 AND state = 'waiting'",
+             WHERE seq = ?1 AND state = 'waiting' RETURNING origin",
         )?
-        .execute((seq, tx.now.as_millis()))?;
-    if due > 0 {
+        .query_row((seq, tx.now.as_millis()), |row| row.get(0))
+        .optional()?;
+    if let Some(origin) = origin {
+        queue::joined(tx, &origin)?;
         tx.webhook_due();
     }
     Ok(())
 }
 
+/// An attempt counts whatever happened meanwhile; what follows from it only if nobody has
+/// asked to send the webhook anew since it began: that wish stands.
 fn tell_tried(tx: &Tx<'_>, tried: &Tried) -> Result<(), StoreError> {
     let (state, due_at, settled_at) = match tried.next {
         AfterTry::Delivered => (WebhookState::Delivered, None, Some(tx.now)),
         AfterTry::Failed => (WebhookState::Failed, None, Some(tx.now)),
         AfterTry::Again(at) => (WebhookState::Pending, Some(at), None),
     };
-    let changed: Option<(i64, i64)> = tx
+    let changed: Option<(i64, i64, String)> = tx
         .connection
         .prepare_cached(
-            "UPDATE webhooks SET state = ?2, due_at = ?3, settled_at = ?4, \
-             attempts = attempts + 1, round = round + 1 \
-             WHERE seq = (SELECT seq FROM jobs WHERE id = ?1) AND state = 'pending' \
-             RETURNING seq, attempts",
+            "UPDATE webhooks SET attempts = attempts + 1, \
+             state = iif(replays = :replays, :state, state), \
+             due_at = iif(replays = :replays, :due_at, due_at), \
+             settled_at = iif(replays = :replays, :settled_at, settled_at), \
+             round = iif(replays = :replays, round + 1, round) \
+             WHERE seq = (SELECT seq FROM jobs WHERE id = :job) AND state = 'pending' \
+             RETURNING seq, attempts, origin",
         )?
         .query_row(
-            (
-                tried.job.as_bytes(),
-                state.as_str(),
-                due_at.map(Timestamp::as_millis),
-                settled_at.map(Timestamp::as_millis),
-            ),
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            named_params! {
+                ":job": tried.job.as_bytes(),
+                ":replays": tried.replays,
+                ":state": state.as_str(),
+                ":due_at": due_at.map(Timestamp::as_millis),
+                ":settled_at": settled_at.map(Timestamp::as_millis),
+            },
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;
-    let Some((seq, number)) = changed else {
+    let Some((seq, number, origin)) = changed else {
         return Ok(());
     };
+    queue::tried(tx, &origin, tried.has_answered)?;
+    note(tx, (seq, number), tried)
+}
+
+fn note(tx: &Tx<'_>, (seq, number): (i64, i64), tried: &Tried) -> Result<(), StoreError> {
     tx.connection
         .prepare_cached(
             "INSERT OR REPLACE INTO webhook_attempts (seq, n, at, took_ms, status, error) \
@@ -358,19 +334,20 @@ fn replay(tx: &Tx<'_>, job: JobId) -> Result<ReplayOutcome, StoreError> {
     if !record.job.state.is_terminal() {
         return Ok(ReplayOutcome::NotEnded);
     }
-    tx.connection
+    let origin: Option<String> = tx
+        .connection
         .prepare_cached(
-            "UPDATE webhooks SET state = 'pending', round = 0, due_at = ?2, settled_at = NULL \
-             WHERE seq = ?1",
+            "UPDATE webhooks SET state = 'pending', round = 0, replays = replays + 1, \
+             due_at = ?2, settled_at = NULL WHERE seq = ?1 RETURNING origin",
         )?
-        .execute((record.seq, tx.now.as_millis()))?;
-    Ok(match find(tx.connection, job)? {
-        Some(webhook) => {
-            tx.webhook_due();
-            ReplayOutcome::Due(webhook)
-        }
-        None => ReplayOutcome::NotFound,
-    })
+        .query_row((record.seq, tx.now.as_millis()), |row| row.get(0))
+        .optional()?;
+    let (Some(origin), Some(webhook)) = (origin, find(tx.connection, job)?) else {
+        return Ok(ReplayOutcome::NotFound);
+    };
+    queue::joined(tx, &origin)?;
+    tx.webhook_due();
+    Ok(ReplayOutcome::Due(webhook))
 }
 
 fn purge(tx: &Tx<'_>, before: Timestamp) -> Result<usize, StoreError> {

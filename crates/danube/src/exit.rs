@@ -69,7 +69,8 @@ impl Exit {
             | Code::Ambiguous
             | Code::IdempotencyConflict
             | Code::NameTaken
-            | Code::TooManyCredentials => Self::Conflict,
+            | Code::TooManyCredentials
+            | Code::TooManySecrets => Self::Conflict,
             Code::TooMany | Code::Unavailable | Code::TooSlow => Self::Away,
             Code::Malformed
             | Code::MethodNotAllowed
@@ -129,6 +130,7 @@ mod tests {
             "too_large 1",
             "too_many 7",
             "too_many_credentials 6",
+            "too_many_secrets 6",
             "too_slow 7",
             "unauthorized 4",
             "unavailable 7",

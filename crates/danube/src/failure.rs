@@ -182,6 +182,7 @@ const fn hint_for(code: Code) -> &'static str {
             "use another --idempotency-key: this one belongs to another request"
         }
         Code::NameTaken => "choose another name, or free the one that is taken",
+        Code::TooManySecrets => "the latest secret that you were shown signs; use that one",
         Code::TooManyCredentials => {
             "`danube credential list` tells when each was last used; delete one that nobody needs"
         }

@@ -24,7 +24,8 @@ use crate::credentials;
 pub(crate) const BODY_BYTES_MAX: usize = 2 * 6 * CREDENTIAL_VALUE_BYTES_MAX + 8 * 1024;
 
 /// Makes a credential.
-#[utoipa::path(post, path = "/api/v1/credentials", tag = "credentials", request_body = NewCredential,
+#[utoipa::path(post, path = "/api/v1/credentials", tag = "credentials",
+    request_body(content = NewCredential, example = json!({"name": "deploy", "kind": "password", "username": "deploy", "password": "correct horse battery"})),
     responses((status = 201, description = "What is known of it", body = CredentialView),
         (status = "4XX", description = "Nothing was changed", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn create(
@@ -40,7 +41,8 @@ pub(crate) async fn create(
 }
 
 /// Makes a credential, or sets it anew.
-#[utoipa::path(put, path = "/api/v1/credentials/{name}", tag = "credentials", request_body = NewCredential,
+#[utoipa::path(put, path = "/api/v1/credentials/{name}", tag = "credentials",
+    request_body(content = NewCredential, example = json!({"kind": "password", "username": "deploy", "password": "correct horse battery"})),
     params(("name" = String, Path, description = "Its name; the body has none")),
     responses((status = 200, description = "It was set anew", body = CredentialView),
         (status = 201, description = "It is new", body = CredentialView),

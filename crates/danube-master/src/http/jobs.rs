@@ -27,6 +27,7 @@ pub(crate) struct ListQuery {
     /// The pipeline's name.
     pipeline: Option<String>,
     /// Jobs a page, 1 to 1000; 50 when absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,

@@ -44,11 +44,14 @@ pub(crate) struct LogQuery {
     /// Only the output of the step with this name. Makes a derived text without ranges.
     pub(super) step: Option<String>,
     /// Begin at this logical offset.
+    #[param(format = "uint64")]
     pub(super) from: Option<u64>,
     /// Begin with this line; lines count from 1. `danube-first-line` says where
     /// the text begins, and is absent when there is no such line.
+    #[param(format = "uint64")]
     pub(super) from_line: Option<u64>,
     /// So many lines.
+    #[param(format = "uint64")]
     pub(super) lines: Option<u64>,
     /// Begin with the first line that was written to at or after this moment (RFC 3339).
     pub(super) since: Option<String>,

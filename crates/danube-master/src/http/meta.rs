@@ -1,15 +1,11 @@
 //! Health, the API's own description, and what isn't there.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use danube_api::{Code, Problem};
+use danube_api::{Code, HealthView, Problem, ReadyView};
 use danube_model::Timestamp;
-use serde::Serialize;
-use serde_json::json;
 
 use super::answer::Refusal;
 use super::caller::Local;
@@ -18,14 +14,19 @@ use crate::app::Shared;
 
 /// The process answers; it asks nothing else, so that a broken dependency never
 /// restarts the server.
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "The process answers")))]
-pub(crate) async fn health() -> Json<serde_json::Value> {
-    Json(json!({"status": "ok", "timestamp": Timestamp::now()}))
+#[utoipa::path(get, path = "/health", tag = "health", security(()),
+    responses((status = 200, description = "The process answers", body = HealthView)))]
+pub(crate) async fn health() -> Json<HealthView> {
+    Json(HealthView {
+        status: "ok".to_owned(),
+        timestamp: Timestamp::now(),
+    })
 }
 
 /// Whether the master can take work, from the latest results of its checks.
-#[utoipa::path(get, path = "/health/ready", tag = "health",
-    responses((status = 200, description = "Ready"), (status = 503, description = "Not ready; `checks` says why")))]
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
+    responses((status = 200, description = "Ready", body = ReadyView),
+        (status = 503, description = "Not ready; `checks` says why", body = ReadyView)))]
 pub(crate) async fn ready(State(app): State<Shared>) -> Response {
     let report = app.health.report();
     let (code, status) = if report.is_ready {
@@ -33,24 +34,20 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
     };
-    let body = Readiness {
-        status,
-        checks: report.checks,
+    let checks = report.checks.into_iter();
+    let body = ReadyView {
+        status: status.to_owned(),
+        checks: checks
+            .map(|(check, result)| (check.to_owned(), result.to_owned()))
+            .collect(),
         timestamp: Timestamp::now(),
     };
     (code, Json(body)).into_response()
 }
 
-/// In the order in which the documents show it.
-#[derive(Serialize)]
-struct Readiness {
-    status: &'static str,
-    checks: BTreeMap<&'static str, &'static str>,
-    timestamp: Timestamp,
-}
-
 /// This description.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health", responses((status = 200, description = "OpenAPI 3.1")))]
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "health", security((), ("bearer" = []), ("x-api-key" = [])),
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value)))]
 pub(crate) async fn openapi(_: Local) -> Response {
     (
         [(header::CONTENT_TYPE, "application/json")],

@@ -95,11 +95,11 @@ impl Drop for Sending {
 }
 
 /// The metrics, as Prometheus text or OpenMetrics.
-#[utoipa::path(get, path = "/metrics", tag = "health",
+#[utoipa::path(get, path = "/metrics", tag = "health", security((), ("bearer" = []), ("x-api-key" = [])),
     responses(
         (status = 200, description = "Prometheus text 0.0.4, or OpenMetrics 1.0 with exemplars by `Accept`; gzip by `Accept-Encoding`", content_type = "text/plain"),
-        (status = 404, description = "The metrics are switched off"),
-        (status = 429, description = "Too many scrapes are under way"),
+        (status = 404, description = "The metrics are switched off", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many scrapes are under way", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn metrics(
     State(app): State<Shared>,

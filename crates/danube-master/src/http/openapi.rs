@@ -1,8 +1,11 @@
 //! The API's description, generated from the handlers and the wire types.
 
+use danube_api::PROBLEM_TYPE;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
@@ -25,8 +28,8 @@ use super::{
         webhooks::list, webhooks::show, webhooks::replay, webhooks::secret,
         meta::health, meta::ready, metrics::metrics, meta::openapi,
     ),
-    components(schemas(danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
-    modifiers(&Security),
+    components(schemas(danube_api::LogEvent, danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
+    modifiers(&Security, &Names, &Problems),
     tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "webhooks"), (name = "admin"), (name = "health")),
 )]
 struct Document;
@@ -49,9 +52,82 @@ impl Modify for Security {
     }
 }
 
+/// Operations are named after their handlers, of which several are called `list`. A name
+/// must be the only one of its kind, so the tag stands before it.
+struct Names;
+
+impl Modify for Names {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for operation in operations(document) {
+            let tag = operation.tags.iter().flatten().next();
+            let name = tag.zip(operation.operation_id.as_ref());
+            operation.operation_id = name.map(|(tag, name)| format!("{tag}_{name}"));
+        }
+    }
+}
+
+/// What every operation may answer, whatever it does: a request can be refused, and the
+/// server can be full, slow or about to stop. What an operation says itself stays.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        operations(document).for_each(say_what_goes_wrong);
+    }
+}
+
+fn operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
+    let items = document.paths.paths.values_mut();
+    items.flat_map(|it| {
+        let methods = [&mut it.get, &mut it.put, &mut it.post, &mut it.delete];
+        methods.into_iter().flatten()
+    })
+}
+
+fn say_what_goes_wrong(operation: &mut Operation) {
+    for (range, description) in [
+        ("4XX", "The request is refused, and nothing was changed"),
+        ("5XX", "The server can't do it now; `code` says why"),
+    ] {
+        let known = &mut operation.responses.responses;
+        known
+            .entry(range.to_owned())
+            .or_insert_with(|| RefOr::T(problem(description)));
+    }
+}
+
+fn problem(description: &str) -> Response {
+    let schema = Ref::from_schema_name("Problem");
+    ResponseBuilder::new()
+        .description(description)
+        .content(
+            PROBLEM_TYPE,
+            ContentBuilder::new().schema(Some(schema)).build(),
+        )
+        .build()
+}
+
 /// The document as JSON.
 pub(crate) fn document() -> String {
     Document::openapi()
         .to_pretty_json()
         .expect("the document holds nothing but texts")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Generated clients have a function for each.
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let mut document = Document::openapi();
+        let names: Vec<Option<String>> = operations(&mut document)
+            .map(|it| it.operation_id.clone())
+            .collect();
+        let distinct: BTreeSet<&String> = names.iter().flatten().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+    }
 }

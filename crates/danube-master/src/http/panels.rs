@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use danube_api::{
     AlertList, Code, FieldProblem, PanelData, PanelLine, PanelList, PanelQuery, PanelView, Problem,
 };
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::caller::Reader;
+use super::incoming::Id;
 use crate::app::{Shared, blocking};
 
 /// Steps of one answer: a screen has fewer columns.
@@ -51,6 +52,7 @@ pub(crate) struct RangeQuery {
     /// Last time, in the same form. Now when absent.
     to: Option<String>,
     /// Seconds between two points, at least 1. When absent, what makes 240 points.
+    #[param(minimum = 1, maximum = 86400)]
     step: Option<u64>,
 }
 
@@ -73,7 +75,7 @@ pub(crate) async fn list(State(app): State<Shared>, _: Reader) -> Json<PanelList
 pub(crate) async fn data(
     State(app): State<Shared>,
     _: Reader,
-    Path(name): Path<String>,
+    Id(name): Id,
     query: Result<Query<RangeQuery>, QueryRejection>,
 ) -> Answer<Json<PanelData>> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;

@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use danube_api::{Code, Problem, RunEventList};
+use danube_api::{Code, Problem, RunEventList, StreamEvent};
 use danube_model::JobId;
 use danube_model::playbook::{RunEvent, RunRecord};
 use futures_util::stream::unfold;
@@ -39,15 +39,18 @@ const WAIT_EVERY: Duration = Duration::from_secs(15);
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsQuery {
     /// The attempt; the latest when absent.
+    #[param(format = "uint32")]
     attempt: Option<u32>,
     /// The number of the first event.
+    #[param(format = "uint64")]
     from: Option<u64>,
     /// At most so many, 1 to 1000; as many when absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
 }
 
 /// Lists what a playbook did.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}/events", tag = "jobs", params(("id" = String, Path, description = "Id or short id"), EventsQuery),
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/events", operation_id = "events", tag = "jobs", params(("id" = String, Path, description = "Id or short id"), EventsQuery),
     responses((status = 200, description = "Plays, tasks and results in their order; none of a pipeline", body = RunEventList),
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
@@ -117,9 +120,9 @@ impl std::fmt::Display for Position {
 }
 
 /// Follows a job: what its playbook does, and its log.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}/stream", tag = "jobs", params(("id" = String, Path, description = "Id or short id"), LiveQuery,
+#[utoipa::path(get, path = "/api/v1/jobs/{id}/stream", operation_id = "stream", tag = "jobs", params(("id" = String, Path, description = "Id or short id"), LiveQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that arrived")),
-    responses((status = 200, description = "Events `play_started`, `task_started`, `host_result`, `summary`, and those of the log's stream; the last is `end`", content_type = "text/event-stream", body = RunEventList),
+    responses((status = 200, description = "Events `play_started`, `task_started`, `host_result`, `summary`, and those of the log's stream; the last is `end`", content_type = "text/event-stream", body = StreamEvent),
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn live(
     State(app): State<Shared>,

@@ -65,8 +65,10 @@ pub(crate) struct FindQuery {
     /// `keep`: search escape codes too; they are left out otherwise, as on a terminal.
     ansi: Option<String>,
     /// Begin at this logical offset; `resume` of the search before.
+    #[param(format = "uint64")]
     from: Option<u64>,
     /// Hits, 1 to 10000; 1000 when absent.
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<u64>,
 }
 

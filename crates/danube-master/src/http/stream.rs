@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use danube_api::{Code, EndEvent, GapEvent, LogEvent, Problem};
+use danube_api::{Code, EndEvent, GapEvent, LogEvent, Problem, StreamEvent};
 use danube_joblog::{GapReason, StreamKind};
 use danube_model::{JobId, Timestamp};
 use danube_signals::SseDropReason;
@@ -34,13 +34,14 @@ const RETRY_MILLIS: u32 = 1_000;
 #[serde(deny_unknown_fields)]
 pub(crate) struct StreamQuery {
     /// A logical offset. `Last-Event-ID` wins.
+    #[param(format = "uint64")]
     from: Option<u64>,
 }
 
 /// Follows a job's log.
 #[utoipa::path(get, path = "/api/v1/jobs/{id}/logs/stream", tag = "logs", params(("id" = String, Path, description = "Id or short id"), StreamQuery,
-        ("Last-Event-ID" = Option<u64>, Header, description = "The `id` of the last event that arrived")),
-    responses((status = 200, description = "Events `log`, `gap`, `truncated`, `end`; `id` is the logical offset after the data", content_type = "text/event-stream", body = LogEvent),
+        ("Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]+$", description = "The `id` of the last event that arrived")),
+    responses((status = 200, description = "Events `log`, `gap`, `truncated`, `end`; `id` is the logical offset after the data", content_type = "text/event-stream", body = StreamEvent),
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn stream(
     State(app): State<Shared>,

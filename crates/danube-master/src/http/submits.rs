@@ -33,7 +33,7 @@ use crate::tell;
 
 /// Submits a job; with `sync`, waits for its end.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
-    params(SubmitQuery, ("Idempotency-Key" = Option<String>, Header, description = "Makes the call safe to repeat for 24 hours")),
+    params(SubmitQuery, ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "Makes the call safe to repeat for 24 hours")),
     responses((status = 202, description = "Accepted, and durable; with `sync`: it hasn't ended yet, and goes on", body = JobView,
         headers(("Location" = String, description = "Where the job is"))),
         (status = 200, description = "With `sync`: it has ended, in whichever way", body = JobView,

@@ -25,6 +25,7 @@ use crate::timing::{list, table};
 pub(crate) struct TimingQuery {
     /// The latest so many runs, 1 to 500; 50 when absent. As many before them are compared
     /// with.
+    #[param(minimum = 1, maximum = 500)]
     runs: Option<usize>,
 }
 

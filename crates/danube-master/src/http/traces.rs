@@ -31,6 +31,7 @@ pub(crate) const BODY_BYTES_MAX: usize = WIRE_BYTES_MAX;
 pub(crate) struct TraceQuery {
     /// `otlp` (OTLP JSON) or `jaeger` (as Jaeger's UI reads it from a file); `otlp` when
     /// absent.
+    #[param(pattern = "^(otlp|jaeger)$")]
     format: Option<String>,
 }
 
@@ -94,9 +95,14 @@ async fn body(app: &Shared, job: JobId, is_jaeger: bool) -> Result<Vec<u8>, Prob
 /// Takes spans of a tool inside a job, which shows the job's token. OTLP over HTTP:
 /// protobuf or JSON, also packed with gzip.
 #[utoipa::path(post, path = "/v1/traces", tag = "traces",
-    request_body(content = String, content_type = "application/x-protobuf", description = "ExportTraceServiceRequest, in protobuf or as application/json"),
-    responses((status = 200, description = "Taken, but for as many as `partialSuccess` says"),
-        (status = "4XX", description = "A `google.rpc.Status`: too large, not OTLP, not this job's trace, or not a job's token; nothing was kept")))]
+    request_body(description = "ExportTraceServiceRequest",
+        content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+    responses((status = 200, description = "Taken, but for as many as `partialSuccess` says",
+            content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = "4XX", description = "A `google.rpc.Status`: too large, not OTLP, not this job's trace, or not a job's token; nothing was kept",
+            content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json"))),
+        (status = "5XX", description = "A `google.rpc.Status`; nothing was kept",
+            content((Vec<u8> = "application/x-protobuf"), (serde_json::Value = "application/json")))))]
 pub(crate) async fn receive(State(app): State<Shared>, request: Request) -> Response {
     let headers = request.headers();
     let encoding = text(headers, header::CONTENT_TYPE).and_then(Encoding::of);

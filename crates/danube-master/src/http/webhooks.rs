@@ -7,7 +7,10 @@ use axum::{Json, Router};
 use danube_api::{Code, DeliveryAttempt, DeliveryList, DeliveryView, Problem, SigningSecret};
 use danube_model::JobId;
 use danube_model::limits::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
-use danube_store::{ReplayOutcome, Role, SECRET_BYTES, Webhook, WebhookAttempt, WebhookState};
+use danube_store::{
+    OLD_SECRETS_MAX, ReplayOutcome, Role, SECRET_BYTES, ShowOutcome, Webhook, WebhookAttempt,
+    WebhookState,
+};
 use serde::Deserialize;
 
 use super::answer::Answer;
@@ -33,8 +36,10 @@ pub(super) fn routes() -> Router<Shared> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// `pending`, `delivered` or `failed`.
+    #[param(pattern = "^(pending|delivered|failed)$")]
     status: Option<String>,
     /// Webhooks a page, 1 to 1000; 50 when absent.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -107,9 +112,10 @@ pub(crate) async fn replay(
 }
 
 /// Shows the secret that signs the webhooks of this key's jobs: the first time the one there
-/// is, later a new one, with which the one before signs for 24 hours more.
+/// is, later a new one. Each that is replaced signs for 24 hours more, four of them at most.
 #[utoipa::path(post, path = "/api/v1/webhooks/secret", tag = "webhooks",
     responses((status = 200, description = "The secret, shown this once", body = SigningSecret),
+        (status = 409, description = "Too many secrets sign already; nothing was changed", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn secret(
     State(app): State<Shared>,
@@ -117,7 +123,17 @@ pub(crate) async fn secret(
 ) -> Answer<Json<SigningSecret>> {
     let fresh = random::<SECRET_BYTES>();
     let shown = app.store.show_webhook_secret(&caller.owner, fresh).await;
-    let shown = shown.map_err(|error| app.problem(&error))?;
+    let shown = match shown.map_err(|error| app.problem(&error))? {
+        ShowOutcome::Shown(shown) => shown,
+        ShowOutcome::TooMany(until) => {
+            let signing = 1 + OLD_SECRETS_MAX;
+            let detail = format!(
+                "{signing} secrets sign already, and each one that was replaced was promised its \
+                 24 hours; nothing was changed, ask again after {until}"
+            );
+            return Err(Problem::new(Code::TooManySecrets, detail).into());
+        }
+    };
     Ok(Json(SigningSecret {
         secret: webhooks::shown_secret(&shown.secret),
         previous_valid_until: shown.previous_until,

@@ -1,7 +1,7 @@
 //! Decides which webhooks are sent now, and what follows an attempt. Reads nothing but its
 //! arguments, changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use danube_model::{JobId, Timestamp};
@@ -13,9 +13,12 @@ pub(super) const AT_ONCE_MAX: usize = 32;
 /// Of these, to one address that answers.
 pub(super) const PER_ORIGIN_MAX: usize = 4;
 
-/// Of these, to addresses that didn't answer last time, one each: however many are dead, the
+/// To an address that didn't answer the last time.
+pub(super) const PER_AILING_MAX: usize = 1;
+
+/// Of these, to addresses that didn't answer the last time: however many are dead, the
 /// others have their share.
-const AILING_MAX: usize = AT_ONCE_MAX / 2;
+pub(super) const AILING_MAX: usize = AT_ONCE_MAX / 2;
 
 /// Attempts of one round; with the pauses between them it takes some ten hours, nineteen at
 /// most.
@@ -30,40 +33,55 @@ const PAUSE_MAX: Duration = Duration::from_secs(4 * 3_600);
 /// Longest pause that a receiver may ask for; it must not park a webhook for ever.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(4 * 3_600);
 
-/// The picture that is decided on.
-#[derive(Debug, Default)]
-pub(super) struct View {
-    /// What is due, the longest due first.
-    pub(super) due: Vec<DueWebhook>,
-    /// What is being sent, and where to.
-    pub(super) under_way: HashMap<JobId, String>,
-    /// Addresses that didn't answer the last time.
-    pub(super) ailing: HashSet<String>,
+/// What is being sent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UnderWay(pub(super) HashMap<JobId, Sending>);
+
+/// Where a webhook is being sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sending {
+    /// The address.
+    pub(super) origin: String,
+    /// Whether it didn't answer the last time that is known.
+    pub(super) is_ailing: bool,
 }
 
-/// What is to be sent now.
-pub(super) fn decide(view: View) -> Vec<DueWebhook> {
-    let View {
-        due,
-        under_way,
-        ailing,
-    } = view;
-    let mut places = AT_ONCE_MAX.saturating_sub(under_way.len());
-    let mut ailing_places = AILING_MAX.saturating_sub(
-        under_way
-            .values()
-            .filter(|origin| ailing.contains(*origin))
-            .count(),
-    );
-    let mut to: HashMap<String, usize> = HashMap::new();
-    for origin in under_way.values() {
-        *to.entry(origin.clone()).or_default() += 1;
+impl UnderWay {
+    /// How many more can be sent: in all, and of these to addresses that don't answer.
+    pub(super) fn places(&self) -> (usize, usize) {
+        let ailing = self.0.values().filter(|it| it.is_ailing).count();
+        let places = AT_ONCE_MAX.saturating_sub(self.0.len());
+        (places, AILING_MAX.saturating_sub(ailing).min(places))
     }
-    let waits = |it: &DueWebhook| !under_way.contains_key(&it.job);
-    let (sick, well): (Vec<_>, Vec<_>) = due
-        .into_iter()
-        .filter(waits)
-        .partition(|it| ailing.contains(&it.origin));
+
+    /// How many are being sent, by address.
+    pub(super) fn busy(&self) -> HashMap<String, usize> {
+        let mut busy = HashMap::new();
+        for it in self.0.values() {
+            *busy.entry(it.origin.clone()).or_default() += 1;
+        }
+        busy
+    }
+
+    /// An attempt ended: it makes its address well or ailing, also for what is still being
+    /// sent there.
+    pub(super) fn ended(&mut self, job: JobId, has_answered: Option<bool>) {
+        let ended = self.0.remove(&job);
+        let Some((ended, has_answered)) = ended.zip(has_answered) else {
+            return;
+        };
+        for it in self.0.values_mut().filter(|it| it.origin == ended.origin) {
+            it.is_ailing = !has_answered;
+        }
+    }
+}
+
+/// What is to be sent now, of what is due: the longest due first of each address.
+pub(super) fn decide(due: Vec<DueWebhook>, under_way: &UnderWay) -> Vec<DueWebhook> {
+    let (mut places, mut ailing_places) = under_way.places();
+    let mut to = under_way.busy();
+    let waits = |it: &DueWebhook| !under_way.0.contains_key(&it.job);
+    let (sick, well): (Vec<_>, Vec<_>) = due.into_iter().filter(waits).partition(|it| it.is_ailing);
     let mut chosen = Vec::new();
     for (webhook, is_sick) in well
         .into_iter()
@@ -71,7 +89,11 @@ pub(super) fn decide(view: View) -> Vec<DueWebhook> {
         .chain(sick.into_iter().map(|it| (it, true)))
     {
         let there = to.entry(webhook.origin.clone()).or_default();
-        let most = if is_sick { 1 } else { PER_ORIGIN_MAX };
+        let most = if is_sick {
+            PER_AILING_MAX
+        } else {
+            PER_ORIGIN_MAX
+        };
         if places == 0 || *there >= most || (is_sick && ailing_places == 0) {
             continue;
         }
@@ -180,14 +202,36 @@ mod tests {
             shown: format!("{origin}/"),
             attempt: 1,
             round: 0,
+            replays: 0,
+            is_ailing: false,
             ended_at: NOW,
         };
         (0..count).map(one).collect()
     }
 
-    fn chosen(view: View) -> HashMap<String, usize> {
+    fn ailing(origin: &str, count: usize) -> Vec<DueWebhook> {
+        let all = due(origin, count).into_iter();
+        all.map(|it| DueWebhook {
+            is_ailing: true,
+            ..it
+        })
+        .collect()
+    }
+
+    fn under_way(all: &[DueWebhook]) -> UnderWay {
+        let all = all.iter().map(|it| {
+            let sending = Sending {
+                origin: it.origin.clone(),
+                is_ailing: it.is_ailing,
+            };
+            (it.job, sending)
+        });
+        UnderWay(all.collect())
+    }
+
+    fn chosen(due: Vec<DueWebhook>, under_way: &UnderWay) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
-        for it in decide(view) {
+        for it in decide(due, under_way) {
             *counts.entry(it.origin).or_default() += 1;
         }
         counts
@@ -195,66 +239,56 @@ mod tests {
 
     #[test]
     fn one_address_gets_a_few_at_once_and_all_together_a_bound() {
+        let idle = UnderWay::default();
         let all = [due("a", 9), due("b", 2)].concat();
-        let found = chosen(View {
-            due: all,
-            ..View::default()
-        });
         assert_eq!(
-            found,
+            chosen(all, &idle),
             HashMap::from([("a".to_owned(), 4), ("b".to_owned(), 2)])
         );
         let many = (0..40).flat_map(|it| due(&it.to_string(), 4)).collect();
-        let found = chosen(View {
-            due: many,
-            ..View::default()
-        });
+        let found = chosen(many, &idle);
         assert_eq!(found.values().sum::<usize>(), AT_ONCE_MAX);
     }
 
     #[test]
     fn what_is_under_way_is_not_sent_twice_and_takes_its_place() {
         let all = due("a", 5);
-        let under_way = all[..3]
-            .iter()
-            .map(|it| (it.job, it.origin.clone()))
-            .collect();
-        let found = decide(View {
-            due: all.clone(),
-            under_way,
-            ..View::default()
-        });
+        let found = decide(all.clone(), &under_way(&all[..3]));
         assert_eq!(found, all[3..4]);
     }
 
     #[test]
     fn dead_addresses_never_take_the_places_of_others() {
-        let dead: Vec<String> = (0..100).map(|it| format!("dead-{it}")).collect();
-        let all: Vec<_> = dead
-            .iter()
-            .flat_map(|it| due(it, 3))
-            .chain(due("live", 2))
+        let dead: Vec<_> = (0..100)
+            .flat_map(|it| ailing(&format!("dead-{it}"), 3))
             .collect();
-        let ailing: HashSet<String> = dead.iter().cloned().collect();
-        let found = chosen(View {
-            due: all,
-            ailing: ailing.clone(),
-            ..View::default()
-        });
+        let all = [dead.clone(), due("live", 2)].concat();
+        let found = chosen(all, &UnderWay::default());
         assert_eq!(found["live"], 2);
         assert_eq!(found.len(), 1 + AILING_MAX);
         // Also when they are all under way already.
-        let under_way = dead[..AILING_MAX]
-            .iter()
-            .map(|it| (JobId::new(), it.clone()))
-            .collect();
-        let all = [due("dead-99", 1), due("live", 2)].concat();
-        let found = chosen(View {
-            due: all,
-            under_way,
-            ailing,
-        });
-        assert_eq!(found, HashMap::from([("live".to_owned(), 2)]));
+        let first: Vec<_> = dead.chunks(3).map(|it| it[0].clone()).collect();
+        let sending = under_way(&first[..AILING_MAX]);
+        let all = [first[99..].to_vec(), due("live", 2)].concat();
+        assert_eq!(
+            chosen(all, &sending),
+            HashMap::from([("live".to_owned(), 2)])
+        );
+        assert_eq!(sending.places(), (AT_ONCE_MAX - AILING_MAX, 0));
+    }
+
+    #[test]
+    fn one_attempt_tells_of_its_address_for_all_that_goes_there() {
+        let all = [due("a", 3), due("b", 1)].concat();
+        let mut sending = under_way(&all);
+        sending.ended(all[0].job, Some(false));
+        assert_eq!(sending.places(), (AT_ONCE_MAX - 3, AILING_MAX - 2));
+        assert_eq!(sending.busy()["a"], 2);
+        // Whatever it was that went wrong here, it says nothing of the address.
+        sending.ended(all[1].job, None);
+        assert_eq!(sending.places().1, AILING_MAX - 1);
+        sending.ended(all[3].job, Some(true));
+        assert_eq!(sending.places(), (AT_ONCE_MAX - 1, AILING_MAX - 1));
     }
 
     fn answer(status: u16, retry_after: Option<u64>) -> Heard {

@@ -30,7 +30,7 @@ pub(crate) fn shown_secret(secret: &[u8]) -> String {
     format!("{SECRET_PREFIX}{}", STANDARD.encode(secret))
 }
 
-/// The value of `webhook-signature`: one for each secret that is good now.
+/// The value of `webhook-signature`: one for each secret that is good now, the latest first.
 pub(super) fn signature(secrets: &SigningSecrets, id: &str, seconds: i64, body: &str) -> String {
     let all = std::iter::once(&secrets.current).chain(&secrets.previous);
     let signed = all.map(|secret| {
@@ -103,7 +103,7 @@ mod tests {
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let secrets = SigningSecrets {
             current: secret.clone(),
-            previous: None,
+            previous: Vec::new(),
         };
         let body = r#"{"test": 2432232314}"#;
         let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(signature(&secrets, id, 1_614_265_330, body), expected);
         let both = SigningSecrets {
             current: vec![7; 24],
-            previous: Some(secret),
+            previous: vec![vec![8; 24], secret],
         };
         let found = signature(&both, id, 1_614_265_330, body);
         assert!(found.ends_with(&format!(" {expected}")), "{found}");

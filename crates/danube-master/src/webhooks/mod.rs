@@ -8,7 +8,6 @@
 mod decide;
 mod message;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +16,9 @@ use danube_outgoing::{Answer, Ask, Client, Done, Limits, Policy, Refused, Target
 use danube_signals::{
     JobSpans, Stretch, WebhookFailed, WebhookSent, WebhookTrace, webhook_span_id,
 };
-use danube_store::{AfterTry, DueWebhook, SECRET_BYTES, SigningSecrets, StoreError, Tried};
+use danube_store::{
+    AfterTry, DueWebhook, SECRET_BYTES, SigningSecrets, Store, StoreError, Tried, Wanted,
+};
 use danube_telemetry::TraceContext;
 use danube_telemetry::trace::Clock;
 use danube_worker::trace::context_of;
@@ -31,7 +32,7 @@ use crate::app::{App, Shared, blocking};
 use crate::auth::random;
 use crate::settings::WebhookSettings;
 use crate::tell;
-use decide::{AT_ONCE_MAX, Heard, PER_ORIGIN_MAX, View, after, decide};
+use decide::{Heard, PER_AILING_MAX, PER_ORIGIN_MAX, Sending, UnderWay, after, decide};
 pub(crate) use message::{id, job_of, shown_secret};
 
 /// How long a receiver may take, as Standard Webhooks suggests.
@@ -42,13 +43,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long it waits when the store can't be read or written.
 const STORE_RETRY_EVERY: Duration = Duration::from_secs(2);
-
-/// Due webhooks that are looked at: more than can be sent at once, so that dead addresses
-/// leave others in sight.
-const LOOK_MAX: usize = 16 * AT_ONCE_MAX;
-
-/// Addresses that are remembered as dead. Past that all are forgotten and found anew.
-const AILING_MAX: usize = 4_096;
 
 /// Who calls.
 const USER_AGENT: &str = concat!("danube/", env!("CARGO_PKG_VERSION"));
@@ -85,13 +79,13 @@ fn policy(settings: &WebhookSettings) -> Policy {
 
 /// Sends for ever; ends with the server.
 pub(crate) async fn run(app: Shared) {
-    let mut under_way = UnderWay::default();
+    let mut sender = Sender::default();
     loop {
         let now = Timestamp::now();
         let looked = blocking({
-            let store = app.store.clone();
+            let (store, under_way) = (app.store.clone(), sender.under_way.clone());
             move || {
-                let due = store.due_webhooks(now, PER_ORIGIN_MAX, LOOK_MAX)?;
+                let due = look(&store, &under_way, now)?;
                 Ok::<_, StoreError>((due, store.next_webhook_due(now)?))
             }
         });
@@ -100,7 +94,7 @@ pub(crate) async fn run(app: Shared) {
             sleep(STORE_RETRY_EVERY).await;
             continue;
         };
-        under_way.start(&app, due);
+        sender.start(&app, due);
         let until = next.map_or(LOOK_EVERY, |at| {
             let left = at.as_millis().saturating_sub(Timestamp::now().as_millis());
             // A millisecond later, so that it is due by then.
@@ -108,29 +102,52 @@ pub(crate) async fn run(app: Shared) {
         });
         tokio::select! {
             () = app.webhooks.bell.notified() => {}
-            () = under_way.one_ended() => {}
+            () = sender.one_ended() => {}
             () = sleep(until) => {}
         }
     }
 }
 
-/// The attempts that go on.
-#[derive(Default)]
-struct UnderWay {
-    tasks: JoinSet<(JobId, bool)>,
-    to: HashMap<JobId, String>,
-    ailing: HashSet<String>,
+/// What is due, as far as there are places for it: what that costs doesn't depend on how
+/// much waits.
+fn look(
+    store: &Store,
+    under_way: &UnderWay,
+    now: Timestamp,
+) -> Result<Vec<DueWebhook>, StoreError> {
+    let (places, ailing_places) = under_way.places();
+    let busy = &under_way.busy();
+    let mut due = Vec::new();
+    for (is_ailing, places, each) in [
+        (false, places, PER_ORIGIN_MAX),
+        (true, ailing_places, PER_AILING_MAX),
+    ] {
+        due.extend(store.due_webhooks(Wanted {
+            now,
+            is_ailing,
+            places,
+            each,
+            busy,
+        })?);
+    }
+    Ok(due)
 }
 
-impl UnderWay {
+/// The attempts that go on.
+#[derive(Default)]
+struct Sender {
+    tasks: JoinSet<(JobId, Option<bool>)>,
+    under_way: UnderWay,
+}
+
+impl Sender {
     fn start(&mut self, app: &Shared, due: Vec<DueWebhook>) {
-        let view = View {
-            due,
-            under_way: self.to.clone(),
-            ailing: self.ailing.clone(),
-        };
-        for webhook in decide(view) {
-            self.to.insert(webhook.job, webhook.origin.clone());
+        for webhook in decide(due, &self.under_way) {
+            let sending = Sending {
+                origin: webhook.origin.clone(),
+                is_ailing: webhook.is_ailing,
+            };
+            self.under_way.0.insert(webhook.job, sending);
             self.tasks.spawn(attempt(app.clone(), webhook));
         }
     }
@@ -139,38 +156,27 @@ impl UnderWay {
     async fn one_ended(&mut self) {
         match self.tasks.join_next().await {
             None => std::future::pending().await,
-            Some(Ok((job, has_answered))) => {
-                let Some(origin) = self.to.remove(&job) else {
-                    return;
-                };
-                if has_answered {
-                    self.ailing.remove(&origin);
-                    return;
-                }
-                if self.ailing.len() >= AILING_MAX {
-                    self.ailing.clear();
-                }
-                self.ailing.insert(origin);
-            }
+            Some(Ok((job, has_answered))) => self.under_way.ended(job, has_answered),
             // It panicked: whose it was isn't known any more, so all are looked at anew.
             Some(Err(_)) => {
                 if self.tasks.is_empty() {
-                    self.to.clear();
+                    self.under_way = UnderWay::default();
                 }
             }
         }
     }
 }
 
-/// One attempt, from the store to the store; whether the receiver answered.
-async fn attempt(app: Shared, webhook: DueWebhook) -> (JobId, bool) {
+/// One attempt, from the store to the store; whether the receiver answered, if it was
+/// asked.
+async fn attempt(app: Shared, webhook: DueWebhook) -> (JobId, Option<bool>) {
     let job = webhook.job;
     let own = app.clone();
     let sent = blocking(move || send(&own, &webhook).map(|it| (it, webhook))).await;
     let Ok(Some((sent, webhook))) = sent else {
         // The store can't be read: it stays due, and is tried again in a while.
         sleep(STORE_RETRY_EVERY).await;
-        return (job, true);
+        return (job, None);
     };
     let has_answered = sent.done.as_ref().is_some_and(|it| it.outcome.is_ok());
     let tried = Tried {
@@ -179,22 +185,26 @@ async fn attempt(app: Shared, webhook: DueWebhook) -> (JobId, bool) {
         took: sent.took,
         status: sent.status(),
         error: sent.error.clone(),
+        has_answered,
+        replays: webhook.replays,
         next: sent.next,
     };
     // What isn't written down would be sent again at once, for ever.
     while let Err(error) = app.store.webhook_tried(tried.clone()).await {
         if error == StoreError::Closed {
-            return (job, has_answered);
+            return (job, Some(has_answered));
         }
         sleep(STORE_RETRY_EVERY).await;
     }
     tell(&app, &webhook, &sent);
-    (job, has_answered)
+    (job, Some(has_answered))
 }
 
 /// What came of an attempt.
 struct Sent {
     job: Job,
+    /// The span that its own hangs below.
+    parent: Option<[u8; 8]>,
     at: Timestamp,
     took: Duration,
     began: u64,
@@ -242,6 +252,7 @@ fn send(app: &App, webhook: &DueWebhook) -> Option<Sent> {
     let first_pause = app.webhooks.settings.retry;
     let verdict = after(&heard, webhook.round, first_pause, dice(), Timestamp::now());
     Some(Sent {
+        parent: parent(app, &job),
         job,
         at,
         took: since.elapsed(),
@@ -298,6 +309,17 @@ fn spans<'a>(job_id: &'a str, job: &Job) -> JobSpans<'a> {
     }
 }
 
+/// The span of a webhook hangs below the job's latest attempt. A job that was cancelled
+/// before any has its request alone.
+fn parent(app: &App, job: &Job) -> Option<[u8; 8]> {
+    if job.attempt > 0 {
+        let id = job.id.to_string();
+        return Some(spans(&id, job).attempt(job.attempt).span_id);
+    }
+    let stored = app.store.job_trace(job.id).ok()??;
+    stored.trace.request.map(|it| it.span_id)
+}
+
 /// When the receiver wants to be asked again: seconds, or a date.
 fn retry_after(answer: &Answer) -> Option<Duration> {
     read_retry_after(answer.header("retry-after")?, SystemTime::now())
@@ -349,7 +371,7 @@ fn tell(app: &App, webhook: &DueWebhook, sent: &Sent) {
     let took = u64::try_from(call.took.as_nanos()).unwrap_or(u64::MAX);
     app.traces.webhook(&WebhookTrace {
         spans: spans(&job_id, &sent.job),
-        attempt: sent.job.attempt,
+        parent: sent.parent,
         number: webhook.attempt,
         url: &call.url,
         host: &call.host,

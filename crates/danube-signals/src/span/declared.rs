@@ -113,7 +113,7 @@ mod tests {
                 job_id: "0190-a",
                 context: TraceContext::random(),
             },
-            attempt: 1,
+            parent: None,
             number: 2,
             url: "https://h/",
             host: "h",

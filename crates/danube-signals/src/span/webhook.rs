@@ -29,8 +29,9 @@ pub(super) const SPANS: &[SpanDecl] = &[SpanDecl {
 pub struct WebhookTrace<'a> {
     /// The job that it tells of.
     pub spans: JobSpans<'a>,
-    /// The job's latest attempt, under which it stands.
-    pub attempt: u32,
+    /// The span that it hangs below: the job's latest attempt, or its request when no
+    /// worker ever had it.
+    pub parent: Option<[u8; 8]>,
     /// Which attempt at the webhook, from 1.
     pub number: u32,
     /// Its address without the query.
@@ -57,7 +58,6 @@ impl WebhookTrace<'_> {
     /// The span.
     #[must_use]
     pub fn span(&self) -> Span {
-        let parent = self.spans.attempt(self.attempt);
         let mut attributes = vec![
             pair("job.id", self.spans.job_id),
             pair("http.request.method", "POST"),
@@ -80,7 +80,7 @@ impl WebhookTrace<'_> {
             message: error.to_owned(),
         });
         let span = Span {
-            trace_id: parent.trace_id.to_vec(),
+            trace_id: self.spans.context.trace_id.to_vec(),
             span_id: self.span_id().to_vec(),
             name: "send_webhook".to_owned(),
             kind: SpanKind::Client.into(),
@@ -90,7 +90,7 @@ impl WebhookTrace<'_> {
             status,
             ..Span::default()
         };
-        below(span, Some(parent.span_id), false)
+        below(span, self.parent, false)
     }
 }
 

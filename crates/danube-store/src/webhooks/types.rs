@@ -105,6 +105,10 @@ pub struct DueWebhook {
     pub attempt: u32,
     /// Attempts since it was first due, or sent anew.
     pub round: u32,
+    /// How often somebody had asked to send it anew.
+    pub replays: u32,
+    /// Whether its address didn't answer the last time.
+    pub is_ailing: bool,
     /// When the job ended.
     pub ended_at: Timestamp,
 }
@@ -122,7 +126,11 @@ pub struct Tried {
     pub status: Option<u16>,
     /// Why it doesn't count as delivered; without secrets.
     pub error: Option<String>,
-    /// What follows.
+    /// Whether the receiver answered at all.
+    pub has_answered: bool,
+    /// What [`DueWebhook::replays`] was when it began.
+    pub replays: u32,
+    /// What follows, unless somebody has asked to send it anew meanwhile.
     pub next: AfterTry,
 }
 
@@ -153,8 +161,17 @@ pub enum ReplayOutcome {
 pub struct SigningSecrets {
     /// The one that counts.
     pub current: Vec<u8>,
-    /// The one before, as long as it still signs.
-    pub previous: Option<Vec<u8>>,
+    /// Those before that still sign, the latest first.
+    pub previous: Vec<Vec<u8>>,
+}
+
+/// The answer to a wish to see the secret. There is no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ShowOutcome {
+    /// Here it is.
+    Shown(ShownSecret),
+    /// As many sign as may; nothing was changed. The first of them stops then.
+    TooMany(Timestamp),
 }
 
 /// A secret that is shown this once. There is no `Debug`.

@@ -1,13 +1,14 @@
 //! Webhooks: due with the end of the job, whatever ends it, and never twice.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use danube_model::{Attempt, Cause, JobId, Timestamp, Trace};
 use danube_store::{
-    AfterTry, Callback, Meter, NewJob, Options, ReplayOutcome, Retry, RetryOutcome, SECRET_BYTES,
-    Store, Tried, WebhookState,
+    AfterTry, Callback, DueWebhook, Meter, NewJob, OLD_SECRETS_MAX, Options, ReplayOutcome, Retry,
+    RetryOutcome, SECRET_BYTES, ShowOutcome, ShownSecret, Store, Tried, Wanted, WebhookState,
 };
 
 use rusqlite::Connection;
@@ -42,8 +43,20 @@ fn later() -> Timestamp {
     Timestamp::from_millis(Timestamp::now().as_millis() + 1_000)
 }
 
+/// What is due of addresses that answer, or that didn't: so many in all, and of each.
+fn look(store: &Store, is_ailing: bool, places: usize, each: usize) -> Vec<DueWebhook> {
+    let wanted = Wanted {
+        now: later(),
+        is_ailing,
+        places,
+        each,
+        busy: &HashMap::new(),
+    };
+    store.due_webhooks(wanted).unwrap()
+}
+
 fn due(store: &Store) -> Vec<JobId> {
-    let due = store.due_webhooks(later(), 100, 100).unwrap();
+    let due = look(store, false, 100, 100);
     due.into_iter().map(|it| it.job).collect()
 }
 
@@ -54,6 +67,8 @@ fn tried(job: JobId, next: AfterTry) -> Tried {
         took: Duration::from_millis(7),
         status: Some(500),
         error: Some("status 500".to_owned()),
+        has_answered: true,
+        replays: 0,
         next,
     }
 }
@@ -211,7 +226,7 @@ fn a_replay_begins_a_new_round_and_keeps_what_was() {
         (webhook.state, webhook.attempts),
         (WebhookState::Pending, 1)
     );
-    let found = store.due_webhooks(later(), 1, 1).unwrap();
+    let found = look(&store, false, 1, 1);
     assert_eq!((found[0].attempt, found[0].round), (2, 0));
     let unknown = store.replay_webhook(JobId::new()).wait().unwrap();
     assert_eq!(unknown, ReplayOutcome::NotFound);
@@ -242,9 +257,102 @@ fn one_address_never_hides_another() {
     }
     let other = submit(&store, "live.example");
     store.cancel(other, "admin").wait().unwrap();
-    let found = store.due_webhooks(later(), 2, 3).unwrap();
+    let found = look(&store, false, 3, 2);
     assert_eq!(found.len(), 3);
     assert_eq!(found[2].job, other);
+}
+
+/// A job that has ended, whose webhook is due.
+fn cancelled(store: &Store, host: &str) -> JobId {
+    let job = submit(store, host);
+    store.cancel(job, "admin").wait().unwrap();
+    job
+}
+
+/// Turns are taken by the millisecond: until the next one.
+fn another_moment() {
+    let before = Timestamp::now();
+    while Timestamp::now() == before {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn addresses_that_do_not_answer_stand_apart_and_take_turns_whatever_waits_behind_them() {
+    let (store, dir) = store();
+    let crowd: Vec<JobId> = (0..3).map(|_| cancelled(&store, "crowd.example")).collect();
+    let single = cancelled(&store, "single.example");
+    let silent = |job| {
+        another_moment();
+        let again = AfterTry::Again(Timestamp::now());
+        let tried = Tried {
+            has_answered: false,
+            ..tried(job, again)
+        };
+        store.webhook_tried(tried).wait().unwrap();
+    };
+    silent(single);
+    silent(crowd[0]);
+    assert!(due(&store).is_empty());
+    let turns = |store: &Store| -> Vec<String> {
+        let found = look(store, true, 2, 1);
+        assert!(found.iter().all(|it| it.is_ailing));
+        found.into_iter().map(|it| it.origin).collect()
+    };
+    let [one, many] = ["https://single.example", "https://crowd.example"];
+    assert_eq!(turns(&store), [one, many]);
+    // The one that was asked goes behind the other, although more and older ones wait.
+    silent(single);
+    assert_eq!(turns(&store), [many, one]);
+    silent(crowd[0]);
+    assert_eq!(turns(&store), [one, many]);
+    // Which answer is known after a restart, too; and one answer makes it well.
+    let store = reopened(store, dir.path());
+    assert_eq!(turns(&store), [one, many]);
+    let delivered = tried(single, AfterTry::Delivered);
+    store.webhook_tried(delivered).wait().unwrap();
+    let refused = tried(crowd[1], AfterTry::Failed);
+    store.webhook_tried(refused).wait().unwrap();
+    assert!(look(&store, true, 9, 9).is_empty());
+    assert_eq!(due(&store), [crowd[2], crowd[0]]);
+    // A new webhook to an address that nothing waits for begins as any other.
+    let anew = cancelled(&store, "single.example");
+    assert_eq!(due(&store), [crowd[2], crowd[0], anew]);
+}
+
+#[test]
+fn a_replay_that_is_asked_for_during_an_attempt_outlives_its_result() {
+    for next in [
+        AfterTry::Delivered,
+        AfterTry::Failed,
+        AfterTry::Again(Timestamp::from_millis(later().as_millis() + 60_000)),
+    ] {
+        let (store, _dir) = store();
+        let job = cancelled(&store, "hooks.example");
+        let sent = look(&store, false, 1, 1).remove(0);
+        assert_eq!((sent.attempt, sent.replays), (1, 0));
+        // Between the attempt's beginning and the note of its end.
+        store.replay_webhook(job).wait().unwrap();
+        store.webhook_tried(tried(job, next)).wait().unwrap();
+        let (webhook, attempts) = store.webhook(job).unwrap().unwrap();
+        assert_eq!(
+            (webhook.state, webhook.attempts, webhook.settled_at),
+            (WebhookState::Pending, 1, None)
+        );
+        assert_eq!(attempts.len(), 1, "the attempt is noted");
+        let again = look(&store, false, 1, 1).remove(0);
+        assert_eq!((again.attempt, again.round, again.replays), (2, 0, 1));
+        let end = Tried {
+            replays: again.replays,
+            ..tried(job, AfterTry::Delivered)
+        };
+        store.webhook_tried(end).wait().unwrap();
+        assert_eq!(
+            store.webhook(job).unwrap().unwrap().0.state,
+            WebhookState::Delivered
+        );
+        assert!(due(&store).is_empty());
+    }
 }
 
 #[test]
@@ -323,31 +431,87 @@ fn a_retry_is_told_where_its_job_was() {
     assert_eq!(store.webhook_address(new.id).unwrap().unwrap(), SECRET_URL);
 }
 
+fn bytes(byte: u8) -> [u8; SECRET_BYTES] {
+    [byte; SECRET_BYTES]
+}
+
+fn shown(store: &Store, owner: &str, fresh: u8) -> ShownSecret {
+    match store.show_webhook_secret(owner, bytes(fresh)).wait() {
+        Ok(ShowOutcome::Shown(it)) => it,
+        Ok(ShowOutcome::TooMany(until)) => panic!("too many until {until}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The bytes that sign, the current one first.
+fn signing(store: &Store, owner: &str) -> Vec<u8> {
+    let known = store.webhook_secrets(owner).unwrap().unwrap();
+    let all = std::iter::once(&known.current).chain(&known.previous);
+    all.map(|it| it[0]).collect()
+}
+
 #[test]
 fn secrets_are_made_once_shown_once_and_rotated() {
     let (store, dir) = store();
     assert!(store.webhook_secrets("1").unwrap().is_none());
-    let bytes = |byte| [byte; SECRET_BYTES];
     let made = store.make_webhook_secret("1", bytes(1)).wait().unwrap();
     let again = store.make_webhook_secret("1", bytes(2)).wait().unwrap();
     assert!(made.current == bytes(1) && again.current == bytes(1));
     // Nobody has seen it yet, so it is shown and stays.
-    let shown = store.show_webhook_secret("1", bytes(3)).wait().unwrap();
-    assert!(shown.secret == bytes(1) && shown.previous_until.is_none());
-    let rotated = store.show_webhook_secret("1", bytes(4)).wait().unwrap();
+    let first = shown(&store, "1", 3);
+    assert!(first.secret == bytes(1) && first.previous_until.is_none());
+    let rotated = shown(&store, "1", 4);
     assert!(rotated.secret == bytes(4) && rotated.previous_until.is_some());
     let store = reopened(store, dir.path());
-    let both = store.webhook_secrets("1").unwrap().unwrap();
-    assert!(both.current == bytes(4) && both.previous == Some(bytes(1).to_vec()));
-    let first = store.show_webhook_secret("2", bytes(5)).wait().unwrap();
+    assert_eq!(signing(&store, "1"), [4, 1]);
+    let first = shown(&store, "2", 5);
     assert!(first.secret == bytes(5) && first.previous_until.is_none());
+}
+
+#[test]
+fn each_replaced_secret_signs_for_its_own_day_and_there_is_a_bound() {
+    let (store, dir) = store();
+    for byte in [1, 2, 3] {
+        shown(&store, "1", byte);
+    }
+    assert_eq!(signing(&store, "1"), [3, 2, 1]);
+    // The first one's day is over; the second one's isn't.
+    let other = Connection::open(dir.path().join("danube.db")).unwrap();
+    let end_first = "UPDATE webhook_old_secrets SET until = 1 \
+                     WHERE id = (SELECT min(id) FROM webhook_old_secrets)";
+    other.execute(end_first, []).unwrap();
+    assert_eq!(signing(&store, "1"), [3, 2]);
+    let most = u8::try_from(OLD_SECRETS_MAX).unwrap();
+    for byte in 4..3 + most {
+        shown(&store, "1", byte);
+    }
+    let before = signing(&store, "1");
+    assert_eq!(before.len(), 1 + OLD_SECRETS_MAX);
+    // One more would end the second one's day early: nothing is changed.
+    let answer = store.show_webhook_secret("1", bytes(99)).wait().unwrap();
+    assert!(matches!(answer, ShowOutcome::TooMany(until) if until > later()));
+    assert_eq!(signing(&store, "1"), before);
+    // Others have their own.
+    shown(&store, "2", 1);
+    other.execute(end_first, []).unwrap();
+    shown(&store, "1", 99);
+    assert_eq!(signing(&store, "1").len(), 1 + OLD_SECRETS_MAX);
+    let kept: isize = other
+        .query_row("SELECT count(*) FROM webhook_old_secrets", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(
+        kept,
+        OLD_SECRETS_MAX.cast_signed(),
+        "what signs no more is gone"
+    );
 }
 
 #[test]
 fn a_secret_that_nothing_opens_any_more_is_replaced_and_signs_nothing() {
     let (store, dir) = store();
-    let bytes = |byte| [byte; SECRET_BYTES];
-    store.show_webhook_secret("1", bytes(1)).wait().unwrap();
+    shown(&store, "1", 1);
     store.make_webhook_secret("2", bytes(2)).wait().unwrap();
     let other = Connection::open(dir.path().join("danube.db")).unwrap();
     other
@@ -356,14 +520,40 @@ fn a_secret_that_nothing_opens_any_more_is_replaced_and_signs_nothing() {
     assert!(store.webhook_secrets("1").unwrap().is_none());
     // Whoever sends gets one that signs, and whoever asks for it sees that one.
     let made = store.make_webhook_secret("1", bytes(3)).wait().unwrap();
-    assert!(made.current == bytes(3) && made.previous.is_none());
-    let known = store.webhook_secrets("1").unwrap().unwrap();
-    assert!(known.current == bytes(3) && known.previous.is_none());
-    let seen = store.show_webhook_secret("1", bytes(4)).wait().unwrap();
+    assert!(made.current == bytes(3) && made.previous.is_empty());
+    assert_eq!(signing(&store, "1"), [3]);
+    let seen = shown(&store, "1", 4);
     assert!(seen.secret == bytes(3) && seen.previous_until.is_none());
     // Also one that nobody has seen yet.
-    let seen = store.show_webhook_secret("2", bytes(5)).wait().unwrap();
-    assert!(seen.secret == bytes(5));
+    assert!(shown(&store, "2", 5).secret == bytes(5));
+}
+
+/// The tables as they were before: one secret a key, and one before it.
+#[test]
+fn an_older_database_keeps_its_secrets_and_what_waits() {
+    let (store, dir) = store();
+    let job = cancelled(&store, "hooks.example");
+    for byte in [1, 2] {
+        shown(&store, "1", byte);
+    }
+    assert!(store.close(Duration::from_secs(10)));
+    drop(store);
+    let other = Connection::open(dir.path().join("danube.db")).unwrap();
+    other
+        .execute_batch(
+            "ALTER TABLE webhook_secrets ADD COLUMN previous BLOB; \
+             ALTER TABLE webhook_secrets ADD COLUMN previous_until INTEGER; \
+             UPDATE webhook_secrets SET (previous, previous_until) = \
+               (SELECT sealed, until FROM webhook_old_secrets); \
+             DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; \
+             DROP INDEX webhooks_origin; DROP INDEX jobs_pending; ALTER TABLE webhooks DROP COLUMN replays; \
+             PRAGMA user_version = 6",
+        )
+        .unwrap();
+    drop(other);
+    let store = open(dir.path());
+    assert_eq!(signing(&store, "1"), [2, 1]);
+    assert_eq!(due(&store), [job]);
 }
 
 #[test]
@@ -372,7 +562,8 @@ fn neither_tokens_nor_secrets_stand_in_the_files_in_clear() {
     let job = submit(&store, "hooks.example");
     store.cancel(job, "admin").wait().unwrap();
     let secret = *b"wonderful-secret-24bytes";
-    store.show_webhook_secret("1", secret).wait().unwrap();
+    let answer = store.show_webhook_secret("1", secret).wait().unwrap();
+    assert!(matches!(answer, ShowOutcome::Shown(_)));
     assert_eq!(store.webhook_address(job).unwrap().unwrap(), SECRET_URL);
     store.close(Duration::from_secs(10));
     for entry in std::fs::read_dir(dir.path()).unwrap() {
@@ -388,14 +579,11 @@ fn neither_tokens_nor_secrets_stand_in_the_files_in_clear() {
 fn addresses_and_secrets_outlive_a_rotation_of_the_sealing_key() {
     let (store, dir) = store();
     let job = submit(&store, "hooks.example");
-    let bytes = |byte| [byte; SECRET_BYTES];
-    for byte in [1, 2] {
-        let shown = store.show_webhook_secret("1", bytes(byte));
-        assert!(shown.wait().unwrap().secret == bytes(byte));
+    for byte in [1, 2, 3] {
+        assert!(shown(&store, "1", byte).secret == bytes(byte));
     }
     rotate(&store);
     let store = reopened(store, dir.path());
     assert_eq!(store.webhook_address(job).unwrap().unwrap(), SECRET_URL);
-    let both = store.webhook_secrets("1").unwrap().unwrap();
-    assert!(both.current == bytes(2) && both.previous == Some(bytes(1).to_vec()));
+    assert_eq!(signing(&store, "1"), [3, 2, 1]);
 }

@@ -43,7 +43,7 @@ pub(super) fn command() -> Command {
                 .about("Print the secret that signs the webhooks of your key's jobs, this once")
                 .after_help(
                     "The first time it prints the secret that there is. After that it makes another; \
-                     for 24 hours webhooks are signed with both.",
+                     each one that is replaced signs for 24 hours more, four of them at most.",
                 )
                 .args(args()),
         )

@@ -16,7 +16,7 @@ use crate::master::DEADLINE;
 pub(crate) enum Reply {
     /// With a status and further header lines, each with its line end.
     Status(u16, &'static str),
-    /// Never, as long as the receiver lives.
+    /// Not before [`Receiver::answer`], or never.
     Hang,
     /// By closing the connection.
     Reset,
@@ -48,6 +48,7 @@ pub(crate) struct Receiver {
     pub(crate) address: String,
     inbox: Inbox<Taken>,
     replies: Arc<Mutex<Vec<Reply>>>,
+    held: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 /// More requests than any test makes.
@@ -60,14 +61,15 @@ impl Receiver {
         let replies = Arc::new(Mutex::new(replies.to_vec()));
         let (tell, inbox) = sync_channel(INBOX_MAX);
         let next = Arc::clone(&replies);
+        let held = Arc::<Mutex<Vec<TcpStream>>>::default();
+        let waiting = Arc::clone(&held);
         thread::spawn(move || {
-            let mut held = Vec::new();
             for stream in listener.incoming().map_while(Result::ok) {
                 let reply = {
                     let mut all = next.lock().unwrap();
                     if all.len() > 1 { all.remove(0) } else { all[0] }
                 };
-                if !serve(stream, reply, &tell, &mut held) {
+                if !serve(stream, reply, &tell, &waiting) {
                     return;
                 }
             }
@@ -76,12 +78,20 @@ impl Receiver {
             address,
             inbox,
             replies,
+            held,
         }
     }
 
     /// All requests from now on are answered so.
     pub(crate) fn now(&self, reply: Reply) {
         *self.replies.lock().unwrap() = vec![reply];
+    }
+
+    /// Answers those that hang.
+    pub(crate) fn answer(&self, status: u16) {
+        for stream in self.held.lock().unwrap().drain(..) {
+            answer(&stream, status, "");
+        }
     }
 
     /// The next request, once it has come.
@@ -101,22 +111,24 @@ fn serve(
     stream: TcpStream,
     reply: Reply,
     tell: &SyncSender<Taken>,
-    held: &mut Vec<TcpStream>,
+    held: &Mutex<Vec<TcpStream>>,
 ) -> bool {
     let Some(taken) = read(&stream) else {
         return true;
     };
     match reply {
-        Reply::Status(status, headers) => {
-            let answer = format!(
-                "HTTP/1.1 {status} X\r\n{headers}Connection: close\r\nContent-Length: 0\r\n\r\n"
-            );
-            let _ = (&stream).write_all(answer.as_bytes());
-        }
-        Reply::Hang => held.push(stream),
+        Reply::Status(status, headers) => answer(&stream, status, headers),
+        // First held, then told: whoever hears of it can answer it.
+        Reply::Hang => held.lock().unwrap().push(stream),
         Reply::Reset => drop(stream),
     }
     tell.send(taken).is_ok()
+}
+
+fn answer(mut stream: &TcpStream, status: u16, headers: &str) {
+    let answer =
+        format!("HTTP/1.1 {status} X\r\n{headers}Connection: close\r\nContent-Length: 0\r\n\r\n");
+    let _ = stream.write_all(answer.as_bytes());
 }
 
 fn read(stream: &TcpStream) -> Option<Taken> {

@@ -140,6 +140,35 @@ fn a_receiver_that_fails_is_asked_again_under_the_same_id_until_it_takes_it() {
     until(|| (count("true"), count("false")) == (1.0, 2.0));
 }
 
+/// Waits until so many attempts at the job's webhook stand in its trace; all its spans.
+fn spans_with(master: &Master, job: &str, attempts: usize) -> Vec<Value> {
+    let path = format!("/api/v1/jobs/{job}/trace");
+    processes::until("the webhook is in the trace", DEADLINE, || {
+        let trace = master.get(&path).json();
+        let resources = trace["resourceSpans"].as_array().unwrap().clone();
+        let scopes = resources
+            .iter()
+            .flat_map(|it| it["scopeSpans"].as_array().unwrap().clone());
+        let spans: Vec<Value> = scopes
+            .flat_map(|it| it["spans"].as_array().unwrap().clone())
+            .collect();
+        (told(&spans).len() == attempts).then_some(spans)
+    })
+}
+
+fn told(spans: &[Value]) -> Vec<&Value> {
+    let all = spans.iter();
+    all.filter(|it| it["name"] == "send_webhook").collect()
+}
+
+/// The id of the span whose name begins so.
+fn id_of<'a>(spans: &'a [Value], name: &str) -> &'a Value {
+    let found = spans
+        .iter()
+        .find(|it| it["name"].as_str().unwrap().starts_with(name));
+    &found.unwrap_or_else(|| panic!("no {name}: {spans:#?}"))["spanId"]
+}
+
 #[test]
 fn each_attempt_is_a_span_of_the_job_s_trace_and_the_receiver_s_parent() {
     let receiver = Receiver::new(&[Reply::Status(500, ""), OK]);
@@ -147,31 +176,9 @@ fn each_attempt_is_a_span_of_the_job_s_trace_and_the_receiver_s_parent() {
     let job = told_at(&master, &receiver.address);
     let sent = [receiver.next(), receiver.next()];
     settled(&master, &job, "delivered");
-    let path = format!("/api/v1/jobs/{job}/trace");
-    let spans = || -> Vec<Value> {
-        let trace = master.get(&path).json();
-        let resources = trace["resourceSpans"].as_array().unwrap().clone();
-        let scopes = resources
-            .iter()
-            .flat_map(|it| it["scopeSpans"].as_array().unwrap().clone());
-        scopes
-            .flat_map(|it| it["spans"].as_array().unwrap().clone())
-            .collect()
-    };
-    let told = || -> Vec<Value> {
-        spans()
-            .into_iter()
-            .filter(|it| it["name"] == "send_webhook")
-            .collect()
-    };
-    until(|| told().len() == 2);
-    let all = spans();
-    let own = all
-        .iter()
-        .find(|it| it["name"].as_str().unwrap().starts_with("Job "))
-        .unwrap();
-    for (span, taken) in told().iter().zip(&sent) {
-        assert_eq!(span["parentSpanId"], own["spanId"], "{span}");
+    let all = spans_with(&master, &job, 2);
+    for (span, taken) in told(&all).into_iter().zip(&sent) {
+        assert_eq!(&span["parentSpanId"], id_of(&all, "Job "), "{span}");
         let parent = taken.headers["traceparent"]
             .split('-')
             .nth(2)
@@ -179,6 +186,20 @@ fn each_attempt_is_a_span_of_the_job_s_trace_and_the_receiver_s_parent() {
             .to_owned();
         assert_eq!(span["spanId"], parent, "{span}");
     }
+}
+
+#[test]
+fn the_webhook_of_a_job_that_never_ran_hangs_below_its_request() {
+    let receiver = Receiver::new(&[OK]);
+    let master = with(&["--jobs-at-once", "0"]);
+    let job = told_at(&master, &receiver.address);
+    let path = format!("/api/v1/jobs/{job}");
+    assert_eq!(master.call("DELETE", &path, None).status, 202);
+    receiver.next();
+    settled(&master, &job, "delivered");
+    let all = spans_with(&master, &job, 1);
+    let request = id_of(&all, "POST /api/v1/jobs");
+    assert_eq!(&told(&all)[0]["parentSpanId"], request);
 }
 
 #[test]
@@ -196,6 +217,27 @@ fn a_receiver_that_is_gone_hears_no_more_until_somebody_says_so() {
     assert_eq!(receiver.next().id(), first.id());
     let shown = settled(&master, &job, "delivered");
     assert_eq!(shown["log"].as_array().unwrap().len(), 2, "{shown}");
+}
+
+#[test]
+fn a_replay_that_is_asked_for_during_an_attempt_is_sent_whatever_comes_of_that_attempt() {
+    for status in [204, 410, 500] {
+        let receiver = Receiver::new(&[Reply::Hang, OK]);
+        // A second attempt by itself would come in an hour.
+        let (allowed, _) = ALLOWED.split_at(ALLOWED.len() - 2);
+        let master = Master::with(&[allowed, &["--webhooks-retry", "3600"]].concat());
+        let job = told_at(&master, &receiver.address);
+        let first = receiver.next();
+        let path = format!("/api/v1/webhooks/deliveries/{job}/replay");
+        assert_eq!(master.call("POST", &path, None).status, 200);
+        receiver.answer(status);
+        assert_eq!(receiver.next().id(), first.id(), "{status}");
+        let shown = settled(&master, &job, "delivered");
+        let log = shown["log"].as_array().unwrap();
+        let codes: Vec<_> = log.iter().map(|it| it["status_code"].clone()).collect();
+        assert_eq!(codes, [json!(status), json!(204)], "{shown}");
+        assert_eq!(receiver.rest(), 0);
+    }
 }
 
 #[test]
@@ -414,5 +456,16 @@ fn the_command_line_lists_shows_and_hands_out_secrets() {
     told_at(&master, &receiver.address);
     receiver.next();
     let signed = receiver.next().headers["webhook-signature"].clone();
-    assert_eq!(signed.split(' ').count(), 2, "{signed}");
+    // Each of the three has its 24 hours.
+    assert_eq!(signed.split(' ').count(), 3, "{signed}");
+    for _ in 0..2 {
+        said(&["webhooks", "secret"]);
+    }
+    let refused = master.danube(&["webhooks", "secret"]);
+    assert_eq!(refused.status.code(), Some(6), "{refused:?}");
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(why.contains("5 secrets sign already"), "{why}");
+    told_at(&master, &receiver.address);
+    let signed = receiver.next().headers["webhook-signature"].clone();
+    assert_eq!(signed.split(' ').count(), 5, "{signed}");
 }

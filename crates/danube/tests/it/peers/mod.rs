@@ -8,6 +8,7 @@
 
 mod alerting;
 mod collector;
+mod contract;
 mod deploy_files;
 mod exemplars;
 mod exposition;

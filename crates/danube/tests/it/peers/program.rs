@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -125,7 +126,13 @@ pub(crate) struct Finished {
 
 /// Runs `command` to its end with `input` as its standard input.
 #[track_caller]
-pub(crate) fn finish(mut command: Command, input: &[u8]) -> Finished {
+pub(crate) fn finish(command: Command, input: &[u8]) -> Finished {
+    finish_within(command, input, DEADLINE)
+}
+
+/// The same of one that may take longer.
+#[track_caller]
+pub(crate) fn finish_within(mut command: Command, input: &[u8], deadline: Duration) -> Finished {
     // Files in place of pipes: nobody has to read while somebody writes.
     let dir = tempfile::tempdir().expect("make a directory");
     let file = |name: &str| dir.path().join(name);
@@ -138,7 +145,7 @@ pub(crate) fn finish(mut command: Command, input: &[u8]) -> Finished {
         .spawn()
         .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
     let mut running = Running(&mut child);
-    let status = until(&format!("{command:?} ends"), DEADLINE, || running.status());
+    let status = until(&format!("{command:?} ends"), deadline, || running.status());
     let read = |name: &str| {
         String::from_utf8_lossy(&fs::read(file(name)).expect("read the output")).into_owned()
     };

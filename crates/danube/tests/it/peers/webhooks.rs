@@ -30,9 +30,11 @@ fn receivers_verify_webhooks_with_a_library_of_standard_webhooks_also_over_a_rot
     assert_ne!(old, new);
     assert!(verified(&new, &first)["refused"].is_string());
 
+    // Once more, as after an answer that was lost: nobody has learned the second one yet.
+    let newest = secret(&master);
     told_at(&master, &receiver.address);
     let second = receiver.next();
-    for secret in [&old, &new] {
+    for secret in [&old, &new, &newest] {
         assert_eq!(verified(secret, &second)["payload"], second.json());
     }
     let forged = Taken {

@@ -6,7 +6,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{ansible_or_skip, credential, ended, tasks, with};
-use crate::master::{Master, id};
+use crate::master::{DEADLINE, Master, id};
+use crate::processes::until;
+use crate::receiver::{Receiver, Reply};
+use crate::webhooks::ALLOWED;
 
 /// A span of a job's trace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,9 +56,17 @@ fn the_trace_of_a_playbook_job_is_the_one_of_its_document() {
     if !ansible_or_skip("the trace of a playbook job") {
         return;
     }
-    let master = Master::start();
-    let job = ended(&master, &tasks("- name: say\n  command: echo hello\n"));
+    let receiver = Receiver::new(&[Reply::Status(204, "")]);
+    let master = Master::with(ALLOWED);
+    let order = tasks("- name: say\n  command: echo hello\n");
+    let order = with(order, "callback_url", json!(receiver.address));
+    let job = ended(&master, &order);
     assert_eq!(job["status"], "success", "{job:#}");
+    receiver.next();
+    let is_told = |tree: &BTreeSet<(String, String)>| tree.iter().any(|it| it.0 == "send_webhook");
+    until("the webhook is in the trace", DEADLINE, || {
+        is_told(&tree(&spans(&master, &job))).then_some(())
+    });
     let expected = [
         ("POST /api/v1/jobs", ""),
         ("api.submit_job", "POST /api/v1/jobs"),
@@ -68,6 +79,7 @@ fn the_trace_of_a_playbook_job_is_the_one_of_its_document() {
         ("play all", "run_playbook"),
         ("task say", "play all"),
         ("upload_logs", "worker.execute"),
+        ("send_webhook", "worker.execute"),
     ];
     let expected: BTreeSet<(String, String)> = expected
         .iter()
@@ -85,8 +97,9 @@ fn the_trace_of_a_playbook_job_is_the_one_of_its_document() {
     let file = master.dir.join(format!("traces/{}.jsonl", id(&job)));
     fs::remove_file(file).unwrap();
     let again = spans(&master, &job);
-    let missing: Vec<_> = first.difference(&again).map(|it| &*it.name).collect();
-    assert_eq!(missing, ["upload_logs"]);
+    let mut missing: Vec<_> = first.difference(&again).map(|it| &*it.name).collect();
+    missing.sort_unstable();
+    assert_eq!(missing, ["send_webhook", "upload_logs"]);
     assert_eq!(again.difference(&first).next(), None);
 }
 

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 const READY_MAX: Duration = Duration::from_secs(10);
 
 /// A running Redis. Killed when dropped.
-pub(crate) struct Redis {
+pub struct Redis {
     child: Child,
     address: String,
 }
 
 impl Redis {
-    pub(crate) fn start() -> Self {
+    /// One on a free port.
+    pub fn start() -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
         let address = free.expect("a free port");
         let child = Command::new("redis-server")
@@ -39,13 +40,13 @@ impl Redis {
     }
 
     /// What `queue.url` is to say.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
     /// Raw `XADD`s a second of entries like ours, from so many connections, each waiting for
     /// its answer.
-    pub(crate) fn xadds(&self, count: usize, clients: usize) -> f64 {
+    pub fn xadds(&self, count: usize, clients: usize) -> f64 {
         let left = AtomicUsize::new(count);
         let began = Instant::now();
         std::thread::scope(|scope| {
@@ -90,7 +91,7 @@ impl Redis {
 }
 
 /// So many since then, a second.
-pub(crate) fn per_second(count: usize, began: Instant) -> f64 {
+pub fn per_second(count: usize, began: Instant) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let count = count as f64;
     count / began.elapsed().as_secs_f64()
