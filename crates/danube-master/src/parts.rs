@@ -151,7 +151,7 @@ impl Parts {
             turns: Turns::default(),
             rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
-            webhooks: Webhooks::new(&settings.webhooks, links.webhooks),
+            webhooks: Webhooks::new(&settings.webhooks, links.webhooks, signals),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),

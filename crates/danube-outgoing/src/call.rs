@@ -28,6 +28,12 @@ pub struct Call {
     pub took: Duration,
 }
 
+/// Hears of every request that is made, or tried: the one place where calls are counted.
+pub trait Meter: std::fmt::Debug + Send + Sync {
+    /// A request has its answer's head, or none.
+    fn called(&self, call: &Call);
+}
+
 /// Why there is no answer. The texts hold no address and no answer of the other side.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

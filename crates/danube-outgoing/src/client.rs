@@ -9,7 +9,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{Connector, RustlsConnector, TcpConnector};
 
 use crate::answer::{Answer, Body};
-use crate::call::{Call, Failure};
+use crate::call::{Call, Failure, Meter};
 use crate::names::{Judge, Names, SystemNames};
 use crate::policy::{Policy, Refused};
 use crate::target::Target;
@@ -79,6 +79,7 @@ pub struct Client {
     judge: Judge,
     policy: Arc<Policy>,
     trusts_nobody: bool,
+    meter: Option<Arc<dyn Meter>>,
 }
 
 impl Client {
@@ -116,7 +117,15 @@ impl Client {
             judge,
             policy: Arc::new(policy),
             trusts_nobody: roots.is_empty(),
+            meter: None,
         }
+    }
+
+    /// The same, with somebody who hears of every request.
+    #[must_use]
+    pub fn metered(mut self, meter: Arc<dyn Meter>) -> Self {
+        self.meter = Some(meter);
+        self
     }
 
     /// The policy it follows.
@@ -243,6 +252,9 @@ impl Client {
             started,
             took: began.elapsed(),
         };
+        if let Some(meter) = &self.meter {
+            meter.called(&call);
+        }
         (call, result)
     }
 }

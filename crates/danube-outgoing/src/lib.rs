@@ -20,7 +20,7 @@ mod rule;
 mod target;
 
 pub use answer::{Answer, Body};
-pub use call::{Call, Failure};
+pub use call::{Call, Failure, Meter};
 pub use client::{Ask, Client, Done, Limits};
 pub use names::{Names, SystemNames};
 pub use policy::{Policy, Refused};

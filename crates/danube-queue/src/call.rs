@@ -22,6 +22,17 @@ pub struct QueueError {
     why: String,
 }
 
+/// Whether a Redis answers there, within four seconds.
+///
+/// # Errors
+/// Why not.
+pub fn ping(address: &Address, signals: &Signals) -> Result<(), QueueError> {
+    let mut calls = Calls::new(address.clone(), signals.clone());
+    let mut ping = redis::pipe();
+    ping.ping().ignore();
+    calls.call(RedisCommand::Check, &ping)
+}
+
 /// A connection to one Redis.
 pub(crate) struct Calls {
     address: Address,

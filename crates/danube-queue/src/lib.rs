@@ -25,7 +25,7 @@ mod names;
 mod source;
 
 pub use address::{Address, BadAddress};
-pub use call::QueueError;
+pub use call::{QueueError, ping};
 pub use feed::{Feed, Listed, Place, Wholeness};
 pub use message::Message;
 pub use names::GROUP;

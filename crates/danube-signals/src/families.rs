@@ -6,7 +6,7 @@ use danube_telemetry::{
 };
 
 use crate::labels::{
-    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult,
+    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult, Outcome,
     PlaybookResult, RedisCommand, RunError, RunState, SourceType, SseDropReason, Truth,
     WorkerState,
 };
@@ -122,6 +122,10 @@ families! {
         histogram("danube.db.query.duration", "Time that an SQL statement took.", QUERY)
         { .closed::<DbOperation>("operation") }
         recorded "every statement, by SQLite's hook";
+    http_client_request_duration_seconds: Closed<Outcome, Histogram> =
+        histogram("danube.http.client.request.duration", "Time of a request to an address from outside, to the head of its answer: webhooks and sources.", CALL)
+        { .closed::<Outcome>("outcome") }
+        recorded "the one client for such addresses; an answer of any status is a success";
     redis_call_duration_seconds: Closed<RedisCommand, Histogram> =
         histogram("danube.redis.call.duration", "Time until Redis answered; a reader's wait for jobs isn't in it.", QUERY)
         { .closed::<RedisCommand>("command") }

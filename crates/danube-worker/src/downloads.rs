@@ -1,12 +1,15 @@
 //! How sources are downloaded: by the client that can't be turned against the network that
 //! this worker stands in.
 
+use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use danube_outgoing::{Ask, Client, Failure, Limits, Policy, Rule};
+use danube_outgoing::{Ask, Call, Client, Failure, Limits, Meter, Policy, Rule};
+use danube_signals::{Outcome, Signals};
 use danube_source::{Auth, Download, DownloadError};
 
 /// How long it may take to learn where a git server's name leads.
@@ -20,15 +23,35 @@ pub(crate) struct Downloads {
 impl Downloads {
     /// What isn't public is reached only where the operator allows it. Plain `http` is,
     /// because what comes over it must have the checksum that the job names.
-    pub(crate) fn new(allow_private: Vec<Rule>) -> Self {
+    pub(crate) fn new(allow_private: Vec<Rule>, signals: &Signals) -> Self {
         let policy = Policy {
             allow_private,
             allow_http: true,
         };
         let agent = concat!("danube/", env!("CARGO_PKG_VERSION"));
         Self {
-            client: Client::new(policy, agent),
+            client: Client::new(policy, agent).metered(Arc::new(HttpCalls(signals.clone()))),
         }
+    }
+}
+
+/// Counts requests to addresses from outside.
+pub struct HttpCalls(pub Signals);
+
+impl fmt::Debug for HttpCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpCalls")
+    }
+}
+
+impl Meter for HttpCalls {
+    fn called(&self, call: &Call) {
+        let outcome = match call.status {
+            Some(_) => Outcome::Success,
+            None => Outcome::Error,
+        };
+        let duration = self.0.http_client_request_duration_seconds.at(outcome);
+        duration.observe_duration(call.took);
     }
 }
 

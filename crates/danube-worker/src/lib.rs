@@ -27,6 +27,7 @@ mod verdict;
 mod worker;
 
 pub use dispatch::{Dispatch, ReportError, Work};
+pub use downloads::HttpCalls;
 pub use place::{PlaceSettings, Where};
 pub use playbooks::{Galaxy, PlaybookSettings};
 pub use plays::Plays;

@@ -42,7 +42,11 @@ pub(crate) struct Playbooks {
 }
 
 impl Playbooks {
-    pub(crate) fn open(settings: &PlaybookSettings, path: &str) -> io::Result<Self> {
+    pub(crate) fn open(
+        settings: &PlaybookSettings,
+        path: &str,
+        signals: &Signals,
+    ) -> io::Result<Self> {
         let PlaybookSettings {
             cache,
             allow_private,
@@ -54,7 +58,7 @@ impl Playbooks {
                 allow_paths: vec![PathBuf::from("/")],
                 ..danube_source::Settings::new(cache)
             };
-            let downloads = Downloads::new(allow_private.clone());
+            let downloads = Downloads::new(allow_private.clone(), signals);
             Fetcher::new(fetch, Arc::new(downloads)).map(Arc::new)
         });
         Ok(Self {

@@ -160,7 +160,7 @@ impl Worker {
         let export = settings.job_logs.clone();
         let export = export.map(|it| LogExport::start(it, logs.clone()));
         let export = export.transpose().map_err(NoWorker::Thread)?;
-        let playbooks = Playbooks::open(&settings.playbooks, &settings.path);
+        let playbooks = Playbooks::open(&settings.playbooks, &settings.path, &signals);
         let playbooks = playbooks.map_err(NoWorker::Sources)?;
         if settings.playbooks.cache.is_some() {
             playbooks.look(&settings.id, &signals);

@@ -14,13 +14,14 @@ use std::time::{Duration, Instant, SystemTime};
 use danube_model::{Job, JobId, Kind, Timestamp};
 use danube_outgoing::{Answer, Ask, Client, Done, Limits, Policy, Refused, Target};
 use danube_signals::{
-    JobSpans, Stretch, WebhookFailed, WebhookSent, WebhookTrace, webhook_span_id,
+    JobSpans, Signals, Stretch, WebhookFailed, WebhookSent, WebhookTrace, webhook_span_id,
 };
 use danube_store::{
     AfterTry, DueWebhook, SECRET_BYTES, SigningSecrets, Store, StoreError, Tried, Wanted,
 };
 use danube_telemetry::TraceContext;
 use danube_telemetry::trace::Clock;
+use danube_worker::HttpCalls;
 use danube_worker::trace::context_of;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -56,9 +57,10 @@ pub(crate) struct Webhooks {
 }
 
 impl Webhooks {
-    pub(crate) fn new(settings: &WebhookSettings, bell: Arc<Notify>) -> Self {
+    pub(crate) fn new(settings: &WebhookSettings, bell: Arc<Notify>, signals: &Signals) -> Self {
+        let calls = Arc::new(HttpCalls(signals.clone()));
         Self {
-            client: Client::new(policy(settings), USER_AGENT),
+            client: Client::new(policy(settings), USER_AGENT).metered(calls),
             settings: settings.clone(),
             bell,
         }

@@ -6,6 +6,7 @@ mod cancel;
 mod completions;
 mod config;
 mod credential;
+mod doctor;
 mod explain;
 mod follow;
 mod health;
@@ -140,6 +141,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: health::command,
         task: Task::Client(health::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: doctor::command,
+        task: Task::Client(doctor::perform),
     },
     Verb {
         group: SERVER,

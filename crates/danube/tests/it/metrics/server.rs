@@ -32,7 +32,10 @@ pub(super) const STATEMENTS: Scenario = &[
 
 pub(super) const DISK: Scenario = &["danube_disk_usage_bytes", "danube_disk_free_ratio"];
 
-pub(super) const WEBHOOKS: Scenario = &["danube_webhook_deliveries_total"];
+pub(super) const WEBHOOKS: Scenario = &[
+    "danube_webhook_deliveries_total",
+    "danube_http_client_request_duration_seconds",
+];
 
 pub(super) const WORKERS: Scenario = &[
     "danube_rpc_requests_total",
@@ -65,6 +68,8 @@ fn each_attempt_to_deliver_a_webhook_is_counted_by_how_it_went() {
         (r#"danube_webhook_deliveries_total{success="false"}"#, 1.0),
         (r#"danube_webhook_deliveries_total{success="true"}"#, 1.0),
     ]);
+    let answered = "danube_http_client_request_duration_seconds_count{outcome=\"success\"}";
+    proof.until(answered, 2.0);
     proof.complete(WEBHOOKS);
 }
 
