@@ -23,9 +23,9 @@ struct Size {
 
 const FULL: Size = Size {
     submits: 10_000,
-    jobs: 1_000,
-    latencies: 200,
-    rounds: 5,
+    jobs: 400,
+    latencies: 60,
+    rounds: 3,
 };
 
 const QUICK: Size = Size {
