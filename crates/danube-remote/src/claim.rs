@@ -14,17 +14,20 @@ use danube_worker::{JobToken, Work};
 use crate::agent::{Agent, CLAIM_DEADLINE, RETRY_AFTER};
 use crate::link::CallError;
 
+/// Entries that are taken at once: one, so that workers with room share what waits, however
+/// much room one of them has.
+const ENTRIES_AT_ONCE: usize = 1;
+
 impl Agent {
     /// Asks for jobs for as long as it is let.
     pub(crate) async fn claim(self: Arc<Self>) {
         loop {
             self.desk.prune(&self.worker.running());
-            let free = self.worker.free();
-            if free == 0 {
+            if self.worker.free() == 0 {
                 self.desk.freed.notified().await;
                 continue;
             }
-            match self.hearing.next(free).await {
+            match self.hearing.next(ENTRIES_AT_ONCE).await {
                 Some(entries) => {
                     for entry in entries {
                         self.ask_for(entry).await;

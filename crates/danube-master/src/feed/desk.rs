@@ -101,6 +101,10 @@ impl Desk {
     /// there is to be another one when its queue has room.
     pub(crate) fn refused(&self, job: JobId) {
         let mut state = self.lock();
+        // One that has left was refused to a second one that asked: its entry is ours to remove.
+        if state.left.contains(&job) {
+            return;
+        }
         if let Some(entry) = state.entries.remove(&job) {
             state.unlist(&entry.queue, Since::Ever);
         }
@@ -412,6 +416,11 @@ mod tests {
         assert_eq!(desk.take_unlisted(), [("default".to_owned(), Since::Ever)]);
         desk.refused(job);
         assert_eq!(desk.take_unlisted(), []);
+        // Somebody else has it by now: its own entry is still to be removed.
+        lists(&desk, job, "2-0");
+        desk.moved(&moved(job, Some(State::Pending), State::Scheduling));
+        desk.refused(job);
+        assert_eq!(desk.take_left(), [place("2-0")]);
     }
 
     #[test]
