@@ -144,15 +144,25 @@ impl Source {
         let idle_ms = u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX);
         let mut entries = Vec::new();
         for queue in self.queues.clone() {
-            let wanted = most - entries.len();
             let stream = self.names.stream(&queue);
-            let options = redis::streams::StreamAutoClaimOptions::default().count(wanted);
-            let mut claim = pipe();
-            claim.xautoclaim_options(&stream, GROUP, &self.consumer, idle_ms, "0-0", options);
-            let (left,): (StreamAutoClaimReply,) = self.calls.call(RedisCommand::Claim, &claim)?;
-            entries.extend(left.claimed.into_iter().map(|it| entry(&queue, it)));
-            if entries.len() >= most {
-                break;
+            let mut from = "0-0".to_owned();
+            // Redis looks at ten for each that is wanted, and says where to go on: what the
+            // living hold must not hide what the dead have left.
+            loop {
+                let wanted = most - entries.len();
+                let options = redis::streams::StreamAutoClaimOptions::default().count(wanted);
+                let mut claim = pipe();
+                claim.xautoclaim_options(&stream, GROUP, &self.consumer, idle_ms, &from, options);
+                let (left,): (StreamAutoClaimReply,) =
+                    self.calls.call(RedisCommand::Claim, &claim)?;
+                entries.extend(left.claimed.into_iter().map(|it| entry(&queue, it)));
+                if entries.len() >= most {
+                    return Ok(entries);
+                }
+                if left.next_stream_id == "0-0" {
+                    break;
+                }
+                from = left.next_stream_id;
             }
         }
         Ok(entries)

@@ -33,8 +33,8 @@ struct Inner {
     is_on: bool,
     /// Jobs that have an entry; no place while it is on its way.
     entries: HashMap<JobId, Entry>,
-    /// Of these, those that wait no more.
-    left: Vec<JobId>,
+    /// Of these, those that wait no more; one that comes and goes while Redis is away once.
+    left: HashSet<JobId>,
     /// Queues in which a job may wait that has no entry, and whether it may be an old one.
     unlisted: HashMap<String, Since>,
     /// Jobs that ceased to wait since [`Desk::watch`].
@@ -158,7 +158,7 @@ impl Desk {
 
     /// The job is to have no entry any more.
     pub(crate) fn leave(&self, job: JobId) {
-        self.lock().left.push(job);
+        self.lock().left.insert(job);
     }
 
     /// Entries to remove.
@@ -173,7 +173,7 @@ impl Desk {
                 // On its way: looked at again when it has arrived.
                 Some(entry) => {
                     state.entries.insert(job, entry);
-                    state.left.push(job);
+                    state.left.insert(job);
                 }
                 None => {}
             }
@@ -270,7 +270,7 @@ impl Inner {
             return;
         }
         if self.entries.contains_key(&moved.job) {
-            self.left.push(moved.job);
+            self.left.insert(moved.job);
         }
         if let Some(moves) = &mut self.moves {
             moves.insert(moved.job);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use danube_queue::{Address, Source};
+use danube_signals::{BuildInfo, Limits, Signals};
 use serde_json::{Value, json};
 
 use super::load::{Load, Random};
@@ -380,4 +382,44 @@ fn each_of_the_three_sides_broken_again_and_again() {
     until("nothing is left in Redis", DEADLINE, || {
         (redis.entries("default") == 0).then_some(())
     });
+}
+
+#[test]
+fn what_the_living_hold_does_not_hide_what_a_dead_worker_has_left() {
+    let redis = Redis::start();
+    let stream = "here:queue:default";
+    redis.ask(&["XGROUP", "CREATE", stream, "workers", "0", "MKSTREAM"]);
+    // More in front than Redis looks at for one that is wanted.
+    let jobs: Vec<String> = (0..30).map(|_| new_id()).collect();
+    for job in &jobs {
+        redis.ask(&["XADD", stream, "*", "job", job]);
+    }
+    redis.ask(&[
+        "XREADGROUP",
+        "GROUP",
+        "workers",
+        "living",
+        "STREAMS",
+        stream,
+        ">",
+    ]);
+    let last = redis.ask(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]);
+    let last = last.lines().next().unwrap();
+    let two_hours = "7200000";
+    redis.ask(&[
+        "XCLAIM", stream, "workers", "dead", "0", last, "IDLE", two_hours,
+    ]);
+    let signals = Signals::new(BuildInfo::default(), Limits::default());
+    let mut source = Source::new(
+        (Address::parse(&redis.url()).unwrap(), "here"),
+        ("near", &["default".to_owned()]),
+        Duration::from_secs(3_600),
+        signals,
+    );
+    let taken = source.next(1).unwrap();
+    let message = taken[0].message.as_ref().unwrap();
+    assert_eq!(
+        (taken.len(), message.job.to_string()),
+        (1, jobs[29].clone())
+    );
 }
