@@ -27,7 +27,7 @@ pub use code::Code;
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
 };
-pub use health::{HealthView, ReadyView};
+pub use health::{CheckView, HealView, HealthReport, HealthView, ReadyView, ReapView};
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
 pub use log::{
@@ -66,6 +66,12 @@ pub const KEYS_PATH: &str = "/api/v1/api-keys";
 
 /// Where the credentials are.
 pub const CREDENTIALS_PATH: &str = "/api/v1/credentials";
+
+/// Where the reaper is asked to look.
+pub const REAPER_PATH: &str = "/api/v1/admin/reaper";
+
+/// What is known of the server's health.
+pub const HEALTH_PATH: &str = "/api/v1/health";
 
 /// Where the key is that seals what is stored.
 pub const SEAL_KEY_PATH: &str = "/api/v1/admin/seal-key";

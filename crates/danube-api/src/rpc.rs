@@ -166,6 +166,9 @@ pub struct Heartbeat {
     /// The queues whose jobs it takes; none for all.
     #[serde(default)]
     pub queues: Option<Vec<String>>,
+    /// It ends now: nobody is to miss it.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// Where in Redis jobs are to be heard of.

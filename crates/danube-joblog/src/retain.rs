@@ -30,6 +30,8 @@ pub struct Retention {
     pub days: Option<u32>,
     /// Bytes of all together.
     pub total_bytes: Option<u64>,
+    /// Bytes that are to be freed, whatever the others allow: the disk is too full.
+    pub free_bytes: Option<u64>,
 }
 
 /// A log that may go.
@@ -50,6 +52,8 @@ pub enum ExpiredReason {
     Age,
     /// Together the logs take too much room, and it is among the oldest.
     Size,
+    /// The disk is too full, and it is among the oldest.
+    Disk,
 }
 
 impl ExpiredReason {
@@ -59,6 +63,7 @@ impl ExpiredReason {
         match self {
             Self::Age => "age",
             Self::Size => "size",
+            Self::Disk => "disk",
         }
     }
 }
@@ -72,17 +77,21 @@ pub fn expired(logs: &[StoredLog], now: SystemTime, keep: Retention) -> Vec<Expi
     let mut oldest: Vec<&StoredLog> = logs.iter().filter(|it| !it.live).collect();
     oldest.sort_by(|a, b| (a.changed, &a.job).cmp(&(b.changed, &b.job)));
     let mut expired = Vec::new();
+    let mut freed = 0;
     for log in oldest {
         let age = now.duration_since(log.changed).unwrap_or_default();
         let reason = if keep.days.is_some_and(|days| age > DAY * days) {
             ExpiredReason::Age
         } else if keep.total_bytes.is_some_and(|most| left > most) {
             ExpiredReason::Size
+        } else if keep.free_bytes.is_some_and(|least| freed < least) {
+            ExpiredReason::Disk
         } else {
             // All behind are younger, and there is room for them.
             break;
         };
         left -= log.bytes;
+        freed += log.bytes;
         expired.push(Expired {
             job: log.job.clone(),
             bytes: log.bytes,
@@ -154,6 +163,7 @@ mod tests {
         let keep = Retention {
             days,
             total_bytes: bytes,
+            free_bytes: None,
         };
         let found = expired(logs, now(), keep);
         let found: Vec<_> = found
@@ -201,6 +211,32 @@ mod tests {
             &[("old", "size"), ("middle", "size"), ("new", "size")],
         );
         check(&[log("x", 9, 5, true)], Some(0), Some(0), &[]);
+    }
+
+    #[test]
+    fn a_full_disk_takes_the_oldest_until_enough_is_free() {
+        let logs = [
+            log("new", 10, 1, false),
+            log("old", 20, 73, false),
+            log("live", 40, 100, true),
+            log("middle", 30, 30, false),
+        ];
+        let gone = |days, free_bytes| -> Vec<(String, &str)> {
+            let keep = Retention {
+                days,
+                total_bytes: None,
+                free_bytes,
+            };
+            let found = expired(&logs, now(), keep).into_iter();
+            found.map(|it| (it.job, it.reason.as_str())).collect()
+        };
+        let (old, middle) = (|why| ("old".to_owned(), why), ("middle".to_owned(), "disk"));
+        assert_eq!(gone(None, Some(20)), [old("disk")]);
+        assert_eq!(gone(None, Some(21)), [old("disk"), middle.clone()]);
+        // What goes for its age counts.
+        assert_eq!(gone(Some(3), Some(21)), [old("age"), middle]);
+        assert_eq!(gone(Some(3), Some(20)), [old("age")]);
+        assert_eq!(gone(None, None), []);
     }
 
     #[test]

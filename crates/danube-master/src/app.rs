@@ -21,6 +21,7 @@ use crate::http::traces::Rates;
 use crate::log_level::{LogLevel, MaskInLog};
 use crate::pipelines::Pipelines;
 use crate::readers::{READER_FILES, Readers};
+use crate::reaper::Reaper;
 use crate::remote::Remote;
 use crate::seal_key::SealKey;
 use crate::settings::Settings;
@@ -47,6 +48,8 @@ pub(crate) struct App {
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
+    /// Turns at deleting what is kept no longer.
+    pub(crate) reaper: Reaper,
     pub(crate) log_level: Arc<LogLevel>,
     /// Keeps a value out of the server's own log.
     pub(crate) log_mask: MaskInLog,
@@ -162,7 +165,10 @@ impl App {
                 )
             }
             StoreError::Closed => Problem::new(Code::Unavailable, "the server is stopping"),
-            StoreError::Io(_) | StoreError::Corrupt(_) | StoreError::Locked(_) => {
+            StoreError::Io(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Locked(_)
+            | StoreError::Interrupted => {
                 self.database_failed(error);
                 Problem::new(
                     Code::Unavailable,

@@ -43,7 +43,9 @@ mod webhooks;
 mod worker_home;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
-pub use settings::{Settings, StepSettings, WatchSettings, WebhookSettings};
+pub use settings::{
+    HealMode, HealthSettings, Settings, StepSettings, WatchSettings, WebhookSettings,
+};
 pub use start::{StartError, run};
 pub use trace::Exports;
 pub use worker_home::WorkerHome;

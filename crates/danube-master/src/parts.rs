@@ -25,7 +25,7 @@ use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::feed::{Desk, Feeder};
-use crate::health::{Beat, Health, Looked, round};
+use crate::health::{Beat, Health, HealthCheck, Looked, checks, look_once};
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
 use crate::lock::DirectoryLock;
@@ -36,6 +36,7 @@ use crate::observe;
 use crate::pipelines::Pipelines;
 use crate::playbook_gauges::PlaybookGauges;
 use crate::readers::Readers;
+use crate::reaper::Reaper;
 use crate::remote::{LOCAL_PREFIX, Remote};
 use crate::runs::Runs;
 use crate::schedule::{Leases, Rescue, Scheduler, after_restart};
@@ -56,7 +57,7 @@ pub(crate) struct Parts {
     pub(crate) app: Shared,
     pub(crate) loops: Loops,
     pub(crate) listener: TcpListener,
-    pub(crate) looked: Arc<Looked>,
+    pub(crate) checks: Vec<HealthCheck>,
     pub(crate) is_first_start: bool,
 }
 
@@ -114,20 +115,18 @@ impl Parts {
         if settings.demo {
             prepare_demo(&mut settings)?;
         }
-        let health = Arc::new(Health::new(signals.clone()));
+        let health = Arc::new(Health::new(signals.clone(), settings.health.clone()));
         let told = danube_worker::Settings {
             job_logs: exports.job_logs,
             ..worker_settings(&settings)?
         };
         let worker = worker(told, &kept, &links, signals)?;
         let remote = remote(&settings, &kept, &links, signals);
-        let runners = (&worker, &remote);
         let queues = Arc::new(settings.queues.clone());
+        let runners = (&worker, &remote);
         let scheduler = scheduler((&settings, &queues), &kept, &links, runners, &health);
         let feeder = feeder((&settings, &queues), &kept, &links, (&remote, &health));
         let dispatch = feeder.as_ref().map(Feeder::told);
-        let looked = looked(&settings, &kept, &links);
-        let is_first_start = kept.is_first_start;
         let room = Room::of(getrlimit(Resource::Nofile).current);
         let app = Arc::new(App {
             store: kept.store,
@@ -144,6 +143,7 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            reaper: Reaper::default(),
             log_mask: Arc::clone(&log.mask),
             seal_key: SealKey::default(),
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
@@ -160,7 +160,12 @@ impl Parts {
         });
         observe::at_each_scrape(&app);
         // The first probe must find results.
-        round(&app.health, &looked);
+        let looked = Looked {
+            beat: links.beat,
+            export: exports.lost,
+        };
+        let checks = checks(&app, looked);
+        look_once(&app.health, &checks);
         Ok(Self {
             app,
             loops: Loops {
@@ -169,8 +174,8 @@ impl Parts {
                 bell: links.bell,
             },
             listener,
-            looked,
-            is_first_start,
+            checks,
+            is_first_start: kept.is_first_start,
         })
     }
 }
@@ -216,18 +221,6 @@ impl Kept {
             is_first_start: admin.is_new,
         })
     }
-}
-
-/// What the health checks look at.
-fn looked(settings: &Settings, kept: &Kept, links: &Links) -> Arc<Looked> {
-    Arc::new(Looked {
-        store: kept.store.clone(),
-        logs: kept.logs.clone(),
-        data_dir: settings.data_dir.clone(),
-        has_worker: settings.jobs_at_once > 0,
-        beat: Arc::clone(&links.beat),
-        feed: Arc::clone(&links.feed),
-    })
 }
 
 /// Binds the address; with port 0 the settings get the chosen one.

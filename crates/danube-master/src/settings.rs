@@ -9,6 +9,7 @@ use danube_model::Queues;
 use danube_outgoing::Rule;
 use danube_queue::Address;
 use danube_redact::Rules;
+use danube_signals::Check;
 use danube_telemetry::trace::sampling::Sampling;
 use danube_worker::Galaxy;
 
@@ -50,6 +51,9 @@ pub struct Settings {
     pub log_total_bytes: u64,
     /// Which logs of ended jobs are kept.
     pub retention: Retention,
+    /// Share of the disk in percent that is to stay free, for which logs go before their
+    /// time; none for none.
+    pub disk_free_percent: Option<u32>,
     /// Directories from which `file://` repositories may be cloned. On loopback
     /// the admin key may use any.
     pub allow_paths: Vec<PathBuf>,
@@ -60,6 +64,8 @@ pub struct Settings {
     pub galaxy: Option<Galaxy>,
     /// What is taken out of job logs beside the jobs' own values.
     pub rules: Rules,
+    /// How the server looks after itself.
+    pub health: HealthSettings,
     /// How the server watches its own metrics.
     pub watch: WatchSettings,
     /// How webhooks are sent.
@@ -92,6 +98,42 @@ pub struct StepSettings {
     pub processes: Option<u64>,
     /// Open files of one process.
     pub open_files: Option<u64>,
+}
+
+/// How the server looks after itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// How often all checks run; the cheap ones run every two seconds beside that.
+    pub interval: Duration,
+    /// What is done about trouble.
+    pub heal: HealMode,
+    /// Parts that nobody but the operator touches.
+    pub hands_off: Vec<Check>,
+    /// Parts whose failure doesn't make the master unready.
+    pub not_gating: Vec<Check>,
+}
+
+/// What is done about trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealMode {
+    /// It is healed.
+    Auto,
+    /// It is told what would be tried.
+    DryRun,
+    /// Nothing.
+    Off,
+}
+
+impl HealMode {
+    /// As the setting says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::DryRun => "dry_run",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// How the server watches its own metrics.

@@ -21,7 +21,7 @@ use crate::app::{App, Shared};
 use crate::auth::{AdminKeyError, Caller};
 use crate::demo;
 use crate::drain::{StopSignals, drain};
-use crate::health::watch;
+use crate::health::{self, usage};
 use crate::http::{self, Ask, accept};
 use crate::lock::{DirectoryLock, LockError, write_whole};
 use crate::log_level::LogControl;
@@ -131,7 +131,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         app,
         loops,
         listener,
-        looked,
+        checks,
         is_first_start,
     } = parts;
     let mut stop = StopSignals::listen().map_err(system("listen for signals"))?;
@@ -144,7 +144,8 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     write_address(&app)?;
     // From here on nothing fails any more: the first job may begin.
     let loops = loops.start()?;
-    tokio::spawn(watch(Arc::clone(&app.health), looked));
+    health::watch(&app.health, checks);
+    tokio::spawn(usage::measure_logs(Arc::clone(&app)));
     tokio::spawn(reaper::run(Arc::clone(&app)));
     tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
     tokio::spawn(crate::watch::run(Arc::clone(&app)));

@@ -27,6 +27,9 @@ pub(crate) const CLAIM_DEADLINE: Duration = Duration::from_secs(40);
 /// What a heartbeat may take beyond the third of a lease that the master holds it.
 pub(crate) const HEARTBEAT_SLACK: Duration = Duration::from_secs(5);
 
+/// How long a worker that ends waits until the master has heard of it.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+
 /// The lease until the master has said what it is.
 const LEASE_AT_FIRST: Duration = Duration::from_secs(30);
 
@@ -156,6 +159,10 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
         }
     };
     beats.abort();
+    let _ = beats.await;
+    if ran.is_ok() {
+        agent.say_goodbye().await;
+    }
     agent.worker.clean_up();
     ran
 }
@@ -172,6 +179,7 @@ async fn hello(
         at_once: true,
         epoch: String::new(),
         queues: queues.cloned(),
+        leaving: false,
     };
     let mut is_told = false;
     loop {
@@ -299,7 +307,21 @@ impl Agent {
             at_once: false,
             epoch: epoch.to_owned(),
             queues: self.queues.clone(),
+            leaving: false,
         }
+    }
+
+    /// Says that this process ends, so that nobody misses it. Unheard, it is missed for a while.
+    async fn say_goodbye(&self) {
+        let goodbye = Heartbeat {
+            at_once: true,
+            leaving: true,
+            ..self.heartbeat("")
+        };
+        let link = &self.desk.carrier.link;
+        let _ = link
+            .call::<HeartbeatAnswer>(HEARTBEAT_PATH, &goodbye, GOODBYE_DEADLINE)
+            .await;
     }
 
     /// Does what the master wants of a running job.

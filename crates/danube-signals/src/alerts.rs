@@ -339,14 +339,16 @@ fn warnings_of_parts() -> Vec<Alert> {
             (seconds(0), Unit::Count),
             "Dex was restarted",
             "Its pod failed and was made anew. Logins through it failed meanwhile.",
-        ),
+        )
+        .needing(not_yet::DEX),
         alert(
             ("registry_restart", severity),
             healed("registry"),
             (seconds(0), Unit::Count),
             "The registry was restarted",
             "Its pod failed and was made anew. Pulls and pushes failed meanwhile.",
-        ),
+        )
+        .needing(not_yet::REGISTRY),
         alert(
             ("blueprint_stale", severity),
             time()

@@ -6,9 +6,9 @@ use danube_telemetry::{
 };
 
 use crate::labels::{
-    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult, Outcome,
-    PlaybookResult, RedisCommand, RunError, RunState, SourceType, SseDropReason, Truth,
-    WorkerState,
+    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, HealResult, JobResult,
+    LoginResult, Outcome, PlaybookResult, RedisCommand, RunError, RunState, SourceType,
+    SseDropReason, Truth, WorkerState,
 };
 
 /// Buckets of a job's time, in seconds.
@@ -214,6 +214,10 @@ families! {
         gauge("danube.health_check.consecutive_failures", "Failures of a health check in a row.")
         { .unit("{failure}").closed::<Check>("check").when_set() }
         recorded "a check that is configured has run";
+    self_heal_total: Closed<(Check, HealResult), Counter> =
+        counter("danube.self_heal", "Attempts to heal a failed part.")
+        { .unit("{attempt}").closed::<Check>("check").closed::<HealResult>("result") }
+        recorded "an attempt to heal has ended, or would have been made";
     telemetry_dropped_total: Closed<DroppedSignal, Counter> =
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }

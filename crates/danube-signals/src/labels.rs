@@ -90,6 +90,36 @@ label_enum! {
         Queue = "queue",
         Disk = "disk",
         Workers = "workers",
+        OtlpExport = "otlp_export",
+        Webhooks = "webhooks",
+        LogPipeline = "log_pipeline",
+        Git = "git",
+    }
+}
+
+label_enum! {
+    /// How an attempt to heal a failed part ended.
+    pub enum HealResult {
+        Success = "success",
+        Error = "error",
+        /// Nothing was done: `health.heal` only wants to see what would be.
+        DryRun = "dry_run",
+    }
+}
+
+label_enum! {
+    /// Why the reaper looked for what has expired.
+    pub enum ReapReason {
+        /// The server began.
+        Start = "start",
+        /// For what the limits of size and disk don't allow.
+        Hourly = "hourly",
+        /// At 03:00 UTC.
+        Daily = "daily",
+        /// The disk fills.
+        Disk = "disk",
+        /// Somebody asked.
+        Asked = "asked",
     }
 }
 

@@ -37,7 +37,7 @@ pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{
     AttemptTrace, HOST_EVENTS_MAX, JobSpans, PlayTrace, PlaybookTrace, RequestSpan, ResultTrace,
     RunOutcome, Source, StepTrace, Stretch, SubmitTrace, TASK_SPANS_MAX, TaskTrace, WebhookTrace,
-    job_span, request_answered, request_span, webhook_span_id,
+    heal_failed, heal_span, job_span, request_answered, request_span, webhook_span_id,
 };
 
 /// The declaration of each family, by its name: what panels, alerts and documents refer

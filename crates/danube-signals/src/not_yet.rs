@@ -6,14 +6,15 @@ use tracing::Level;
 
 use crate::declared::{EventDecl, State};
 use crate::families::CALL;
-use crate::labels::{BlueprintChange, Check, K8sOperation, Outcome};
+use crate::labels::{BlueprintChange, K8sOperation, Outcome};
 
 pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
 const SECRETS: &str = "secrets";
 const BLUEPRINT: &str = "the blueprint";
-const REGISTRY: &str = "the registry";
+pub(crate) const REGISTRY: &str = "the registry";
+/// Its check is what heals it; no family waits for it.
+pub(crate) const DEX: &str = "sign-in by Dex";
 const FORGES: &str = "triggers by forges";
-const HEALING: &str = "self-healing";
 
 const SYNC: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
@@ -60,8 +61,6 @@ families! {
         { .unit("{push}").bounded("image") } by REGISTRY;
     registry_storage_bytes: gauge("danube.registry.storage", "Disk space of the registry.")
         { .unit("By") } by REGISTRY;
-    self_heal_total: counter("danube.self_heal", "Attempts to heal a failed part.")
-        { .unit("{attempt}").closed::<Check>("check").closed::<Outcome>("result") } by HEALING;
 }
 
 /// Fields are those of the line, in order.
@@ -123,13 +122,6 @@ pub(crate) static EVENTS: &[EventDecl] = &[
         "danube.blueprint",
         &["error"],
         ("The blueprint could not be taken over.", BLUEPRINT),
-    ),
-    event(
-        "self_heal_attempted",
-        Level::WARN,
-        "danube.health",
-        &["check", "action", "result"],
-        ("A failed part was healed, or not.", HEALING),
     ),
     event(
         "k8s_unreachable",

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// Another process kept the database's write lock for too long.
     #[error("another process held the database's write lock for {} s", .0.as_secs_f64())]
     Locked(Duration),
+    /// The transaction took longer than one may, and was rolled back.
+    #[error("the write took longer than it may, and was rolled back")]
+    Interrupted,
     /// The disk is full.
     #[error("no space left for the database")]
     NoSpace,
@@ -91,7 +94,7 @@ impl StoreError {
     pub(crate) fn spoils_batch(&self) -> bool {
         matches!(
             self,
-            Self::NoSpace | Self::Io(_) | Self::Locked(_) | Self::Corrupt(_)
+            Self::NoSpace | Self::Io(_) | Self::Locked(_) | Self::Corrupt(_) | Self::Interrupted
         )
     }
 
@@ -120,6 +123,7 @@ impl From<rusqlite::Error> for StoreError {
         };
         match code {
             ErrorCode::DiskFull => Self::NoSpace,
+            ErrorCode::OperationInterrupted => Self::Interrupted,
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Locked(Duration::ZERO),
             ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly => {
                 Self::Io(error.to_string())

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::writer::Class;
-use crate::{Pending, Store, StoreError};
+use crate::{LockHolder, Pending, Store, StoreError};
 
 impl Store {
     /// Reads one value.
@@ -31,6 +31,24 @@ impl Store {
             tx.undo();
             Ok(())
         })
+    }
+
+    /// Rolls back the transaction that the writer is at, if that gave no sign of life for
+    /// longer than `limit`: whoever waits behind it gets a turn, and what it held is answered
+    /// with [`StoreError::Interrupted`]. Whether there was one.
+    #[must_use]
+    pub fn interrupt_writer(&self, limit: Duration) -> bool {
+        let is_past = self.writer_silent_for() > limit;
+        if is_past {
+            self.inner.shared.interrupt_writer();
+        }
+        is_past
+    }
+
+    /// The other process that holds the database's write lock now, where the kernel tells.
+    #[must_use]
+    pub fn write_lock_holder(&self) -> Option<LockHolder> {
+        crate::holder::of(&self.inner.shared.path)
     }
 
     /// Lets the writer write SQLite's log back after the next batch, close its
@@ -78,5 +96,54 @@ impl Store {
             lines.retain(|line| line != "ok");
             Ok(lines)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    /// Counts for hours, if nobody ends it.
+    const ENDLESS: &str =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
+    #[test]
+    fn a_write_that_takes_too_long_is_rolled_back_and_those_behind_it_get_their_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default()).unwrap();
+        let endless = store.urgent(|tx| {
+            tx.connection.execute(
+                "INSERT OR REPLACE INTO meta (name, value) VALUES ('half', x'01')",
+                [],
+            )?;
+            Ok(tx
+                .connection
+                .query_row(ENDLESS, [], |row| row.get::<_, i64>(0))?)
+        });
+        let behind = store.write_probe();
+        // One that isn't late is left alone; this one is as soon as it is seen at work.
+        while !store.interrupt_writer(Duration::from_millis(20)) {
+            assert!(!store.interrupt_writer(Duration::from_secs(3_600)));
+            std::thread::yield_now();
+        }
+        assert_eq!(endless.wait(), Err(StoreError::Interrupted));
+        // It may have been in the same transaction, and is run with it once only.
+        let _ = behind.wait();
+        store.write_probe().wait().unwrap();
+        store.reopen().wait().unwrap();
+        store.write_probe().wait().unwrap();
+        let half: i64 = store
+            .inner
+            .readers
+            .read(|connection| {
+                Ok(connection.query_row(
+                    "SELECT count(*) FROM meta WHERE name = 'half'",
+                    [],
+                    |row| row.get(0),
+                )?)
+            })
+            .unwrap();
+        assert_eq!(half, 0, "the transaction was rolled back whole");
     }
 }

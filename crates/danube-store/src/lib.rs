@@ -13,6 +13,7 @@ mod counts;
 mod credentials;
 mod error;
 mod health;
+mod holder;
 mod jobs;
 mod keys;
 mod late;
@@ -44,6 +45,7 @@ use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
 pub use error::{OpenError, StoreError};
+pub use holder::LockHolder;
 pub use meter::{Live, Meter, Moved, NoMeter, Operation, Waiters};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use types::{
@@ -54,8 +56,9 @@ pub use types::{
     WorkerId, WorkerRecord,
 };
 pub use webhooks::{
-    AfterTry, Callback, DueWebhook, OLD_SECRETS_MAX, ROTATION_OVERLAP, ReplayOutcome, SECRET_BYTES,
-    ShowOutcome, ShownSecret, SigningSecrets, Tried, Wanted, Webhook, WebhookAttempt, WebhookState,
+    AfterTry, Callback, DueWebhook, OLD_SECRETS_MAX, Outbox, ROTATION_OVERLAP, ReplayOutcome,
+    SECRET_BYTES, ShowOutcome, ShownSecret, SigningSecrets, Tried, Wanted, Webhook, WebhookAttempt,
+    WebhookState,
 };
 pub use writer::pending::Pending;
 

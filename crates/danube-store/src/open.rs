@@ -6,13 +6,13 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension};
 
 use crate::counts::Ledger;
 use crate::pulse::Pulse;
@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) pulse: Arc<Pulse>,
     /// Pages in SQLite's log. The writer's hook sets, the writer reads.
     pub(crate) wal_pages: Arc<AtomicU64>,
+    /// Ends what the writer's connection does. Each new connection sets it, healing uses it.
+    interrupt: Mutex<Option<InterruptHandle>>,
     in_use: AtomicI64,
 }
 
@@ -117,6 +119,7 @@ impl Shared {
         // The writer decides when to write the log back, see `writer`; this
         // takes the place of SQLite's own hook that does it in the middle of a
         // commit.
+        *self.interrupt() = Some(connection.get_interrupt_handle());
         let pages = Arc::clone(&self.wal_pages);
         let commits = Arc::clone(&self.commits);
         connection.wal_hook(Some(move |_: &mut Wal, count| {
@@ -125,6 +128,21 @@ impl Shared {
             Ok(())
         }))?;
         Ok(connection)
+    }
+
+    /// Ends the statement that the writer runs now; its transaction is rolled back. It does
+    /// nothing to a writer that runs none.
+    pub(crate) fn interrupt_writer(&self) {
+        if let Some(handle) = &*self.interrupt() {
+            handle.interrupt();
+        }
+    }
+
+    fn interrupt(&self) -> MutexGuard<'_, Option<InterruptHandle>> {
+        // Whole after every line that changes it.
+        self.interrupt
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects for reading.
@@ -201,6 +219,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<(Shared, Connection),
         commits: Arc::default(),
         pulse: Arc::new(Pulse::new()),
         wal_pages: Arc::default(),
+        interrupt: Mutex::default(),
         in_use: AtomicI64::new(0),
         path,
         options,

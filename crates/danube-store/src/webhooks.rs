@@ -23,8 +23,8 @@ pub use queue::Wanted;
 pub(crate) use secrets::reseal_secrets;
 pub use secrets::{OLD_SECRETS_MAX, ROTATION_OVERLAP, SECRET_BYTES};
 pub use types::{
-    AfterTry, Callback, DueWebhook, ReplayOutcome, ShowOutcome, ShownSecret, SigningSecrets, Tried,
-    Webhook, WebhookAttempt, WebhookState,
+    AfterTry, Callback, DueWebhook, Outbox, ReplayOutcome, ShowOutcome, ShownSecret,
+    SigningSecrets, Tried, Webhook, WebhookAttempt, WebhookState,
 };
 
 /// Attempts of one webhook that are kept: all of its first round, and those of some replays.
@@ -72,6 +72,25 @@ impl Store {
             let mut statement =
                 connection.prepare_cached("SELECT min(due_at) FROM webhooks WHERE due_at > ?1")?;
             Ok(statement.query_row([now.as_millis()], |row| optional_time(row, 0))?)
+        })
+    }
+
+    /// What waits to be delivered.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn webhook_outbox(&self) -> Result<Outbox, StoreError> {
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT count(*), min(due_at), min(ended_at) FROM webhooks WHERE due_at IS NOT NULL",
+            )?;
+            Ok(statement.query_row([], |row| {
+                Ok(Outbox {
+                    waiting: count(row, 0)?,
+                    oldest_due_at: optional_time(row, 1)?,
+                    oldest_ended_at: optional_time(row, 2)?,
+                })
+            })?)
         })
     }
 

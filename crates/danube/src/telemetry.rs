@@ -48,6 +48,7 @@ impl Telemetry {
         Exports {
             job_logs: self.exporter.as_ref().and_then(Exporter::records),
             spans: self.exporter.as_ref().and_then(Exporter::spans),
+            lost: self.exporter.as_ref().map(Exporter::lost),
             resource: export::resource(data_dir),
         }
     }

@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 use danube_api::rpc;
 use danube_model::{JobId, Queues};
 use danube_queue::{Address, Feed, Message, Place, QueueError, Wholeness};
-use danube_signals::{QueueConnected, QueueDisconnected, QueueRefilled, Signals, Stretch};
+use danube_signals::{
+    Check, HealResult, QueueConnected, QueueDisconnected, QueueRefilled, SelfHealAttempted,
+    Signals, Stretch,
+};
 use danube_store::{Store, StoreError, Waiting};
 use danube_telemetry::trace::Clock;
 
@@ -30,6 +33,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long to wait after Redis or the store refused.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Why it refills when Redis was there all the time and lost something.
+const LOST: &str = "lost";
 
 /// Entries that are added or removed with one call.
 const BATCH: usize = 500;
@@ -111,7 +117,7 @@ impl Feeding {
             };
             reason = match ended {
                 Ok(End::Closed) => return,
-                Ok(End::Lost) => "lost",
+                Ok(End::Lost) => LOST,
                 Err(broken) => {
                     self.tell(broken);
                     // Nobody's ring ends this: Redis isn't asked more often.
@@ -128,6 +134,7 @@ impl Feeding {
     fn refill(&mut self, reason: &str) -> Result<(), Broken> {
         let queues = Arc::clone(&self.of.queues);
         let names: Vec<&str> = queues.all().iter().map(|it| it.name.as_str()).collect();
+        let began = Instant::now();
         let listed = self.feed.take_over(&names, &self.epoch)?;
         let found = listed.len() as u64;
         let pending = self.of.store.pending_queues()?;
@@ -142,8 +149,19 @@ impl Feeding {
         let server = self.of.address.to_string();
         if self.of.desk.status() != Status::Fine {
             self.of.desk.set_status(Status::Fine);
+            self.of.health.wake(Check::Queue);
             self.of.remote.news().notify_waiters();
             self.of.signals.emit(QueueConnected { server: &server });
+        }
+        if reason == LOST {
+            // Healed by the one that finds it, before a check could.
+            self.of.signals.emit(SelfHealAttempted {
+                check: Check::Queue,
+                action: "refill",
+                result: HealResult::Success,
+                detail: "Redis had lost something; streams and groups are there again, and what waits is listed",
+                duration_seconds: began.elapsed(),
+            });
         }
         self.of.signals.emit(QueueRefilled {
             server: &server,
@@ -290,6 +308,7 @@ impl Feeding {
                 let error = error.to_string();
                 let was_away = matches!(self.of.desk.status(), Status::Away(_));
                 self.of.desk.set_status(Status::Away(error.clone()));
+                self.of.health.wake(Check::Queue);
                 if !was_away {
                     self.of.remote.news().notify_waiters();
                     let server = self.of.address.to_string();

@@ -4,16 +4,17 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use danube_api::{Code, FieldProblem, LogLevelView, NewLogLevel, Problem, SealKeyView};
+use danube_api::{Code, FieldProblem, LogLevelView, NewLogLevel, Problem, ReapView, SealKeyView};
 
 use super::answer::{Answer, json};
 use super::caller::Manager;
 use super::incoming::Small;
 use crate::app::Shared;
 use crate::log_level::LEVEL_SECS_MAX;
-use crate::seal_key;
+use crate::{reaper, seal_key};
 
 /// Bytes of a request: the longest level has 64 loggers.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -74,6 +75,30 @@ pub(crate) async fn rotate_seal_key(
 ) -> Answer<(StatusCode, Json<SealKeyView>)> {
     seal_key::rotate(&app).await?;
     Ok((StatusCode::ACCEPTED, Json(seal_key::view(&app))))
+}
+
+/// Deletes now what is kept no longer, which otherwise happens in its time.
+#[utoipa::path(post, path = "/api/v1/admin/reaper", tag = "admin",
+    params(("dry_run" = Option<bool>, Query, description = "Only say which logs would go")),
+    responses((status = 200, description = "What was deleted, or would be", body = ReapView),
+        (status = "4XX", description = "Nothing was deleted", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", description = "It may go on", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn reap(
+    State(app): State<Shared>,
+    _: Manager,
+    query: Result<Query<Reap>, QueryRejection>,
+) -> Answer<Json<ReapView>> {
+    let Query(Reap { dry_run }) =
+        query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
+    Ok(Json(reaper::asked(&app, dry_run).await?))
+}
+
+/// How it is asked for.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reap {
+    #[serde(default)]
+    dry_run: bool,
 }
 
 fn wrong(pointer: &str, message: String) -> Problem {

@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use danube_api::{Code, HealthView, Problem, ReadyView};
+use danube_api::{Code, HealthReport, HealthView, Problem, ReadyView};
 use danube_model::Timestamp;
 
 use super::answer::Refusal;
-use super::caller::Local;
+use super::caller::{Local, Reader};
 use super::openapi;
 use crate::app::Shared;
 
@@ -43,6 +43,14 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Response {
         timestamp: Timestamp::now(),
     };
     (code, Json(body)).into_response()
+}
+
+/// Each check with what it found last, how old that is, and what was tried.
+#[utoipa::path(get, path = "/api/v1/health", tag = "health",
+    responses((status = 200, description = "Whatever was found", body = HealthReport),
+        (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn report(State(app): State<Shared>, _: Reader) -> Json<HealthReport> {
+    Json(app.health.view())
 }
 
 /// This description.

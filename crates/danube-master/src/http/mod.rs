@@ -101,6 +101,7 @@ pub(crate) fn router(app: Shared) -> Router {
                 .put(admin::set_log_level)
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
+        .route("/admin/reaper", post(admin::reap))
         .route("/admin/seal-key", get(admin::seal_key))
         .route("/admin/seal-key/rotate", post(admin::rotate_seal_key))
         .route(
@@ -120,6 +121,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/panels", get(panels::list))
         .route("/panels/{name}", get(panels::data))
         .route("/alerts", get(panels::alerts))
+        .route("/health", get(meta::report))
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)

@@ -114,6 +114,9 @@ pub(crate) async fn heartbeat(
         remote.lease() / 3
     };
     let told = wishes(&remote, &peer, said.clone()).await?;
+    if beat.leaving {
+        remote.left(&peer);
+    }
     Ok(later(async move {
         let told = if told.is_empty() {
             news(&app, &peer, said, wait).await

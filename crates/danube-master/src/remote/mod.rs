@@ -60,6 +60,19 @@ pub(crate) struct Remote {
     epoch: String,
 }
 
+/// How long a worker that fell silent is missed. Then it counts as taken away; the alert on
+/// missing workers goes on.
+const MISSED_FOR: Duration = Duration::from_secs(3_600);
+
+/// A worker that should have been heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silent {
+    /// Its name.
+    pub(crate) worker: String,
+    /// How long it has been silent.
+    pub(crate) silent_for: Duration,
+}
+
 #[derive(Default)]
 struct State {
     offers: Vec<Offer>,
@@ -174,7 +187,8 @@ impl Remote {
         self.leases().renew(&attempts, now);
         {
             let mut state = self.lock();
-            state.heard.retain(|_, at| *at + 2 * self.lease > now);
+            let missed = MISSED_FOR.max(2 * self.lease);
+            state.heard.retain(|_, at| *at + missed > now);
             state.heard.insert(peer.clone(), now);
         }
         told.extend(self.wishes(peer, said));
@@ -388,6 +402,42 @@ impl Remote {
             }
         }
         workers
+    }
+
+    /// A process of a worker ends: nobody misses it.
+    pub(crate) fn left(&self, peer: &Peer) {
+        self.lock().heard.remove(peer);
+    }
+
+    /// Workers that weren't heard of for longer than a lease and didn't say that they leave,
+    /// the one silent for the longest first.
+    pub(crate) fn silent(&self) -> Vec<Silent> {
+        let now = Instant::now();
+        let mut last: HashMap<&str, Instant> = HashMap::new();
+        let state = self.lock();
+        // Of a worker that was started again, the newest process counts.
+        for (peer, at) in &state.heard {
+            let known = last.entry(&peer.worker).or_insert(*at);
+            *known = (*known).max(*at);
+        }
+        let mut silent: Vec<Silent> = last
+            .into_iter()
+            .map(|(worker, at)| Silent {
+                worker: worker.to_owned(),
+                silent_for: now.saturating_duration_since(at),
+            })
+            .filter(|it| it.silent_for > self.lease && it.silent_for < MISSED_FOR)
+            .collect();
+        silent.sort_by(|a, b| (b.silent_for, &a.worker).cmp(&(a.silent_for, &b.worker)));
+        silent
+    }
+
+    /// Leases that silent workers hold.
+    pub(crate) fn held_by_silent(&self) -> usize {
+        let silent = self.silent();
+        let leases = self.leases().all();
+        let is_silent = |worker: &str| silent.iter().any(|it| it.worker == worker);
+        leases.iter().filter(|it| is_silent(&it.worker)).count()
     }
 
     /// Nothing new is given out, and nobody waits any more.

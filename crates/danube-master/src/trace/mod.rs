@@ -14,14 +14,14 @@ mod submits;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use danube_model::{Attempt, JobId, State};
 use danube_redact::{Rules, Secrets};
 use danube_signals::{AttemptTrace, Stretch, SubmitTrace, WebhookTrace};
 use danube_store::{JobTrace, Store, StoreError};
 use danube_telemetry::context;
-use danube_telemetry::otlp::{Attribute, Records, Spans};
+use danube_telemetry::otlp::{Attribute, Lost, Records, Spans};
 use danube_telemetry::trace::files::{Kept, Limits, NOT_KEPT, TraceFiles, Writer};
 use danube_telemetry::trace::ids::derived;
 use danube_telemetry::trace::later::Later;
@@ -52,6 +52,8 @@ pub struct Exports {
     pub job_logs: Option<Records>,
     /// Takes the spans of jobs, if somebody wants them.
     pub spans: Option<Spans>,
+    /// How the export goes.
+    pub lost: Option<Lost>,
     /// Who sends: attributes of the resource of all spans, the stored ones too.
     pub resource: Vec<Attribute>,
 }
@@ -256,6 +258,11 @@ impl Traces {
     pub(crate) fn delete(&self, job: &str) -> io::Result<u64> {
         self.0.later.settle(job);
         self.0.files.delete(job)
+    }
+
+    /// The jobs whose trace was last written before that time.
+    pub(crate) fn older_than(&self, before: SystemTime) -> io::Result<Vec<String>> {
+        self.0.files.older_than(before)
     }
 
     /// A value turned out to be secret: it goes from what is stored already.

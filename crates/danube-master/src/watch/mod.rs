@@ -169,7 +169,11 @@ pub(crate) async fn run(app: Shared) {
     let mut ticks = interval(settings.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        // A check that people are to be told of doesn't wait for the next tick.
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = app.health.alarm.notified() => {}
+        }
         let app = Arc::clone(&app);
         // A round that broke was told by the panic's own line; the next one is its own.
         let _ = blocking(move || app.watch.round(Timestamp::now().as_millis())).await;

@@ -73,7 +73,8 @@ const HEALTH: &str = "
 ## Health checks
 
 `GET /health` answers as long as the process does. `GET /health/ready` shows the checks' latest
-results and is 503 while one that gates readiness has failed.
+results and is 503 while one that gates readiness has failed. [health.md](health.md) says what each
+looks at, how often, and what is tried when it fails.
 
 ";
 

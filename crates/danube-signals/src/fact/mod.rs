@@ -123,6 +123,7 @@ pub(crate) static LIVE: &[EventDecl] = &[
     HealthCheckFailed::DECL,
     HealthCheckRecovered::DECL,
     HealthChecksCompleted::DECL,
+    SelfHealAttempted::DECL,
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,

@@ -6,7 +6,8 @@ use super::fact;
 use super::value::Millis;
 use crate::alerts::Severity;
 use crate::labels::{
-    Check, DbOperation, DeniedResource, DroppedSignal, HealthStatus, LogLevelReason, LoginResult,
+    Check, DbOperation, DeniedResource, DroppedSignal, HealResult, HealthStatus, LogLevelReason,
+    LoginResult, ReapReason,
 };
 
 /// From this failure in a row on, a failed check is an error.
@@ -156,10 +157,32 @@ fact! {
         queue: Option<HealthStatus>,
         disk: Option<HealthStatus>,
         workers: Option<HealthStatus>,
+        otlp_export: Option<HealthStatus>,
+        webhooks: Option<HealthStatus>,
+        log_pipeline: Option<HealthStatus>,
+        git: Option<HealthStatus>,
         duration_seconds: Duration,
     }
     also {}
     metrics |_, _| {}
+}
+
+fact! {
+    /// A failed part was healed, or not; with `health.heal = "dry_run"`, what would have
+    /// been tried.
+    SelfHealAttempted<'a> = "self_heal_attempted", WARN, "danube.health";
+    {
+        check: Check,
+        action: &'a str,
+        result: HealResult,
+        /// What was done, or why it didn't work.
+        detail: &'a str,
+        duration_seconds: Duration,
+    }
+    also {}
+    metrics |fact, signals| {
+        signals.self_heal_total.at((fact.check, fact.result)).inc();
+    }
 }
 
 fact! {
@@ -187,13 +210,20 @@ fact! {
 }
 
 fact! {
-    /// What had expired was deleted. Not told when nothing had.
+    /// What had expired was deleted. Not told when nothing had, but where somebody asked.
     ReaperCompleted = "reaper_completed", INFO, "danube.reaper";
     {
         logs_deleted: u64,
         artifacts_deleted: u64,
         images_deleted: u64,
         bytes_freed: u64,
+        /// Traces whose log was gone; those of deleted logs go with them.
+        traces_deleted: u64,
+        /// Workspaces of jobs that had ended.
+        workspaces_deleted: u64,
+        /// Why it looked: `start`, `hourly`, `daily`, `disk` or `asked`.
+        reason: ReapReason,
+        duration_seconds: Duration,
     }
     also {}
     metrics |_, _| {}

@@ -5,7 +5,10 @@ use std::time::Duration;
 use danube_telemetry::LabelEnum;
 
 use crate::alerts::Severity;
-use crate::labels::{Check, DbOperation, DroppedSignal, HealthStatus, JobResult, LogLevelReason};
+use crate::labels::{
+    Check, DbOperation, DroppedSignal, HealResult, HealthStatus, JobResult, LogLevelReason,
+    ReapReason,
+};
 
 /// A time that a line shows in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +49,11 @@ by_name!(
     Check,
     DbOperation,
     DroppedSignal,
+    HealResult,
     HealthStatus,
     JobResult,
     LogLevelReason,
+    ReapReason,
     Severity
 );
 

@@ -1,6 +1,6 @@
 //! The spans that are made, for the reference page. Each is declared beside what makes it.
 
-use super::{REQUEST, attempt, playbook, submit, webhook};
+use super::{REQUEST, attempt, heal, playbook, submit, webhook};
 
 /// A span that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,8 @@ pub(crate) struct SpanDecl {
     pub(crate) about: &'static str,
 }
 
-/// All of them: of any request, of one that submits a job, of the job, of its webhook.
+/// All of them: of any request, of one that submits a job, of the job, of its webhook, of
+/// healing.
 pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
     let request = std::iter::once(&REQUEST);
     let job = attempt::SPANS.iter().chain(playbook::SPANS);
@@ -23,6 +24,7 @@ pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
         .chain(submit::SPANS)
         .chain(job)
         .chain(webhook::SPANS)
+        .chain(std::iter::once(&heal::SELF_HEAL))
 }
 
 #[cfg(test)]
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn what_is_declared_is_what_is_made() {
         let declared: Shown = spans()
-            .filter(|it| **it != REQUEST)
+            .filter(|it| **it != REQUEST && **it != heal::SELF_HEAL)
             .map(|it| {
                 let attributes = it.attributes.iter().map(|it| (*it).to_owned());
                 ((stem(it.name), it.kind), attributes.collect())

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod declared;
+mod heal;
 mod playbook;
 mod submit;
 mod webhook;
@@ -20,6 +21,7 @@ use tracing::field::Empty;
 
 pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
 pub(crate) use declared::{SpanDecl, spans};
+pub use heal::{heal_failed, heal_span};
 pub use playbook::{
     HOST_EVENTS_MAX, PlayTrace, PlaybookTrace, ResultTrace, TASK_SPANS_MAX, TaskTrace,
 };

@@ -490,10 +490,32 @@ fn health_checks_completed() {
             queue: Some(HealthStatus::Disabled),
             disk: Some(HealthStatus::Degraded),
             workers: Some(HealthStatus::Disabled),
+            otlp_export: Some(HealthStatus::Ok),
+            webhooks: Some(HealthStatus::Ok),
+            log_pipeline: Some(HealthStatus::Ok),
+            git: Some(HealthStatus::Degraded),
             duration_seconds: millis(3),
         },
-        r#"{"level":"debug","logger":"danube.health","event":"health_checks_completed","database":"ok","k8s":"disabled","dex":"disabled","registry":"disabled","blueprint_sync":"disabled","queue":"disabled","disk":"degraded","workers":"disabled","duration_seconds":0.003}"#,
+        r#"{"level":"debug","logger":"danube.health","event":"health_checks_completed","database":"ok","k8s":"disabled","dex":"disabled","registry":"disabled","blueprint_sync":"disabled","queue":"disabled","disk":"degraded","workers":"disabled","otlp_export":"ok","webhooks":"ok","log_pipeline":"ok","git":"degraded","duration_seconds":0.003}"#,
         &[],
+    );
+}
+
+#[test]
+fn self_heal_attempted() {
+    check_full(
+        SelfHealAttempted {
+            check: Check::Database,
+            action: "clear_locks",
+            result: HealResult::Success,
+            detail: "opened anew",
+            duration_seconds: millis(3),
+        },
+        r#"{"level":"warning","logger":"danube.health","event":"self_heal_attempted","check":"database","action":"clear_locks","result":"success","detail":"opened anew","duration_seconds":0.003}"#,
+        &[(
+            r#"danube_self_heal_total{check="database",result="success"}"#,
+            1.0,
+        )],
     );
 }
 
@@ -516,8 +538,12 @@ fn reaper_completed() {
             artifacts_deleted: 0,
             images_deleted: 0,
             bytes_freed: 4096,
+            traces_deleted: 1,
+            workspaces_deleted: 0,
+            reason: ReapReason::Daily,
+            duration_seconds: millis(7),
         },
-        r#"{"level":"info","logger":"danube.reaper","event":"reaper_completed","logs_deleted":2,"artifacts_deleted":0,"images_deleted":0,"bytes_freed":4096}"#,
+        r#"{"level":"info","logger":"danube.reaper","event":"reaper_completed","logs_deleted":2,"artifacts_deleted":0,"images_deleted":0,"bytes_freed":4096,"traces_deleted":1,"workspaces_deleted":0,"reason":"daily","duration_seconds":0.007}"#,
         &[],
     );
 }

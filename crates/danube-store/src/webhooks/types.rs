@@ -182,3 +182,14 @@ pub struct ShownSecret {
     /// Until when the one before signs too, when there was one that somebody knows.
     pub previous_until: Option<Timestamp>,
 }
+
+/// What waits to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outbox {
+    /// How many webhooks.
+    pub waiting: u64,
+    /// When the first of them is to be tried, or was.
+    pub oldest_due_at: Option<Timestamp>,
+    /// When the first of their jobs ended.
+    pub oldest_ended_at: Option<Timestamp>,
+}

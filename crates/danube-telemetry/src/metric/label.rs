@@ -10,6 +10,8 @@ pub trait LabelEnum: Copy + Send + Sync + 'static {
     const COUNT: usize = Self::VALUES.len();
     /// The values as written, by index.
     const VALUES: &'static [&'static str];
+    /// The values themselves, by index.
+    const ALL: &'static [Self];
     /// Position in [`Self::VALUES`].
     fn index(self) -> usize;
     /// The value as written.
@@ -38,6 +40,7 @@ macro_rules! label_enum {
         }
         impl $crate::metric::LabelEnum for $name {
             const VALUES: &'static [&'static str] = &[$($value),+];
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
             fn index(self) -> usize {
                 self as usize
             }

@@ -79,6 +79,8 @@ struct State {
     /// Streams whose last send failed.
     failing: u8,
     since: Option<Instant>,
+    /// Why the last send that failed did.
+    error: String,
     told_at: Option<Instant>,
     /// The failure that goes on was told of.
     is_told: bool,
@@ -119,6 +121,9 @@ impl Account {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failing |= stream.bit;
         state.since.get_or_insert(now);
+        if state.error != error {
+            error.clone_into(&mut state.error);
+        }
         if !state.is_due(now) {
             return;
         }
@@ -161,6 +166,13 @@ impl Account {
             outage,
             dropped,
         });
+    }
+
+    /// How long a failure goes on by now, and why.
+    pub(super) fn outage(&self, now: Instant) -> Option<(Duration, String)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = state.since?;
+        Some((now.saturating_duration_since(since), state.error.clone()))
     }
 
     /// Tells of what was lost and not told of yet: nothing follows.

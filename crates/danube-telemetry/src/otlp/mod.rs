@@ -262,14 +262,25 @@ impl Spans {
     }
 }
 
-/// How much was lost so far. Cloning it is cheap.
+/// How the export goes: what was lost so far, and what fails now. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Lost(Arc<Account>);
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lost")
+    }
+}
 
 impl Lost {
     /// Items of a signal.
     pub fn of(&self, signal: Signal) -> u64 {
         self.0.lost(signal)
+    }
+
+    /// For how long some signal hasn't been taken, and why; none while all are.
+    pub fn outage(&self) -> Option<(Duration, String)> {
+        self.0.outage(Instant::now())
     }
 }
 

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -288,6 +289,27 @@ impl TraceFiles {
 
     /// What a file is written as before it takes the place of the old one. The name must
     /// be one of a file.
+    /// Names of the traces that were last written before that time.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn older_than(&self, before: SystemTime) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.0.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().and_then(|it| it.strip_suffix(".jsonl")) else {
+                continue;
+            };
+            // One that was deleted meanwhile has no time.
+            let changed = entry.metadata().and_then(|it| it.modified());
+            if changed.is_ok_and(|it| it < before) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     fn new_path(&self, name: &str) -> PathBuf {
         self.0.dir.join(format!("{name}.jsonl.new"))
     }

@@ -19,6 +19,7 @@ mod logs;
 mod master;
 mod pipelines;
 mod playbook;
+mod reap;
 mod retry;
 pub(crate) mod run;
 mod search;
@@ -141,6 +142,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: health::command,
         task: Task::Client(health::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: reap::command,
+        task: Task::Client(reap::perform),
     },
     Verb {
         group: SERVER,

@@ -5,17 +5,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_joblog::Retention;
-use danube_master::{Settings, StepSettings, WatchSettings, WebhookSettings};
+use danube_master::{
+    HealMode, HealthSettings, Settings, StepSettings, WatchSettings, WebhookSettings,
+};
 use danube_model::{Mistake, Queue, Queues};
 use danube_outgoing::Rule;
 use danube_queue::Address as Redis;
 use danube_redact::Rules;
+use danube_signals::Check;
+use danube_telemetry::LabelEnum;
 use danube_worker::Galaxy;
 
 use super::collector::{Address, Header};
+use super::size::size;
 use super::sources::{Found, Origin, Resolved};
 use super::table::{ROWS, index};
-use super::value::{Value, size};
+use super::value::Value;
 use super::{Config, LogFormat};
 
 mod export;
@@ -65,6 +70,10 @@ pub(crate) fn check(
         log_head_bytes: it.number("log.head_bytes")?,
         log_total_bytes: it.number("log.total_bytes")?,
         retention: retention(&it)?,
+        disk_free_percent: u32::try_from(it.number("retention.disk_free_percent")?)
+            .ok()
+            .filter(|it| *it > 0),
+        health: health(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         sources_private: it.networks("sources.allow_private"),
         galaxy: galaxy(&it)?,
@@ -91,6 +100,20 @@ pub(crate) fn check(
         },
         export: export::read(&it)?,
         secrets: export::secrets(&it),
+    })
+}
+
+/// How the server looks after itself.
+fn health(it: &Values<'_>) -> Option<HealthSettings> {
+    Some(HealthSettings {
+        interval: Duration::from_secs(it.number("health.interval_seconds")?),
+        heal: match it.text("health.heal")?.as_str() {
+            "off" => HealMode::Off,
+            "dry_run" => HealMode::DryRun,
+            _ => HealMode::Auto,
+        },
+        hands_off: it.checks("health.hands_off"),
+        not_gating: it.checks("health.not_gating"),
     })
 }
 
@@ -149,6 +172,7 @@ fn retention(it: &Values<'_>) -> Option<Retention> {
     Some(Retention {
         days: Some(u32::try_from(days).expect("the table bounds it")).filter(|it| *it > 0),
         total_bytes: Some(bytes).filter(|it| *it > 0),
+        free_bytes: None,
     })
 }
 
@@ -262,6 +286,18 @@ impl Values<'_> {
             Some(Value::Networks(it)) => it,
             Some(other) => unreachable!("{key} is no list of networks: {other:?}"),
         }
+    }
+
+    /// Health checks, by the names that the table allows.
+    fn checks(&self, key: &str) -> Vec<Check> {
+        let words = match self.value(key) {
+            None => return Vec::new(),
+            Some(Value::Words(it)) => it,
+            Some(other) => unreachable!("{key} is no list of words: {other:?}"),
+        };
+        let all = Check::ALL.iter().copied();
+        all.filter(|it| words.iter().any(|word| word == it.as_str()))
+            .collect()
     }
 
     fn text(&self, key: &str) -> Option<String> {

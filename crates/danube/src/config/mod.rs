@@ -17,6 +17,7 @@ mod print;
 mod row;
 mod rules;
 mod sections;
+mod size;
 mod sources;
 mod table;
 mod value;

@@ -8,6 +8,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("steps", "What every step gets, and what it may use"),
     ("log", "How much of a job's log is kept"),
     ("retention", "How long things are kept"),
+    ("health", "How the server looks after itself"),
     ("redaction", "What is taken out of job logs beside secrets"),
     ("sources", "Where jobs may get their sources from"),
     ("webhooks", "How the ends of jobs are told"),

@@ -105,7 +105,7 @@ fn flag(row: &Row) -> Arg {
         })
         .help_heading(heading.map(|(_, about)| *about));
     match row.kind {
-        Kind::Paths | Kind::Networks | Kind::Headers | Kind::Queues => {
+        Kind::Paths | Kind::Networks | Kind::Headers | Kind::Queues | Kind::Words(_) => {
             arg.action(ArgAction::Append)
         }
         // `--demo --insecure-http`, but also `--insecure-http=false` against the file.
@@ -293,6 +293,10 @@ impl Hearing<'_> {
             (Value::Networks(mut all), Value::Networks(one)) => {
                 all.extend(one);
                 Value::Networks(all)
+            }
+            (Value::Words(mut all), Value::Words(one)) => {
+                all.extend(one);
+                Value::Words(all)
             }
             (Value::Queues(mut all), Value::Queues(one)) => {
                 all.extend(one);

@@ -1,19 +1,23 @@
-//! The one table of options. Those of the section `observability` have a file of their own.
+//! The one table of options. Those of the sections `health` and `observability` have files of
+//! their own.
 
+mod health;
 mod observability;
 
 pub(crate) use super::row::{Machine, Preset, Row};
 pub(crate) use super::sections::SECTIONS;
+use health::HEALTH;
 use observability::OBSERVABILITY;
 
-use super::value::{DAY_SECONDS, GIB, KIB, Kind, MIB, TIB, Value};
+use super::size::{GIB, KIB, MIB, TIB};
+use super::value::{DAY_SECONDS, Kind, Value};
 
 /// A lease must outlive a heartbeat and a slow disk; renewal is at a third of it.
 const LEASE_SECONDS_MIN: u64 = 3;
 
 /// Every option, in the order in which people read them.
 pub(crate) const ROWS: &[Row] =
-    &joined::<{ WORK.len() + OBSERVABILITY.len() }>([WORK, OBSERVABILITY]);
+    &joined::<{ WORK.len() + HEALTH.len() + OBSERVABILITY.len() }>([WORK, HEALTH, OBSERVABILITY]);
 
 /// Options of the server, its jobs and what it tells others of them.
 const WORK: &[Row] = &[
@@ -280,6 +284,16 @@ const WORK: &[Row] = &[
         example: "\"50GiB\"",
     },
     Row {
+        key: "retention.disk_free_percent",
+        kind: Kind::Count { min: 0, max: 90 },
+        preset: Preset::Fixed("0"),
+        flag: "disk-free-percent",
+        short_variable: None,
+        help: "Share of the disk that is kept free by deleting the logs that ended first, also before their time; 0 keeps \
+               them",
+        example: "10",
+    },
+    Row {
         key: "redaction.email",
         kind: Kind::Bool,
         preset: Preset::Fixed("false"),
@@ -374,7 +388,7 @@ const WORK: &[Row] = &[
 ];
 
 /// The parts of the table, one after the other.
-const fn joined<const ROWS: usize>(parts: [&[Row]; 2]) -> [Row; ROWS] {
+const fn joined<const ROWS: usize>(parts: [&[Row]; 3]) -> [Row; ROWS] {
     let mut all = [parts[0][0]; ROWS];
     let (mut part, mut row, mut place) = (0, 0, 0);
     while part < parts.len() {

@@ -12,11 +12,8 @@ use toml::de::DeValue;
 
 use super::collector::{self, Address, Header};
 use super::rules;
+use super::size::{bytes, size};
 
-pub(super) const KIB: u64 = 1024;
-pub(super) const MIB: u64 = 1024 * KIB;
-pub(super) const GIB: u64 = 1024 * MIB;
-pub(super) const TIB: u64 = 1024 * GIB;
 pub(super) const DAY_SECONDS: u64 = 24 * 3_600;
 
 /// What an option takes.
@@ -49,6 +46,9 @@ pub(crate) enum Kind {
     Level,
     /// One of a few words.
     Word(&'static [&'static str]),
+    /// Some of a few words: a list in the file, a repeated flag, `,` between them in a
+    /// variable.
+    Words(&'static [&'static str]),
     /// Redaction rules: a list of tables.
     Rules,
     /// Like `Url`, also with a path and `user:password@`, which is never shown.
@@ -72,6 +72,8 @@ pub(crate) enum Value {
     Path(PathBuf),
     /// Of `Paths`; absolute.
     Paths(Vec<PathBuf>),
+    /// Of `Words`.
+    Words(Vec<String>),
     /// Of `Networks`.
     Networks(Vec<Rule>),
     /// Of `Address`.
@@ -116,19 +118,6 @@ pub(crate) struct Within {
     pub(crate) pointer: String,
 }
 
-/// Units of sizes; the longest first where one ends like another.
-const UNITS: &[(&str, u64)] = &[
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("B", 1),
-];
-
 impl Kind {
     /// What it takes, after "must be".
     pub(crate) fn expects(self) -> String {
@@ -156,6 +145,7 @@ impl Kind {
             Self::Cores => "a number above 0, such as 2 or 0.5".into(),
             Self::Level => "a log level such as info".into(),
             Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Words(words) => format!("a list of some of {}", words.join(", ")),
             Self::Rules => "a list of rules, each with id, keyword and pattern".into(),
             Self::Collector => {
                 "an address such as http://127.0.0.1:4317, also with user:password@ before the host"
@@ -187,7 +177,7 @@ impl Kind {
             Self::Bytes { .. } => "BYTES",
             Self::Seconds { .. } => "SECONDS",
             Self::Level => "LEVEL",
-            Self::Word(_) => "WORD",
+            Self::Word(_) | Self::Words(_) => "WORD",
             Self::Rules => "LIST",
             Self::Headers => "HEADER",
         }
@@ -241,6 +231,10 @@ impl Kind {
             Self::Cores => text.parse().ok().and_then(cores),
             Self::Level => return level(text),
             Self::Word(words) => words.contains(&text).then(|| Value::Text(text.into())),
+            Self::Words(words) => {
+                let texts = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+                return self.words(words, texts);
+            }
             Self::Rules => None,
             Self::Collector => Address::read(text).map(Value::Collector),
             Self::Headers => collector::headers(text.lines()).map(Value::Headers),
@@ -292,6 +286,11 @@ impl Kind {
                     list.iter().map(|it| it.get_ref().as_str()).collect();
                 self.queues(texts.ok_or_else(of_wrong_type)?.into_iter())
             }
+            (Self::Words(words), DeValue::Array(list)) => {
+                let texts: Option<Vec<&str>> =
+                    list.iter().map(|it| it.get_ref().as_str()).collect();
+                self.words(words, texts.ok_or_else(of_wrong_type)?.into_iter())
+            }
             (Self::Headers, DeValue::Array(list)) => {
                 let texts: Option<Vec<&str>> =
                     list.iter().map(|it| it.get_ref().as_str()).collect();
@@ -325,6 +324,20 @@ impl Kind {
             ) => self.read_one(text, dir),
             _ => Err(of_wrong_type()),
         }
+    }
+
+    fn words<'a>(
+        self,
+        words: &[&str],
+        texts: impl Iterator<Item = &'a str>,
+    ) -> Result<Value, Misfit> {
+        let read = |text: &str| {
+            words
+                .contains(&text)
+                .then(|| text.to_owned())
+                .ok_or_else(|| self.misfit(&format!("`{}`", text.escape_debug())))
+        };
+        Ok(Value::Words(texts.map(read).collect::<Result<_, _>>()?))
     }
 
     fn queues<'a>(self, texts: impl Iterator<Item = &'a str>) -> Result<Value, Misfit> {
@@ -366,6 +379,10 @@ impl Value {
                     .collect();
                 format!("[{}]", all.join(", "))
             }
+            Self::Words(words) => {
+                let all: Vec<String> = words.iter().map(|it| toml_text(it)).collect();
+                format!("[{}]", all.join(", "))
+            }
             Self::Networks(rules) => {
                 let all: Vec<String> = rules.iter().map(|it| toml_text(&it.to_string())).collect();
                 format!("[{}]", all.join(", "))
@@ -394,6 +411,7 @@ impl Value {
             Self::Text(it) => json!(it),
             Self::Path(it) => json!(it.to_string_lossy()),
             Self::Paths(it) => json!(it.iter().map(|it| it.to_string_lossy()).collect::<Vec<_>>()),
+            Self::Words(it) => json!(it),
             Self::Networks(it) => json!(it.iter().map(ToString::to_string).collect::<Vec<_>>()),
             Self::Address(it) => json!(it.to_string()),
             Self::Bool(it) => json!(it),
@@ -405,18 +423,6 @@ impl Value {
             Self::Collector(it) => json!(it.shown()),
             Self::Headers(all) => json!(all.iter().map(Header::shown).collect::<Vec<_>>()),
         }
-    }
-}
-
-/// Bytes with the largest binary unit that divides them.
-pub(crate) fn size(bytes: u64) -> String {
-    let unit = UNITS
-        .iter()
-        .filter(|(name, unit)| name.ends_with("iB") && bytes != 0 && bytes.is_multiple_of(*unit))
-        .max_by_key(|(_, unit)| *unit);
-    match unit {
-        Some((name, unit)) => format!("{}{name}", bytes / unit),
-        None => bytes.to_string(),
     }
 }
 
@@ -446,18 +452,6 @@ fn number(text: &str, min: u64, max: u64) -> Option<u64> {
 
 fn cores(number: f64) -> Option<Value> {
     (number.is_finite() && number > 0.0).then_some(Value::Cores(number))
-}
-
-/// `10MiB`, `10 MiB`, `1048576`. Only whole numbers: `1.5GiB` is `1536MiB`.
-fn bytes(text: &str) -> Option<u64> {
-    let with_unit = UNITS
-        .iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), *unit)));
-    let (digits, unit) = with_unit.unwrap_or((text, 1));
-    if !digits.bytes().all(|it| it.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// `http://host[:port]…` without blanks and without a slash at its end.

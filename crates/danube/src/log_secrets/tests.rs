@@ -28,7 +28,10 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 /// Fields whose texts are one of a few words of ours.
 fn is_closed(event: &str, field: &str) -> bool {
     matches!(field, "check" | "operation" | "severity" | "signal" | "status")
-        || (event, field) == ("log_level_changed", "reason")
+        || matches!(
+            (event, field),
+            ("log_level_changed" | "reaper_completed", "reason") | ("self_heal_attempted", "result")
+        )
         // Each of its fields is a check, and the text its status.
         || event == "health_checks_completed"
 }
@@ -139,6 +142,17 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         queue: ok,
         disk: ok,
         workers: ok,
+        otlp_export: ok,
+        webhooks: ok,
+        log_pipeline: ok,
+        git: ok,
+        duration_seconds: time,
+    });
+    signals.emit(SelfHealAttempted {
+        check: Check::Database,
+        action: text,
+        result: HealResult::Error,
+        detail: text,
         duration_seconds: time,
     });
     signals.emit(SqlQuery {
@@ -150,6 +164,10 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         artifacts_deleted: 0,
         images_deleted: 0,
         bytes_freed: 2,
+        traces_deleted: 0,
+        workspaces_deleted: 0,
+        reason: ReapReason::Asked,
+        duration_seconds: time,
     });
 }
 

@@ -105,10 +105,11 @@ scenarios! {
     a_database_that_can_not_be_written_is_told_and_so_is_its_return: provoked::database => [
         "health_check_failed": ["check", "status", "error", "consecutive_failures"],
         "database_unavailable": ["error"],
+        "self_heal_attempted": ["check", "action", "result", "detail", "duration_seconds"],
         "health_check_recovered": ["check", "status", "consecutive_failures"],
     ];
     an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
-        "health_checks_completed": ["database", "queue", "disk", "workers", "duration_seconds"],
+        "health_checks_completed": ["database", "queue", "disk", "workers", "otlp_export", "webhooks", "log_pipeline", "git", "duration_seconds"],
         "alert_fired": ["alert", "severity", "labels", "value", "summary"],
         "alert_resolved": ["alert", "severity", "labels", "duration_seconds"],
         "alerts_not_sent": ["error", "alerts"],
@@ -133,7 +134,7 @@ scenarios! {
         "credential_accessed": ["credential_name", "job_id"],
     ];
     logs_that_were_deleted_are_told: provoked::reaper => [
-        "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed"],
+        "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed", "traces_deleted", "workspaces_deleted", "reason", "duration_seconds"],
     ];
     a_log_that_can_not_be_written_is_told: provoked::full_disk => [
         "log_write_failed": ["job_id", "error"],

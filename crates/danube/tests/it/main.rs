@@ -11,6 +11,7 @@ mod elsewhere;
 mod events;
 mod faults;
 mod golden;
+mod health;
 mod here;
 mod isolation;
 mod life;

@@ -482,7 +482,7 @@ fn a_new_key_stands_alone_on_standard_output() {
 fn health_says_what_is_missing_and_needs_no_key() {
     let place = Place::new();
     let body = json!({"status": "not_ready", "timestamp": "2026-01-10T12:34:56.000Z",
-                      "checks": {"database": "ok", "disk": {"status": "failed", "detail": "3 % free"}}});
+                      "checks": {"database": "ok", "disk": "failed"}});
     let server = Responder::new(vec![Answer::json(503, &body)]);
     let output = place
         .danube(&["health", "--server", &server.url])
@@ -490,7 +490,7 @@ fn health_says_what_is_missing_and_needs_no_key() {
         .unwrap();
     let (code, out, err) = seen(&output);
     let expected = format!(
-        "{} is not_ready\ndatabase  ok      -\ndisk      failed  3 % free\n",
+        "{} is not_ready\ndatabase  ok\ndisk      failed\n",
         server.url
     );
     assert_eq!((code, out, err.as_str()), (1, expected, ""));

@@ -21,6 +21,7 @@ const COMMANDS: &[&str] = &[
     "secret mask",
     "master",
     "health",
+    "reap",
     "doctor",
     "alerts",
     "webhooks",

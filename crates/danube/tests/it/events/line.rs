@@ -141,6 +141,8 @@ impl Line {
                 | "removed"
                 | "added"
                 | "logs_deleted"
+                | "traces_deleted"
+                | "workspaces_deleted"
                 | "artifacts_deleted"
                 | "images_deleted" => value.is_u64(),
                 "exit_code" => value.is_i64(),

@@ -147,6 +147,7 @@ pub(super) fn database() -> Option<Vec<String>> {
     let other = Connection::open(master.dir.join("danube.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     master.event(|it| it["event"] == "database_unavailable");
+    master.event(|it| it["event"] == "self_heal_attempted");
     other.execute_batch("ROLLBACK").unwrap();
     master.event(|it| it["event"] == "health_check_recovered" && it["check"] == "database");
     Some(master.log_lines())
@@ -159,6 +160,8 @@ pub(super) fn alerts() -> Option<Vec<String>> {
     let address = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
     let own = [
+        "--health-interval",
+        "1",
         "--log-level",
         "info,danube.health=debug",
         "--alertmanager-url",

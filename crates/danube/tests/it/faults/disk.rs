@@ -42,7 +42,7 @@ impl SmallDisk {
     }
 
     /// Takes every byte that is left.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = File::options()
             .append(true)
             .create(true)
@@ -54,7 +54,7 @@ impl SmallDisk {
         }
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 

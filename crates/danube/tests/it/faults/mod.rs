@@ -4,6 +4,7 @@ mod collector;
 mod disk;
 mod flush;
 mod followers;
+mod healing;
 mod history;
 mod large;
 mod load;

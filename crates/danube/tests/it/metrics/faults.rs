@@ -22,6 +22,7 @@ pub(super) const LOCK: Scenario = &[
     "danube_db_connections_active",
     "danube_health_check_status",
     "danube_health_check_consecutive_failures",
+    "danube_self_heal_total",
 ];
 
 pub(super) const REDIS: Scenario = &[
@@ -182,6 +183,8 @@ fn a_lock_held_by_another_process_is_shown_as_waiting_and_as_a_failed_check() {
         &format!("danube_http_request_duration_seconds_count{left}"),
         1.0,
     );
+    let tried = r#"danube_self_heal_total{check="database",result="error"}"#;
+    proof.until(tried, 1.0);
     other.execute_batch("ROLLBACK").unwrap();
     let held = began.elapsed().as_secs_f64();
     proof.until(&check("status"), 1.0);

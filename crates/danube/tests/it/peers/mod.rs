@@ -30,4 +30,5 @@ mod traces;
 mod watched;
 mod webhooks;
 
+pub(crate) use alerting::Alertmanager;
 pub(crate) use program::find;

@@ -1,0 +1,51 @@
+//! The checks: one file each, and this list.
+
+mod database;
+mod disk;
+mod git;
+mod log_pipeline;
+mod otlp_export;
+mod queue;
+mod webhooks;
+mod workers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use danube_telemetry::otlp::Lost;
+
+use super::beat::Beat;
+use super::check::HealthCheck;
+use crate::app::Shared;
+
+/// What checks look at beside the app.
+pub(crate) struct Looked {
+    /// Of the scheduler.
+    pub(crate) beat: Arc<Beat>,
+    /// How the export to a collector goes, where there is one.
+    pub(crate) export: Option<Lost>,
+}
+
+/// All checks of parts that are there.
+pub(crate) fn checks(app: &Shared, looked: Looked) -> Vec<HealthCheck> {
+    let interval = app.settings.health.interval;
+    vec![
+        database::check(app),
+        queue::check(app),
+        disk::check(app),
+        workers::check(app, looked.beat),
+        otlp_export::check(looked.export, interval),
+        webhooks::check(app, interval),
+        log_pipeline::check(app, interval),
+        git::check(interval),
+    ]
+}
+
+/// A time for people: `34 s`, `7 min`, `3 h`.
+fn shown(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
+    }
+}

@@ -1,0 +1,358 @@
+//! Each row of the health table broken for real and healed for real: what readiness, the
+//! metrics, the server log and a real Alertmanager say of it, and of its end.
+
+use std::fs;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::disk::SmallDisk;
+use crate::elsewhere::{Elsewhere, running};
+use crate::master::{DEADLINE, Master, one_step};
+use crate::peers::Alertmanager;
+use crate::processes::{HELD, release, root_or_skip, until};
+use crate::redis::Redis;
+use crate::watch::LockedDatabase;
+
+/// How soon readiness tells the truth, both ways.
+const READINESS: Duration = Duration::from_secs(5);
+
+/// A master whose Alertmanager is a real one.
+struct Watched {
+    master: Master,
+    alertmanager: Alertmanager,
+}
+
+impl Watched {
+    fn with(arguments: &[&str]) -> Self {
+        let alertmanager = Alertmanager::start();
+        let own = ["--alertmanager-url", &alertmanager.url];
+        let master = Master::with(&[&own, arguments].concat());
+        Self {
+            master,
+            alertmanager,
+        }
+    }
+
+    fn in_dir(dir: &std::path::Path, arguments: &[&str]) -> Self {
+        let alertmanager = Alertmanager::start();
+        let own = ["--alertmanager-url", &alertmanager.url];
+        let master = Master::start_in(dir, &[&own, arguments].concat());
+        Self {
+            master,
+            alertmanager,
+        }
+    }
+
+    /// The check is so, and the server ready or not, as soon as is promised.
+    #[track_caller]
+    fn is(&self, check: &str, status: &str, ready: u16) {
+        until("readiness tells the truth", READINESS, || {
+            let answer = self.master.get("/health/ready");
+            let said = answer.json();
+            (said["checks"][check] == status && answer.status == ready).then_some(())
+        });
+        let value = match status {
+            "ok" => 1.0,
+            "degraded" => 0.5,
+            _ => 0.0,
+        };
+        let metric = format!("danube_health_check_status{{check=\"{check}\"}}");
+        until("the metric says the same", READINESS, || {
+            (self.master.metric(&metric) == value).then_some(())
+        });
+        assert_eq!(self.master.get("/health").status, 200);
+    }
+
+    /// From the third failure in a row it is an error, and people are told.
+    #[track_caller]
+    fn is_alarmed(&self, check: &str) -> Value {
+        let told = self.master.event(|it| {
+            it["event"] == "health_check_failed" && it["check"] == check && it["level"] == "error"
+        });
+        assert_eq!(told["consecutive_failures"], 3, "{told}");
+        until("Alertmanager has the alert", DEADLINE, || self.alert(check));
+        told
+    }
+
+    /// It is over, and so is the alert.
+    #[track_caller]
+    fn is_over(&self, check: &str) {
+        self.is(check, "ok", 200);
+        self.master
+            .event(|it| it["event"] == "health_check_recovered" && it["check"] == check);
+        until("Alertmanager hears of its end", DEADLINE, || {
+            self.alert(check).is_none().then_some(())
+        });
+    }
+
+    fn alert(&self, check: &str) -> Option<Value> {
+        let mut all = self.alertmanager.alerts().into_iter();
+        all.find(|it| {
+            it["labels"]["alertname"] == "DanubeHealthCheckFailing"
+                && it["labels"]["check"] == check
+        })
+    }
+
+    /// An attempt to heal, as the log, the metric and the API have it.
+    #[track_caller]
+    fn healed(&self, check: &str, action: &str, result: &str) -> Value {
+        let told = self.master.event(|it| {
+            it["event"] == "self_heal_attempted"
+                && it["check"] == check
+                && it["action"] == action
+                && it["result"] == result
+        });
+        let metric = format!("danube_self_heal_total{{check=\"{check}\",result=\"{result}\"}}");
+        until("it is counted", DEADLINE, || {
+            (self.master.metric(&metric) >= 1.0).then_some(())
+        });
+        told
+    }
+}
+
+#[test]
+fn a_process_that_holds_the_write_lock_is_named_and_once_it_lets_go_all_is_healed() {
+    let it = Watched::with(&[]);
+    let locked = LockedDatabase::of(&it.master);
+    it.is("database", "failed", 503);
+    it.is_alarmed("database");
+    // The test holds it: whoever looks is told whom to end.
+    let holder = format!("process {} (", std::process::id());
+    until("the holder is named", DEADLINE, || {
+        let report = it.master.get("/api/v1/health").json();
+        let checks = report["checks"].as_array().unwrap();
+        let database = checks.iter().find(|it| it["name"] == "database").unwrap();
+        let message = database["message"].as_str().unwrap();
+        (message.contains(&holder) && message.contains("end that process")).then_some(())
+    });
+    locked.release();
+    it.is_over("database");
+    it.healed("database", "clear_locks", "success");
+    assert_eq!(it.master.ended(&it.master.run("true"))["status"], "success");
+}
+
+#[test]
+fn locks_that_stay_are_tried_at_most_so_often_and_what_failed_says_why() {
+    let master = Master::start();
+    let locked = LockedDatabase::of(&master);
+    let tried = master.event(|it| it["event"] == "self_heal_attempted");
+    assert_eq!(
+        (&tried["check"], &tried["result"]),
+        (&json!("database"), &json!("error"))
+    );
+    let detail = tried["detail"].as_str().unwrap();
+    assert!(detail.contains("holds it: end that process"), "{detail}");
+    // Many more failures than attempts.
+    until("it goes on failing", DEADLINE, || {
+        let failures = "danube_health_check_consecutive_failures{check=\"database\"}";
+        (master.metric(failures) >= 6.0).then_some(())
+    });
+    let attempts = "danube_self_heal_total{check=\"database\",result=\"error\"}";
+    assert_eq!(master.metric(attempts), 1.0);
+    locked.release();
+}
+
+#[test]
+fn a_redis_that_is_away_is_healed_by_its_return_and_a_lost_group_is_made_again() {
+    let mut redis = Redis::start();
+    let it = Watched::with(&["--queue-url", &redis.url(), "--jobs-at-once", "0"]);
+    it.master.event(|it| it["event"] == "queue_refilled");
+    redis.kill();
+    // Work goes on without it: it gates nothing.
+    it.is("queue", "degraded", 200);
+    it.is_alarmed("queue");
+    it.healed("queue", "reconnect", "error");
+    redis.start_again();
+    it.is_over("queue");
+    let stream = redis.key(":default");
+    let destroyed = redis.ask(&["XGROUP", "DESTROY", &stream, "workers"]);
+    assert_eq!(destroyed.trim(), "1");
+    it.healed("queue", "refill", "success");
+    let groups = redis.ask(&["XINFO", "GROUPS", &stream]);
+    assert!(groups.contains("workers"), "{groups}");
+}
+
+#[test]
+fn a_redis_that_comes_back_at_once_is_what_the_attempt_finds() {
+    let mut redis = Redis::start();
+    let master = Master::with(&["--queue-url", &redis.url(), "--jobs-at-once", "0"]);
+    master.event(|it| it["event"] == "queue_refilled");
+    redis.kill();
+    master.event(|it| it["event"] == "queue_disconnected");
+    redis.start_again();
+    let healed = master.event(|it| it["event"] == "self_heal_attempted");
+    assert_eq!(healed["action"], "reconnect", "{healed}");
+    assert_eq!(healed["result"], "success", "{healed}");
+}
+
+/// A job that leaves so many MiB in its log.
+fn large_log(master: &Master, mib: u32) -> String {
+    let id = master.run(&format!(
+        "head -c {mib}M /dev/zero | tr '\\0' x | fold -w 99"
+    ));
+    assert_eq!(master.ended(&id)["status"], "success");
+    id
+}
+
+#[test]
+fn a_disk_that_fills_sends_the_reaper_early_and_is_well_again() {
+    if root_or_skip("a small file system of its own") {
+        return;
+    }
+    let disk = SmallDisk::mount("64M");
+    let data = disk.dir.join("data");
+    let it = Watched::in_dir(&data, &["--disk-free-percent", "40"]);
+    let old = large_log(&it.master, 12);
+    let new = large_log(&it.master, 2);
+    // Nine tenths and more are taken, and the server still serves.
+    let filler = fs::File::create(disk.dir.join("filler")).unwrap();
+    let room = rustix::fs::statvfs(&disk.dir).unwrap();
+    let leave = room.f_blocks * room.f_frsize / 20;
+    let take = room.f_bavail * room.f_frsize - leave;
+    rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, take).unwrap();
+    let healed = it.healed("disk", "reap", "success");
+    let detail = healed["detail"].as_str().unwrap();
+    assert!(detail.contains("logs"), "{detail}");
+    let reaped = it
+        .master
+        .event(|it| it["event"] == "reaper_completed" && it["reason"] == "disk");
+    assert!(
+        reaped["bytes_freed"].as_u64().unwrap() >= 12 << 20,
+        "{reaped}"
+    );
+    it.is_over("disk");
+    let gone = |id: &str| it.master.get(&format!("/api/v1/jobs/{id}/logs")).status;
+    assert_eq!(gone(&old), 410);
+    // All that had ended had to go: not even then are two fifths free.
+    assert_eq!(gone(&new), 410);
+    assert_eq!(it.master.job(&old)["status"], "success");
+}
+
+#[test]
+fn a_full_disk_on_which_nothing_has_expired_says_so_and_is_left_alone() {
+    if root_or_skip("a small file system of its own") {
+        return;
+    }
+    let disk = SmallDisk::mount("32M");
+    let data = disk.dir.join("data");
+    let it = Watched::in_dir(&data, &["--health-interval", "1"]);
+    let id = large_log(&it.master, 1);
+    disk.fill();
+    it.is("disk", "failed", 503);
+    it.is_alarmed("disk");
+    let tried = it.healed("disk", "reap", "error");
+    let detail = tried["detail"].as_str().unwrap();
+    assert!(detail.contains("nothing has expired"), "{detail}");
+    // The probe of the logs finds no room either.
+    it.is("log_pipeline", "failed", 503);
+    assert_eq!(
+        it.master.get(&format!("/api/v1/jobs/{id}/logs")).status,
+        200
+    );
+    disk.free();
+    it.is_over("disk");
+    it.is("log_pipeline", "ok", 200);
+}
+
+#[test]
+fn a_frozen_worker_is_missed_its_jobs_are_rescued_and_its_return_is_noticed() {
+    let it = Watched::with(&["--jobs-at-once", "0", "--lease", "3"]);
+    let frozen = Elsewhere::start(&it.master, "far", &[]);
+    let id = it.master.run(HELD);
+    it.master.until_log(&id, "begin\n");
+    it.is("workers", "ok", 200);
+    frozen.signal("STOP");
+    let told = it
+        .master
+        .event(|it| it["event"] == "health_check_failed" && it["check"] == "workers");
+    assert_eq!(told["status"], "degraded");
+    assert!(told["error"].as_str().unwrap().contains("`far`"), "{told}");
+    // One silent worker doesn't make the server unready.
+    it.is("workers", "degraded", 200);
+    it.healed("workers", "rescue_jobs", "success");
+    it.is_alarmed("workers");
+    let job = it.master.job(&id);
+    assert_eq!(job["status"], "pending", "{job}");
+    frozen.signal("CONT");
+    it.is_over("workers");
+    running(&it.master, &id);
+    release(&id);
+    assert_eq!(it.master.ended(&id)["status"], "success");
+}
+
+#[test]
+fn a_worker_that_says_goodbye_is_not_missed() {
+    let master = Master::with(&["--jobs-at-once", "0", "--lease", "3"]);
+    let mut leaves = Elsewhere::start(&master, "leaves", &[]);
+    let _stays = Elsewhere::start(&master, "stays", &[]);
+    leaves.signal("TERM");
+    assert!(leaves.wait().success());
+    let mut killed = Elsewhere::start(&master, "killed", &[]);
+    killed.kill();
+    // When the one is missed that left later, the other would have been.
+    let told = master.event(|it| it["event"] == "health_check_failed" && it["check"] == "workers");
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("`killed`"), "{error}");
+    assert!(!error.contains("`leaves`"), "{error}");
+}
+
+#[test]
+fn webhooks_that_nobody_takes_for_long_are_told() {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let arguments = [
+        "--webhooks-allow-private",
+        "127.0.0.1",
+        "--webhooks-allow-http",
+    ];
+    let mut master = Master::start_in(&dir, &arguments);
+    let mut body = one_step("true");
+    // Nobody listens there.
+    body["callback_url"] = json!("http://127.0.0.1:9/");
+    let id = crate::master::id(&master.submit(&body));
+    master.ended(&id);
+    master.event(|it| it["event"] == "webhook_failed");
+    master.kill();
+    // Half an hour passes.
+    let connection = Connection::open(dir.join("danube.db")).unwrap();
+    connection
+        .execute_batch(
+            "UPDATE webhooks SET ended_at = ended_at - 1800000, due_at = due_at + 600000",
+        )
+        .unwrap();
+    drop(connection);
+    let master = Master::start_in(&dir, &arguments);
+    let told = master.event(|it| it["event"] == "health_check_failed" && it["check"] == "webhooks");
+    assert_eq!(told["status"], "degraded");
+    assert!(
+        told["error"]
+            .as_str()
+            .unwrap()
+            .contains("1 webhooks aren't delivered, the oldest for 30 min"),
+        "{told}"
+    );
+    assert_eq!(master.get("/health/ready").status, 200);
+}
+
+#[test]
+fn a_machine_without_git_is_told_of() {
+    let nothing = tempfile::tempdir().unwrap();
+    let path = nothing.path().display().to_string();
+    let master = Master::in_environment(&[("PATH", &path)], &[]);
+    let told = master.event(|it| it["event"] == "health_check_failed");
+    assert_eq!(
+        (&told["check"], &told["status"]),
+        (&json!("git"), &json!("degraded"))
+    );
+    assert!(
+        told["error"].as_str().unwrap().contains("install it"),
+        "{told}"
+    );
+    assert_eq!(
+        master.get("/health/ready").json()["checks"]["git"],
+        "degraded"
+    );
+    assert_eq!(master.get("/health/ready").status, 200);
+}
