@@ -5,6 +5,7 @@
 mod floor;
 mod latency;
 mod load;
+mod probes;
 mod rest;
 
 use std::path::PathBuf;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     load::jobs(&program, size);
     load::fsyncs(&program, size);
     latency::both(&program, size);
+    probes::storm(&program, size);
     rest::start_and_idle(&program, size);
     ExitCode::SUCCESS
 }

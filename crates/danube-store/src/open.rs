@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) wal_pages: Arc<AtomicU64>,
     /// Ends what the writer's connection does. Each new connection sets it, healing uses it.
     interrupt: Mutex<Option<InterruptHandle>>,
+    /// The writer's transaction is to be rolled back. Healing sets it, the writer looks.
+    interrupted: AtomicBool,
     in_use: AtomicI64,
 }
 
@@ -130,11 +132,25 @@ impl Shared {
         Ok(connection)
     }
 
-    /// Ends the statement that the writer runs now; its transaction is rolled back. It does
-    /// nothing to a writer that runs none.
+    /// Has the writer's transaction rolled back: SQLite ends a statement that goes on and on,
+    /// and the writer looks between two, since one that hung on the disk ends by itself.
     pub(crate) fn interrupt_writer(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
         if let Some(handle) = &*self.interrupt() {
             handle.interrupt();
+        }
+    }
+
+    /// A transaction begins: what was said before it isn't meant for it.
+    pub(crate) fn begin_uninterrupted(&self) {
+        self.interrupted.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the transaction outlived its limit.
+    pub(crate) fn check_interrupted(&self) -> Result<(), StoreError> {
+        match self.interrupted.load(Ordering::Relaxed) {
+            true => Err(StoreError::Interrupted),
+            false => Ok(()),
         }
     }
 
@@ -220,6 +236,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<(Shared, Connection),
         pulse: Arc::new(Pulse::new()),
         wal_pages: Arc::default(),
         interrupt: Mutex::default(),
+        interrupted: AtomicBool::new(false),
         in_use: AtomicI64::new(0),
         path,
         options,

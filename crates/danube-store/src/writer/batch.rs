@@ -238,6 +238,7 @@ fn run(
         connection.prepare_cached(sql)?.execute([])?;
         Ok(())
     };
+    shared.begin_uninterrupted();
     execute("BEGIN IMMEDIATE")?;
     let tx = Tx {
         connection,
@@ -257,6 +258,9 @@ fn run(
         tx.change.take();
         tx.undo.set(false);
         let answer = request.task.run(&tx);
+        shared.check_interrupted()?;
+        // Each is a sign of life: a long batch isn't one that hangs.
+        shared.pulse.still();
         let changed = connection.total_changes() != changes;
         match (answer, apart) {
             // SQLite may have rolled back by itself: what follows would commit alone.

@@ -2,14 +2,19 @@
 //! metrics, the server log and a real Alertmanager say of it, and of its end.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::disk::SmallDisk;
+use super::history::check_database;
+use crate::collector::Collector;
 use crate::elsewhere::{Elsewhere, running};
 use crate::master::{DEADLINE, Master, one_step};
+use crate::otlp;
 use crate::peers::Alertmanager;
 use crate::processes::{HELD, release, root_or_skip, until};
 use crate::redis::Redis;
@@ -355,4 +360,105 @@ fn a_machine_without_git_is_told_of() {
         "degraded"
     );
     assert_eq!(master.get("/health/ready").status, 200);
+}
+
+/// Delays what one thread of a process reads from files, for as long as it lives.
+struct SlowReads(Child);
+
+impl SlowReads {
+    /// By so much, each read of the thread with this name.
+    fn of(master: &Master, thread: &str, delay: Duration) -> Self {
+        let delay = format!("inject=read,pread64:delay_enter={}", delay.as_micros());
+        let mut strace = Command::new("strace")
+            .args(["-o", "/dev/null", "-p", &tid(master, thread).to_string()])
+            .args(["-e", "trace=read,pread64", "-e", &delay])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace is here: ci/deps.sh installs it");
+        let said = BufReader::new(strace.stderr.take().expect("piped"));
+        let attached = said
+            .lines()
+            .map_while(Result::ok)
+            .any(|it| it.contains("attached"));
+        assert!(attached, "strace could not attach");
+        Self(strace)
+    }
+}
+
+impl Drop for SlowReads {
+    /// Lets the thread go on without it: a killed tracer might not.
+    fn drop(&mut self) {
+        let pid = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// The thread of a master with this name.
+fn tid(master: &Master, name: &str) -> u32 {
+    let tasks = format!("/proc/{}/task", master.pid());
+    let mut all = fs::read_dir(tasks).unwrap().map(|it| it.unwrap());
+    let found = all.find(|it| {
+        let comm = fs::read_to_string(it.path().join("comm")).unwrap_or_default();
+        comm.trim() == name
+    });
+    let name = found.expect("the thread is there").file_name();
+    name.to_str().unwrap().parse().unwrap()
+}
+
+/// Enough that a submit reads a page of each of several trees.
+const JOBS: u16 = 300;
+
+/// A write of ours that hangs where nothing wakes it: on a page of a disk that takes its time
+/// for each.
+#[test]
+fn a_write_that_outlives_its_limit_is_rolled_back_and_those_behind_it_go_on() {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    let mut master = Master::start_in(&dir, &["--jobs-at-once", "0"]);
+    for _ in 0..JOBS {
+        master.submit(&one_step("true"));
+    }
+    master.kill();
+    // Nothing of the database is in its memory now.
+    let it = Watched::in_dir(&dir, &["--jobs-at-once", "0"]);
+    let slow = SlowReads::of(&it.master, "danube-store", Duration::from_millis(2_500));
+    let answer = it
+        .master
+        .call("POST", "/api/v1/jobs", Some(&one_step("echo no")));
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(it.master.get("/health/ready").status, 503);
+    drop(slow);
+    let healed = it.healed("database", "clear_locks", "success");
+    let detail = healed["detail"].as_str().unwrap();
+    assert!(detail.contains("rolled back"), "{detail}");
+    it.is_over("database");
+    // What was refused isn't there, and what comes next is.
+    assert_eq!(it.master.metric("danube_job_queue_size"), f64::from(JOBS));
+    it.master.submit(&one_step("true"));
+    check_database(&dir);
+}
+
+#[test]
+fn a_collector_that_is_away_is_told_and_what_was_tried_is_a_span_once_it_is_back() {
+    let address = Collector::grpc().address();
+    let master = otlp::master(&format!("http://{address}"), "grpc", &[]);
+    let told =
+        master.event(|it| it["event"] == "health_check_failed" && it["check"] == "otlp_export");
+    assert_eq!(told["status"], "degraded", "{told}");
+    assert_eq!(master.get("/health/ready").status, 200);
+    let collector = Collector::grpc_at(address);
+    master.event(|it| it["event"] == "health_check_recovered" && it["check"] == "otlp_export");
+    let locked = LockedDatabase::of(&master);
+    master.event(|it| it["event"] == "self_heal_attempted");
+    locked.release();
+    let span = collector.wait_for("the attempt's span", |sent| {
+        let mut spans = sent.spans().into_iter();
+        spans.find(|it| it.name == "self_heal clear_locks")
+    });
+    assert!(span.parent_span_id.is_empty());
+    let line = master.event(|it| it["event"] == "self_heal_attempted");
+    let trace: String = span.trace_id.iter().map(|it| format!("{it:02x}")).collect();
+    assert_eq!(line["trace_id"], trace.as_str());
 }
