@@ -6,6 +6,7 @@ mod floor;
 mod latency;
 mod load;
 mod probes;
+mod reaper;
 mod rest;
 
 use std::path::PathBuf;
@@ -62,8 +63,15 @@ fn main() -> ExitCode {
     load::fsyncs(&program, size);
     latency::both(&program, size);
     probes::storm(&program, size);
+    reaper::beside_submits(&program, size);
     rest::start_and_idle(&program, size);
     ExitCode::SUCCESS
+}
+
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// One row; `floor` and the ratio are left out where there is none.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::{CLIENTS, Size, floor, row};
+use crate::{CLIENTS, Size, floor, median, row};
 use danube_bench::client::Client;
 use danube_bench::jobs::submit;
 use danube_bench::server::Server;
@@ -66,9 +66,4 @@ fn probe(server: &Server, stop: &AtomicBool) -> Vec<f64> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     took
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
