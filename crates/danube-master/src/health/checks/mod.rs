@@ -34,7 +34,7 @@ pub(crate) fn checks(app: &Shared, looked: Looked) -> Vec<HealthCheck> {
         queue::check(app),
         disk::check(app),
         workers::check(app, looked.beat),
-        otlp_export::check(looked.export, interval),
+        otlp_export::check(looked.export),
         webhooks::check(app, interval),
         log_pipeline::check(app, interval),
         git::check(interval),

@@ -1,14 +1,12 @@
 //! The collector takes what it is sent.
 
-use std::time::Duration;
-
 use danube_signals::Check;
 use danube_telemetry::otlp::Lost;
 
 use super::super::check::{Answer, CHEAP_DEADLINE, CHEAP_EVERY, HealthCheck};
 use super::shown;
 
-pub(super) fn check(export: Option<Lost>, _: Duration) -> HealthCheck {
+pub(super) fn check(export: Option<Lost>) -> HealthCheck {
     HealthCheck {
         name: Check::OtlpExport,
         // A look at what the exporter knows.
