@@ -13,6 +13,8 @@ use danube_joblog::JobLogs;
 use danube_model::Queues;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
+use danube_telemetry::service::Manager;
+use danube_telemetry::watchdog::Heartbeat;
 use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
@@ -45,6 +47,7 @@ use crate::start::{StartError, address, directory, is_root, system};
 use crate::trace::{Exports, Traces};
 use crate::turns::Turns;
 use crate::watch::Watch;
+use crate::watchdog::Liveness;
 use crate::webhooks::Webhooks;
 
 /// How long a step's processes have between TERM and KILL, at most: ten seconds
@@ -76,6 +79,7 @@ struct Links {
     leases: Arc<Leases>,
     phases: Arc<Phases>,
     beat: Arc<Beat>,
+    heartbeat: Arc<Heartbeat>,
     runs: Arc<Runs>,
     webhooks: Arc<Notify>,
     feed: Arc<Desk>,
@@ -88,6 +92,7 @@ impl Links {
             leases: Arc::default(),
             phases: Arc::default(),
             beat: Arc::default(),
+            heartbeat: Arc::default(),
             runs: Arc::new(Runs::new(signals.clone())),
             webhooks: Arc::default(),
             feed: Arc::default(),
@@ -144,6 +149,7 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            liveness: Arc::new(liveness(&settings, signals)),
             log_mask: Arc::clone(&log.mask),
             seal_key: SealKey::default(),
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
@@ -228,6 +234,11 @@ fn looked(settings: &Settings, kept: &Kept, links: &Links) -> Arc<Looked> {
         beat: Arc::clone(&links.beat),
         feed: Arc::clone(&links.feed),
     })
+}
+
+fn liveness(settings: &Settings, signals: &Signals) -> Liveness {
+    let manager = Manager::from_environment();
+    Liveness::new(signals.clone(), manager, &address(settings))
 }
 
 /// Binds the address; with port 0 the settings get the chosen one.
@@ -406,6 +417,7 @@ fn scheduler(
         leases: Arc::clone(&links.leases),
         phases: Arc::clone(&links.phases),
         signals: health.signals().clone(),
+        heartbeat: Arc::clone(&links.heartbeat),
     };
     Scheduler {
         store: kept.store.clone(),
@@ -418,6 +430,7 @@ fn scheduler(
         signals: health.signals().clone(),
         health: Arc::clone(health),
         beat: Arc::clone(&links.beat),
+        heartbeat: Arc::clone(&links.heartbeat),
         lease: settings.lease,
         queues: Arc::clone(queues),
         feed: Arc::clone(&links.feed),

@@ -6,8 +6,8 @@ use danube_telemetry::{
 };
 
 use crate::labels::{
-    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult, Outcome,
-    PlaybookResult, RedisCommand, RunError, RunState, SourceType, SseDropReason, Truth,
+    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, JobResult, LoginResult, LoopName,
+    Outcome, PlaybookResult, RedisCommand, RunError, RunState, SourceType, SseDropReason, Truth,
     WorkerState,
 };
 
@@ -214,6 +214,10 @@ families! {
         gauge("danube.health_check.consecutive_failures", "Failures of a health check in a row.")
         { .unit("{failure}").closed::<Check>("check").when_set() }
         recorded "a check that is configured has run";
+    loop_silent_seconds: Closed<LoopName, FloatGauge> =
+        gauge("danube.loop.silent", "For how long a loop of this process has given no sign of life; at rest each gives one a second.")
+        { .unit("s").closed::<LoopName>("loop").when_set() }
+        recorded "the watchdog looks, twice a second";
     telemetry_dropped_total: Closed<DroppedSignal, Counter> =
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }

@@ -27,7 +27,7 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
 fn is_closed(event: &str, field: &str) -> bool {
-    matches!(field, "check" | "operation" | "severity" | "signal" | "status")
+    matches!(field, "check" | "loop_name" | "operation" | "severity" | "signal" | "status")
         || (event, field) == ("log_level_changed", "reason")
         // Each of its fields is a check, and the text its status.
         || event == "health_checks_completed"
@@ -123,6 +123,15 @@ fn tell_all(text: &str) {
         check,
         status,
         consecutive_failures: 3,
+    });
+    let (loop_name, silent_seconds) = (LoopName::Http, time);
+    signals.emit(LoopStalled {
+        loop_name,
+        silent_seconds,
+    });
+    signals.emit(LoopResumed {
+        loop_name,
+        silent_seconds,
     });
     tell_store(&signals, text, time);
 }

@@ -107,6 +107,10 @@ scenarios! {
         "database_unavailable": ["error"],
         "health_check_recovered": ["check", "status", "consecutive_failures"],
     ];
+    a_loop_that_stalls_is_told_and_so_is_that_it_goes_on: provoked::stalled => [
+        "loop_stalled": ["loop_name", "silent_seconds"],
+        "loop_resumed": ["loop_name", "silent_seconds"],
+    ];
     an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
         "health_checks_completed": ["database", "queue", "disk", "workers", "duration_seconds"],
         "alert_fired": ["alert", "severity", "labels", "value", "summary"],

@@ -31,6 +31,7 @@ mod stop;
 mod stream;
 mod traces;
 mod watch;
+mod watchdog;
 mod webhooks;
 mod wire;
 mod workers;
