@@ -6,11 +6,14 @@ use danube_model::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// That the process answers.
+/// That the process lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthView {
-    /// `ok`
+    /// `ok`, or `failed` when only a restart helps.
     pub status: String,
+    /// The loops of the process that have stalled; there when it is `failed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stalled: Vec<String>,
     /// When it answered.
     #[schema(value_type = String, format = DateTime)]
     pub timestamp: Timestamp,

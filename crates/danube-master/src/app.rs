@@ -28,6 +28,7 @@ use crate::settings::Settings;
 use crate::trace::Traces;
 use crate::turns::{LOG_READS_MAX, Turns};
 use crate::watch::Watch;
+use crate::watchdog::Liveness;
 use crate::webhooks::Webhooks;
 
 /// The parts of the master, shared by all requests.
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) health: Arc<Health>,
     /// Turns at deleting what is kept no longer.
     pub(crate) reaper: Reaper,
+    /// Whether our own loops go round.
+    pub(crate) liveness: Arc<Liveness>,
     pub(crate) log_level: Arc<LogLevel>,
     /// Keeps a value out of the server's own log.
     pub(crate) log_mask: MaskInLog,

@@ -1,7 +1,9 @@
 //! Wakes the loops that follow the store: the scheduler and what fills Redis.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use danube_telemetry::watchdog::BEAT_EVERY;
 
 /// Wakes a thread: there may be something to do, or it is time to stop. Rings before it
 /// looks are one.
@@ -39,39 +41,47 @@ impl Bell {
     /// Waits for `until`, whoever rings meanwhile; `false` when closed. A ring is
     /// kept for the next wait.
     pub(crate) fn rest(&self, until: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.closed {
-            let Some(left) = until.checked_duration_since(Instant::now()) else {
-                break;
-            };
-            let waited = self.rung.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        !state.closed
+        self.rest_alive(until, || {})
     }
 
     /// Waits for a ring or for `until`; `false` when closed.
     pub(crate) fn wait(&self, until: Option<Instant>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.rung && !state.closed {
-            state = match until {
-                None => self
-                    .rung
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(until) => {
-                    let Some(left) = until.checked_duration_since(Instant::now()) else {
-                        break;
-                    };
-                    self.rung
-                        .wait_timeout(state, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
+        self.wait_alive(until, || {})
+    }
+
+    /// As [`Bell::rest`], for a loop that a watchdog looks at: `alive` is called once a
+    /// second meanwhile.
+    pub(crate) fn rest_alive(&self, until: Instant, alive: impl Fn()) -> bool {
+        let state = self.until(Some(until), alive, |state| state.closed);
+        !state.closed
+    }
+
+    /// As [`Bell::wait`], in the same way.
+    pub(crate) fn wait_alive(&self, until: Option<Instant>, alive: impl Fn()) -> bool {
+        let mut state = self.until(until, alive, |state| state.rung || state.closed);
         state.rung = false;
         !state.closed
+    }
+
+    /// Waits until it is `done` or time is up.
+    fn until(
+        &self,
+        until: Option<Instant>,
+        alive: impl Fn(),
+        done: impl Fn(&BellState) -> bool,
+    ) -> MutexGuard<'_, BellState> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !done(&state) {
+            let left = until.map(|it| it.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|it| it.is_zero()) {
+                break;
+            }
+            let slice = left.map_or(BEAT_EVERY, |it| it.min(BEAT_EVERY));
+            let waited = self.rung.wait_timeout(state, slice);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            alive();
+        }
+        state
     }
 }
 

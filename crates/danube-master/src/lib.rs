@@ -39,6 +39,7 @@ mod timing;
 mod trace;
 mod turns;
 mod watch;
+mod watchdog;
 mod webhooks;
 mod worker_home;
 

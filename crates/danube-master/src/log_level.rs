@@ -15,6 +15,8 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::watchdog::Liveness;
+
 /// The longest time for which a level is set, in seconds: a day. Whoever wants it for
 /// longer means the settings.
 pub(crate) const LEVEL_SECS_MAX: u64 = 24 * 60 * 60;
@@ -96,7 +98,7 @@ impl LogLevel {
 
     /// Brings the configured level back when its time has come, and reads the settings
     /// again at each SIGHUP. Ends with the master.
-    pub(crate) async fn watch(self: Arc<Self>, mut hangup: Signal) {
+    pub(crate) async fn watch(self: Arc<Self>, mut hangup: Signal, liveness: Arc<Liveness>) {
         loop {
             let until = self.state().until.map(|(until, _)| until);
             let end = async {
@@ -110,8 +112,10 @@ impl LogLevel {
                 () = self.changed.notified() => {}
                 Some(()) = hangup.recv() => {
                     let this = Arc::clone(&self);
+                    liveness.reloads(false);
                     // It reads a file.
                     let _ = tokio::task::spawn_blocking(move || this.read_again()).await;
+                    liveness.reloads(true);
                 }
             }
         }

@@ -13,6 +13,8 @@ use danube_joblog::JobLogs;
 use danube_model::Queues;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
+use danube_telemetry::service::Manager;
+use danube_telemetry::watchdog::Heartbeat;
 use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
@@ -25,7 +27,7 @@ use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::feed::{Desk, Feeder};
-use crate::health::{Beat, Health, HealthCheck, Looked, checks, look_once};
+use crate::health::{self, Beat, Health, HealthCheck};
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
 use crate::lock::DirectoryLock;
@@ -46,6 +48,7 @@ use crate::start::{StartError, address, directory, is_root, system};
 use crate::trace::{Exports, Traces};
 use crate::turns::Turns;
 use crate::watch::Watch;
+use crate::watchdog::Liveness;
 use crate::webhooks::Webhooks;
 
 /// How long a step's processes have between TERM and KILL, at most: ten seconds
@@ -77,6 +80,7 @@ struct Links {
     leases: Arc<Leases>,
     phases: Arc<Phases>,
     beat: Arc<Beat>,
+    heartbeat: Arc<Heartbeat>,
     runs: Arc<Runs>,
     webhooks: Arc<Notify>,
     feed: Arc<Desk>,
@@ -89,6 +93,7 @@ impl Links {
             leases: Arc::default(),
             phases: Arc::default(),
             beat: Arc::default(),
+            heartbeat: Arc::default(),
             runs: Arc::new(Runs::new(signals.clone())),
             webhooks: Arc::default(),
             feed: Arc::default(),
@@ -144,6 +149,7 @@ impl Parts {
             signals: signals.clone(),
             health,
             reaper: Reaper::default(),
+            liveness: Arc::new(liveness(&settings, signals)),
             log_mask: Arc::clone(&log.mask),
             seal_key: SealKey::default(),
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
@@ -159,13 +165,7 @@ impl Parts {
             settings,
         });
         observe::at_each_scrape(&app);
-        // The first probe must find results.
-        let looked = Looked {
-            beat: links.beat,
-            export: exports.lost,
-        };
-        let checks = checks(&app, looked);
-        look_once(&app.health, &checks);
+        let checks = health::begin(&app, links.beat, exports.lost);
         Ok(Self {
             app,
             loops: Loops {
@@ -221,6 +221,11 @@ impl Kept {
             is_first_start: admin.is_new,
         })
     }
+}
+
+fn liveness(settings: &Settings, signals: &Signals) -> Liveness {
+    let manager = Manager::from_environment();
+    Liveness::new(signals.clone(), manager, &address(settings))
 }
 
 /// Binds the address; with port 0 the settings get the chosen one.
@@ -399,6 +404,7 @@ fn scheduler(
         leases: Arc::clone(&links.leases),
         phases: Arc::clone(&links.phases),
         signals: health.signals().clone(),
+        heartbeat: Arc::clone(&links.heartbeat),
     };
     Scheduler {
         store: kept.store.clone(),
@@ -411,6 +417,7 @@ fn scheduler(
         signals: health.signals().clone(),
         health: Arc::clone(health),
         beat: Arc::clone(&links.beat),
+        heartbeat: Arc::clone(&links.heartbeat),
         lease: settings.lease,
         queues: Arc::clone(queues),
         feed: Arc::clone(&links.feed),

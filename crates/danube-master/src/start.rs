@@ -30,6 +30,7 @@ use crate::reaper;
 use crate::seal_key;
 use crate::settings::Settings;
 use crate::trace::Exports;
+use crate::watchdog;
 
 /// How long the store may take to finish what it was given.
 const STORE_CLOSE_DEADLINE: Duration = Duration::from_secs(10);
@@ -143,11 +144,14 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         tokio::net::TcpListener::from_std(listener).map_err(system("prepare the listener"))?;
     write_address(&app)?;
     // From here on nothing fails any more: the first job may begin.
+    let scheduler = Arc::clone(&loops.scheduler.heartbeat);
     let loops = loops.start()?;
     health::watch(&app.health, checks);
     tokio::spawn(usage::measure_logs(Arc::clone(&app)));
+    let watchdog = watchdog::start(&app.liveness, app.store.clone(), scheduler)
+        .map_err(system("start the watchdog"))?;
     tokio::spawn(reaper::run(Arc::clone(&app)));
-    tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
+    tokio::spawn(Arc::clone(&app.log_level).watch(hangup, Arc::clone(&app.liveness)));
     tokio::spawn(crate::watch::run(Arc::clone(&app)));
     tokio::spawn(crate::webhooks::run(Arc::clone(&app)));
     tokio::spawn(seal_key::resume(Arc::clone(&app)));
@@ -155,6 +159,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let served = http::Served {
         router: http::router(app.clone()),
         signals: app.signals.clone(),
+        liveness: Arc::clone(&app.liveness),
         client_silence: app.settings.client_silence,
     };
     let server = tokio::spawn(http::serve(listener, served, async {
@@ -162,12 +167,15 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         let _ = close.await;
     }));
     announce(&app, is_first_start);
+    app.liveness.serves();
     if app.settings.demo {
         submit_demo(&app).await;
     }
 
     let reason = stop.next().await;
     app.signals.emit(MasterStopping { reason });
+    app.liveness.stops(app.worker.running().len());
+    watchdog.stopping();
     app.health.stop();
     app.phases.stopping.send_replace(true);
     app.remote.close();
@@ -188,6 +196,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let written = tokio::task::spawn_blocking(move || traces.finish(TRACES_DEADLINE));
     let _ = written.await;
     app.store.close(STORE_CLOSE_DEADLINE);
+    drop(watchdog);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::leave::StopSignals;
 use crate::link::{CallError, Link, Master};
 use crate::pieces::hex;
 use crate::shipment::Carrier;
+use crate::watchdog::Life;
 
 /// How long a claim may take: the master answers within 25 s.
 pub(crate) const CLAIM_DEADLINE: Duration = Duration::from_secs(40);
@@ -108,7 +109,9 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
         queues,
         redis,
     } = home;
-    let Some(hello) = hello(&link, (signals, url), queues.as_ref(), &mut stop).await? else {
+    let life = Life::new(url);
+    let asked = hello(&link, (signals, url, &life), queues.as_ref(), &mut stop);
+    let Some(hello) = asked.await? else {
         return Ok(());
     };
     settings.id.clone_from(&hello.worker);
@@ -140,11 +143,12 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
     agent.hearing.told(&hello);
     let claims = tokio::spawn(Arc::clone(&agent).claim());
     let beats = tokio::spawn(Arc::clone(&agent).beat(hello));
-    let mut lost = agent.lost.subscribe();
-    let ended = tokio::select! {
-        _ = stop.next() => None,
-        why = lost.wait_for(Option::is_some) => why.ok().and_then(|it| it.clone()),
-    };
+    let tasks = vec![claims.abort_handle(), beats.abort_handle()];
+    let mut watched = life
+        .works(agent.worker.id(), signals, tasks)
+        .map_err(system("start the watchdog"))?;
+    let ended = agent.until_it_ends(&mut stop).await;
+    watched.stops(agent.worker.running().len());
     claims.abort();
     let _ = claims.await;
     agent.hearing.leave().await;
@@ -170,7 +174,7 @@ async fn live(link: Link, home: Home, (url, signals): (&str, &Signals)) -> Resul
 /// Makes itself known; none when it is told to stop before the master answers.
 async fn hello(
     link: &Link,
-    (signals, url): (&Signals, &str),
+    (signals, url, life): (&Signals, &str, &Life),
     queues: Option<&Vec<String>>,
     stop: &mut StopSignals,
 ) -> Result<Option<HeartbeatAnswer>, RemoteError> {
@@ -183,6 +187,7 @@ async fn hello(
     };
     let mut is_told = false;
     loop {
+        life.waits();
         let answer = tokio::select! {
             answer = link.call(HEARTBEAT_PATH, &body, HEARTBEAT_SLACK) => answer,
             _ = stop.next() => return Ok(None),
@@ -241,6 +246,15 @@ struct Told {
 }
 
 impl Agent {
+    /// Waits until it is told to stop, or can't go on: then why.
+    async fn until_it_ends(&self, stop: &mut StopSignals) -> Option<Lost> {
+        let mut lost = self.lost.subscribe();
+        tokio::select! {
+            _ = stop.next() => None,
+            why = lost.wait_for(Option::is_some) => why.ok().and_then(|it| it.clone()),
+        }
+    }
+
     fn connected(&self) {
         self.signals.emit(WorkerConnected {
             worker_id: self.worker.id(),

@@ -19,6 +19,7 @@ mod leave;
 mod link;
 mod pieces;
 mod shipment;
+mod watchdog;
 
 pub use agent::{Home, RemoteError, run};
 pub use link::Master;

@@ -7,7 +7,7 @@ use danube_telemetry::{
 
 use crate::labels::{
     Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, HealResult, JobResult,
-    LoginResult, Outcome, PlaybookResult, RedisCommand, RunError, RunState, SourceType,
+    LoginResult, LoopName, Outcome, PlaybookResult, RedisCommand, RunError, RunState, SourceType,
     SseDropReason, Truth, WorkerState,
 };
 
@@ -218,6 +218,10 @@ families! {
         counter("danube.self_heal", "Attempts to heal a failed part.")
         { .unit("{attempt}").closed::<Check>("check").closed::<HealResult>("result") }
         recorded "an attempt to heal has ended, or would have been made";
+    loop_silent_seconds: Closed<LoopName, FloatGauge> =
+        gauge("danube.loop.silent", "For how long a loop of this process has given no sign of life; at rest each gives one a second.")
+        { .unit("s").closed::<LoopName>("loop").when_set() }
+        recorded "the watchdog looks, twice a second";
     telemetry_dropped_total: Closed<DroppedSignal, Counter> =
         counter("danube.telemetry.dropped", "Log lines, metric points and spans that were lost on the way out.")
         { .unit("{item}").closed::<DroppedSignal>("signal") }

@@ -136,6 +136,22 @@ label_enum! {
 }
 
 label_enum! {
+    /// A loop of this process that its watchdog looks at.
+    pub enum LoopName {
+        /// Hands out jobs.
+        Scheduler = "scheduler",
+        /// Writes the database.
+        StoreWriter = "store_writer",
+        /// Accepts connections.
+        Http = "http",
+        /// Speaks for a worker to its master.
+        Link = "link",
+        /// Looks at the others; who accepts connections looks at it.
+        Watchdog = "watchdog",
+    }
+}
+
+label_enum! {
     /// What was lost on the way out.
     pub enum DroppedSignal { Log = "log", Metric = "metric", Span = "span" }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::writer::Class;
-use crate::{LockHolder, Pending, Store, StoreError};
+use crate::{LockHolder, Pending, Store, StoreError, WriterSign};
 
 impl Store {
     /// Reads one value.
@@ -67,6 +67,13 @@ impl Store {
     #[must_use]
     pub fn writer_silent_for(&self) -> Duration {
         self.inner.shared.pulse.silent_for()
+    }
+
+    /// What the writer says of itself, for a watchdog. A writer that neither beats nor is
+    /// in I/O is parked.
+    #[must_use]
+    pub fn writer_sign(&self) -> WriterSign {
+        self.inner.shared.pulse.sign()
     }
 
     /// Whether the disk was found full and only writes that end jobs are

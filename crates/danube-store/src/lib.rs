@@ -48,6 +48,7 @@ pub use error::{OpenError, StoreError};
 pub use holder::LockHolder;
 pub use meter::{Live, Meter, Moved, NoMeter, Operation, Waiters};
 pub use open::{LOCK_WAIT_MAX, Options};
+pub use pulse::WriterSign;
 pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
     CredentialUse, Filter, Idempotency, JobTrace, KeyId, KeyRecord, LeaseState, Leased,

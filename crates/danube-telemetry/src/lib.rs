@@ -13,6 +13,8 @@
 //! - [`trace`]: spans that are kept, received and shown.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.
 //! - [`outgoing`]: the client for what the server calls by itself.
+//! - [`watchdog`]: looks whether the loops of this process go round.
+//! - [`service`]: tells the service manager how the process is.
 //! - [`recorder`]: captures the lines of a test.
 
 pub mod context;
@@ -24,8 +26,10 @@ pub mod outgoing;
 pub mod propagation;
 pub mod query;
 pub mod recorder;
+pub mod service;
 pub mod span;
 pub mod trace;
+pub mod watchdog;
 
 pub use context::TraceContext;
 pub use current::current;

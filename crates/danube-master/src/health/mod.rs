@@ -21,5 +21,19 @@ mod watch;
 pub(crate) use beat::Beat;
 pub(crate) use board::Health;
 pub(crate) use check::HealthCheck;
-pub(crate) use checks::{Looked, checks};
-pub(crate) use watch::{look_once, watch};
+pub(crate) use watch::watch;
+
+use std::sync::Arc;
+
+use danube_telemetry::otlp::Lost;
+
+use crate::app::Shared;
+
+/// The checks, each of which has looked once: the first probe must find results. `beat` is
+/// the scheduler's; `export` tells how the export to a collector goes, where there is one.
+/// May block.
+pub(crate) fn begin(app: &Shared, beat: Arc<Beat>, export: Option<Lost>) -> Vec<HealthCheck> {
+    let checks = checks::all(app, beat, export);
+    watch::look_once(&app.health, &checks);
+    checks
+}

@@ -25,9 +25,8 @@ pub(super) struct Watched {
     pub(super) attempts: Mutex<Attempts>,
 }
 
-/// One look of all checks, one after the other, on a thread that may block: the first probe
-/// must find results.
-pub(crate) fn look_once(health: &Health, checks: &[HealthCheck]) {
+/// One look of all checks, one after the other, on a thread that may block.
+pub(super) fn look_once(health: &Health, checks: &[HealthCheck]) {
     let began = Instant::now();
     health.declare(checks);
     for check in checks {

@@ -6,21 +6,31 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, HealthReport, HealthView, Problem, ReadyView};
 use danube_model::Timestamp;
+use danube_telemetry::LabelEnum;
 
 use super::answer::Refusal;
 use super::caller::{Local, Reader};
 use super::openapi;
 use crate::app::Shared;
 
-/// The process answers; it asks nothing else, so that a broken dependency never
-/// restarts the server.
+/// Whether the process lives: it answers, and none of its own loops has stalled. It asks
+/// nothing else, so that a broken dependency never restarts the server.
 #[utoipa::path(get, path = "/health", tag = "health", security(()),
-    responses((status = 200, description = "The process answers", body = HealthView)))]
-pub(crate) async fn health() -> Json<HealthView> {
-    Json(HealthView {
-        status: "ok".to_owned(),
+    responses((status = 200, description = "The process lives", body = HealthView),
+        (status = 503, description = "A loop has stalled; only a restart helps", body = HealthView)))]
+pub(crate) async fn health(State(app): State<Shared>) -> Response {
+    let stalled = app.liveness.stalled();
+    let (code, status) = if stalled.is_empty() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "failed")
+    };
+    let body = HealthView {
+        status: status.to_owned(),
+        stalled: stalled.iter().map(|it| it.as_str().to_owned()).collect(),
         timestamp: Timestamp::now(),
-    })
+    };
+    (code, Json(body)).into_response()
 }
 
 /// Whether the master can take work, from the latest results of its checks.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use danube_signals::{Signals, SseDropReason};
+use danube_telemetry::watchdog::BEAT_EVERY;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -20,6 +21,9 @@ use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::watchdog::Liveness;
 
 /// How long a client may take to send the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(15);
@@ -62,6 +66,8 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 pub(crate) struct Served {
     pub(crate) router: Router,
     pub(crate) signals: Signals,
+    /// Hears that connections are accepted.
+    pub(crate) liveness: Arc<Liveness>,
     /// How long a client may take no byte, or its machine be silent, before its
     /// connection is closed.
     pub(crate) client_silence: Duration,
@@ -73,6 +79,7 @@ pub(crate) async fn serve(
     Served {
         router,
         signals,
+        liveness,
         client_silence,
     }: Served,
     stop: impl Future<Output = ()>,
@@ -90,20 +97,27 @@ pub(crate) async fn serve(
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEAD_LIST_BYTES_MAX);
     tokio::pin!(stop);
-    loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&room).acquire_owned() => permit.expect("the semaphore is never closed"),
-            () = &mut stop => break,
+    let mut beats = beats();
+    'served: loop {
+        let accept = async {
+            let permit = Arc::clone(&room).acquire_owned().await;
+            let permit = permit.expect("the semaphore is never closed");
+            (permit, listener.accept().await)
         };
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    after_failed_accept(&error).await;
-                    continue;
-                }
-            },
-            () = &mut stop => break,
+        tokio::pin!(accept);
+        let (permit, accepted) = loop {
+            tokio::select! {
+                accepted = &mut accept => break accepted,
+                _ = beats.tick() => liveness.accepts(),
+                () = &mut stop => break 'served,
+            }
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                after_failed_accept(&error).await;
+                continue;
+            }
         };
         prepare(&stream, client_silence);
         let line = Line::default();
@@ -135,8 +149,16 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
+    liveness.accepts_no_more();
     // Followers that don't end by themselves are cut at the deadline.
     let _ = tokio::time::timeout(CLOSE_DEADLINE, open.shutdown()).await;
+}
+
+/// When the loop gives a sign of life. After a stop of the process they aren't made up for.
+fn beats() -> Interval {
+    let mut beats = tokio::time::interval(BEAT_EVERY);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
 }
 
 /// Which HTTP a client speaks.

@@ -15,6 +15,7 @@ use danube_executor::Stop;
 use danube_model::{FailReason, JobId, Queues};
 use danube_signals::{Signals, SystemError};
 use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
+use danube_telemetry::watchdog::Heartbeat;
 use danube_worker::{Work, Worker};
 
 use crate::bell::Bell;
@@ -54,6 +55,8 @@ pub(crate) struct Scheduler {
     pub(crate) health: Arc<Health>,
     /// Beats with every look; health listens.
     pub(crate) beat: Arc<Beat>,
+    /// Beats once a second at least; the watchdog listens.
+    pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) lease: Duration,
     pub(crate) queues: Arc<Queues>,
     pub(crate) feed: Arc<Desk>,
@@ -70,19 +73,22 @@ impl Scheduler {
                 // Health hears of the end, a panic included.
                 let _end = Ends(Arc::clone(&self.beat));
                 self.run();
+                self.heartbeat.resign();
             })
     }
 
     fn run(&self) {
         let heartbeat = self.lease / 3;
         let mut until = Some(Instant::now());
-        while self.bell.wait(until) {
+        let alive = || self.heartbeat.beat();
+        while self.bell.wait_alive(until, alive) {
             let late = until.map_or(Duration::ZERO, |it| it.elapsed());
             if late > heartbeat {
                 // Not the workers slept, but this process.
                 self.leases.forgive(late);
             }
             self.beat.beat();
+            alive();
             self.leases.renew(&self.worker.running(), Instant::now());
             let round = self.round();
             let now = Instant::now();
@@ -108,11 +114,17 @@ impl Scheduler {
                     (Some(now), Some(STORE_RETRY_EVERY))
                 }
             };
-            if pause.is_some_and(|pause| !self.bell.rest(now + pause)) {
+            if pause.is_some_and(|pause| !self.bell.rest_alive(now + pause, alive)) {
                 return;
             }
             until = next.map(|it| pause.map_or(it, |pause| it + pause));
         }
+    }
+
+    /// Reads from the store. The disk may take its time for that.
+    fn read<T>(&self, read: impl FnOnce(&Store) -> T) -> T {
+        let _away = self.heartbeat.away();
+        read(&self.store)
     }
 
     fn next_look(&self, now: Instant) -> Option<Instant> {
@@ -183,7 +195,8 @@ impl Scheduler {
                 (false, false) => Round::Done,
             });
         }
-        let claims = self.store.claim(assignments).wait()?;
+        let claims = self.store.claim(assignments);
+        let claims = claims.wait_alive(|| self.heartbeat.beat())?;
         for job in &claims.failed {
             let why = Why {
                 failed: Some(FailReason::SetupFailed),
@@ -231,13 +244,13 @@ impl Scheduler {
         let leases = self.leases.all();
         let rooms = Rooms::new(&self.queues, &leases);
         let mut waiting = Vec::new();
-        for name in self.store.pending_queues()? {
+        for name in self.read(Store::pending_queues)? {
             let queue = self.queues.of(&name);
             let takers = idle.iter().filter(|it| it.takes(&queue.name));
             let free: usize = takers.map(|it| it.free).sum();
             let limit = free.min(rooms.of(&name)).min(ASSIGN_MAX);
             if limit > 0 {
-                let oldest = self.store.waiting(&name, 0, limit)?;
+                let oldest = self.read(|it| it.waiting(&name, 0, limit))?;
                 waiting.extend(oldest.into_iter().map(|it| (queue.priority, it)));
             }
         }
@@ -256,7 +269,7 @@ impl Scheduler {
             return Ok(HashMap::new());
         }
         let jobs: Vec<JobId> = asked.iter().map(|it| it.job).collect();
-        let pending = self.store.pending_of(&jobs)?;
+        let pending = self.read(|it| it.pending_of(&jobs))?;
         Ok(pending.into_iter().map(|it| (it.job, it.queue)).collect())
     }
 
@@ -281,11 +294,10 @@ impl Scheduler {
                 self.signals.system_error(SystemError::WorkerRefused);
             }
             refused |= is_here;
-            match self
+            let back = self
                 .store
-                .hand_back(attempt, "the worker had no room", false)
-                .wait()
-            {
+                .hand_back(attempt, "the worker had no room", false);
+            match back.wait_alive(|| self.heartbeat.beat()) {
                 Ok(job) => {
                     self.leases.end(attempt);
                     tell::moved(&self.signals, &job, Why::default());
@@ -331,7 +343,7 @@ impl Scheduler {
         }
         // Asked for after the claim and before the job stood in the worker's
         // list, where the one who asked couldn't find it.
-        match self.store.check(attempt) {
+        match self.read(|it| it.check(attempt)) {
             Ok(LeaseState::Held { cancel_asked: true }) => {
                 let _ = self.worker.stop(attempt, Stop::Cancel) || self.remote.cancel(attempt.job);
             }
@@ -353,7 +365,7 @@ impl Scheduler {
             queue,
             cancel_asked,
             ..
-        } in self.store.leased()?
+        } in self.read(Store::leased)?
         {
             self.leases.adopt(attempt, (&worker, &queue), now);
             if cancel_asked {

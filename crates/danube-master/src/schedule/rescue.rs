@@ -6,6 +6,7 @@ use danube_executor::{Stop, kill_leftovers};
 use danube_model::{Attempt, Job};
 use danube_signals::{JobOrphanRescued, Signals};
 use danube_store::{Leased, Store, StoreError};
+use danube_telemetry::watchdog::Heartbeat;
 use danube_worker::Worker;
 
 use super::Leases;
@@ -23,6 +24,8 @@ pub(crate) struct Rescue {
     pub(crate) leases: Arc<Leases>,
     pub(crate) phases: Arc<Phases>,
     pub(crate) signals: Signals,
+    /// Of the scheduler.
+    pub(crate) heartbeat: Arc<Heartbeat>,
 }
 
 impl Rescue {
@@ -31,20 +34,23 @@ impl Rescue {
         let rescued = self
             .store
             .lease_lost(attempt, "the worker fell silent")
-            .wait();
+            .wait_alive(|| self.heartbeat.beat());
         // If it runs here after all, it must not go on under a lost lease.
         let _ = self.worker.stop(attempt, Stop::Lost);
         if !matches!(
             rescued,
             Err(StoreError::NoSpace | StoreError::Io(_) | StoreError::Busy)
         ) {
+            let _away = self.heartbeat.away();
             self.remote.end(attempt);
         }
         match rescued {
             Ok(job) => {
                 let holder = self.leases.end(attempt);
                 let holder = holder.as_deref().unwrap_or(self.worker.id());
+                let away = self.heartbeat.away();
                 self.traces.interrupted(attempt);
+                drop(away);
                 tell_rescue(&self.signals, &job, attempt, holder);
                 self.phases.touch(attempt.job);
             }

@@ -2,6 +2,7 @@
 //! under `also` what only its metrics need.
 
 mod job;
+mod life;
 mod queue;
 mod server;
 mod value;
@@ -11,6 +12,7 @@ use crate::declared::EventDecl;
 use crate::signals::Signals;
 
 pub use job::*;
+pub use life::*;
 pub use queue::*;
 pub use server::*;
 pub use value::Millis;
@@ -125,6 +127,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     HealthChecksCompleted::DECL,
     SelfHealAttempted::DECL,
     DatabaseUnavailable::DECL,
+    LoopStalled::DECL,
+    LoopResumed::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,
     OtlpExportFailed::DECL,

@@ -7,7 +7,7 @@ use danube_telemetry::LabelEnum;
 use crate::alerts::Severity;
 use crate::labels::{
     Check, DbOperation, DroppedSignal, HealResult, HealthStatus, JobResult, LogLevelReason,
-    ReapReason,
+    LoopName, ReapReason,
 };
 
 /// A time that a line shows in milliseconds.
@@ -54,6 +54,7 @@ by_name!(
     JobResult,
     LogLevelReason,
     ReapReason,
+    LoopName,
     Severity
 );
 

@@ -693,6 +693,7 @@ fn otlp_export_recovered() {
 fn each_live_event_has_a_test_above() {
     let tests = concat!(
         include_str!("facts.rs"),
+        include_str!("life_facts.rs"),
         include_str!("playbook_facts.rs"),
         include_str!("worker_facts.rs")
     );

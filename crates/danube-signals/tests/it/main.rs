@@ -9,6 +9,7 @@ mod exported;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod life_facts;
 mod playbook_facts;
 #[cfg(test)]
 mod spans;

@@ -57,8 +57,9 @@ impl Writing {
 
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self, queue: &Queue) {
-        while let Some(batch) = queue.take(self.company) {
-            self.shared.pulse.beat();
+        let pulse = Arc::clone(&self.shared.pulse);
+        while let Some(batch) = queue.take(self.company, &pulse) {
+            pulse.beat();
             let urgent = batch.iter().filter(|it| it.urgency == Urgency::Now);
             let came = urgent.clone().count();
             if let Some(oldest) = urgent.map(|it| it.since).min() {
@@ -68,8 +69,9 @@ impl Writing {
             self.write(batch);
             self.company = self.company.after(came, began.elapsed());
             self.checkpoint_when_due(queue.is_empty());
-            self.shared.pulse.rest();
+            pulse.rest();
         }
+        pulse.resign();
         if let Some(connection) = self.connection.take() {
             // Whatever can't be written back now is found at the next start.
             let _ = checkpoint(&connection, "TRUNCATE");
@@ -78,14 +80,19 @@ impl Writing {
 
     /// Runs and answers every request of the batch.
     fn write(&mut self, mut batch: Vec<Request>) {
-        self.shared.reserve.restore();
+        let shared = Arc::clone(&self.shared);
+        let in_io = shared.pulse.in_io();
+        shared.reserve.restore();
+        drop(in_io);
         if self.shared.reserve.is_spent() {
             batch = refuse_growth(batch);
         }
         let mut lost = self.transact(&mut batch).err();
         if lost == Some(StoreError::NoSpace) {
             // What only grows must not take the room of what ends jobs.
-            self.shared.reserve.spend();
+            let in_io = shared.pulse.in_io();
+            shared.reserve.spend();
+            drop(in_io);
             batch = refuse_growth(batch);
             lost = self.transact(&mut batch).err();
         }
@@ -100,6 +107,7 @@ impl Writing {
         }
         let shared = Arc::clone(&self.shared);
         let _in_use = shared.using_connection();
+        let in_io = shared.pulse.in_io();
         let done = self.connected().and_then(|connection| {
             attempt(connection, &shared, batch).inspect_err(|_| {
                 if !connection.is_autocommit() {
@@ -108,6 +116,7 @@ impl Writing {
                 }
             })
         });
+        drop(in_io);
         match done {
             Ok(Done { change, reopen }) => {
                 let counts = shared.counts.apply(&change);
@@ -120,12 +129,14 @@ impl Writing {
                     shared.options.meter.webhook_due();
                 }
                 if let Some(connection) = self.connection.take_if(|_| reopen) {
+                    let _in_io = shared.pulse.in_io();
                     // As far as can be done; the next one goes on.
                     let _ = checkpoint(&connection, "PASSIVE");
                 }
                 Ok(())
             }
             Err(error) => {
+                let _in_io = shared.pulse.in_io();
                 let broken = matches!(error, StoreError::Io(_) | StoreError::Corrupt(_));
                 // What SQLite remembers of the file may be wrong now.
                 self.connection
@@ -150,7 +161,9 @@ impl Writing {
     }
 
     fn checkpoint_when_due(&mut self, idle: bool) {
-        let pages = self.shared.wal_pages.load(Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        let _in_io = shared.pulse.in_io();
+        let pages = shared.wal_pages.load(Ordering::Relaxed);
         let due = if idle {
             self.checkpoint_at
         } else {

@@ -1,12 +1,15 @@
 //! The answer that comes once the write is durable.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use tokio::sync::oneshot;
 
 use crate::StoreError;
+use crate::pulse::BEAT_EVERY;
 
 /// A write that was handed over. Answers only after the commit is durable, or
 /// with the reason why nothing was changed.
@@ -37,6 +40,32 @@ impl<T> Pending<T> {
     /// Why nothing was changed.
     pub fn wait(self) -> Result<T, StoreError> {
         self.0.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The same, for a loop that a watchdog looks at: `alive` is called once a second
+    /// meanwhile. Whoever waits for the writer is not parked.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    pub fn wait_alive(self, alive: impl Fn()) -> Result<T, StoreError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut answer = pin!(self);
+        loop {
+            alive();
+            if let Poll::Ready(answer) = answer.as_mut().poll(&mut context) {
+                return answer;
+            }
+            thread::park_timeout(BEAT_EVERY);
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

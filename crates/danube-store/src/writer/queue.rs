@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::company::Company;
 use super::{Request, Urgency};
 use crate::StoreError;
+use crate::pulse::{BEAT_EVERY, Pulse};
 
 /// Requests that may wait. At a thousand a second it is some seconds of work;
 /// more wouldn't be answered in time anyway.
@@ -75,8 +76,9 @@ impl Queue {
 
     /// The next batch: at once when something urgent waits, unless `company`
     /// says to wait a moment for more. None when closed and empty.
-    pub(super) fn take(&self, company: Company) -> Option<Vec<Request>> {
-        let mut state = self.wait_for_work()?;
+    /// Meanwhile the pulse beats.
+    pub(super) fn take(&self, company: Company, pulse: &Pulse) -> Option<Vec<Request>> {
+        let mut state = self.wait_for_work(pulse)?;
         if state.urgent > 0 && state.urgent < company.expected {
             state.wanted = company.expected;
             (state, _) = self
@@ -96,7 +98,7 @@ impl Queue {
     }
 
     /// Sleeps until something is urgent or has waited long enough.
-    fn wait_for_work(&self) -> Option<MutexGuard<'_, State>> {
+    fn wait_for_work(&self, pulse: &Pulse) -> Option<MutexGuard<'_, State>> {
         let mut state = self.lock();
         state.wanted = 1;
         loop {
@@ -107,10 +109,11 @@ impl Queue {
                 if state.closed {
                     return None;
                 }
-                state = self
+                (state, _) = self
                     .changed
-                    .wait(state)
+                    .wait_timeout(state, BEAT_EVERY)
                     .expect("nothing panics while it holds this");
+                pulse.alive();
                 continue;
             };
             let due = first.since + LAZY_WAIT_MAX;

@@ -223,6 +223,39 @@ fn a_writer_that_waits_for_a_lock_still_gives_signs_of_life() {
 }
 
 #[test]
+fn a_writer_that_rests_gives_signs_of_life_and_one_that_has_ended_is_expected_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let before = store.writer_sign();
+    while store.writer_sign().beats == before.beats {
+        assert!(Instant::now() < deadline, "a writer without work is silent");
+        thread::yield_now();
+    }
+    assert!(!store.writer_sign().is_in_io, "it rests");
+    assert!(store.close(Duration::from_secs(10)));
+    assert!(store.writer_sign().is_in_io, "it left");
+}
+
+#[test]
+fn whoever_waits_for_a_writer_that_waits_for_a_lock_gives_signs_of_life_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _heard) = recorded_waiting(dir.path(), PATIENT);
+    let other = rusqlite::Connection::open(dir.path().join("danube.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let signs = std::sync::atomic::AtomicU64::new(0);
+    let answer = store.submit(new_job("build")).wait_alive(|| {
+        // The writer is where nobody can tell it from one that waits for a disk.
+        if signs.fetch_add(1, Ordering::Relaxed) == 2 {
+            assert!(store.writer_sign().is_in_io);
+            other.execute_batch("ROLLBACK").unwrap();
+        }
+    });
+    answer.unwrap();
+    assert!(signs.load(Ordering::Relaxed) >= 3);
+}
+
+#[test]
 fn a_full_queue_refuses_submits_and_still_takes_results() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _heard) = recorded_waiting(dir.path(), PATIENT);

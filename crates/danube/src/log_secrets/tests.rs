@@ -27,7 +27,7 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 
 /// Fields whose texts are one of a few words of ours.
 fn is_closed(event: &str, field: &str) -> bool {
-    matches!(field, "check" | "operation" | "severity" | "signal" | "status")
+    matches!(field, "check" | "loop_name" | "operation" | "severity" | "signal" | "status")
         || matches!(
             (event, field),
             ("log_level_changed" | "reaper_completed", "reason") | ("self_heal_attempted", "result")
@@ -126,6 +126,15 @@ fn tell_all(text: &str) {
         check,
         status,
         consecutive_failures: 3,
+    });
+    let (loop_name, silent_seconds) = (LoopName::Http, time);
+    signals.emit(LoopStalled {
+        loop_name,
+        silent_seconds,
+    });
+    signals.emit(LoopResumed {
+        loop_name,
+        silent_seconds,
     });
     tell_store(&signals, text, time);
 }

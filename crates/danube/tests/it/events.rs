@@ -108,6 +108,10 @@ scenarios! {
         "self_heal_attempted": ["check", "action", "result", "detail", "duration_seconds"],
         "health_check_recovered": ["check", "status", "consecutive_failures"],
     ];
+    a_loop_that_stalls_is_told_and_so_is_that_it_goes_on: provoked::stalled => [
+        "loop_stalled": ["loop_name", "silent_seconds"],
+        "loop_resumed": ["loop_name", "silent_seconds"],
+    ];
     an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
         "health_checks_completed": ["database", "queue", "disk", "workers", "otlp_export", "webhooks", "log_pipeline", "git", "duration_seconds"],
         "alert_fired": ["alert", "severity", "labels", "value", "summary"],

@@ -32,6 +32,7 @@ mod stop;
 mod stream;
 mod traces;
 mod watch;
+mod watchdog;
 mod webhooks;
 mod wire;
 mod workers;

@@ -33,6 +33,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("jobs of a killed master", faults::ORPHANS),
     ("a locked database", faults::LOCK),
     ("a log that nobody reads", faults::UNREAD_LOG),
+    ("a loop that stalls", faults::STALL),
     ("followers", followers::FOLLOWERS),
     ("followers that are sent away", followers::DROPPED),
     ("who comes in", server::WHO),

@@ -18,23 +18,15 @@ use super::beat::Beat;
 use super::check::HealthCheck;
 use crate::app::Shared;
 
-/// What checks look at beside the app.
-pub(crate) struct Looked {
-    /// Of the scheduler.
-    pub(crate) beat: Arc<Beat>,
-    /// How the export to a collector goes, where there is one.
-    pub(crate) export: Option<Lost>,
-}
-
 /// All checks of parts that are there.
-pub(crate) fn checks(app: &Shared, looked: Looked) -> Vec<HealthCheck> {
+pub(super) fn all(app: &Shared, beat: Arc<Beat>, export: Option<Lost>) -> Vec<HealthCheck> {
     let interval = app.settings.health.interval;
     vec![
         database::check(app),
         queue::check(app),
         disk::check(app),
-        workers::check(app, looked.beat),
-        otlp_export::check(looked.export),
+        workers::check(app, beat),
+        otlp_export::check(export),
         webhooks::check(app, interval),
         log_pipeline::check(app, interval),
         git::check(interval),

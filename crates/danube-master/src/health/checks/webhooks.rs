@@ -53,7 +53,7 @@ fn look(app: &Shared) -> Answer {
     }
     if age > AGE_MAX {
         return Answer::degraded(format!(
-            "{} webhooks aren't delivered, the oldest for {}; `danube webhooks` says why",
+            "{} webhooks aren't delivered, the oldest for {}; `danube webhooks list` says why",
             outbox.waiting,
             shown(age)
         ));

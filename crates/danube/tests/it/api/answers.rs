@@ -276,6 +276,7 @@ const NUMBERS_VARY: &[&str] = &[
     "danube_job_cpu_seconds",
     "danube_job_max_rss_bytes",
     "danube_log_ingest_blocked_seconds",
+    "danube_loop_silent_seconds",
     "danube_telemetry_scrape_bytes",
     "danube_telemetry_series",
     "process_",

@@ -147,9 +147,8 @@ impl Line {
                 | "images_deleted" => value.is_u64(),
                 "exit_code" => value.is_i64(),
                 "value" => value.is_f64(),
-                "duration_seconds" | "timeout_seconds" | "for_seconds" | "duration_ms" => {
-                    value.as_f64().is_some_and(|it| it >= 0.0)
-                }
+                "duration_seconds" | "timeout_seconds" | "for_seconds" | "silent_seconds"
+                | "duration_ms" => value.as_f64().is_some_and(|it| it >= 0.0),
                 _ => !text.is_empty() && !text.contains('\n'),
             };
             assert!(is_right, "{key}: {self:?}");

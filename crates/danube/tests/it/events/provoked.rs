@@ -15,6 +15,7 @@ use crate::processes::{release, root_or_skip};
 use crate::receiver::{Receiver, Reply};
 use crate::redis::Redis;
 use crate::watch::{FAST, LockedDatabase, is_of_database};
+use crate::watchdog::Parked;
 use crate::webhooks::{ALLOWED, told_at};
 
 /// Jobs that end in each way, and the end of the master itself.
@@ -68,6 +69,19 @@ pub(super) fn elsewhere() -> Option<Vec<String>> {
     wire.cut();
     worker.event("worker_disconnected");
     Some(worker.log_lines())
+}
+
+/// One thread of the master is stopped for some seconds.
+pub(super) fn stalled() -> Option<Vec<String>> {
+    if !root_or_skip("stopping one thread of another process") {
+        return None;
+    }
+    let master = Master::start();
+    let parked = Parked::thread(master.pid(), "scheduler");
+    master.event(|it| it["event"] == "loop_stalled");
+    drop(parked);
+    master.event(|it| it["event"] == "loop_resumed");
+    Some(master.log_lines())
 }
 
 /// A Redis that dies.

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Proof, Scenario, Scrape, histograms_are_whole};
 use crate::master::{Master, id, one_step};
-use crate::processes::{HELD, until};
+use crate::processes::{HELD, root_or_skip, until};
 use crate::redis::Redis;
+use crate::watchdog::Parked;
 use crate::wire::connect;
 
 pub(super) const ORPHANS: Scenario = &[
@@ -29,6 +30,8 @@ pub(super) const REDIS: Scenario = &[
     "danube_redis_call_duration_seconds",
     "danube_redis_call_errors_total",
 ];
+
+pub(super) const STALL: Scenario = &["danube_loop_silent_seconds"];
 
 pub(super) const UNREAD_LOG: Scenario = &["danube_telemetry_dropped_total"];
 
@@ -201,6 +204,24 @@ fn a_lock_held_by_another_process_is_shown_as_waiting_and_as_a_failed_check() {
     master.event(|it| it["event"] == "database_unavailable");
     master.event(|it| it["event"] == "health_check_recovered" && it["check"] == "database");
     proof.complete(LOCK);
+}
+
+#[test]
+fn a_loop_that_gives_no_sign_of_life_is_shown_until_it_goes_on() {
+    if !root_or_skip("stopping one thread of another process") {
+        return;
+    }
+    let master = Master::start();
+    let proof = Proof::of(&master);
+    let silent = |name: &str| format!("danube_loop_silent_seconds{{loop=\"{name}\"}}");
+    let parked = Parked::thread(master.pid(), "scheduler");
+    let seconds = proof.until_holds(&silent("scheduler"), |it| it >= 3.0);
+    for other in ["store_writer", "http", "watchdog"] {
+        proof.holds(&silent(other), |it| it < seconds);
+    }
+    drop(parked);
+    proof.until_holds(&silent("scheduler"), |it| it < 1.0);
+    proof.complete(STALL);
 }
 
 /// Submits, and goes before the answer.
