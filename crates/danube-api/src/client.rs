@@ -2,6 +2,7 @@
 
 mod credentials;
 mod health;
+mod profiles;
 mod webhooks;
 mod workers;
 

@@ -20,6 +20,7 @@ use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
 use crate::log_level::{LogLevel, MaskInLog};
 use crate::pipelines::Pipelines;
+use crate::profiling::Profiler;
 use crate::readers::{READER_FILES, Readers};
 use crate::reaper::Reaper;
 use crate::remote::Remote;
@@ -59,6 +60,8 @@ pub(crate) struct App {
     /// How the rotation of the sealing key is going.
     pub(crate) seal_key: SealKey,
     pub(crate) phases: Arc<Phases>,
+    /// Who may profile the server now.
+    pub(crate) profiler: Arc<Profiler>,
     /// Who may do now what takes much.
     pub(crate) turns: Turns,
     /// How fast jobs may send.

@@ -24,6 +24,7 @@ mod observe;
 mod parts;
 mod pipelines;
 mod playbook_gauges;
+mod profiling;
 mod readers;
 mod reaper;
 mod remote;
@@ -45,7 +46,7 @@ mod worker_home;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use settings::{
-    HealMode, HealthSettings, Settings, StepSettings, WatchSettings, WebhookSettings,
+    HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings, WebhookSettings,
 };
 pub use start::{StartError, run};
 pub use trace::Exports;

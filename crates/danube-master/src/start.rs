@@ -12,16 +12,17 @@ use danube_executor::Workspace;
 use danube_model::{JobId, Trigger};
 use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
 use danube_store::{OpenError, Role, StoreError};
+use danube_telemetry::tasks;
 use danube_worker::NoWorker;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, Shared};
 use crate::auth::{AdminKeyError, Caller};
 use crate::demo;
 use crate::drain::{StopSignals, drain};
-use crate::health::{self, usage};
+use crate::health::{self, HealthCheck, usage};
 use crate::http::{self, Ask, accept};
 use crate::lock::{DirectoryLock, LockError, write_whole};
 use crate::log_level::LogControl;
@@ -146,15 +147,9 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     // From here on nothing fails any more: the first job may begin.
     let scheduler = Arc::clone(&loops.scheduler.heartbeat);
     let loops = loops.start()?;
-    health::watch(&app.health, checks);
-    tokio::spawn(usage::measure_logs(Arc::clone(&app)));
     let watchdog = watchdog::start(&app.liveness, app.store.clone(), scheduler)
         .map_err(system("start the watchdog"))?;
-    tokio::spawn(reaper::run(Arc::clone(&app)));
-    tokio::spawn(Arc::clone(&app.log_level).watch(hangup, Arc::clone(&app.liveness)));
-    tokio::spawn(crate::watch::run(Arc::clone(&app)));
-    tokio::spawn(crate::webhooks::run(Arc::clone(&app)));
-    tokio::spawn(seal_key::resume(Arc::clone(&app)));
+    start_tasks(&app, checks, hangup);
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let served = http::Served {
         router: http::router(app.clone()),
@@ -162,10 +157,11 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         liveness: Arc::clone(&app.liveness),
         client_silence: app.settings.client_silence,
     };
-    let server = tokio::spawn(http::serve(listener, served, async {
+    let serve = http::serve(listener, served, async {
         // Both ends mean the same: stop.
         let _ = close.await;
-    }));
+    });
+    let server = spawn("accept", serve);
     announce(&app, is_first_start);
     app.liveness.serves();
     if app.settings.demo {
@@ -176,6 +172,8 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     app.signals.emit(MasterStopping { reason });
     app.liveness.stops(app.worker.running().len());
     watchdog.stopping();
+    let profiler = Arc::clone(&app.profiler);
+    let _ = tokio::task::spawn_blocking(move || profiler.keep_heap()).await;
     app.health.stop();
     app.phases.stopping.send_replace(true);
     app.remote.close();
@@ -197,7 +195,29 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let _ = written.await;
     app.store.close(STORE_CLOSE_DEADLINE);
     drop(watchdog);
+    let profiler = Arc::clone(&app.profiler);
+    let _ = tokio::task::spawn_blocking(move || profiler.finish()).await;
     Ok(())
+}
+
+/// Starts what runs beside the requests for as long as the server lives.
+fn start_tasks(app: &Shared, checks: Vec<HealthCheck>, hangup: Signal) {
+    let (health, level) = (Arc::clone(&app.health), Arc::clone(&app.log_level));
+    spawn("health", health::watch(health, checks));
+    spawn("usage", usage::measure_logs(Arc::clone(app)));
+    spawn("reaper", reaper::run(Arc::clone(app)));
+    spawn("log-level", level.watch(hangup, Arc::clone(&app.liveness)));
+    spawn("watch", crate::watch::run(Arc::clone(app)));
+    spawn("webhooks", crate::webhooks::run(Arc::clone(app)));
+    tokio::spawn(seal_key::resume(Arc::clone(app)));
+}
+
+/// Spawns a loop, which `/debug/tasks` shows.
+fn spawn(
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(tasks::watched(name, task))
 }
 
 /// Makes the directory, if need be, so that only its owner reads it. As root,

@@ -38,15 +38,15 @@ pub(super) fn look_once(health: &Health, checks: &[HealthCheck]) {
 }
 
 /// Runs them until the server ends.
-pub(crate) fn watch(health: &Arc<Health>, checks: Vec<HealthCheck>) {
+pub(crate) async fn watch(health: Arc<Health>, checks: Vec<HealthCheck>) {
     for check in checks {
         let watched = Watched {
             check,
             attempts: Mutex::default(),
         };
-        tokio::spawn(keep_looking(Arc::clone(health), Arc::new(watched)));
+        tokio::spawn(keep_looking(Arc::clone(&health), Arc::new(watched)));
     }
-    tokio::spawn(rounds(Arc::clone(health)));
+    rounds(health).await;
 }
 
 async fn keep_looking(health: Arc<Health>, watched: Arc<Watched>) {

@@ -15,6 +15,7 @@ use danube_executor::Stop;
 use danube_model::{FailReason, JobId, Queues};
 use danube_signals::{Signals, SystemError};
 use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
+use danube_telemetry::tasks;
 use danube_telemetry::watchdog::Heartbeat;
 use danube_worker::{Work, Worker};
 
@@ -81,7 +82,9 @@ impl Scheduler {
         let heartbeat = self.lease / 3;
         let mut until = Some(Instant::now());
         let alive = || self.heartbeat.beat();
+        let task = tasks::thread("scheduler");
         while self.bell.wait_alive(until, alive) {
+            task.beat();
             let late = until.map_or(Duration::ZERO, |it| it.elapsed());
             if late > heartbeat {
                 // Not the workers slept, but this process.
@@ -118,6 +121,7 @@ impl Scheduler {
                 return;
             }
             until = next.map(|it| pause.map_or(it, |pause| it + pause));
+            task.rest();
         }
     }
 

@@ -7,7 +7,7 @@ use danube_telemetry::LabelEnum;
 use crate::alerts::Severity;
 use crate::labels::{
     Check, DbOperation, DroppedSignal, HealResult, HealthStatus, JobResult, LogLevelReason,
-    LoopName, ReapReason,
+    LoopName, ProfileKind, ReapReason,
 };
 
 /// A time that a line shows in milliseconds.
@@ -55,6 +55,7 @@ by_name!(
     LogLevelReason,
     ReapReason,
     LoopName,
+    ProfileKind,
     Severity
 );
 

@@ -60,6 +60,7 @@ impl Writing {
         let pulse = Arc::clone(&self.shared.pulse);
         while let Some(batch) = queue.take(self.company, &pulse) {
             pulse.beat();
+            self.shared.options.meter.writer(true);
             let urgent = batch.iter().filter(|it| it.urgency == Urgency::Now);
             let came = urgent.clone().count();
             if let Some(oldest) = urgent.map(|it| it.since).min() {
@@ -70,6 +71,7 @@ impl Writing {
             self.company = self.company.after(came, began.elapsed());
             self.checkpoint_when_due(queue.is_empty());
             pulse.rest();
+            self.shared.options.meter.writer(false);
         }
         pulse.resign();
         if let Some(connection) = self.connection.take() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use danube_joblog::Retention;
 use danube_master::{
-    HealMode, HealthSettings, Settings, StepSettings, WatchSettings, WebhookSettings,
+    HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings, WebhookSettings,
 };
 use danube_model::{Mistake, Queue, Queues};
 use danube_outgoing::Rule;
@@ -87,6 +87,12 @@ pub(crate) fn check(
         webhooks: webhooks(&it)?,
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
+        profiling: match it.text("observability.profiling")?.as_str() {
+            "on" => Profiling::On,
+            "off" => Profiling::Off,
+            _ => Profiling::Auto,
+        },
+        profile_run: it.bool("observability.profile_run")?,
         sampling: export::sampling(&it)?,
     };
     Some(Config {

