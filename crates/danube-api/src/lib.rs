@@ -67,6 +67,9 @@ pub const KEYS_PATH: &str = "/api/v1/api-keys";
 /// Where the credentials are.
 pub const CREDENTIALS_PATH: &str = "/api/v1/credentials";
 
+/// Where a backup of the server is had.
+pub const BACKUP_PATH: &str = "/api/v1/admin/backup";
+
 /// Where the key is that seals what is stored.
 pub const SEAL_KEY_PATH: &str = "/api/v1/admin/seal-key";
 

@@ -8,6 +8,7 @@
 
 mod app;
 mod auth;
+mod backup;
 mod bell;
 mod credentials;
 mod demo;
@@ -33,6 +34,7 @@ mod schedule;
 mod seal_key;
 mod settings;
 mod start;
+mod stopped;
 mod submit;
 mod tell;
 mod timing;
@@ -45,6 +47,7 @@ mod worker_home;
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use settings::{Settings, StepSettings, WatchSettings, WebhookSettings};
 pub use start::{StartError, run};
+pub use stopped::StoppedDirectory;
 pub use trace::Exports;
 pub use worker_home::WorkerHome;
 

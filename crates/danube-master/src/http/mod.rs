@@ -4,6 +4,7 @@ mod admin;
 mod answer;
 mod around;
 mod asked;
+mod backup;
 mod caller;
 mod claims;
 mod credentials;
@@ -101,6 +102,7 @@ pub(crate) fn router(app: Shared) -> Router {
                 .put(admin::set_log_level)
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
+        .route("/admin/backup", get(backup::backup))
         .route("/admin/seal-key", get(admin::seal_key))
         .route("/admin/seal-key/rotate", post(admin::rotate_seal_key))
         .route(

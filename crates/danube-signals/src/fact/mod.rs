@@ -126,6 +126,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     DatabaseUnavailable::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,
+    BackupCompleted::DECL,
+    BackupFailed::DECL,
     OtlpExportFailed::DECL,
     OtlpExportRecovered::DECL,
     AlertFired::DECL,

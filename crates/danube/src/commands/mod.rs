@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apikey;
+mod backup;
 mod cancel;
 mod completions;
 mod config;
@@ -19,6 +20,7 @@ mod logs;
 mod master;
 mod pipelines;
 mod playbook;
+mod restore;
 mod retry;
 pub(crate) mod run;
 mod search;
@@ -146,6 +148,16 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: doctor::command,
         task: Task::Client(doctor::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: backup::command,
+        task: Task::Client(backup::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: restore::command,
+        task: Task::Client(restore::perform),
     },
     Verb {
         group: SERVER,

@@ -22,6 +22,8 @@ const COMMANDS: &[&str] = &[
     "master",
     "health",
     "doctor",
+    "backup",
+    "restore",
     "alerts",
     "webhooks",
     "webhooks list",
