@@ -83,6 +83,8 @@ pub const REAPER_PATH: &str = "/api/v1/admin/reaper";
 
 /// What is known of the server's health.
 pub const HEALTH_PATH: &str = "/api/v1/health";
+/// Where a backup of the server is had.
+pub const BACKUP_PATH: &str = "/api/v1/admin/backup";
 
 /// Where the key is that seals what is stored.
 pub const SEAL_KEY_PATH: &str = "/api/v1/admin/seal-key";

@@ -32,6 +32,10 @@ impl Paths {
         })
     }
 
+    pub(crate) fn job(&self) -> &str {
+        &self.job
+    }
+
     pub(crate) fn index(&self) -> PathBuf {
         self.dir.join(format!("{}.idx", self.job))
     }

@@ -58,6 +58,12 @@ impl Index {
         Ok(index)
     }
 
+    /// Bytes of the file up to the end of its last valid record; none without a header.
+    pub(crate) fn file_end(&self) -> Option<u64> {
+        let has_header = self.file.is_some() && !(self.torn && self.records == 0);
+        has_header.then(|| (self.records + 1) * self.version.record_bytes() as u64)
+    }
+
     /// Reads what was appended since.
     pub(crate) fn read_on(&mut self, paths: &Paths) -> io::Result<()> {
         if self.file.is_none() {

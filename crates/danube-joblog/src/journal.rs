@@ -87,6 +87,33 @@ impl Place {
     }
 }
 
+/// Places as a journal has them: one batch.
+pub(crate) fn encode(places: &[Place]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = places.iter().flat_map(Place::encode).collect();
+    if let Some(last) = bytes.len().checked_sub(ENTRY_BYTES) {
+        bytes[last + 24] |= LAST_OF_BATCH;
+        seal(&mut bytes[last..]);
+    }
+    bytes
+}
+
+/// The places of a journal, as far as its batches are whole; none without one.
+pub(crate) fn places(paths: &Paths) -> io::Result<Vec<Place>> {
+    let Some(file) = open_existing(&paths.journal())? else {
+        return Ok(Vec::new());
+    };
+    let (mut places, mut whole) = (Vec::new(), 0);
+    entries(&file, u64::MAX, |_, place, is_last| {
+        places.push(place);
+        if is_last {
+            whole = places.len();
+        }
+        Ok(())
+    })?;
+    places.truncate(whole);
+    Ok(places)
+}
+
 fn seal(entry: &mut [u8]) {
     let sum = crc32fast::hash(&entry[..28]);
     entry[28..].copy_from_slice(&sum.to_le_bytes());
@@ -134,10 +161,7 @@ impl<'a> Journal<'a> {
             None => open_private(&self.paths.journal())?,
         };
         let file = self.file.insert(file);
-        let mut bytes: Vec<u8> = places.iter().flat_map(Place::encode).collect();
-        let last = bytes.len() - ENTRY_BYTES;
-        bytes[last + 24] |= LAST_OF_BATCH;
-        seal(&mut bytes[last..]);
+        let bytes = encode(places);
         self.folder.write_all_at(file, &bytes, self.len)?;
         self.len += bytes.len() as u64;
         self.folder.syncer.sync_file(file)?;
@@ -145,6 +169,8 @@ impl<'a> Journal<'a> {
             self.folder.made_file();
             self.folder.sync_dir()?;
         }
+        // Before the first byte goes: whoever copies the log has the rest blanked, too.
+        self.folder.blanked(self.paths.job(), places);
         places.iter().try_for_each(|it| self.fill(it))
     }
 

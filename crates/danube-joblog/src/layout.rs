@@ -153,6 +153,22 @@ impl Layout {
         true
     }
 
+    /// How many bytes of each text file the records name. The head is always there.
+    pub(crate) fn file_ends(&self) -> Vec<(TextFile, u64)> {
+        let files = self.tails.iter().map(|it| TextFile::Tail(*it));
+        let end_of = |file: TextFile| {
+            let own = self.extents.iter().filter(|it| it.file == file);
+            let end = own.map(|it| it.at + (it.end - it.start)).max();
+            let current = (self.file == file).then_some(self.file_at);
+            (file, end.max(current).unwrap_or(0))
+        };
+        [TextFile::Head]
+            .into_iter()
+            .chain(files)
+            .map(end_of)
+            .collect()
+    }
+
     fn grow(&mut self, end: u64) {
         let len = end - self.end;
         match self.extents.last_mut() {

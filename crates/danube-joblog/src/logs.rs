@@ -11,6 +11,7 @@ use danube_redact::Secrets;
 use tokio::sync::watch;
 
 use crate::files::{self, Paths};
+use crate::frozen::Recording;
 use crate::index::Index;
 use crate::journal;
 use crate::layout::TextFile;
@@ -34,6 +35,8 @@ pub(crate) struct Folder {
     names: Arc<Tracked>,
     /// The logs that are being changed in this process, one entry a running job.
     busy: Mutex<HashMap<String, Busy>>,
+    /// What is blanked of the log that is being copied.
+    recording: Mutex<Recording>,
     /// Bytes that may still be written before the disk is "full".
     #[cfg(test)]
     pub(crate) room: Mutex<Option<usize>>,
@@ -69,6 +72,7 @@ impl JobLogs {
             syncer: Syncer::start()?,
             names: Tracked::folder(File::open(dir)?),
             busy: Mutex::default(),
+            recording: Mutex::default(),
             #[cfg(test)]
             room: Mutex::default(),
             #[cfg(test)]
@@ -189,6 +193,13 @@ impl Folder {
     fn busy(&self) -> MutexGuard<'_, HashMap<String, Busy>> {
         // Every change leaves the map whole, so a panic elsewhere harms nothing.
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn recording(&self) -> MutexGuard<'_, Recording> {
+        // Nothing that is done with it leaves it half done.
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_live(&self, job: &str) -> bool {

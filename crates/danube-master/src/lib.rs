@@ -8,6 +8,7 @@
 
 mod app;
 mod auth;
+mod backup;
 mod bell;
 mod credentials;
 mod demo;
@@ -34,6 +35,7 @@ mod schedule;
 mod seal_key;
 mod settings;
 mod start;
+mod stopped;
 mod submit;
 mod tell;
 mod timing;
@@ -49,6 +51,7 @@ pub use settings::{
     HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings, WebhookSettings,
 };
 pub use start::{StartError, run};
+pub use stopped::StoppedDirectory;
 pub use trace::Exports;
 pub use worker_home::WorkerHome;
 

@@ -9,6 +9,7 @@
 //! Start with `writer/mod.rs` for how a write becomes durable, and with
 //! `moves.rs` for the one place where a job's state changes.
 
+mod copy;
 mod counts;
 mod credentials;
 mod error;
@@ -27,6 +28,7 @@ mod pulse;
 mod read;
 mod readers;
 mod reserve;
+mod restored;
 mod rotation;
 mod rows;
 mod schema;
@@ -44,11 +46,13 @@ use std::time::Duration;
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
+pub use copy::{LogClaim, Pinned, Snapshot, SnapshotCounts};
 pub use error::{OpenError, StoreError};
 pub use holder::LockHolder;
 pub use meter::{Live, Meter, Moved, NoMeter, Operation, Waiters};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use pulse::WriterSign;
+pub use restored::Resumed;
 pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
     CredentialUse, Filter, Idempotency, JobTrace, KeyId, KeyRecord, LeaseState, Leased,

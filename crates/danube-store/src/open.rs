@@ -215,16 +215,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<(Shared, Connection),
 
     let found = inspect(&path, &options)?;
     let mut sealer = Sealer::open(&key_path, found.seal_check.is_none())?;
-    if let Some(check) = &found.seal_check
-        && sealer.unseal(SEAL_CHECK, &[], check).is_none()
-    {
-        return Err(OpenError::SealKeyWrong { path: key_path });
-    }
-    if let Some(hash_key) = &found.hash_key
-        && !sealer.take_hash_key(HASH_KEY, hash_key)
-    {
-        return Err(OpenError::SealKeyWrong { path: key_path });
-    }
+    found.is_opened_by(&mut sealer, &key_path)?;
 
     make_file(&path).map_err(|error| refused("make", &path, &error))?;
     let shared = Shared {
@@ -305,13 +296,40 @@ fn patience(
     }
 }
 
+/// What a database says of its key.
 #[derive(Default)]
-struct Found {
+pub(crate) struct Found {
     /// The sealed word by which the key is known. It is the first thing that is
     /// ever sealed: where there is none, nothing needs the key.
     seal_check: Option<Vec<u8>>,
     /// The key of hashes, sealed; none in a database from before it was stored.
     hash_key: Option<Vec<u8>>,
+}
+
+impl Found {
+    /// What stands in this database, which has a schema.
+    pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seal_check: meta(connection, SEAL_CHECK)?,
+            hash_key: meta(connection, HASH_KEY)?,
+        })
+    }
+
+    /// Whether the keys, of the file at `path`, are those of the database; from now on
+    /// they hash as it does.
+    pub(crate) fn is_opened_by(&self, sealer: &mut Sealer, path: &Path) -> Result<(), OpenError> {
+        let is_known = self
+            .seal_check
+            .as_ref()
+            .is_none_or(|it| sealer.unseal(SEAL_CHECK, &[], it).is_some());
+        let hashes = self.hash_key.as_ref();
+        if is_known && hashes.is_none_or(|it| sealer.take_hash_key(HASH_KEY, it)) {
+            return Ok(());
+        }
+        Err(OpenError::SealKeyWrong {
+            path: path.to_owned(),
+        })
+    }
 }
 
 /// Looks at the database through a connection that can't change it.
@@ -327,22 +345,10 @@ fn inspect(path: &Path, options: &Options) -> Result<Found, OpenError> {
     }
     let look = || -> Result<Result<Found, OpenError>, rusqlite::Error> {
         let connection = look_at(path, options)?;
-        let version = schema::version(&connection)?;
-        let owner: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let tables: i64 =
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if (version > 0 || tables > 0) && owner != schema::APPLICATION_ID {
-            return Ok(Err(OpenError::Foreign {
-                path: path.to_owned(),
-            }));
-        }
-        if version > schema::KNOWN {
-            return Ok(Err(OpenError::NewerSchema {
-                path: path.to_owned(),
-                found: version,
-                known: schema::KNOWN,
-            }));
-        }
+        let version = match recognise(&connection, path)? {
+            Ok(version) => version,
+            Err(refused) => return Ok(Err(refused)),
+        };
         if bytes <= QUICK_CHECK_BYTES_MAX {
             let answer: String =
                 connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -356,18 +362,38 @@ fn inspect(path: &Path, options: &Options) -> Result<Found, OpenError> {
         if version == 0 {
             return Ok(Ok(Found::default()));
         }
-        Ok(Ok(Found {
-            seal_check: meta(&connection, SEAL_CHECK)?,
-            hash_key: meta(&connection, HASH_KEY)?,
-        }))
+        Found::read(&connection).map(Ok)
     };
     look().map_err(|error| explain(error.into(), path))?
+}
+
+/// The schema of a database of ours that this program knows.
+pub(crate) fn recognise(
+    connection: &Connection,
+    path: &Path,
+) -> rusqlite::Result<Result<u32, OpenError>> {
+    let version = schema::version(connection)?;
+    let owner: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let path = path.to_owned();
+    if (version > 0 || tables > 0) && owner != schema::APPLICATION_ID {
+        return Ok(Err(OpenError::Foreign { path }));
+    }
+    if version > schema::KNOWN {
+        return Ok(Err(OpenError::NewerSchema {
+            path,
+            found: version,
+            known: schema::KNOWN,
+        }));
+    }
+    Ok(Ok(version))
 }
 
 /// A connection that leaves no file behind. With a log of SQLite beside it, the
 /// database can only be read together with that; without one, SQLite is told
 /// that nothing changes, or it would make one.
-fn look_at(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
+pub(crate) fn look_at(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -394,7 +420,7 @@ fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Option<Vec<u8>>
 /// An empty file that only its owner can read, before SQLite makes one that
 /// others can. SQLite gives its log the same mode. An older file is closed to
 /// others as well.
-fn make_file(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_file(path: &Path) -> std::io::Result<()> {
     let made = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -429,7 +455,7 @@ fn prepare(shared: &Shared) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn explain(error: StoreError, path: &Path) -> OpenError {
+pub(crate) fn explain(error: StoreError, path: &Path) -> OpenError {
     let path = path.to_owned();
     match error {
         StoreError::Locked(_) => OpenError::Locked { path },

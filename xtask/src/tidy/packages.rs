@@ -14,7 +14,7 @@ use crate::cargo::{Dependency, Graph, Node, Package};
 pub(crate) const BINARY_PACKAGES_MAX: usize = 300;
 
 /// What each crate may use, and with that all that those may use.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("danube-redact", &[]),
     ("danube-joblog", &["danube-redact"]),
     ("danube-telemetry", &["danube-redact"]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("danube-signals", &["danube-telemetry", "danube-model"]),
     ("danube-api", &["danube-model"]),
     ("danube-store", &["danube-model", "danube-signals"]),
+    ("danube-backup", &["danube-store", "danube-joblog"]),
     (
         "danube-executor",
         &["danube-model", "danube-signals", "danube-joblog"],
@@ -43,7 +44,12 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     (
         "danube-master",
-        &["danube-store", "danube-worker", "danube-outgoing"],
+        &[
+            "danube-store",
+            "danube-backup",
+            "danube-worker",
+            "danube-outgoing",
+        ],
     ),
     ("danube-remote", &["danube-worker"]),
     ("danube", &["danube-master", "danube-remote"]),

@@ -4,6 +4,7 @@ mod admin;
 mod answer;
 mod around;
 mod asked;
+mod backup;
 mod caller;
 mod claims;
 mod credentials;
@@ -103,6 +104,7 @@ pub(crate) fn router(app: Shared) -> Router {
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
         .route("/admin/reaper", post(admin::reap))
+        .route("/admin/backup", get(backup::backup))
         .route("/admin/seal-key", get(admin::seal_key))
         .route("/admin/seal-key/rotate", post(admin::rotate_seal_key))
         .route(

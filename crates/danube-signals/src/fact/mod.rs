@@ -134,6 +134,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     LoopResumed::DECL,
     SqlQuery::DECL,
     ReaperCompleted::DECL,
+    BackupCompleted::DECL,
+    BackupFailed::DECL,
     OtlpExportFailed::DECL,
     OtlpExportRecovered::DECL,
     AlertFired::DECL,

@@ -269,6 +269,41 @@ fact! {
 }
 
 fact! {
+    /// A backup was taken, whole, and handed over.
+    BackupCompleted<'a> = "backup_completed", INFO, "danube.backup";
+    {
+        /// The name of the API key.
+        user: &'a str,
+        bytes: u64,
+        files: u64,
+        jobs: u64,
+        /// What opens secrets is in it.
+        with_keys: bool,
+        duration_seconds: Duration,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// A backup was begun, or asked for, and there is none.
+    BackupFailed<'a> = "backup_failed", WARN, "danube.backup",
+        error when "the server is why"
+        if |fact| !fact.by_client;
+    {
+        /// The name of the API key.
+        user: &'a str,
+        error: &'a str,
+        duration_seconds: Duration,
+    }
+    also {
+        /// Whoever asked left, or took nothing.
+        by_client: bool,
+    }
+    metrics |_, _| {}
+}
+
+fact! {
     /// An alert fires: somebody should look.
     AlertFired<'a> = "alert_fired", WARN, "danube.watch",
         error when "its severity is critical"

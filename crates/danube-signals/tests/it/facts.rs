@@ -731,6 +731,7 @@ fn otlp_export_recovered() {
 #[test]
 fn each_live_event_has_a_test_above() {
     let tests = concat!(
+        include_str!("backup_facts.rs"),
         include_str!("facts.rs"),
         include_str!("life_facts.rs"),
         include_str!("playbook_facts.rs"),

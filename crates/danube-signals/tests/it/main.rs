@@ -2,6 +2,8 @@
 //! reference page.
 
 #[cfg(test)]
+mod backup_facts;
+#[cfg(test)]
 mod declared;
 #[cfg(test)]
 mod exported;

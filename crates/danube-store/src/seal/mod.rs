@@ -93,6 +93,11 @@ impl Sealer {
         Ok(Self::new(path, ring::open(path, may_make)?))
     }
 
+    /// The keys of a file with this content, which is said to lie at `path`.
+    pub(crate) fn of_bytes(bytes: &[u8], path: &Path) -> Result<Self, OpenError> {
+        Ok(Self::new(path, ring::parse(bytes, path)?))
+    }
+
     /// Hashes with the key that was stored, sealed, from now on. False when that
     /// can't be opened.
     pub(crate) fn take_hash_key(&mut self, purpose: &str, sealed: &[u8]) -> bool {

@@ -19,6 +19,9 @@ pub(super) const KEY_BYTES: usize = 32;
 /// end, and none begins before the one before has ended.
 const KEYS_MAX: usize = 4;
 
+/// Bytes of the largest file.
+const FILE_BYTES_MAX: usize = KEYS_MAX * KEY_BYTES;
+
 /// Bytes by which a sealed text names its key.
 pub(super) const KEY_ID_BYTES: usize = 8;
 
@@ -62,7 +65,7 @@ pub(super) fn open(path: &Path, may_make: bool) -> Result<Vec<Key>, OpenError> {
     }
 }
 
-fn read(mut file: &File, path: &Path) -> Result<Vec<Key>, OpenError> {
+fn read(file: &File, path: &Path) -> Result<Vec<Key>, OpenError> {
     let meta = file
         .metadata()
         .map_err(|error| refused("read", path, &error))?;
@@ -73,18 +76,26 @@ fn read(mut file: &File, path: &Path) -> Result<Vec<Key>, OpenError> {
             mode,
         });
     }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX + 1));
+    // One byte more than may be there tells that there is more.
+    file.take(FILE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| refused("read", path, &error))?;
+    parse(&bytes, path)
+}
+
+/// The keys of a file with this content. `path` is only told in errors.
+pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Key>, OpenError> {
     let wrong = || OpenError::SealKeyWrong {
         path: path.to_owned(),
     };
-    let keys_max = (KEYS_MAX * KEY_BYTES) as u64;
-    if meta.len() == 0 || meta.len() > keys_max || !meta.len().is_multiple_of(KEY_BYTES as u64) {
+    let (whole, rest) = bytes.as_chunks::<KEY_BYTES>();
+    if whole.is_empty() || whole.len() > KEYS_MAX || !rest.is_empty() {
         return Err(wrong());
     }
-    let count = meta.len() / KEY_BYTES as u64;
     let mut keys: Vec<Key> = Vec::with_capacity(KEYS_MAX);
-    for _ in 0..count {
-        let mut key = Key::new([0; KEY_BYTES]);
-        file.read_exact(&mut *key).map_err(|_| wrong())?;
+    for key in whole {
+        let key = Key::new(*key);
         if keys.contains(&key) {
             return Err(wrong());
         }

@@ -6,6 +6,7 @@
 )]
 
 mod commits;
+mod copy;
 mod crash;
 mod credentials;
 mod disk;

@@ -60,6 +60,12 @@ pub(crate) fn connect(matches: &ArgMatches, needs_key: bool) -> Result<Client, F
     Ok(Client::new(&server, &key))
 }
 
+/// Whether a server was named, by flag or variable.
+pub(crate) fn names_server(matches: &ArgMatches) -> bool {
+    let variable = std::env::var_os("DANUBE_SERVER");
+    matches.contains_id("server") || variable.is_some_and(|it| !it.is_empty())
+}
+
 /// A client for the job that this program runs in, and the job's id: its
 /// environment has all that is needed.
 pub(crate) fn connect_as_job() -> Result<(Client, String), Failure> {

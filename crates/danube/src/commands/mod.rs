@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apikey;
+mod backup;
 mod cancel;
 mod completions;
 mod config;
@@ -21,6 +22,7 @@ mod pipelines;
 mod playbook;
 mod profile;
 mod reap;
+mod restore;
 mod retry;
 pub(crate) mod run;
 mod search;
@@ -153,6 +155,16 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: doctor::command,
         task: Task::Client(doctor::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: backup::command,
+        task: Task::Client(backup::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: restore::command,
+        task: Task::Client(restore::perform),
     },
     Verb {
         group: SERVER,

@@ -193,6 +193,22 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         reason: ReapReason::Asked,
         duration_seconds: time,
     });
+    signals.emit(BackupCompleted {
+        user: text,
+        bytes: 1,
+        files: 2,
+        jobs: 3,
+        with_keys: true,
+        duration_seconds: time,
+    });
+    for by_client in [false, true] {
+        signals.emit(BackupFailed {
+            user: text,
+            error: text,
+            duration_seconds: time,
+            by_client,
+        });
+    }
 }
 
 fn tell_alerts(signals: &Signals, text: &str, time: Duration) {

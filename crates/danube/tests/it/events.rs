@@ -146,6 +146,10 @@ scenarios! {
     logs_that_were_deleted_are_told: provoked::reaper => [
         "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed", "traces_deleted", "workspaces_deleted", "reason", "duration_seconds"],
     ];
+    a_backup_is_told_and_so_is_one_that_nobody_takes: crate::backup::provoked => [
+        "backup_completed": ["user", "bytes", "files", "jobs", "with_keys", "duration_seconds"],
+        "backup_failed": ["user", "error", "duration_seconds"],
+    ];
     a_log_that_can_not_be_written_is_told: provoked::full_disk => [
         "log_write_failed": ["job_id", "error"],
     ];

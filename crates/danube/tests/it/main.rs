@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod backup;
 mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;

@@ -23,6 +23,8 @@ const COMMANDS: &[&str] = &[
     "health",
     "reap",
     "doctor",
+    "backup",
+    "restore",
     "alerts",
     "webhooks",
     "webhooks list",

@@ -134,7 +134,10 @@ impl Line {
                 | "dropped"
                 | "retry_count"
                 | "consecutive_failures"
+                | "bytes"
                 | "bytes_freed"
+                | "files"
+                | "jobs"
                 | "jobs_handed_back"
                 | "jobs_at_once"
                 | "found"
@@ -147,6 +150,7 @@ impl Line {
                 | "artifacts_deleted"
                 | "images_deleted" => value.is_u64(),
                 "exit_code" => value.is_i64(),
+                "with_keys" => value.is_boolean(),
                 "value" => value.is_f64(),
                 "duration_seconds" | "timeout_seconds" | "for_seconds" | "silent_seconds"
                 | "duration_ms" => value.as_f64().is_some_and(|it| it >= 0.0),

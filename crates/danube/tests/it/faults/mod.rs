@@ -28,8 +28,10 @@ use crate::master::{DANUBE, Master, one_step};
 use crate::processes::{self, HELD, release};
 
 pub(crate) use disk::SmallDisk;
-use history::{attempts, check_database};
-use load::{Load, Random};
+use history::attempts;
+pub(crate) use history::check_database;
+pub(crate) use load::Load;
+use load::Random;
 
 /// Kills of the master when `DANUBE_FAULT_ROUNDS` says nothing else.
 const ROUNDS_DEFAULT: u64 = 20;
