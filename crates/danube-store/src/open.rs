@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) reserve: Reserve,
     /// Commits that reached the disk. The writer's hook adds, anyone reads.
     pub(crate) commits: Arc<AtomicU64>,
+    /// The disk refused the last commit that was to reach it. Only the writer changes it.
+    pub(crate) is_refused: AtomicBool,
     pub(crate) pulse: Arc<Pulse>,
     /// Pages in SQLite's log. The writer's hook sets, the writer reads.
     pub(crate) wal_pages: Arc<AtomicU64>,
@@ -199,6 +201,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<(Shared, Connection),
         sealer,
         counts: Ledger::default(),
         commits: Arc::default(),
+        is_refused: AtomicBool::new(false),
         pulse: Arc::new(Pulse::new()),
         wal_pages: Arc::default(),
         in_use: AtomicI64::new(0),
