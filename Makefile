@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 FAULT_ROUNDS ?= 200
+FAULTS ?= faults
+FAULT_TABLE ?= target/faults.md
 FUZZ_CASES ?= 10000000
 FUZZ_RUNS ?= 200000
 CONTRACT_CASES ?= 300
@@ -50,10 +52,12 @@ bench-playbooks: deps ## Measure empty playbooks beside bare ansible-playbook, a
 bench-build: ## Time a clean release build, in a directory of its own
 	./ci/bench-build.sh
 
-# The list is asked for first: a filter that matches nothing would "pass".
-faults: deps ## Kill, starve and corrupt a server for long (FAULT_ROUNDS=200)
-	@$(CARGO) test -p danube --test it -- faults --include-ignored --list | grep -q ': test$$' || { echo "faults: no such tests in -p danube --test it"; exit 1; }
-	DANUBE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test -p danube --test it -- faults --include-ignored --nocapture --test-threads=1
+# The list is asked for first: a filter that matches nothing would "pass". The table is printed however it went.
+faults: deps ## Kill, starve and corrupt a server for long, and print a table (FAULT_ROUNDS=200 FAULTS=faults::power)
+	@$(CARGO) test -p danube --test it -- $(FAULTS) --include-ignored --list | grep -q ': test$$' || { echo "faults: no such tests in -p danube --test it"; exit 1; }
+	@printf '%s\n' '| fault | test | rounds | result | figure |' '| --- | --- | --- | --- | --- |' > $(FAULT_TABLE)
+	@DANUBE_FAULT_TABLE=$(abspath $(FAULT_TABLE)) DANUBE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test -p danube --test it -- $(FAULTS) --include-ignored --nocapture --test-threads=1; \
+		outcome=$$?; cat $(FAULT_TABLE); exit $$outcome
 
 contract: deps ## Call the API for long as its description says, and as it doesn't (CONTRACT_CASES=300 CONTRACT_SEED=…)
 	DANUBE_CONTRACT_CASES=$(CONTRACT_CASES) DANUBE_CONTRACT_SEED=$(CONTRACT_SEED) $(CARGO) test -p danube --test it -- peers::contract --nocapture

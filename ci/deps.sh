@@ -23,10 +23,11 @@ have() {
 #   bash           steps may ask for `shell: bash`; CI's entry is bash
 #   cc             SQLite is C, and rustc links with it
 #   mount, unshare, setsid   the tests make small disks and namespaces (Linux)
-#   strace         the tests slow down a disk with it (Linux)
+#   strace         the tests make a disk slow, full or broken with it, and kill at a system call (Linux)
+#   mkfs.ext4      the tests cut the power of a disk that is a file (Linux)
 #   ip, nsenter    the tests put a worker behind a link that goes dead (Linux)
 tools='git bash cc'
-[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace ip nsenter"
+[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace ip nsenter mkfs.ext4"
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
 # carries jobs in the tests, the Ansible that runs the tests' playbooks, and Go for its `pprof`, which reads our
@@ -37,6 +38,7 @@ peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook red
 package_of() {
     case "$1:$2" in
         *:git | *:bash | *:strace) echo "$2" ;;
+        *:mkfs.ext4) echo e2fsprogs ;;
         apt-get:ansible-playbook | dnf:ansible-playbook | apk:ansible-playbook | pacman:ansible-playbook) echo ansible-core ;;
         *:ansible-playbook) echo ansible ;;
         apt-get:redis-cli) echo redis-tools ;;

@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p danube-bench -- PATH-TO-DANUBE [--quick]`
 
+mod backlog;
 mod floor;
 mod latency;
 mod load;
@@ -21,6 +22,8 @@ pub(crate) struct Size {
     pub(crate) jobs: usize,
     /// Jobs of the latency figures, one after the other.
     pub(crate) latencies: usize,
+    /// Jobs that wait in the figure of a backlog.
+    pub(crate) backlog: usize,
     /// Seconds over which an idle server is watched.
     pub(crate) idle_seconds: u64,
 }
@@ -29,12 +32,14 @@ const FULL: Size = Size {
     submits: 20_000,
     jobs: 2_000,
     latencies: 400,
+    backlog: 100_000,
     idle_seconds: 30,
 };
 const QUICK: Size = Size {
     submits: 2_000,
     jobs: 200,
     latencies: 50,
+    backlog: 10_000,
     idle_seconds: 3,
 };
 
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
     );
     load::enqueue(&program, size);
     load::jobs(&program, size);
+    backlog::backlog(&program, size);
     load::fsyncs(&program, size);
     latency::both(&program, size);
     probes::storm(&program, size);

@@ -20,7 +20,8 @@ impl Store {
     }
 
     /// Writes one value and rolls it back: the lock and the writer work. Costs
-    /// no fsync, and so says nothing of a full disk.
+    /// no fsync, and so says nothing of a full disk. Only where the disk refused the commit
+    /// before, the value is committed: nothing less shows that it takes one again.
     pub fn write_probe(&self) -> Pending<()> {
         self.urgent(|tx| {
             tx.connection
@@ -28,7 +29,9 @@ impl Store {
                     "INSERT OR REPLACE INTO meta (name, value) VALUES ('probe', x'00')",
                 )?
                 .execute([])?;
-            tx.undo();
+            if !tx.shared.is_refused.load(Ordering::Relaxed) {
+                tx.undo();
+            }
             Ok(())
         })
     }

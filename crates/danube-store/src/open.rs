@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) reserve: Reserve,
     /// Commits that reached the disk. The writer's hook adds, anyone reads.
     pub(crate) commits: Arc<AtomicU64>,
+    /// The disk refused the last commit that was to reach it. Only the writer changes it.
+    pub(crate) is_refused: AtomicBool,
     pub(crate) pulse: Arc<Pulse>,
     /// Pages in SQLite's log. The writer's hook sets, the writer reads.
     pub(crate) wal_pages: Arc<AtomicU64>,
@@ -224,6 +226,7 @@ pub(crate) fn open(dir: &Path, options: Options) -> Result<(Shared, Connection),
         sealer,
         counts: Ledger::default(),
         commits: Arc::default(),
+        is_refused: AtomicBool::new(false),
         pulse: Arc::new(Pulse::new()),
         wal_pages: Arc::default(),
         interrupt: Mutex::default(),

@@ -9,8 +9,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, backup, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels, profiles, run_events,
-    search, stream, submits, timing, traces, webhooks, workers,
+    admin, backup, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels, profiles,
+    run_events, search, stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.

@@ -140,6 +140,9 @@ impl Writing {
             Err(error) => {
                 let _in_io = shared.pulse.in_io();
                 let broken = matches!(error, StoreError::Io(_) | StoreError::Corrupt(_));
+                if broken {
+                    shared.is_refused.store(true, Ordering::Relaxed);
+                }
                 // What SQLite remembers of the file may be wrong now.
                 self.connection
                     .take_if(|connection| broken || !connection.is_autocommit());
@@ -299,6 +302,9 @@ fn run(
     }
     // Pages that were changed and changed back would be written all the same.
     execute(if kept { "COMMIT" } else { "ROLLBACK" })?;
+    if kept {
+        shared.is_refused.store(false, Ordering::Relaxed);
+    }
     Ok(Some(Done {
         change: total,
         reopen: tx.reopen.get(),

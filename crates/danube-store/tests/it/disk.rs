@@ -123,9 +123,16 @@ fn child_whose_disk_refuses_for_a_while() {
         assert!(matches!(refused, Err(StoreError::Io(_))), "{refused:?}");
         assert!(store.cancel(id, "anna").wait().is_err());
     }
+    // Nobody writes meanwhile: it is asked all the same whether the disk takes something.
+    let probed = store.write_probe().wait();
+    assert!(matches!(probed, Err(StoreError::Io(_))), "{probed:?}");
     assert_eq!(store.commits(), commits);
     assert_eq!(store.counts().pending, 1);
     limit(getrlimit(Resource::Fsize).maximum);
+    store.write_probe().wait().unwrap();
+    assert_eq!(store.commits(), commits + 1);
+    store.write_probe().wait().unwrap();
+    assert_eq!(store.commits(), commits + 1, "one commit shows it");
     submit(&store);
     assert_eq!(store.counts().pending, 2);
     assert_eq!(store.check_integrity().unwrap(), Vec::<String>::new());

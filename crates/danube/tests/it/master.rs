@@ -119,7 +119,29 @@ impl Master {
         Self::launch(Command::new(DANUBE), dir, arguments)
     }
 
-    fn launch(mut command: Command, dir: &Path, arguments: &[&str]) -> Result<Self, String> {
+    /// A master that another program starts and that may be killed before it serves: then,
+    /// what it said. `begun` is told its process once it is there.
+    pub(crate) fn start_watched(
+        words: &[&str],
+        dir: &Path,
+        begun: impl FnOnce(u32),
+    ) -> Result<Self, String> {
+        let (program, words) = words.split_first().expect("a program");
+        let mut command = Command::new(program);
+        command.args(words);
+        Self::launch_watched(command, dir, &[], begun)
+    }
+
+    fn launch(command: Command, dir: &Path, arguments: &[&str]) -> Result<Self, String> {
+        Self::launch_watched(command, dir, arguments, |_| ())
+    }
+
+    fn launch_watched(
+        mut command: Command,
+        dir: &Path,
+        arguments: &[&str],
+        begun: impl FnOnce(u32),
+    ) -> Result<Self, String> {
         let mut child = command
             .args(["master", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
@@ -131,6 +153,7 @@ impl Master {
             .stderr(Stdio::piped())
             .spawn()
             .expect("start danube");
+        begun(child.id());
         let lines = Arc::new(Lines::default());
         let errors = lines.collect_errors(child.stderr.take().expect("piped"));
         lines.collect_log(child.stdout.take().expect("piped"), errors);

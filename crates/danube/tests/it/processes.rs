@@ -1,5 +1,6 @@
 //! The processes of jobs, seen from outside through `/proc`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,8 +12,19 @@ use crate::master::DEADLINE;
 /// How often something is looked at that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How long a process may take to be gone.
+pub(crate) const DIES_WITHIN: Duration = Duration::from_secs(10);
+
 /// A script that says `begin` and goes on until [`release`].
 pub(crate) const HELD: &str = "trap 'released=1' USR1; echo begin; until [ -n \"${released:-}\" ]; do sleep 0.05; done; echo end";
+
+/// Children that leave their session, lose their parents and hear no TERM.
+pub(crate) const HIDERS: &str = "trap '' TERM
+for n in 1 2 3; do
+    setsid sh -c 'trap \"\" TERM; (setsid sh -c \"sleep 600 & exec sleep 600\" &) ; exec sleep 600' &
+done
+echo begin
+while :; do sleep 600; done";
 
 /// Looks until there is something to see; panics when nothing came `within`.
 #[track_caller]
@@ -39,12 +51,17 @@ pub(crate) fn of_job(id: &str) -> Vec<u32> {
 
 /// Every process with exactly this entry in its environment.
 pub(crate) fn marked(entry: &str) -> Vec<u32> {
+    with(|it| it == entry.as_bytes())
+}
+
+/// Every process with an entry in its environment for which this holds.
+fn with(wanted: impl Fn(&[u8]) -> bool) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     let pids = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse().ok());
     let is_marked = |pid: &u32| {
         let environment = fs::read(PathBuf::from(format!("/proc/{pid}/environ")));
         // A process that has ended meanwhile has none.
-        environment.is_ok_and(|it| it.split(|byte| *byte == 0).any(|it| it == entry.as_bytes()))
+        environment.is_ok_and(|it| it.split(|byte| *byte == 0).any(&wanted))
     };
     pids.filter(is_marked).collect()
 }
@@ -52,11 +69,22 @@ pub(crate) fn marked(entry: &str) -> Vec<u32> {
 /// Waits until no process of the job lives: ten seconds are what is promised.
 #[track_caller]
 pub(crate) fn all_gone(id: &str) {
-    until(
-        "the job's last process ends",
-        Duration::from_secs(10),
-        || of_job(id).is_empty().then_some(()),
-    );
+    until("the job's last process ends", DIES_WITHIN, || {
+        of_job(id).is_empty().then_some(())
+    });
+}
+
+/// The same for many jobs, with one look at all processes for all of them.
+#[track_caller]
+pub(crate) fn all_gone_of(ids: &[String]) {
+    let entries: BTreeSet<String> = ids.iter().map(|it| format!("DANUBE_JOB_ID={it}")).collect();
+    until("the jobs' last process ends", DIES_WITHIN, || {
+        let is_left = |entry: &[u8]| {
+            let entry = std::str::from_utf8(entry);
+            entry.is_ok_and(|it| entries.contains(it))
+        };
+        with(is_left).is_empty().then_some(())
+    });
 }
 
 /// Lets a job with the script [`HELD`] go on. Call once it has said `begin`.

@@ -13,7 +13,7 @@ fn master() -> Master {
 }
 
 /// A call as a worker makes it.
-fn call(master: &Master, path: &str, token: &str, body: &Value) -> Answer {
+pub(crate) fn call(master: &Master, path: &str, token: &str, body: &Value) -> Answer {
     let bearer = format!("Bearer {token}");
     let headers = [
         ("authorization", bearer.as_str()),

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::row::row;
 use crate::collector::{Answer, Collector};
 use crate::otlp::{MEMORY_BYTES_MAX, NOISY, dropped, has_event, keep_busy, master};
 use crate::processes::memory;
@@ -35,6 +36,7 @@ fn for_a_minute(master: &crate::master::Master) {
 #[test]
 #[ignore = "takes minutes; `make faults` runs it"]
 fn a_collector_that_is_away_for_a_minute_costs_a_bounded_buffer() {
+    let row = row!("a collector or receiver gone bad");
     let address = Collector::grpc().address();
     let master = master(&format!("http://{address}"), "grpc", NOISY);
     for_a_minute(&master);
@@ -42,11 +44,13 @@ fn a_collector_that_is_away_for_a_minute_costs_a_bounded_buffer() {
     collector.wait_for("metrics", |it| it.metric("danube.jobs").pop());
     collector.wait_for("new lines", |it| has_event(it, "job_completed"));
     master.event(|it| it["event"] == "otlp_export_recovered");
+    row.held(1, "");
 }
 
 #[test]
 #[ignore = "takes minutes; `make faults` runs it"]
 fn a_collector_that_never_answers_or_refuses_for_a_minute_costs_a_bounded_buffer() {
+    let row = row!("a collector or receiver gone bad");
     for answer in [Answer::Never, Answer::Unavailable { waits: false }] {
         let collector = Collector::http();
         collector.answer(answer);
@@ -58,4 +62,5 @@ fn a_collector_that_never_answers_or_refuses_for_a_minute_costs_a_bounded_buffer
         collector.wait_for("metrics", |it| it.metric("danube.jobs").pop());
         master.event(|it| it["event"] == "otlp_export_recovered");
     }
+    row.held(2, "");
 }

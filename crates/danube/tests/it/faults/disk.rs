@@ -10,11 +10,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::history::check_database;
+use super::row::row;
 use crate::master::{DEADLINE, Master, one_step};
-use crate::processes::{root_or_skip, until};
+use crate::processes::{HELD, all_gone, release, root_or_skip, until};
 
 /// How soon readiness tells the truth.
-const READINESS: Duration = Duration::from_secs(5);
+pub(super) const READINESS: Duration = Duration::from_secs(5);
 
 /// A small file system of its own. Unmounted when dropped.
 pub(crate) struct SmallDisk {
@@ -78,7 +80,7 @@ fn ready(master: &Master) -> (u16, Value) {
 }
 
 #[track_caller]
-fn until_ready(master: &Master, status: u16) -> Value {
+pub(super) fn until_ready(master: &Master, status: u16) -> Value {
     until("readiness tells the truth", READINESS, || {
         let (now, body) = ready(master);
         (now == status).then_some(body)
@@ -132,11 +134,14 @@ fn gaps(text: &str) -> (Vec<&str>, u64) {
 
 #[test]
 fn a_full_disk_refuses_work_lets_jobs_be_stopped_and_recovers_without_a_restart() {
+    let row = row!("a disk that is full or refuses");
     if !root_or_skip("mounting a small disk") {
-        return;
+        return row.left_out("needs root");
     }
     let disk = SmallDisk::mount("48m");
     let master = Master::start_in(&disk.dir.join("data"), &["--jobs-at-once", "1"]);
+    let done = master.run("head -c 2000000 /dev/zero | tr '\\0' x");
+    assert_eq!(master.ended(&done)["log_bytes"], 2_000_000);
     let running = master.run("echo begin; exec sleep 600");
     master.until_log(&running, "begin\n");
 
@@ -156,7 +161,7 @@ fn a_full_disk_refuses_work_lets_jobs_be_stopped_and_recovers_without_a_restart(
     );
     assert_eq!(
         job_count(&master),
-        1 + accepted,
+        2 + accepted,
         "a refused submit left something"
     );
     assert!(
@@ -171,18 +176,25 @@ fn a_full_disk_refuses_work_lets_jobs_be_stopped_and_recovers_without_a_restart(
         crate::master::is_terminal(&job).then_some(job)
     });
     assert_eq!(job["status"], "cancelled", "{job}");
+    let log = format!("/api/v1/jobs/{done}/logs");
+    let deleted = master.call("DELETE", &log, None);
+    assert!(deleted.status < 300, "{}", deleted.text());
+    assert_eq!(master.get(&log).status, 410);
+    assert!(!disk.dir.join(format!("data/logs/{done}.log")).exists());
 
     disk.free();
     until_ready(&master, 200);
     let job = master.ended(&master.run("echo again"));
     assert_eq!(job["status"], "success", "{job}");
     assert_eq!(master.log(job["id"].as_str().unwrap()), b"again\n");
+    row.held(1, format!("{accepted} more submits fitted"));
 }
 
 #[test]
 fn a_job_that_wrote_to_a_full_disk_says_that_its_log_is_incomplete() {
+    let row = row!("a disk that is full or refuses");
     if !root_or_skip("mounting a small disk") {
-        return;
+        return row.left_out("needs root");
     }
     let disk = SmallDisk::mount("48m");
     let master = Master::start_in(
@@ -224,10 +236,47 @@ fn a_job_that_wrote_to_a_full_disk_says_that_its_log_is_incomplete() {
         shown.contains("incomplete") || shown.contains("missing"),
         "{shown}"
     );
+    row.held(1, format!("{missing} bytes are missing, and said to be"));
+}
+
+#[test]
+fn a_master_that_is_killed_on_a_full_disk_serves_there_again() {
+    let row = row!("a disk that is full or refuses");
+    if !root_or_skip("mounting a small disk") {
+        return row.left_out("needs root");
+    }
+    let disk = SmallDisk::mount("48m");
+    let dir = disk.dir.join("data");
+    let mut master = Master::start_in(&dir, &["--jobs-at-once", "1"]);
+    let running = master.run(HELD);
+    master.until_log(&running, "begin\n");
+    let waiting: Vec<String> = (0..5).map(|_| master.run("echo later")).collect();
+    let accepted = fill_until_refused(&master, &disk);
+    master.kill();
+    check_database(&dir);
+    all_gone(&running);
+
+    let master = Master::start_in(&dir, &["--jobs-at-once", "1"]);
+    until_ready(&master, 503);
+    assert_eq!(job_count(&master), 1 + waiting.len() + accepted);
+    let answer = master.call("DELETE", &format!("/api/v1/jobs/{}", waiting[0]), None);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(master.job(&waiting[0])["status"], "cancelled");
+    assert!(is_refused(&master), "a full disk accepts nothing");
+
+    disk.free();
+    until_ready(&master, 200);
+    master.until_log(&running, "begin\nbegin\n");
+    release(&running);
+    assert_eq!(master.ended(&running)["status"], "success");
+    for id in &waiting[1..] {
+        assert_eq!(master.ended(id)["status"], "success");
+    }
+    row.held(1, "");
 }
 
 /// Waits until a job has filled the disk and the master says so.
-fn until_ready_fails(master: &Master, disk: &Path) {
+pub(super) fn until_ready_fails(master: &Master, disk: &Path) {
     until("the disk is full", DEADLINE, || {
         let stat = rustix::fs::statvfs(disk).unwrap();
         (stat.f_bavail * stat.f_frsize < 64 * 1024).then_some(())

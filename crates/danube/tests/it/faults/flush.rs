@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::history::attempts;
 use super::load::Random;
+use super::row::row;
 use super::setting;
 use crate::master::{Master, id, one_step};
 use crate::processes;
@@ -53,6 +54,7 @@ fn seen(master: &Master, job: &str, bytes: u64) -> Vec<u8> {
 
 #[test]
 fn a_log_whose_master_is_killed_at_any_flush_keeps_all_that_was_shown() {
+    let row = row!("master killed at a random moment");
     let rounds = setting("DANUBE_FAULT_ROUNDS").unwrap_or(ROUNDS_DEFAULT);
     let seed = setting("DANUBE_FAULT_SEED").unwrap_or(rounds);
     let mut random = Random::new(seed);
@@ -80,6 +82,7 @@ fn a_log_whose_master_is_killed_at_any_flush_keeps_all_that_was_shown() {
     // The directory is as good as before.
     let job = master.ended(&master.run("echo whole"));
     assert_eq!(job["log_complete"], true, "{job}");
+    row.held(rounds, "logs keep all that was shown");
 }
 
 fn check(master: &Master, job: &str, shown: &[u8]) {
@@ -121,6 +124,7 @@ fn check(master: &Master, job: &str, shown: &[u8]) {
 
 #[test]
 fn a_job_that_runs_again_after_each_kill_leaves_a_prefix_of_each_attempt() {
+    let row = row!("master killed at a random moment");
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let mut master = Master::start_in(&dir, &[]);
@@ -145,4 +149,5 @@ fn a_job_that_runs_again_after_each_kill_leaves_a_prefix_of_each_attempt() {
     for part in parts {
         assert!(part == pattern(part.len()), "no prefix of what was printed");
     }
+    row.held(3, "a prefix of each attempt");
 }

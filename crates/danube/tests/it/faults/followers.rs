@@ -8,6 +8,7 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
+use super::row::row;
 use super::setting;
 use crate::master::{Master, id};
 use crate::processes::{forget_highest_memory, memory};
@@ -158,6 +159,7 @@ fn crowd(master: &Master, job: &str, wanted: usize) -> Vec<Raw> {
 
 #[test]
 fn every_one_of_very_many_followers_gets_every_byte_and_costs_little() {
+    let row = row!("slow and very many followers");
     let wanted = match setting("DANUBE_FAULT_ROUNDS") {
         None => FOLLOWERS_QUICK,
         Some(_) => FOLLOWERS,
@@ -188,7 +190,6 @@ fn every_one_of_very_many_followers_gets_every_byte_and_costs_little() {
     all.iter_mut()
         .for_each(|it| it.until("line 19 for everybody\n"));
     let each = memory(master.pid(), "VmRSS").saturating_sub(before) / count as u64;
-    eprintln!("{count} followers: {each} bytes of the server's memory each");
     let room = FOLLOWER_BYTES_MAX + OTHER_BYTES_MAX / count as u64;
     assert!(each <= room, "{each} bytes a follower");
     drop(puppet);
@@ -207,10 +208,12 @@ fn every_one_of_very_many_followers_gets_every_byte_and_costs_little() {
     }
     master.ended(&job);
     assert_eq!(master.log(&job), log.as_bytes());
+    row.held(1, format!("{count} followers, {each} bytes each"));
 }
 
 #[test]
 fn slow_followers_hold_up_neither_the_job_nor_the_fast_ones_and_resume_without_a_gap() {
+    let row = row!("slow and very many followers");
     let many = setting("DANUBE_FAULT_ROUNDS").map_or(FAST_QUICK, |_| FAST);
     let master = Master::start();
     let puppets = Puppets::new();
@@ -252,7 +255,7 @@ fn slow_followers_hold_up_neither_the_job_nor_the_fast_ones_and_resume_without_a
         .map(|it| it.join().expect("read"))
         .collect();
     let grown = memory(master.pid(), "VmHWM").saturating_sub(before);
-    eprintln!("{SLOW} slow and {many} fast followers: {grown} bytes of the server's memory");
+    let kib = grown / 1024;
     let room = BUSY_FOLLOWER_BYTES_MAX * (SLOW + many) as u64 + OTHER_BYTES_MAX;
     assert!(
         room < (SLOW * BURST_BYTES) as u64,
@@ -269,18 +272,27 @@ fn slow_followers_hold_up_neither_the_job_nor_the_fast_ones_and_resume_without_a
     #[expect(clippy::float_cmp, reason = "a small whole number")]
     let waiting = master.metric("danube_sse_clients_active") == SLOW as f64;
     assert!(waiting, "{}", master.metric("danube_sse_clients_active"));
-    for one in slow.into_iter().step_by(4) {
-        let bytes = one.bytes();
-        let whole = bytes
-            .windows(2)
-            .rposition(|it| it == b"\n\n")
-            .map_or(0, |it| it + 2);
-        let events: Vec<_> = Events::new(&bytes[..whole]).collect();
-        let last = events.last().expect("an event").id;
-        assert!(last < log.len() as u64);
-        assert_eq!(joined(&events, 0), log[..usize::try_from(last).unwrap()]);
-        drop(one);
-        let events: Vec<_> = follow(&master, &job, Some(last)).collect();
-        assert!(joined(&events, last) == log[usize::try_from(last).unwrap()..]);
-    }
+    slow.into_iter()
+        .step_by(4)
+        .for_each(|it| resumes(&master, &job, &log, it));
+    row.held(
+        1,
+        format!("{SLOW} slow and {many} fast ones, {kib} KiB of memory more"),
+    );
+}
+
+/// What a slow one saw is the log's beginning; resumed there, the rest comes.
+fn resumes(master: &Master, job: &str, log: &[u8], one: Raw) {
+    let bytes = one.bytes();
+    let whole = bytes
+        .windows(2)
+        .rposition(|it| it == b"\n\n")
+        .map_or(0, |it| it + 2);
+    let events: Vec<_> = Events::new(&bytes[..whole]).collect();
+    let last = events.last().expect("an event").id;
+    assert!(last < log.len() as u64);
+    assert_eq!(joined(&events, 0), log[..usize::try_from(last).unwrap()]);
+    drop(one);
+    let events: Vec<_> = follow(master, job, Some(last)).collect();
+    assert!(joined(&events, last) == log[usize::try_from(last).unwrap()..]);
 }

@@ -65,7 +65,18 @@ impl Plan {
         }
     }
 
-    fn body(&self) -> Value {
+    /// One that runs for about so long, in ten lines a step.
+    pub(crate) fn that_takes(key: &str, time: Duration) -> Self {
+        Self {
+            key: key.to_owned(),
+            lines: [10, 10],
+            pause_ms: u64::try_from(time.as_millis() / 20).expect("a short time"),
+            retry_on_lost: true,
+            is_cancelled: false,
+        }
+    }
+
+    pub(crate) fn body(&self) -> Value {
         let key = &self.key;
         let pause = match self.pause_ms {
             0 => String::new(),
@@ -104,6 +115,8 @@ pub(crate) struct Load {
 #[derive(Default)]
 struct Shared {
     history: History,
+    /// The disk breaks under a master that lives: it may refuse.
+    may_refuse: bool,
     server: Mutex<Server>,
     changed: Condvar,
 }
@@ -130,8 +143,14 @@ impl Load {
         Self::with(seed, History::elsewhere())
     }
 
+    /// On a disk that refuses what it is asked for, again and again.
+    pub(crate) fn on_a_bad_disk(seed: u64) -> Self {
+        Self::with(seed, History::on_a_bad_disk())
+    }
+
     fn with(seed: u64, history: History) -> Self {
         let shared = Arc::new(Shared {
+            may_refuse: history.is_bad_disk,
             history,
             ..Shared::default()
         });
@@ -306,7 +325,8 @@ impl Submitter {
         Some((status, serde_json::from_slice(&answer).ok()?))
     }
 
-    /// `None` when the master died before the whole answer was here.
+    /// `None` when there was no whole answer, or one that says no more than that the disk
+    /// refused, where it may.
     fn send(
         &self,
         server: &Server,
@@ -314,15 +334,64 @@ impl Submitter {
         path: &str,
         body: Option<(&str, &str)>,
     ) -> Option<(u16, Vec<u8>)> {
-        let request = Request::builder()
+        let client = Client {
+            agent: self.agent.clone(),
+            address: server.address.clone(),
+            key: server.key.clone(),
+        };
+        let body = body.map(|(key, body)| (Some(key), body));
+        let answer = client.send(method, path, body)?;
+        let is_refusal = self.shared.may_refuse && answer.0 >= 500;
+        (!is_refusal).then_some(answer)
+    }
+}
+
+/// Somebody who asks a master that may die meanwhile.
+pub(crate) struct Client {
+    agent: Agent,
+    address: String,
+    key: String,
+}
+
+impl Client {
+    pub(crate) fn of(master: &Master) -> Self {
+        Self {
+            agent: agent(),
+            address: master.address.clone(),
+            key: master.key.clone(),
+        }
+    }
+
+    /// `None` when there was no whole answer.
+    pub(crate) fn submit(&self, key: Option<&str>, body: &Value) -> Option<(u16, Value)> {
+        let (status, answer) = self.send("POST", "/api/v1/jobs", Some((key, &body.to_string())))?;
+        Some((status, serde_json::from_slice(&answer).ok()?))
+    }
+
+    /// The same for JSON without a body.
+    pub(crate) fn get(&self, path: &str) -> Option<(u16, Value)> {
+        let (status, answer) = self.send("GET", path, None)?;
+        Some((status, serde_json::from_slice(&answer).ok()?))
+    }
+
+    /// Sends a body of JSON with its idempotency key. `None` when the master died before the
+    /// whole answer was here.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(Option<&str>, &str)>,
+    ) -> Option<(u16, Vec<u8>)> {
+        let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", server.address))
-            .header("authorization", format!("Bearer {}", server.key));
+            .uri(format!("{}{path}", self.address))
+            .header("authorization", format!("Bearer {}", self.key));
         let sent = match body {
             Some((key, body)) => {
-                let request = request
-                    .header("idempotency-key", key)
-                    .header("content-type", "application/json");
+                if let Some(key) = key {
+                    request = request.header("idempotency-key", key);
+                }
+                let request = request.header("content-type", "application/json");
                 self.agent
                     .run(request.body(body.to_owned()).expect("a request"))
             }

@@ -5,6 +5,7 @@ use std::process::{Command, id};
 
 use serde_json::json;
 
+use super::row::row;
 use crate::elsewhere::{Elsewhere, Wire, token};
 use crate::master::{DEADLINE, Master};
 use crate::processes::{HELD, of_job, release, root_or_skip, until};
@@ -98,8 +99,9 @@ const SHORT: [&str; 4] = ["--jobs-at-once", "0", "--lease", "3"];
 
 #[test]
 fn a_worker_behind_a_dead_link_loses_its_job_and_ends_it_when_the_link_is_back() {
+    let row = row!("worker killed, frozen or cut off");
     if !root_or_skip("a network namespace") {
-        return;
+        return row.left_out("needs root");
     }
     let space = Namespace::new(0);
     let master = Master::with(&SHORT);
@@ -128,12 +130,14 @@ fn a_worker_behind_a_dead_link_loses_its_job_and_ends_it_when_the_link_is_back()
     drop(near);
     let next = master.ended(&master.run("echo more"));
     assert_eq!(next["worker_id"], "far", "{next}");
+    row.held(1, "");
 }
 
 #[test]
 fn a_link_that_is_dead_for_a_moment_costs_nothing() {
+    let row = row!("worker killed, frozen or cut off");
     if !root_or_skip("a network namespace") {
-        return;
+        return row.left_out("needs root");
     }
     let space = Namespace::new(1);
     let master = Master::with(&["--jobs-at-once", "0"]);
@@ -160,4 +164,5 @@ fn a_link_that_is_dead_for_a_moment_costs_nothing() {
         "{job}"
     );
     assert_eq!(master.log(&id), b"begin\nend\n");
+    row.held(3, "");
 }

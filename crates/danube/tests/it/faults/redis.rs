@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use danube_queue::{Address, Source};
 use danube_signals::{BuildInfo, Limits, Signals};
 use serde_json::{Value, json};
 
 use super::load::{Load, Random};
+use super::row::row;
 use super::{history, setting};
 use crate::elsewhere::{Elsewhere, Wire, token};
 use crate::master::{DEADLINE, Master};
@@ -21,6 +22,9 @@ const ROUNDS_DEFAULT: u64 = 8;
 
 /// Longest time between the first accepted job and the fault.
 const BREAK_AFTER_MS_MAX: u64 = 500;
+
+/// How soon everything is in Redis again.
+const REFILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A master without a worker of its own that fills this Redis; the shortest lease there is.
 fn arguments(url: &str) -> [&str; 6] {
@@ -68,6 +72,7 @@ fn queue_is(master: &Master, status: &str) {
 
 #[test]
 fn a_redis_that_loses_everything_is_filled_again() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let mut redis = Redis::start();
     let master = master(&redis);
     let waiting: Vec<String> = (0..20).map(|_| master.run("true")).collect();
@@ -75,7 +80,10 @@ fn a_redis_that_loses_everything_is_filled_again() {
         (redis.entries("default") == 20).then_some(())
     });
     redis.ask(&["FLUSHALL"]);
+    let since = Instant::now();
     let lost = refilled(&master, "lost");
+    let took = since.elapsed();
+    assert!(took <= REFILLED_WITHIN, "filled again after {took:?}");
     assert_eq!(
         (&lost["found"], &lost["added"]),
         (&json!(0), &json!(20)),
@@ -105,10 +113,12 @@ fn a_redis_that_loses_everything_is_filled_again() {
     for id in waiting.iter().chain([&one_more]) {
         succeeds_at_once(&master, id);
     }
+    row.held(4, format!("filled again within {took:.1?}"));
 }
 
 #[test]
 fn what_redis_brings_back_or_repeats_is_run_once() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let redis = Redis::start();
     let master = master(&redis);
     let id = master.run("echo once");
@@ -131,6 +141,7 @@ fn what_redis_brings_back_or_repeats_is_run_once() {
         (redis.entries("default") == 0).then_some(())
     });
     succeeds_at_once(&master, &id);
+    row.held(1, "");
 }
 
 /// The id of a job that this master never had.
@@ -140,6 +151,7 @@ fn new_id() -> String {
 
 #[test]
 fn without_redis_its_workers_ask_the_master_and_go_back_to_it_later() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let mut redis = Redis::start();
     let master = master(&redis);
     let far = worker(&master, &redis, "far");
@@ -165,10 +177,12 @@ fn without_redis_its_workers_ask_the_master_and_go_back_to_it_later() {
     queue_is(&master, "degraded");
     redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     queue_is(&master, "ok");
+    row.held(3, "");
 }
 
 #[test]
 fn what_a_dead_worker_has_taken_goes_to_another_and_what_a_living_one_holds_does_not() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let redis = Redis::start();
     let master = master(&redis);
     let id = master.run("echo hi");
@@ -213,10 +227,12 @@ fn what_a_dead_worker_has_taken_goes_to_another_and_what_a_living_one_holds_does
         (redis.entries("default") == 0).then_some(())
     });
     drop(far);
+    row.held(1, "");
 }
 
 #[test]
 fn jobs_of_a_killed_worker_come_back_by_way_of_redis() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let redis = Redis::start();
     let master = master(&redis);
     let mut far = worker(&master, &redis, "far");
@@ -232,10 +248,12 @@ fn jobs_of_a_killed_worker_come_back_by_way_of_redis() {
         (&json!("success"), &json!(2), &json!("near")),
         "{job}"
     );
+    row.held(1, "");
 }
 
 #[test]
 fn a_worker_that_leaves_takes_nothing_with_it() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let redis = Redis::start();
     let master = master(&redis);
     let mut far = worker(&master, &redis, "far");
@@ -249,6 +267,7 @@ fn a_worker_that_leaves_takes_nothing_with_it() {
         (&json!("success"), &json!("near")),
         "{job}"
     );
+    row.held(1, "");
 }
 
 /// The workers' names.
@@ -349,6 +368,7 @@ impl Sides {
 
 #[test]
 fn each_of_the_three_sides_broken_again_and_again() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let rounds = setting("DANUBE_FAULT_ROUNDS").map_or(ROUNDS_DEFAULT, |it| it / 4);
     let seed = setting("DANUBE_FAULT_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("{rounds} faults; DANUBE_FAULT_SEED={seed} chooses the same ones again");
@@ -382,10 +402,15 @@ fn each_of_the_three_sides_broken_again_and_again() {
     until("nothing is left in Redis", DEADLINE, || {
         (redis.entries("default") == 0).then_some(())
     });
+    row.held(
+        rounds,
+        format!("{} jobs: {:?}", jobs.len(), super::counts(&jobs)),
+    );
 }
 
 #[test]
 fn what_the_living_hold_does_not_hide_what_a_dead_worker_has_left() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let redis = Redis::start();
     let stream = "here:queue:default";
     redis.ask(&["XGROUP", "CREATE", stream, "workers", "0", "MKSTREAM"]);
@@ -422,4 +447,5 @@ fn what_the_living_hold_does_not_hide_what_a_dead_worker_has_left() {
         (taken.len(), message.job.to_string()),
         (1, jobs[29].clone())
     );
+    row.held(1, "");
 }

@@ -1,10 +1,12 @@
 //! A disk that takes its time: the job waits, and nothing is dropped or piled up.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Instant;
 
-use crate::master::Master;
+use super::load::Client;
+use super::row::row;
+use super::strace::{Inject, calls};
+use crate::master::{Master, one_step};
 use crate::processes::{forget_highest_memory, memory, root_or_skip};
 
 /// What each write of the server waits for before it begins.
@@ -21,51 +23,18 @@ const MEMORY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// The biggest batch of a log: each of them has waited.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// Slows down a process's writes for as long as it lives.
-struct SlowDisk {
-    strace: Child,
-}
-
-impl SlowDisk {
-    fn under(master: &Master) -> Self {
-        let delay = format!("inject=pwrite64,fdatasync:delay_enter={DELAY_MICROS}");
-        let mut strace = Command::new("strace")
-            .args(["-f", "-o", "/dev/null", "-p", &master.pid().to_string()])
-            .args(["-e", "trace=pwrite64,fdatasync", "-e"])
-            .arg(delay)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("strace is here: ci/deps.sh installs it");
-        let said = BufReader::new(strace.stderr.take().expect("piped"));
-        let mut lines = said.lines().map_while(Result::ok);
-        let attached = lines.find(|it| it.contains("attached"));
-        assert!(attached.is_some(), "strace could not attach");
-        // It tells of each new thread, and would end if nobody listened.
-        thread::spawn(move || lines.for_each(drop));
-        Self { strace }
-    }
-}
-
-impl Drop for SlowDisk {
-    /// Lets the process go on without it: a killed tracer might not.
-    fn drop(&mut self) {
-        let pid = self.strace.id().to_string();
-        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
-        let _ = self.strace.wait();
-    }
-}
-
 #[test]
 fn a_slow_disk_holds_the_job_back_and_loses_nothing() {
+    let row = row!("a slow disk");
     if !root_or_skip("slowing down the writes of another process") {
-        return;
+        return row.left_out("needs root");
     }
     let master = Master::start();
     master.ended(&master.run("echo warm"));
     let blocked = "danube_log_ingest_blocked_seconds_total";
     let before = master.metric(blocked);
-    let disk = SlowDisk::under(&master);
+    let delay = format!("delay_enter={DELAY_MICROS}");
+    let disk = slow("pwrite64,fdatasync", &delay).into(&master);
     let highest = forget_highest_memory(master.pid());
     let line = "a line that waits for the disk";
     let script = format!("yes '{line}' | head -c {PRINTED_BYTES}");
@@ -84,5 +53,75 @@ fn a_slow_disk_holds_the_job_back_and_loses_nothing() {
     let batches = u32::try_from(PRINTED_BYTES / BATCH_BYTES).unwrap();
     let least = f64::from(batches) * 1e-6 * f64::from(u32::try_from(DELAY_MICROS).unwrap());
     assert!(waited >= least, "{waited} s, at least {least} s");
-    eprintln!("waited {waited} s for the disk; {grown} bytes of memory");
+    let kib = grown / 1024;
+    row.held(
+        1,
+        format!("the job waited {waited:.1} s for its disk, {kib} KiB of memory more"),
+    );
+}
+
+fn slow<'a>(calls: &'a str, what: &'a str) -> Inject<'a> {
+    Inject {
+        calls,
+        what,
+        files: &[],
+        noted: None,
+    }
+}
+
+/// What each fsync of the database takes: an old disk that turns.
+const FSYNC_MICROS: u64 = 20_000;
+
+/// Clients that submit at once, and what each of them submits.
+const CLIENTS: usize = 32;
+const SUBMITS_EACH: usize = 8;
+
+/// Each fsync has to bring as many submits on average: without a group, it is one, and with
+/// all clients in one it is [`CLIENTS`].
+const SUBMITS_A_COMMIT_MIN: usize = 6;
+
+#[test]
+fn a_database_on_a_slow_disk_keeps_its_rate_because_many_share_a_commit() {
+    let row = row!("a slow disk");
+    if !root_or_skip("slowing down the writes of another process") {
+        return row.left_out("needs root");
+    }
+    let master = Master::with(&["--jobs-at-once", "0"]);
+    let noted = tempfile::NamedTempFile::new().unwrap();
+    let wal = [master.dir.join("danube.db-wal")];
+    let inject = Inject {
+        calls: "fsync",
+        what: &format!("delay_enter={FSYNC_MICROS}"),
+        files: &wal,
+        noted: Some(noted.path()),
+    };
+    let disk = inject.into(&master);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let client = Client::of(&master);
+                for _ in 0..SUBMITS_EACH {
+                    let answer = client.submit(None, &one_step("true"));
+                    assert_eq!(answer.expect("an answer").0, 202);
+                }
+            });
+        }
+    });
+    let took = began.elapsed();
+    drop(disk);
+    let (submits, commits) = (CLIENTS * SUBMITS_EACH, calls(noted.path(), "fsync"));
+    assert!(commits > 0, "nothing was slowed down");
+    assert!(
+        submits >= commits * SUBMITS_A_COMMIT_MIN,
+        "{submits} submits took {commits} commits"
+    );
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    let each = submits as f64 / commits as f64;
+    row.held(
+        1,
+        format!(
+            "{submits} submits in {commits} commits of 20 ms: {each:.0} each, {took:.1?} in all"
+        ),
+    );
 }

@@ -1,15 +1,33 @@
 //! Workers on other machines, and all that can break between them and the master.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::causes;
 use super::history::{attempts, check_database};
-use crate::elsewhere::{Elsewhere, Wire, running};
+use super::row::row;
+use crate::elsewhere::{Elsewhere, Wire, running, token};
 use crate::master::Master;
 use crate::processes::{HELD, all_gone, of_job, release, until};
+use crate::workers::call;
 
 /// The shortest lease that the settings allow.
 const SHORT: [&str; 4] = ["--jobs-at-once", "0", "--lease", "3"];
+
+/// I3: how long a job may be without a living owner, beyond its lease.
+const BEYOND_THE_LEASE: Duration = Duration::from_secs(10);
+
+/// Waits for the second attempt, which must begin in time; how long that took.
+#[track_caller]
+fn is_offered_again(master: &Master, id: &str, lost: Instant) -> Duration {
+    master.until_log(id, "begin\nbegin\n");
+    let again = lost.elapsed();
+    let lease: u64 = SHORT[3].parse().unwrap();
+    let most = Duration::from_secs(lease) + BEYOND_THE_LEASE;
+    assert!(again <= most, "I3: {again:?} without an owner");
+    again
+}
 
 /// Says a line again and again until it is released.
 const TALKS: &str = "trap 'r=1' USR1; i=0; until [ -n \"${r:-}\" ]; do i=$((i+1)); echo line $i; sleep 0.02; done; echo end";
@@ -28,13 +46,15 @@ fn is_whole(log: &[u8]) {
 
 #[test]
 fn a_killed_worker_s_job_is_offered_again_and_the_log_shows_both_attempts() {
+    let row = row!("worker killed, frozen or cut off");
     let master = Master::with(&SHORT);
     let mut worker = Elsewhere::start(&master, "far", &[]);
     let id = master.run(HELD);
     master.until_log(&id, "begin\n");
     worker.kill();
+    let lost = Instant::now();
     let _other = Elsewhere::start(&master, "near", &[]);
-    master.until_log(&id, "begin\nbegin\n");
+    let again = is_offered_again(&master, &id, lost);
     all_gone_but_one(&id);
     release(&id);
     let job = master.ended(&id);
@@ -62,6 +82,10 @@ fn a_killed_worker_s_job_is_offered_again_and_the_log_shows_both_attempts() {
             "succeeded"
         ]
     );
+    row.held(
+        1,
+        format!("begun again after {again:.1?}, with a lease of 3 s"),
+    );
 }
 
 /// Waits until the job's processes are those of one attempt.
@@ -76,14 +100,26 @@ fn all_gone_but_one(id: &str) {
 
 #[test]
 fn a_worker_that_was_frozen_for_longer_than_its_lease_is_refused_and_ends_its_job() {
+    let row = row!("worker killed, frozen or cut off");
     let master = Master::with(&SHORT);
-    let frozen = Elsewhere::start(&master, "far", &[]);
+    let token = token(&master, "far");
+    let frozen = Elsewhere::with_token(&master.address, &token, &[]);
     let id = master.run(HELD);
     master.until_log(&id, "begin\n");
     let before = of_job(&id);
     frozen.signal("STOP");
+    let lost = Instant::now();
     let other = Elsewhere::start(&master, "near", &[]);
-    master.until_log(&id, "begin\nbegin\n");
+    let again = is_offered_again(&master, &id, lost);
+    // What it would say of the attempt that it lost changes nothing.
+    running(&master, &id);
+    let lease = json!({"job": id, "fence": 1, "number": 1});
+    let finish = json!({"lease": lease, "cause": "succeeded", "failed": null, "exit_code": 0,
+        "reason": null, "timeout_seconds": null, "steps": [], "log_end": 0, "log_is_cut": false,
+        "spans": null});
+    let late = call(&master, "/rpc/finish", &token, &finish);
+    assert_eq!(late.status, 409, "I4: {}", late.text());
+    assert_eq!(master.job(&id)["status"], "running", "I4");
     frozen.signal("CONT");
     until(
         "the old attempt's processes end",
@@ -105,10 +141,15 @@ fn a_worker_that_was_frozen_for_longer_than_its_lease_is_refused_and_ends_its_jo
     drop(other);
     let next = master.ended(&master.run("echo more"));
     assert_eq!(next["worker_id"], "far", "{next}");
+    row.held(
+        1,
+        format!("begun again after {again:.1?}, with a lease of 3 s"),
+    );
 }
 
 #[test]
 fn a_killed_master_loses_nothing_of_a_job_that_goes_on_elsewhere() {
+    let row = row!("master restarts under a remote job");
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let mut master = Master::start_in(&dir, &["--jobs-at-once", "0"]);
@@ -134,10 +175,12 @@ fn a_killed_master_loses_nothing_of_a_job_that_goes_on_elsewhere() {
     );
     is_whole(&master.log(&id));
     worker.event("worker_disconnected");
+    row.held(3, "");
 }
 
 #[test]
 fn a_job_that_ends_while_the_master_is_away_is_told_of_when_it_comes_back() {
+    let row = row!("master restarts under a remote job");
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let mut master = Master::start_in(&dir, &["--jobs-at-once", "0"]);
@@ -160,10 +203,12 @@ fn a_job_that_ends_while_the_master_is_away_is_told_of_when_it_comes_back() {
     );
     is_whole(&master.log(&id));
     assert_eq!(causes(&master, &id).last().unwrap(), "succeeded");
+    row.held(1, "");
 }
 
 #[test]
 fn a_cut_network_that_heals_within_the_lease_costs_nothing() {
+    let row = row!("worker killed, frozen or cut off");
     let master = Master::with(&["--jobs-at-once", "0"]);
     let wire = Wire::to(&master);
     let _worker = Elsewhere::start_by_way_of(&master, &wire.address, "far", &[]);
@@ -181,10 +226,12 @@ fn a_cut_network_that_heals_within_the_lease_costs_nothing() {
         "{job}"
     );
     is_whole(&master.log(&id));
+    row.held(5, "");
 }
 
 #[test]
 fn a_network_that_stays_cut_costs_the_lease_and_the_old_attempt_ends_when_it_heals() {
+    let row = row!("worker killed, frozen or cut off");
     let master = Master::with(&SHORT);
     let wire = Wire::to(&master);
     let _worker = Elsewhere::start_by_way_of(&master, &wire.address, "far", &[]);
@@ -211,10 +258,12 @@ fn a_network_that_stays_cut_costs_the_lease_and_the_old_attempt_ends_when_it_hea
         "{job}"
     );
     assert_eq!(master.log(&id), b"begin\nbegin\nend\n");
+    row.held(1, "");
 }
 
 #[test]
 fn a_master_that_waits_in_vain_for_a_worker_after_its_restart_gives_the_job_to_another() {
+    let row = row!("worker killed, frozen or cut off");
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let mut master = Master::start_in(&dir, &SHORT);
@@ -234,11 +283,13 @@ fn a_master_that_waits_in_vain_for_a_worker_after_its_restart_gives_the_job_to_a
         (&json!("success"), &json!(2)),
         "{job}"
     );
+    row.held(1, "");
 }
 
 #[test]
 fn a_master_that_is_killed_while_ends_are_told_has_each_of_them_once() {
     const JOBS: usize = 24;
+    let row = row!("master restarts under a remote job");
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let mut master = Master::start_in(&dir, &["--jobs-at-once", "0"]);
@@ -273,4 +324,34 @@ fn a_master_that_is_killed_while_ends_are_told_has_each_of_them_once() {
             assert!(log.ends_with(&whole), "{job}");
         }
     }
+    row.held(4, format!("{JOBS} jobs"));
+}
+
+#[test]
+fn a_job_that_loses_every_worker_is_given_up_and_others_go_on() {
+    let row = row!("a job that loses every worker");
+    let master = Master::with(&SHORT);
+    let id = master.run(HELD);
+    for attempt in 1..=3 {
+        let name = format!("far-{attempt}");
+        let mut worker = Elsewhere::start(&master, &name, &["--jobs", "2"]);
+        master.until_log(&id, &"begin\n".repeat(attempt));
+        let other = master.ended(&master.run("echo others go on"));
+        assert_eq!(
+            (&other["status"], &other["attempt"]),
+            (&json!("success"), &json!(1)),
+            "{other}"
+        );
+        worker.kill();
+    }
+    let job = master.ended(&id);
+    assert_eq!(
+        (&job["status"], &job["attempt"]),
+        (&json!("failure"), &json!(3)),
+        "{job}"
+    );
+    let reason = job["reason"].as_str().unwrap();
+    assert!(reason.contains("worker lost 3 times"), "{reason}");
+    all_gone(&id);
+    row.held(3, "given up after three attempts");
 }

@@ -150,6 +150,24 @@ fn ways(value: &str) -> Vec<Leak> {
     leaks
 }
 
+/// All that a job may print of some registered values: what it is to mask, what it prints, and
+/// what must never be seen of it.
+pub(crate) struct Leaky {
+    pub(crate) masks: Vec<&'static str>,
+    pub(crate) printed: Vec<u8>,
+    pub(crate) canaries: Vec<String>,
+}
+
+/// The whole of it.
+pub(crate) fn leaky() -> Leaky {
+    let all = registered();
+    Leaky {
+        masks: vec![ODD, PLAIN, LINES, LONG],
+        printed: all.iter().flat_map(|it| it.printed.clone()).collect(),
+        canaries: all.into_iter().map(|it| it.canary).collect(),
+    }
+}
+
 /// What must not be seen of a value: itself, and whatever else it may be printed as.
 pub(crate) fn canaries(value: &str) -> Vec<String> {
     ways(value).into_iter().map(|it| it.canary).collect()
