@@ -104,7 +104,7 @@ impl Profiler {
         let path = self.dir.join(file(kind));
         let kept = profile.and_then(|it| {
             let (samples, took) = (it.samples(), it.took());
-            write_whole(&path, it.write(Format::Pprof)?, FILE_MODE)?;
+            write_whole(&path, &it.write(Format::Pprof)?, FILE_MODE)?;
             Ok((samples, took))
         });
         match kept {

@@ -144,7 +144,7 @@ pub(crate) async fn heap(
         _ => Problem::new(Code::Unavailable, format!("start sampling: {error}")),
     })?;
     let held = Held(Some((sampling, turn)));
-    let done = taking.after(time, move || held.take_with(|it| it.now()));
+    let done = taking.after(time, move || held.take_with(heap::Sampling::now));
     Ok(answer(ProfileKind::Heap, format, done))
 }
 

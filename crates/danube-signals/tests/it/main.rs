@@ -11,6 +11,7 @@ mod exported;
 mod facts;
 #[cfg(test)]
 mod golden;
+mod health_facts;
 mod life_facts;
 mod playbook_facts;
 #[cfg(test)]

@@ -127,10 +127,11 @@ fn registers(context: &libc::ucontext_t) -> Registers {
 #[cfg(target_arch = "aarch64")]
 fn registers(context: &libc::ucontext_t) -> Registers {
     let all = &context.uc_mcontext;
+    let of = |value: u64| usize::from_ne_bytes(value.to_ne_bytes());
     Registers {
-        instruction: all.pc as usize,
-        frame: all.regs[29] as usize,
-        stack: all.sp as usize,
+        instruction: of(all.pc),
+        frame: of(all.regs[29]),
+        stack: of(all.sp),
     }
 }
 

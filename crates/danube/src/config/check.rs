@@ -78,20 +78,11 @@ pub(crate) fn check(
         sources_private: it.networks("sources.allow_private"),
         galaxy: galaxy(&it)?,
         rules: job_rules(&rules, it.bool("redaction.email")?),
-        watch: WatchSettings {
-            interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
-            workers_expected: u32::try_from(it.number("observability.workers_expected")?)
-                .expect("the table bounds it"),
-            alertmanager_url: it.text("observability.alertmanager_url"),
-        },
+        watch: watch(&it)?,
         webhooks: webhooks(&it)?,
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
-        profiling: match it.text("observability.profiling")?.as_str() {
-            "on" => Profiling::On,
-            "off" => Profiling::Off,
-            _ => Profiling::Auto,
-        },
+        profiling: profiling(&it)?,
         profile_run: it.bool("observability.profile_run")?,
         sampling: export::sampling(&it)?,
     };
@@ -109,6 +100,16 @@ pub(crate) fn check(
     })
 }
 
+/// How the server watches its own metrics.
+fn watch(it: &Values<'_>) -> Option<WatchSettings> {
+    Some(WatchSettings {
+        interval: Duration::from_secs(it.number("observability.history_interval_seconds")?),
+        workers_expected: u32::try_from(it.number("observability.workers_expected")?)
+            .expect("the table bounds it"),
+        alertmanager_url: it.text("observability.alertmanager_url"),
+    })
+}
+
 /// How the server looks after itself.
 fn health(it: &Values<'_>) -> Option<HealthSettings> {
     Some(HealthSettings {
@@ -120,6 +121,15 @@ fn health(it: &Values<'_>) -> Option<HealthSettings> {
         },
         hands_off: it.checks("health.hands_off"),
         not_gating: it.checks("health.not_gating"),
+    })
+}
+
+/// Whether administrators may profile the server.
+fn profiling(it: &Values<'_>) -> Option<Profiling> {
+    Some(match it.text("observability.profiling")?.as_str() {
+        "on" => Profiling::On,
+        "off" => Profiling::Off,
+        _ => Profiling::Auto,
     })
 }
 

@@ -1,16 +1,18 @@
 //! Each row of the health table broken for real and healed for real: what readiness, the
 //! metrics, the server log and a real Alertmanager say of it, and of its end.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::disk::SmallDisk;
 use super::history::check_database;
+use super::row::row;
 use crate::collector::Collector;
 use crate::elsewhere::{Elsewhere, running};
 use crate::master::{DEADLINE, Master, one_step};
@@ -27,6 +29,8 @@ const READINESS: Duration = Duration::from_secs(5);
 struct Watched {
     master: Master,
     alertmanager: Alertmanager,
+    /// When what was waited for was seen, since it was waited for; in seconds.
+    waits: RefCell<Vec<String>>,
 }
 
 impl Watched {
@@ -37,6 +41,7 @@ impl Watched {
         Self {
             master,
             alertmanager,
+            waits: RefCell::default(),
         }
     }
 
@@ -47,17 +52,30 @@ impl Watched {
         Self {
             master,
             alertmanager,
+            waits: RefCell::default(),
         }
+    }
+
+    /// What was seen, for the table of results.
+    fn figure(&self) -> String {
+        self.waits.borrow().join(", ")
+    }
+
+    fn waited(&self, what: &str, since: Instant) {
+        let wait = format!("{what} after {:.1} s", since.elapsed().as_secs_f64());
+        self.waits.borrow_mut().push(wait);
     }
 
     /// The check is so, and the server ready or not, as soon as is promised.
     #[track_caller]
     fn is(&self, check: &str, status: &str, ready: u16) {
+        let asked = Instant::now();
         until("readiness tells the truth", READINESS, || {
             let answer = self.master.get("/health/ready");
             let said = answer.json();
             (said["checks"][check] == status && answer.status == ready).then_some(())
         });
+        self.waited(status, asked);
         let value = match status {
             "ok" => 1.0,
             "degraded" => 0.5,
@@ -73,11 +91,13 @@ impl Watched {
     /// From the third failure in a row it is an error, and people are told.
     #[track_caller]
     fn is_alarmed(&self, check: &str) -> Value {
+        let asked = Instant::now();
         let told = self.master.event(|it| {
             it["event"] == "health_check_failed" && it["check"] == check && it["level"] == "error"
         });
         assert_eq!(told["consecutive_failures"], 3, "{told}");
         until("Alertmanager has the alert", DEADLINE, || self.alert(check));
+        self.waited("in Alertmanager", asked);
         told
     }
 
@@ -119,6 +139,7 @@ impl Watched {
 
 #[test]
 fn a_process_that_holds_the_write_lock_is_named_and_once_it_lets_go_all_is_healed() {
+    let row = row!("a database that is locked or hangs");
     let it = Watched::with(&[]);
     let locked = LockedDatabase::of(&it.master);
     it.is("database", "failed", 503);
@@ -138,10 +159,12 @@ fn a_process_that_holds_the_write_lock_is_named_and_once_it_lets_go_all_is_heale
     it.master
         .event(|it| it["event"] == "self_heal_attempted" && it["check"] == "database");
     assert_eq!(it.master.ended(&it.master.run("true"))["status"], "success");
+    row.held(1, it.figure());
 }
 
 #[test]
 fn locks_that_stay_are_tried_at_most_so_often_and_what_failed_says_why() {
+    let row = row!("a database that is locked or hangs");
     let master = Master::start();
     let locked = LockedDatabase::of(&master);
     let tried = master.event(|it| it["event"] == "self_heal_attempted");
@@ -159,10 +182,12 @@ fn locks_that_stay_are_tried_at_most_so_often_and_what_failed_says_why() {
     let attempts = "danube_self_heal_total{check=\"database\",result=\"error\"}";
     assert_eq!(master.metric(attempts), 1.0);
     locked.release();
+    row.held(1, "told");
 }
 
 #[test]
 fn a_redis_that_is_away_is_healed_by_its_return_and_a_lost_group_is_made_again() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let mut redis = Redis::start();
     let it = Watched::with(&["--queue-url", &redis.url(), "--jobs-at-once", "0"]);
     it.master.event(|it| it["event"] == "queue_refilled");
@@ -179,10 +204,12 @@ fn a_redis_that_is_away_is_healed_by_its_return_and_a_lost_group_is_made_again()
     it.healed("queue", "refill", "success");
     let groups = redis.ask(&["XINFO", "GROUPS", &stream]);
     assert!(groups.contains("workers"), "{groups}");
+    row.held(1, it.figure());
 }
 
 #[test]
 fn a_redis_that_comes_back_at_once_is_what_the_attempt_finds() {
+    let row = row!("Redis killed, flushed, full, stalled");
     let mut redis = Redis::start();
     let master = Master::with(&["--queue-url", &redis.url(), "--jobs-at-once", "0"]);
     master.event(|it| it["event"] == "queue_refilled");
@@ -192,6 +219,7 @@ fn a_redis_that_comes_back_at_once_is_what_the_attempt_finds() {
     let healed = master.event(|it| it["event"] == "self_heal_attempted");
     assert_eq!(healed["action"], "reconnect", "{healed}");
     assert_eq!(healed["result"], "success", "{healed}");
+    row.held(1, "told and healed");
 }
 
 /// A job that leaves so many MiB in its log.
@@ -205,8 +233,9 @@ fn large_log(master: &Master, mib: u32) -> String {
 
 #[test]
 fn a_disk_that_fills_sends_the_reaper_early_and_is_well_again() {
-    if root_or_skip("a small file system of its own") {
-        return;
+    let row = row!("a disk that is full or refuses");
+    if !root_or_skip("a small file system of its own") {
+        return row.left_out("needs root");
     }
     let disk = SmallDisk::mount("64M");
     let data = disk.dir.join("data");
@@ -235,12 +264,14 @@ fn a_disk_that_fills_sends_the_reaper_early_and_is_well_again() {
     // All that had ended had to go: not even then are two fifths free.
     assert_eq!(gone(&new), 410);
     assert_eq!(it.master.job(&old)["status"], "success");
+    row.held(1, it.figure());
 }
 
 #[test]
 fn a_full_disk_on_which_nothing_has_expired_says_so_and_is_left_alone() {
-    if root_or_skip("a small file system of its own") {
-        return;
+    let row = row!("a disk that is full or refuses");
+    if !root_or_skip("a small file system of its own") {
+        return row.left_out("needs root");
     }
     let disk = SmallDisk::mount("32M");
     let data = disk.dir.join("data");
@@ -261,10 +292,12 @@ fn a_full_disk_on_which_nothing_has_expired_says_so_and_is_left_alone() {
     disk.free();
     it.is_over("disk");
     it.is("log_pipeline", "ok", 200);
+    row.held(1, it.figure());
 }
 
 #[test]
 fn a_frozen_worker_is_missed_its_jobs_are_rescued_and_its_return_is_noticed() {
+    let row = row!("worker killed, frozen or cut off");
     let it = Watched::with(&["--jobs-at-once", "0", "--lease", "3"]);
     let frozen = Elsewhere::start(&it.master, "far", &[]);
     let id = it.master.run(HELD);
@@ -287,10 +320,12 @@ fn a_frozen_worker_is_missed_its_jobs_are_rescued_and_its_return_is_noticed() {
     running(&it.master, &id);
     release(&id);
     assert_eq!(it.master.ended(&id)["status"], "success");
+    row.held(1, it.figure());
 }
 
 #[test]
 fn a_worker_that_says_goodbye_is_not_missed() {
+    let row = row!("worker killed, frozen or cut off");
     let master = Master::with(&["--jobs-at-once", "0", "--lease", "3"]);
     let mut leaves = Elsewhere::start(&master, "leaves", &[]);
     let _stays = Elsewhere::start(&master, "stays", &[]);
@@ -303,10 +338,12 @@ fn a_worker_that_says_goodbye_is_not_missed() {
     let error = told["error"].as_str().unwrap();
     assert!(error.contains("`killed`"), "{error}");
     assert!(!error.contains("`leaves`"), "{error}");
+    row.held(1, "told");
 }
 
 #[test]
 fn webhooks_that_nobody_takes_for_long_are_told() {
+    let row = row!("a collector or receiver gone bad");
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let arguments = [
@@ -341,10 +378,12 @@ fn webhooks_that_nobody_takes_for_long_are_told() {
         "{told}"
     );
     assert_eq!(master.get("/health/ready").status, 200);
+    row.held(1, "told");
 }
 
 #[test]
 fn a_machine_without_git_is_told_of() {
+    let row = row!("a program that is missing");
     let nothing = tempfile::tempdir().unwrap();
     let path = nothing.path().display().to_string();
     let master = Master::in_environment(&[("PATH", &path)], &[]);
@@ -362,6 +401,7 @@ fn a_machine_without_git_is_told_of() {
         "degraded"
     );
     assert_eq!(master.get("/health/ready").status, 200);
+    row.held(1, "told");
 }
 
 /// Delays what one thread of a process reads from files, for as long as it lives.
@@ -416,6 +456,7 @@ const JOBS: u16 = 300;
 /// for each.
 #[test]
 fn a_write_that_outlives_its_limit_is_rolled_back_and_those_behind_it_go_on() {
+    let row = row!("a database that is locked or hangs");
     let own = tempfile::tempdir().unwrap();
     let dir = own.path().join("data");
     let mut master = Master::start_in(&dir, &["--jobs-at-once", "0"]);
@@ -440,10 +481,12 @@ fn a_write_that_outlives_its_limit_is_rolled_back_and_those_behind_it_go_on() {
     assert_eq!(it.master.metric("danube_job_queue_size"), f64::from(JOBS));
     it.master.submit(&one_step("true"));
     check_database(&dir);
+    row.held(1, it.figure());
 }
 
 #[test]
 fn a_collector_that_is_away_is_told_and_what_was_tried_is_a_span_once_it_is_back() {
+    let row = row!("a collector or receiver gone bad");
     let address = Collector::grpc().address();
     let master = otlp::master(&format!("http://{address}"), "grpc", &[]);
     let told =
@@ -463,4 +506,5 @@ fn a_collector_that_is_away_is_told_and_what_was_tried_is_a_span_once_it_is_back
     let line = master.event(|it| it["event"] == "self_heal_attempted");
     let trace: String = span.trace_id.iter().map(|it| format!("{it:02x}")).collect();
     assert_eq!(line["trace_id"], trace.as_str());
+    row.held(1, "told and healed");
 }

@@ -1,0 +1,123 @@
+//! Facts about the server's health, and what it deletes.
+
+use danube_signals::*;
+
+use super::facts::{check_full, millis};
+
+#[test]
+fn health_check_failed_is_an_error_from_the_third_in_a_row() {
+    let fact = |consecutive_failures| HealthCheckFailed {
+        check: Check::Database,
+        status: HealthStatus::Failed,
+        error: "locked",
+        consecutive_failures,
+    };
+    check_full(
+        fact(2),
+        r#"{"level":"warning","logger":"danube.health","event":"health_check_failed","check":"database","status":"failed","error":"locked","consecutive_failures":2}"#,
+        &[
+            (r#"danube_health_check_status{check="database"}"#, 0.0),
+            (
+                r#"danube_health_check_consecutive_failures{check="database"}"#,
+                2.0,
+            ),
+        ],
+    );
+    check_full(
+        fact(3),
+        r#"{"level":"error","logger":"danube.health","event":"health_check_failed","check":"database","status":"failed","error":"locked","consecutive_failures":3}"#,
+        &[(
+            r#"danube_health_check_consecutive_failures{check="database"}"#,
+            3.0,
+        )],
+    );
+}
+
+#[test]
+fn health_check_recovered() {
+    check_full(
+        HealthCheckRecovered {
+            check: Check::Disk,
+            status: HealthStatus::Ok,
+            consecutive_failures: 4,
+        },
+        r#"{"level":"info","logger":"danube.health","event":"health_check_recovered","check":"disk","status":"ok","consecutive_failures":4}"#,
+        &[
+            (r#"danube_health_check_status{check="disk"}"#, 1.0),
+            (
+                r#"danube_health_check_consecutive_failures{check="disk"}"#,
+                0.0,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn health_checks_completed() {
+    check_full(
+        HealthChecksCompleted {
+            database: Some(HealthStatus::Ok),
+            k8s: Some(HealthStatus::Disabled),
+            dex: Some(HealthStatus::Disabled),
+            registry: Some(HealthStatus::Disabled),
+            blueprint_sync: Some(HealthStatus::Disabled),
+            queue: Some(HealthStatus::Disabled),
+            disk: Some(HealthStatus::Degraded),
+            workers: Some(HealthStatus::Disabled),
+            otlp_export: Some(HealthStatus::Ok),
+            webhooks: Some(HealthStatus::Ok),
+            log_pipeline: Some(HealthStatus::Ok),
+            git: Some(HealthStatus::Degraded),
+            duration_seconds: millis(3),
+        },
+        r#"{"level":"debug","logger":"danube.health","event":"health_checks_completed","database":"ok","k8s":"disabled","dex":"disabled","registry":"disabled","blueprint_sync":"disabled","queue":"disabled","disk":"degraded","workers":"disabled","otlp_export":"ok","webhooks":"ok","log_pipeline":"ok","git":"degraded","duration_seconds":0.003}"#,
+        &[],
+    );
+}
+
+#[test]
+fn self_heal_attempted() {
+    check_full(
+        SelfHealAttempted {
+            check: Check::Database,
+            action: "clear_locks",
+            result: HealResult::Success,
+            detail: "opened anew",
+            duration_seconds: millis(3),
+        },
+        r#"{"level":"warning","logger":"danube.health","event":"self_heal_attempted","check":"database","action":"clear_locks","result":"success","detail":"opened anew","duration_seconds":0.003}"#,
+        &[(
+            r#"danube_self_heal_total{check="database",result="success"}"#,
+            1.0,
+        )],
+    );
+}
+
+#[test]
+fn database_unavailable() {
+    check_full(
+        DatabaseUnavailable {
+            error: "disk I/O error",
+        },
+        r#"{"level":"error","logger":"danube.store","event":"database_unavailable","error":"disk I/O error"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn reaper_completed() {
+    check_full(
+        ReaperCompleted {
+            logs_deleted: 2,
+            artifacts_deleted: 0,
+            images_deleted: 0,
+            bytes_freed: 4096,
+            traces_deleted: 1,
+            workspaces_deleted: 0,
+            reason: ReapReason::Daily,
+            duration_seconds: millis(7),
+        },
+        r#"{"level":"info","logger":"danube.reaper","event":"reaper_completed","logs_deleted":2,"artifacts_deleted":0,"images_deleted":0,"bytes_freed":4096,"traces_deleted":1,"workspaces_deleted":0,"reason":"daily","duration_seconds":0.007}"#,
+        &[],
+    );
+}
