@@ -29,9 +29,9 @@ tools='git bash cc'
 [ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace ip nsenter"
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
-# carries jobs in the tests, and the Ansible that runs the tests' playbooks. Without them everything else can still be
-# built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli'
+# carries jobs in the tests, the Ansible that runs the tests' playbooks, and Go for its `pprof`, which reads our
+# profiles. Without them everything else can still be built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go'
 
 # The package that holds a tool, by package manager.
 package_of() {
@@ -41,6 +41,9 @@ package_of() {
         *:ansible-playbook) echo ansible ;;
         apt-get:redis-cli) echo redis-tools ;;
         dnf:redis-* | pacman:redis-*) echo valkey ;;
+        apt-get:go) echo golang-go ;;
+        dnf:go) echo golang ;;
+        *:go) echo go ;;
         apt-get:redis-server) echo redis-server ;;
         *:redis-*) echo redis ;;
         apt-get:ip | apk:ip | pacman:ip) echo iproute2 ;;
