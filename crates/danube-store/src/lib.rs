@@ -19,6 +19,7 @@ mod keys;
 mod late;
 mod leases;
 mod list;
+mod look;
 mod meter;
 mod moves;
 mod open;
@@ -47,6 +48,7 @@ use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
 pub use copy::{LogClaim, Pinned, Snapshot, SnapshotCounts};
 pub use error::{OpenError, StoreError};
+pub use look::{Looked, look, sqlite_version};
 pub use meter::{Live, Meter, Moved, NoMeter, Operation, Waiters};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use restored::Resumed;

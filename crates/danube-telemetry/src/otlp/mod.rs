@@ -13,6 +13,7 @@
 //! memory and one warning a minute (`account.rs`).
 
 mod account;
+mod ask;
 mod courier;
 mod grpc;
 mod http;
@@ -38,6 +39,7 @@ use crate::log::{Redact, Tap};
 use crate::metric::Registry;
 
 pub use account::{Signal, Tell, Told};
+pub use ask::ask;
 pub use courier::Retry;
 pub use logs::{Record, RecordSource};
 pub(crate) use metrics::nanos;

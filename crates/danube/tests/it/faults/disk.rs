@@ -42,7 +42,7 @@ impl SmallDisk {
     }
 
     /// Takes every byte that is left.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = File::options()
             .append(true)
             .create(true)

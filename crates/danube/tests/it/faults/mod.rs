@@ -272,7 +272,7 @@ fn the_second_master_on_a_directory_names_the_first_and_changes_nothing() {
 }
 
 /// Every file below `dir` with its bytes; directories with none.
-fn files(dir: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
+pub(crate) fn files(dir: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
