@@ -37,7 +37,7 @@ pub use nursery::sandbox_main_if_asked;
 pub use plan::{
     Command, End, Isolation, Limits, Output, Sandbox, Shell, StepOutcome, StepPlan, Stream,
 };
-pub use probe::{Capabilities, probe};
+pub use probe::{Capabilities, clock_is_synchronised, probe};
 pub use run::run_step;
 pub use uids::{UID_BASE_DEFAULT, UID_COUNT_DEFAULT, UidLease, UidPool};
 pub use workspace::Workspace;

@@ -85,6 +85,13 @@ pub fn probe(uid: Option<u32>) -> Capabilities {
     found
 }
 
+/// Whether something keeps this machine's clock right, as the kernel was told; none
+/// where it may not be asked.
+#[must_use]
+pub fn clock_is_synchronised() -> Option<bool> {
+    sys::is_synchronised().ok()
+}
+
 fn probe_cgroups() -> Vec<(Controller, u8)> {
     let name = format!("danube-probe-{}", std::process::id());
     let Ok(Some(parent)) = CgroupParent::open(&name) else {

@@ -30,7 +30,7 @@ const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// Largest database that is checked page by page at every start: about a tenth
 /// of a second. A larger one is left to the health checks, so that a restart
 /// with 100,000 jobs stays quick.
-const QUICK_CHECK_BYTES_MAX: u64 = 32 * 1024 * 1024;
+pub(crate) const QUICK_CHECK_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Longest sleep between two tries for the lock.
 const LOCK_RETRY_MAX: Duration = Duration::from_millis(10);
@@ -336,7 +336,7 @@ impl Found {
 }
 
 /// Looks at the database through a connection that can't change it.
-fn inspect(path: &Path, options: &Options) -> Result<Found, OpenError> {
+pub(crate) fn inspect(path: &Path, options: &Options) -> Result<Found, OpenError> {
     let bytes = match fs::metadata(path) {
         Ok(meta) => meta.len(),
         Err(error) if error.kind() == ErrorKind::NotFound => 0,

@@ -5,6 +5,7 @@
     reason = "system calls without a safe wrapper; each block says why it holds"
 )]
 
+mod clock;
 mod files;
 mod process;
 mod rights;
@@ -12,6 +13,7 @@ mod signals;
 
 use std::io;
 
+pub(crate) use clock::is_synchronised;
 pub(crate) use files::{
     PollFd, clear_immutable, close_from, event, loopback_up, mount, poll, raise_event,
     read_only_below, replace_fd, take_stdin,

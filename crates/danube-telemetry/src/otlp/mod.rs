@@ -13,6 +13,7 @@
 //! memory and one warning a minute (`account.rs`).
 
 mod account;
+mod ask;
 mod courier;
 mod grpc;
 mod http;
@@ -39,6 +40,7 @@ use crate::metric::Registry;
 use crate::tasks::{self, Task};
 
 pub use account::{Signal, Tell, Told};
+pub use ask::ask;
 pub use courier::Retry;
 pub use logs::{Record, RecordSource};
 pub(crate) use metrics::nanos;

@@ -192,7 +192,7 @@ impl Local {
 }
 
 /// Where to reach a server that listens here. "Any address" is for listening only.
-fn url_of(text: &str) -> Option<String> {
+pub(crate) fn url_of(text: &str) -> Option<String> {
     let Ok(mut address) = text.parse::<std::net::SocketAddr>() else {
         return server_url(text);
     };

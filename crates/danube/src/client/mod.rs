@@ -6,7 +6,7 @@ mod log_sink;
 mod watched;
 mod words;
 
-pub(crate) use connection::{args, connect, connect_as_job, names_server};
+pub(crate) use connection::{args, connect, connect_as_job, names_server, url_of};
 pub(crate) use follow::{Follow, LogAsked, wait_for_end};
 pub(crate) use watched::Watched;
 pub(crate) use words::{duration, moment, size};

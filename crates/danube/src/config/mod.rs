@@ -22,6 +22,7 @@ mod sources;
 mod table;
 mod value;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_master::Settings;
@@ -96,6 +97,20 @@ pub(crate) fn log_level(sources: &Sources) -> Result<String, String> {
             |it| format!("{}: {}", it.pointer, it.message),
         )),
     }
+}
+
+/// The settings as far as they can be used, all mistakes in them, each in a line, and the
+/// file that they came from: for whoever looks at more than the settings.
+pub(crate) fn look(sources: &Sources) -> (Option<Config>, Vec<String>, Option<PathBuf>) {
+    let (resolved, mut mistakes) = sources::resolve(sources);
+    let config = check::check(&resolved, sources.demo, &mut mistakes);
+    let said = mistakes.iter().map(|it| {
+        let place = it.at.map(|at| format!("line {}", at.line));
+        let place = place.unwrap_or_else(|| it.pointer.clone());
+        let help = it.help.as_ref().map(|it| format!(" ({it})"));
+        format!("{place}: {}{}", it.message, help.unwrap_or_default())
+    });
+    (config, said.collect(), resolved.file)
 }
 
 /// The same with what was found where, for `danube config show`.

@@ -46,6 +46,7 @@ pub(crate) use history::check_database;
 pub(crate) use load::Load;
 use load::Random;
 use row::row;
+pub(crate) use starts::files;
 
 /// Kills of the master when `DANUBE_FAULT_ROUNDS` says nothing else.
 const ROUNDS_DEFAULT: u64 = 20;

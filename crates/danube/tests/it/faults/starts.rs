@@ -62,7 +62,7 @@ fn of_many_masters_that_start_at_once_one_serves_and_the_others_name_it() {
 }
 
 /// Every file below `dir` with its bytes; directories with none.
-fn files(dir: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
+pub(crate) fn files(dir: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
