@@ -615,6 +615,7 @@ fn each_live_event_has_a_test_above() {
     let tests = concat!(
         include_str!("backup_facts.rs"),
         include_str!("facts.rs"),
+        include_str!("health_facts.rs"),
         include_str!("life_facts.rs"),
         include_str!("playbook_facts.rs"),
         include_str!("worker_facts.rs")
