@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_executor::Nursery;
 use danube_joblog::Retention;
 use danube_model::Queues;
 use danube_outgoing::Rule;
@@ -75,6 +76,8 @@ pub struct Settings {
 /// What every step gets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepSettings {
+    /// The socket of whoever starts the steps, where this process doesn't do it itself.
+    pub nursery_socket: Option<PathBuf>,
     /// `PATH` of every step.
     pub path: String,
     /// First of the uids that jobs run under, one for each job at once, when
@@ -92,6 +95,14 @@ pub struct StepSettings {
     pub processes: Option<u64>,
     /// Open files of one process.
     pub open_files: Option<u64>,
+}
+
+impl StepSettings {
+    /// Who starts the steps.
+    pub(crate) fn nursery(&self) -> Nursery {
+        let socket = self.nursery_socket.clone();
+        socket.map_or_else(Nursery::default, Nursery::Behind)
+    }
 }
 
 /// How the server watches its own metrics.

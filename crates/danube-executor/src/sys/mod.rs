@@ -13,7 +13,7 @@ mod signals;
 use std::io;
 
 pub(crate) use files::{
-    PollFd, clear_immutable, close_from, event, loopback_up, mount, poll, raise_event,
+    PollFd, clear_immutable, close_from, event, loopback_up, mount, peer_uid, poll, raise_event,
     read_only_below, replace_fd, take_stdin,
 };
 pub(crate) use process::{
