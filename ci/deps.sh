@@ -26,13 +26,16 @@ have() {
 #   strace         the tests make a disk slow, full or broken with it, and kill at a system call (Linux)
 #   mkfs.ext4      the tests cut the power of a disk that is a file (Linux)
 #   ip, nsenter    the tests put a worker behind a link that goes dead (Linux)
+#   setpriv        the tests take rights from a server (Linux)
 tools='git bash cc'
-[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace ip nsenter mkfs.ext4"
+[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid setpriv strace ip nsenter mkfs.ext4"
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
 # carries jobs in the tests, the Ansible that runs the tests' playbooks, and Go for its `pprof`, which reads our
 # profiles. Without them everything else can still be built and tested.
 peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go'
+# The systemd that judges the units of deploy/systemd, and runs them where namespaces allow it. Alpine has none.
+[ "$(uname -s)" != Linux ] || on_path apk || peers="$peers systemd-analyze"
 
 # The package that holds a tool, by package manager.
 package_of() {
@@ -48,6 +51,8 @@ package_of() {
         *:go) echo go ;;
         apt-get:redis-server) echo redis-server ;;
         *:redis-*) echo redis ;;
+        *:systemd-analyze) echo systemd ;;
+        apk:setpriv) echo setpriv ;;
         apt-get:ip | apk:ip | pacman:ip) echo iproute2 ;;
         dnf:ip) echo iproute ;;
         apt-get:cc) echo gcc libc6-dev ;;
@@ -63,7 +68,7 @@ package_of() {
         pacman:python3-venv) echo python ;;
         brew:python3-venv) echo python@3.13 ;;
         *:python3-venv) echo python3 ;;
-        dnf:nsenter | dnf:mount | dnf:unshare | dnf:setsid) echo util-linux util-linux-core ;;
+        dnf:nsenter | dnf:mount | dnf:unshare | dnf:setsid | dnf:setpriv) echo util-linux util-linux-core ;;
         *) echo util-linux ;;
     esac
 }

@@ -50,9 +50,12 @@ pub fn find(path: &str) -> Result<Version, NoAnsible> {
     let mut files = directories.map(|it| it.join("ansible-playbook"));
     let program = files.find(|it| it.is_file()).ok_or(NoAnsible::Missing)?;
     let silent = |error: std::io::Error| NoAnsible::Silent(error.to_string());
+    // It makes directories in its home, also to say its version, and ours may be read-only.
+    let home = tempfile::tempdir().map_err(silent)?;
     let mut child = Command::new(program)
         .arg("--version")
         .env_clear()
+        .env("HOME", home.path())
         .env("PATH", path)
         .env("LANG", "C.UTF-8")
         .stdin(Stdio::null())

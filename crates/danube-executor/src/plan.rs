@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupParent;
 use crate::control::Stop;
+use crate::nursery::Nursery;
 
 /// How long a step may take to end after TERM before it is killed.
 const GRACE_SECS_DEFAULT: u64 = 10;
@@ -113,9 +114,8 @@ pub struct Sandbox {
     /// Where the step's own cgroup is made; without it only those limits hold
     /// that the kernel knows by process.
     pub cgroup: Option<CgroupParent>,
-    /// The program that becomes the sandboxes: one whose `main` begins with
-    /// [`crate::sandbox_main_if_asked`].
-    pub program: PathBuf,
+    /// Who starts it.
+    pub nursery: Nursery,
 }
 
 impl Default for Sandbox {
@@ -129,7 +129,7 @@ impl Default for Sandbox {
             private_tmp: None,
             limits: Limits::default(),
             cgroup: None,
-            program: PathBuf::from("/proc/self/exe"),
+            nursery: Nursery::default(),
         }
     }
 }

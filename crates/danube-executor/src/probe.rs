@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::cgroup::{CgroupParent, Controller};
 use crate::control::Control;
+use crate::nursery::Nursery;
 use crate::plan::{End, Isolation, Output, Sandbox, Stream};
 use crate::run::{Waits, run_orders};
 use crate::sys;
@@ -26,6 +27,20 @@ pub struct Capabilities {
     pub cgroup: Vec<(Controller, u8)>,
     /// Why namespaces do not work, in the kernel's words; empty when they do.
     pub why_not: Vec<String>,
+}
+
+impl Default for Capabilities {
+    /// What is there when nobody looked: nothing.
+    fn default() -> Self {
+        Self {
+            root: false,
+            isolation: Isolation::ProcessGroup,
+            network_namespace: false,
+            other_users: false,
+            cgroup: Vec::new(),
+            why_not: Vec::new(),
+        }
+    }
 }
 
 impl Capabilities {
@@ -50,28 +65,54 @@ impl Capabilities {
 /// that isn't tried.
 #[must_use]
 pub fn probe(uid: Option<u32>) -> Capabilities {
-    let root = sys::user_and_group().0 == 0;
+    let own = sys::user_and_group().0;
+    look(&Nursery::default(), own, probe_cgroups(), uid)
+}
+
+/// The same by way of this nursery, which may be allowed more, or less, than we are;
+/// `cgroup` is what it opened.
+///
+/// # Errors
+/// When it isn't there.
+pub fn probe_by(
+    nursery: &Nursery,
+    cgroup: Option<&CgroupParent>,
+    uid: Option<u32>,
+) -> io::Result<Capabilities> {
+    let controllers = cgroup.map(CgroupParent::controllers);
+    Ok(look(
+        nursery,
+        nursery.uid()?,
+        controllers.unwrap_or_default(),
+        uid,
+    ))
+}
+
+fn look(
+    nursery: &Nursery,
+    own: u32,
+    cgroup: Vec<(Controller, u8)>,
+    uid: Option<u32>,
+) -> Capabilities {
+    let root = own == 0;
     let mut found = Capabilities {
         root,
-        isolation: Isolation::ProcessGroup,
-        network_namespace: false,
-        other_users: false,
-        cgroup: probe_cgroups(),
-        why_not: Vec::new(),
+        cgroup,
+        ..Capabilities::default()
     };
     for user_namespace in [false, true] {
         let isolation = Isolation::Namespaces {
             user_namespace,
             network: false,
         };
-        match attempt(isolation, None) {
+        match attempt(nursery, isolation, None) {
             Ok(()) => {
                 found.isolation = isolation;
                 let network = Isolation::Namespaces {
                     user_namespace,
                     network: true,
                 };
-                found.network_namespace = attempt(network, None).is_ok();
+                found.network_namespace = attempt(nursery, network, None).is_ok();
                 break;
             }
             Err(why) => found.why_not.push(why),
@@ -81,7 +122,7 @@ pub fn probe(uid: Option<u32>) -> Capabilities {
         found.why_not.clear();
     }
     found.other_users =
-        root && uid.is_some_and(|uid| attempt(found.isolation, Some((uid, uid))).is_ok());
+        root && uid.is_some_and(|uid| attempt(nursery, found.isolation, Some((uid, uid))).is_ok());
     found
 }
 
@@ -112,7 +153,11 @@ impl Output for Nowhere {
     }
 }
 
-fn attempt(isolation: Isolation, uid_gid: Option<(u32, u32)>) -> Result<(), String> {
+fn attempt(
+    nursery: &Nursery,
+    isolation: Isolation,
+    uid_gid: Option<(u32, u32)>,
+) -> Result<(), String> {
     let mut walls = Sandbox {
         isolation,
         uid_gid,
@@ -123,8 +168,7 @@ fn attempt(isolation: Isolation, uid_gid: Option<(u32, u32)>) -> Result<(), Stri
     }
     let control = Control::new().map_err(|it| it.to_string())?;
     let orders = Orders::walls(&walls, Vec::new()).map_err(|it| it.to_string())?;
-    let program = Path::new(&walls.program);
-    match run_orders(program, &orders, Waits::default(), &control, &mut Nowhere) {
+    match run_orders(nursery, &orders, Waits::default(), &control, &mut Nowhere) {
         Ok(outcome) if outcome.end == End::Exit(0) => Ok(()),
         Ok(outcome) => Err(format!("try sandbox: {:?}", outcome.end)),
         Err(error) => Err(error.to_string()),

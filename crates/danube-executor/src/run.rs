@@ -5,14 +5,13 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::cgroup::StepCgroup;
 use crate::control::{Control, Stop};
 use crate::error::ExecutorError;
-use crate::nursery;
+use crate::nursery::Nursery;
 use crate::plan::{End, Output, StepOutcome, StepPlan, Stream};
 use crate::sys::{self, PollFd};
 use crate::wire::{ORDER_KILL, ORDER_TERM, Orders, Report, Totals};
@@ -60,7 +59,7 @@ pub fn run_step(
         grace: plan.grace,
         kill_output_after: plan.kill_output_after,
     };
-    let finished = run_orders(&plan.sandbox.program, &orders, waits, control, output)?;
+    let finished = run_orders(&plan.sandbox.nursery, &orders, waits, control, output)?;
     let oom_killed = cgroup.as_ref().is_some_and(StepCgroup::oom_killed);
     Ok(StepOutcome {
         oom_killed,
@@ -93,14 +92,14 @@ pub(crate) struct Waits {
 
 /// As [`run_step`], from orders.
 pub(crate) fn run_orders(
-    program: &Path,
+    nursery: &Nursery,
     orders: &Orders,
     waits: Waits,
     control: &Control,
     output: &mut dyn Output,
 ) -> Result<StepOutcome, ExecutorError> {
     let started = Instant::now();
-    let (sandbox, pipes) = Sandbox::start(program, orders).map_err(ExecutorError::Start)?;
+    let (sandbox, pipes) = Sandbox::start(nursery, orders).map_err(ExecutorError::Start)?;
     let watch = Watch {
         sandbox,
         pipes,
@@ -135,8 +134,8 @@ struct Sandbox {
 type Pipes = [Option<PipeReader>; 2];
 
 impl Sandbox {
-    fn start(program: &Path, orders: &Orders) -> io::Result<(Self, Pipes)> {
-        let newborn = nursery::new_sandbox(program)?;
+    fn start(nursery: &Nursery, orders: &Orders) -> io::Result<(Self, Pipes)> {
+        let newborn = nursery.new_sandbox()?;
         let mut sandbox = Self {
             link: newborn.link,
             lifeline: Some(newborn.lifeline),

@@ -209,7 +209,7 @@ impl Kept {
         let store = Store::open(dir, options)?;
         let traces = Traces::open(settings, store.clone(), exports);
         let traces = traces.map_err(directory(&dir.join("traces")))?;
-        after_restart(&store, &traces, signals)?;
+        after_restart(&store, &traces, signals, &settings.steps.nursery())?;
         let keys = Keys::load(&store)?;
         let admin = keys.ensure_admin(&store, &dir.join("admin.key"))?;
         let workers = Workers::load(&store)?;
@@ -294,6 +294,7 @@ pub(crate) fn worker_settings(settings: &Settings) -> Result<danube_worker::Sett
     let steps = &settings.steps;
     let name = Sha256::digest(dir.as_os_str().as_bytes());
     let place = PlaceSettings {
+        nursery: steps.nursery(),
         cgroup: Some(format!(
             "danube-{:02x}{:02x}{:02x}{:02x}",
             name[0], name[1], name[2], name[3]

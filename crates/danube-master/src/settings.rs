@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_executor::Nursery;
 use danube_joblog::Retention;
 use danube_model::Queues;
 use danube_outgoing::Rule;
@@ -96,6 +97,8 @@ pub enum Profiling {
 /// What every step gets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepSettings {
+    /// The socket of whoever starts the steps, where this process doesn't do it itself.
+    pub nursery_socket: Option<PathBuf>,
     /// `PATH` of every step.
     pub path: String,
     /// First of the uids that jobs run under, one for each job at once, when
@@ -148,6 +151,14 @@ impl HealMode {
             Self::DryRun => "dry_run",
             Self::Off => "off",
         }
+    }
+}
+
+impl StepSettings {
+    /// Who starts the steps.
+    pub(crate) fn nursery(&self) -> Nursery {
+        let socket = self.nursery_socket.clone();
+        socket.map_or_else(Nursery::default, Nursery::Behind)
     }
 }
 

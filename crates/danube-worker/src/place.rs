@@ -6,7 +6,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use danube_executor::{
-    Capabilities, CgroupParent, Isolation, Limits, Sandbox, UidLease, UidPool, Workspace,
+    Capabilities, CgroupParent, Isolation, Limits, Nursery, Sandbox, UidLease, UidPool, Workspace,
 };
 use danube_model::spec;
 
@@ -15,6 +15,8 @@ use crate::source;
 /// The operator's decisions about the walls.
 #[derive(Debug, Clone)]
 pub struct PlaceSettings {
+    /// Who starts the steps.
+    pub nursery: Nursery,
     /// Where the jobs run.
     pub place: Where,
     /// What neither steps nor clones may see: the data directory.
@@ -55,15 +57,29 @@ pub(crate) struct Walls {
 }
 
 impl Walls {
-    pub(crate) fn new(
-        settings: PlaceSettings,
-        capabilities: Capabilities,
-        cgroup: Option<CgroupParent>,
-    ) -> Self {
-        Self {
+    /// Looks what there is, by way of whoever starts the steps.
+    pub(crate) fn find(settings: PlaceSettings) -> io::Result<Self> {
+        // First of all: it may move this process into another cgroup, and the
+        // steps must start from there. Without one, those limits hold that the
+        // kernel knows by process.
+        let nursery = &settings.nursery;
+        let cgroup = settings.cgroup.as_deref();
+        let cgroup = cgroup.and_then(|name| nursery.open_cgroup(name).ok().flatten());
+        let uid = settings.uids.as_ref().map(UidPool::base);
+        let capabilities = danube_executor::probe_by(nursery, cgroup.as_ref(), uid)?;
+        Ok(Self {
             settings,
             capabilities,
             cgroup,
+        })
+    }
+
+    /// For a worker that runs no job: what it isn't asked for may be missing.
+    pub(crate) fn unused(settings: PlaceSettings) -> Self {
+        Self {
+            settings,
+            capabilities: Capabilities::default(),
+            cgroup: None,
         }
     }
 
@@ -191,6 +207,7 @@ impl Place {
             isolation: walls.isolation(),
             limits: walls.limits(asked),
             cgroup: walls.cgroup.clone(),
+            nursery: walls.settings.nursery.clone(),
             ..Sandbox::default()
         };
         if let Some(workspace) = &self.workspace {
@@ -211,6 +228,7 @@ impl Place {
             isolation: walls.capabilities.isolation(false),
             limits: walls.settings.limits,
             cgroup: walls.cgroup.clone(),
+            nursery: walls.settings.nursery.clone(),
             hide: walls.settings.hide.clone(),
             ..Sandbox::default()
         };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use danube_executor::{CgroupParent, Control, Stop, UidPool};
+use danube_executor::{Control, Stop};
 use danube_joblog::JobLogs;
 use danube_model::{Attempt, JobId};
 use danube_redact::{Rules, Secrets};
@@ -122,6 +122,9 @@ pub enum NoWorker {
         "this machine allows no isolation of jobs: {0}; allow it with `steps.allow_unisolated = true` if every job is trusted"
     )]
     Isolation(String),
+    /// Nobody is there who could start a step.
+    #[error("start the steps' keeper: {0}")]
+    Nursery(io::Error),
     /// The directory for sources can't be made.
     #[error("make the directory for sources of playbooks: {0}")]
     Sources(io::Error),
@@ -141,17 +144,16 @@ impl Worker {
         logs: JobLogs,
         signals: Signals,
     ) -> Result<Self, NoWorker> {
-        // First of all: it may move this process into another cgroup, and the
-        // steps must start from there. Without one, those limits hold that the
-        // kernel knows by process.
-        let cgroup = settings.place.cgroup.as_deref();
-        let cgroup = cgroup.and_then(|name| CgroupParent::open(name).ok().flatten());
-        let uid = settings.place.uids.as_ref().map(UidPool::base);
-        let capabilities = danube_executor::probe(uid);
-        let walls = Walls::new(settings.place.clone(), capabilities, cgroup);
-        if let Some(missing) = walls.missing().filter(|_| !settings.allow_unisolated) {
-            return Err(NoWorker::Isolation(missing));
-        }
+        let place = settings.place.clone();
+        let walls = if settings.jobs_at_once == 0 {
+            Walls::unused(place)
+        } else {
+            let walls = Walls::find(place).map_err(NoWorker::Nursery)?;
+            if let Some(missing) = walls.missing().filter(|_| !settings.allow_unisolated) {
+                return Err(NoWorker::Isolation(missing));
+            }
+            walls
+        };
         // The rules are known, so each is shown from the start: a rate sees the
         // first strike.
         for rule in settings.rules.clone().with_email().ids() {
@@ -162,7 +164,7 @@ impl Worker {
         let export = export.transpose().map_err(NoWorker::Thread)?;
         let playbooks = Playbooks::open(&settings.playbooks, &settings.path, &signals);
         let playbooks = playbooks.map_err(NoWorker::Sources)?;
-        if settings.playbooks.cache.is_some() {
+        if settings.playbooks.cache.is_some() && settings.jobs_at_once > 0 {
             playbooks.look(&settings.id, &signals);
         }
         let inner = Inner {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use danube_executor::{Limits, Stop};
+use danube_executor::{Limits, Nursery, Stop};
 use danube_joblog::JobLogs;
 use danube_model::credential::Credential;
 use danube_model::spec::Repository;
@@ -247,6 +247,7 @@ fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failur
         id: "here".to_owned(),
         jobs_at_once: 1,
         place: PlaceSettings {
+            nursery: Nursery::default(),
             place,
             hide: Vec::new(),
             hide_from_steps: Vec::new(),

@@ -4,9 +4,15 @@ use std::process::ExitCode;
 
 use danube_master::{LogControl, ReadLevel, Settings, StartError};
 
+use danube_worker::NoWorker;
+
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::telemetry::Telemetry;
+
+/// What to do when nobody can start a step.
+pub(crate) const NURSERY_HINT: &str = "`steps.nursery_socket` names the socket of the unit that starts the steps; without it \
+     this process starts them itself";
 
 /// Serves with checked settings. `configured` reads the log's level again.
 pub(crate) fn serve(
@@ -36,6 +42,8 @@ pub(crate) fn told(what: &str, error: &StartError) -> Failure {
             .hint("another program may have the address; choose one with `--listen`, or port 0 for any free one"),
         StartError::Directory { .. } => Failure::new(Exit::Failed, "data_dir", message)
             .hint("the directory must be writable by the user that runs the master; choose one with `--data-dir`"),
+        StartError::Worker(NoWorker::Nursery(_)) => Failure::new(Exit::Failed, "nursery", message)
+            .hint(NURSERY_HINT),
         _ => Failure::new(Exit::Failed, "start", message),
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use danube_master::WorkerHome;
 use danube_remote::{Home, Master, RemoteError};
+use danube_worker::NoWorker;
 
 use crate::config::{self, Sources, server_url};
 use crate::exit::Exit;
@@ -153,6 +154,9 @@ fn failed(error: &RemoteError) -> Failure {
             .hint("the token was revoked or is another server's; `danube worker create NAME` makes a new one"),
         RemoteError::Address(_) => Failure::new(Exit::Usage, "server", message),
         RemoteError::Wrong(_) => Failure::new(Exit::Failed, "protocol", message),
+        RemoteError::Worker(NoWorker::Nursery(_)) => {
+            Failure::new(Exit::Failed, "nursery", message).hint(crate::serve::NURSERY_HINT)
+        }
         RemoteError::Worker(_) | RemoteError::System { .. } => {
             Failure::new(Exit::Failed, "start", message)
         }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -89,6 +89,29 @@ pub(crate) fn take_stdin() -> io::Result<OwnedFd> {
     let fd = check(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3) })?;
     // SAFETY: the kernel just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The user at the other end of a Unix socket: who connected, who listens, or who made
+/// the pair.
+pub(crate) fn peer_uid(socket: &impl AsFd) -> io::Result<u32> {
+    let mut peer = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut size = libc::socklen_t::try_from(size_of_val(&peer)).expect("twelve bytes");
+    // SAFETY: the kernel writes at most `size` bytes, one `ucred`, and the size; both live
+    // for the whole call.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut size,
+        )
+    })?;
+    Ok(peer.uid)
 }
 
 /// Makes the standard descriptor `number` (0, 1 or 2) mean the same as `from`.

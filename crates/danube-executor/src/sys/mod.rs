@@ -15,7 +15,7 @@ use std::io;
 
 pub(crate) use clock::is_synchronised;
 pub(crate) use files::{
-    PollFd, clear_immutable, close_from, event, loopback_up, mount, poll, raise_event,
+    PollFd, clear_immutable, close_from, event, loopback_up, mount, peer_uid, poll, raise_event,
     read_only_below, replace_fd, take_stdin,
 };
 pub(crate) use process::{

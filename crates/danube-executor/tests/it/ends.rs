@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use danube_executor::{
-    Command, Control, End, ExecutorError, Output, Shell, Stop, Stream, run_step,
+    Command, Control, End, ExecutorError, Nursery, Output, Shell, Stop, Stream, run_step,
 };
 
 use crate::support::{Collect, Job, eventually, isolations, processes_with, run_with};
@@ -94,11 +94,11 @@ fn what_keeps_a_step_from_starting_is_an_error_with_the_reason() {
     }
     let job = Job::new();
     let mut plan = job.sh("true");
-    plan.sandbox.program = "/no/such/program".into();
+    plan.sandbox.nursery = Nursery::Child("/no/such/program".into());
     assert!(matches!(job.run(plan), Err(ExecutorError::Start(_))));
     // A program that does not become a sandbox.
     let mut plan = job.sh("true");
-    plan.sandbox.program = "/bin/true".into();
+    plan.sandbox.nursery = Nursery::Child("/bin/true".into());
     assert!(matches!(
         job.run(plan),
         Err(ExecutorError::Start(_) | ExecutorError::Died(_))

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use danube_executor::{Control, Isolation, kill_leftovers};
+use danube_executor::{Control, Isolation, Nursery, kill_leftovers};
 
 use crate::support::{Collect, Job, eventually, isolations, processes_with, run_with};
 
@@ -91,7 +91,7 @@ fn a_killed_master_takes_its_steps_with_it() {
 }
 
 /// The process that an entry of `/proc` says is its parent.
-fn parent(process: &std::path::Path) -> std::path::PathBuf {
+pub(crate) fn parent(process: &std::path::Path) -> std::path::PathBuf {
     let status = std::fs::read_to_string(process.join("status")).expect("it lives");
     let parent = status.lines().find_map(|it| it.strip_prefix("PPid:\t"));
     std::path::Path::new("/proc").join(parent.expect("each has one"))
@@ -105,7 +105,7 @@ fn steps_outlive_their_nursery_and_the_next_step_gets_another() {
         let mut plan = job.sh("echo ready; read line <gate; echo $line");
         plan.env.push(("MARK".into(), mark.clone()));
         // Another name for the same program: a nursery that other tests do not use.
-        plan.sandbox.program = "/proc/thread-self/exe".into();
+        plan.sandbox.nursery = Nursery::Child("/proc/thread-self/exe".into());
         job.fifo("gate");
         let output = Collect::on_first(|| {
             let step = processes_with("environ", &mark).remove(0);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use danube_executor::{Stop, kill_leftovers};
+use danube_executor::{Nursery, Stop};
 use danube_model::{Attempt, Job};
 use danube_signals::{JobOrphanRescued, Signals};
 use danube_store::{Leased, Store, StoreError};
@@ -71,6 +71,7 @@ pub(crate) fn after_restart(
     store: &Store,
     traces: &Traces,
     signals: &Signals,
+    nursery: &Nursery,
 ) -> Result<(), StoreError> {
     for Leased {
         attempt, worker, ..
@@ -80,7 +81,7 @@ pub(crate) fn after_restart(
             continue;
         }
         // Where the kernel didn't kill the job's processes with the old master.
-        let _ = kill_leftovers(&format!("DANUBE_JOB_ID={}", attempt.job));
+        let _ = nursery.kill_leftovers(&format!("DANUBE_JOB_ID={}", attempt.job));
         match store
             .lease_lost(attempt, "the master was restarted while it ran")
             .wait()

@@ -55,7 +55,10 @@ fn nothing_else_lies_where_files_are_exported_to() {
         .map(|it| it.path)
         .filter(|it| it.starts_with("deploy/"))
         .collect();
-    assert_eq!(files_below("deploy"), exported);
+    let mut found = files_below("deploy");
+    // Written by hand: they follow from no signal. `peers/units.rs` holds them to account.
+    found.retain(|it| !it.starts_with("deploy/systemd/"));
+    assert_eq!(found, exported);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! Where a file isn't there or reads differently, the value keeps its last state.
 
 use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::cell::{FloatCounter, FloatGauge, Gauge};
 use super::decl::FamilyDecl;
@@ -70,11 +73,14 @@ pub fn register(registry: &Registry) {
 }
 
 impl Process {
-    /// It doesn't change, and `/proc/stat` is dear on a machine with many interrupts.
+    /// It doesn't change. When the machine was started is read from two clocks: `/proc/stat`
+    /// is dear on a machine with many interrupts, and hidden from a service that sees
+    /// nothing but processes.
     fn read_start(&self) -> Option<()> {
-        let boot = fs::read_to_string("/proc/stat").ok()?;
-        let boot = boot.lines().find_map(|line| line.strip_prefix("btime "))?;
-        let boot = boot.trim().parse::<f64>().ok()?;
+        let since_boot = clock_gettime(ClockId::Boottime);
+        let since_boot = Duration::try_from(since_boot).ok()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let boot = now.checked_sub(since_boot)?.as_secs_f64();
         self.start.set(boot + Stat::read()?.seconds(22)?);
         Some(())
     }

@@ -58,6 +58,7 @@ pub(crate) fn check(
         queue_url: it.redis("queue.url"),
         jobs_at_once: usize::try_from(it.number("queue.jobs_at_once")?).unwrap_or(usize::MAX),
         steps: StepSettings {
+            nursery_socket: it.path("steps.nursery_socket"),
             path: it.text("steps.path")?,
             uid_base: u32::try_from(it.number("steps.uid_base")?).expect("the table bounds it"),
             network: it.bool("steps.network")?,

@@ -161,6 +161,15 @@ const WORK: &[Row] = &[
         example: "\"/opt/tools/bin:/usr/bin:/bin\"",
     },
     Row {
+        key: "steps.nursery_socket",
+        kind: Kind::Path,
+        preset: Preset::Unset,
+        flag: "nursery-socket",
+        short_variable: None,
+        help: "Socket of a unit of its own that starts the steps, so that none of the server's restrictions is theirs; see docs/systemd.md",
+        example: "\"/run/danube/jobs.sock\"",
+    },
+    Row {
         key: "steps.uid_base",
         kind: Kind::Count {
             min: 1,

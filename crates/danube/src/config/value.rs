@@ -167,7 +167,8 @@ impl Kind {
     pub(crate) const fn placeholder(self) -> &'static str {
         match self {
             Self::Text => "TEXT",
-            Self::Path | Self::Paths => "DIR",
+            Self::Path => "PATH",
+            Self::Paths => "DIR",
             Self::Networks => "NETWORK",
             Self::Address => "ADDR",
             Self::Url | Self::Collector | Self::Redis => "URL",

@@ -106,11 +106,11 @@ impl Master {
 
     /// A master in this directory, started by another program: the words before its
     /// own arguments.
-    pub(crate) fn start_by(words: &[&str], dir: &Path) -> Self {
+    pub(crate) fn start_by(words: &[&str], dir: &Path, arguments: &[&str]) -> Self {
         let (program, words) = words.split_first().expect("a program");
         let mut command = Command::new(program);
         command.args(words);
-        Self::launch(command, dir, &[])
+        Self::launch(command, dir, arguments)
             .unwrap_or_else(|said| panic!("the master didn't start: {said}"))
     }
 

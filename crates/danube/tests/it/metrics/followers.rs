@@ -124,7 +124,11 @@ fn followers_that_are_sent_away_are_counted_by_the_reason() {
 fn a_follower_too_many_is_counted() {
     let own = tempfile::tempdir().unwrap();
     let limited = format!("ulimit -n {FILES} && exec \"$0\" \"$@\"");
-    let master = Master::start_by(&["sh", "-c", &limited, DANUBE], &own.path().join("data"));
+    let master = Master::start_by(
+        &["sh", "-c", &limited, DANUBE],
+        &own.path().join("data"),
+        &[],
+    );
     let proof = Proof::of(&master);
     let puppets = Puppets::new();
     let (job, puppet) = puppets.start(&master);

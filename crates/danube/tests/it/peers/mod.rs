@@ -28,6 +28,7 @@ mod rotel;
 mod same_numbers;
 mod scrape;
 mod traces;
+mod units;
 mod watched;
 mod webhooks;
 

@@ -1,6 +1,8 @@
 //! A cgroup of its own for each step, by version 2 where its controllers are,
 //! by version 1 where they are there.
 
+mod settings;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,14 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use crate::nursery::{Answer, FarCgroup, Nursery, Request};
 use crate::plan::Limits;
 use crate::sys;
-
-/// The period over which the kernel deals out processor time: its default.
-const CPU_PERIOD_MICROS: u32 = 100_000;
-
-/// The least quota the kernel accepts.
-const CPU_QUOTA_MICROS_MIN: f64 = 1_000.0;
+use settings::{Setting, settings};
 
 /// How long the kernel may take to let go of an emptied cgroup. Usually it
 /// needs no wait at all.
@@ -24,7 +24,7 @@ const REMOVE_WAIT_MILLIS: u64 = 1_000;
 const REMOVE_AGAIN_MILLIS: u64 = 2;
 
 /// What a cgroup can limit for us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Controller {
     /// Memory of all processes together.
     Memory,
@@ -42,8 +42,18 @@ const CONTROLLERS: [(Controller, &str); 3] = [
 
 /// The cgroups below which each step gets its own. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct CgroupParent {
-    branches: Arc<Vec<Branch>>,
+pub struct CgroupParent(Whose);
+
+#[derive(Clone, Debug)]
+enum Whose {
+    /// Made by this process.
+    Own(Arc<Vec<Branch>>),
+    /// Made by a nursery in its own part of the tree, and known by name.
+    Far {
+        nursery: Nursery,
+        name: String,
+        controllers: Vec<(Controller, u8)>,
+    },
 }
 
 /// Our directory in one hierarchy.
@@ -63,61 +73,117 @@ impl CgroupParent {
     /// Returns `None` when the kernel has no controllers for us. With version 2
     /// this process moves into a leaf `<name>-self`, if that is what it takes.
     pub fn open(name: &str) -> io::Result<Option<Self>> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let own = fs::read_to_string("/proc/self/cgroup")?;
-        let mut branches = Vec::new();
-        for place in places(&mounts, &own) {
-            // A hierarchy that refuses is one that cannot limit.
-            if let Ok(Some(branch)) = place.branch(name) {
+        let found = Self::open_kept(name)?;
+        if let Some(Self(Whose::Own(branches))) = &found {
+            for branch in branches.iter() {
                 for stale in subdirectories(&branch.directory)? {
                     // A process that hangs in the kernel keeps its own, and must
                     // not take the limits from all that come after it.
                     let _ = remove(&stale);
                 }
-                branches.push(branch);
             }
         }
-        Ok((!branches.is_empty()).then(|| Self {
-            branches: Arc::new(branches),
-        }))
+        Ok(found)
+    }
+
+    /// The same, but leaves alone what is in it.
+    pub(crate) fn open_kept(name: &str) -> io::Result<Option<Self>> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        let places = places(&mounts, &own);
+        // A hierarchy that refuses is one that cannot limit.
+        let branches = places.iter().filter_map(|it| it.branch(name).ok()?);
+        let branches: Vec<Branch> = branches.collect();
+        Ok((!branches.is_empty()).then(|| Self(Whose::Own(Arc::new(branches)))))
+    }
+
+    /// Whether its directories are still where they were made.
+    pub(crate) fn is_there(&self) -> bool {
+        match &self.0 {
+            Whose::Own(branches) => branches.iter().all(|it| it.directory.is_dir()),
+            Whose::Far { .. } => true,
+        }
+    }
+
+    /// Has a nursery open one where it is itself.
+    pub(crate) fn behind(nursery: &Nursery, name: &str) -> io::Result<Option<Self>> {
+        let name = name.to_owned();
+        let request = Request::OpenCgroup { name: name.clone() };
+        match nursery.ask(&request)?.1 {
+            Answer::Controllers(controllers) => Ok((!controllers.is_empty()).then(|| {
+                Self(Whose::Far {
+                    nursery: nursery.clone(),
+                    name,
+                    controllers,
+                })
+            })),
+            other => Err(other.unexpected()),
+        }
     }
 
     /// What can be limited, and by which version of cgroups.
     #[must_use]
     pub fn controllers(&self) -> Vec<(Controller, u8)> {
-        let all = self.branches.iter();
-        all.flat_map(|it| {
-            it.controllers
-                .iter()
-                .map(|controller| (*controller, it.version))
-        })
-        .collect()
+        match &self.0 {
+            Whose::Far { controllers, .. } => controllers.clone(),
+            Whose::Own(branches) => {
+                let of = |it: &Branch| {
+                    let version = it.version;
+                    let controllers = it.controllers.clone().into_iter();
+                    controllers.map(move |it| (it, version))
+                };
+                branches.iter().flat_map(of).collect()
+            }
+        }
     }
 
     /// Removes the cgroups of this name; no step may be running.
     pub fn remove(self) -> io::Result<()> {
-        self.branches
-            .iter()
-            .try_for_each(|it| remove(&it.directory))
+        match self.0 {
+            Whose::Own(branches) => branches.iter().try_for_each(|it| remove(&it.directory)),
+            Whose::Far { nursery, name, .. } => {
+                match nursery.ask(&Request::RemoveCgroup { name })?.1 {
+                    Answer::Done => Ok(()),
+                    other => Err(other.unexpected()),
+                }
+            }
+        }
     }
 
     /// A cgroup for one step, with those limits that there is a controller for.
     pub(crate) fn step(&self, limits: &Limits) -> io::Result<StepCgroup> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!(
-            "{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let mut step = StepCgroup {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.step_named(&format!("{}-{next}", std::process::id()), limits)
+    }
+
+    /// The same, with a name that no other step below this parent has.
+    pub(crate) fn step_named(&self, name: &str, limits: &Limits) -> io::Result<StepCgroup> {
+        let parents = match &self.0 {
+            Whose::Own(parents) => parents,
+            Whose::Far {
+                nursery,
+                name: parent,
+                ..
+            } => {
+                let request = Request::StepCgroup {
+                    parent: parent.clone(),
+                    name: name.to_owned(),
+                    limits: *limits,
+                };
+                let made = FarCgroup::of(nursery.ask(&request)?)?;
+                return Ok(StepCgroup::Far(made));
+            }
+        };
+        let mut step = OwnCgroup {
             branches: Vec::new(),
         };
-        for parent in self.branches.iter() {
+        for parent in parents.iter() {
             let settings = settings(parent, limits);
             if settings.is_empty() {
                 continue;
             }
-            let directory = parent.directory.join(&name);
+            let directory = parent.directory.join(name);
             fs::create_dir(&directory)?;
             // From here on dropping `step` removes it.
             step.branches.push(Branch {
@@ -137,34 +203,64 @@ impl CgroupParent {
                 }
             }
         }
-        Ok(step)
+        Ok(StepCgroup::Own(step))
     }
 }
 
 /// One step's cgroups; removed on drop, with whoever is still inside.
 #[derive(Debug)]
-pub(crate) struct StepCgroup {
-    branches: Vec<Branch>,
+pub(crate) enum StepCgroup {
+    Own(OwnCgroup),
+    Far(FarCgroup),
 }
 
 impl StepCgroup {
     /// The files by which a process enters.
     pub(crate) fn entrances(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Own(own) => own.entrances(),
+            Self::Far(far) => far.entrances.clone(),
+        }
+    }
+
+    /// Whether processes are counted here.
+    pub(crate) fn counts_processes(&self) -> bool {
+        match self {
+            Self::Own(own) => own.counts_processes(),
+            Self::Far(far) => far.counts_processes,
+        }
+    }
+
+    /// Whether the kernel killed a process of the step for want of memory.
+    pub(crate) fn oom_killed(&self) -> bool {
+        match self {
+            Self::Own(own) => own.oom_killed(),
+            Self::Far(far) => far.oom_killed(),
+        }
+    }
+}
+
+/// Those that this process made.
+#[derive(Debug)]
+pub(crate) struct OwnCgroup {
+    branches: Vec<Branch>,
+}
+
+impl OwnCgroup {
+    fn entrances(&self) -> Vec<PathBuf> {
         self.branches
             .iter()
             .map(|it| it.directory.join("cgroup.procs"))
             .collect()
     }
 
-    /// Whether processes are counted here.
-    pub(crate) fn counts_processes(&self) -> bool {
+    fn counts_processes(&self) -> bool {
         self.branches
             .iter()
             .any(|it| it.controllers.contains(&Controller::Processes))
     }
 
-    /// Whether the kernel killed a process of the step for want of memory.
-    pub(crate) fn oom_killed(&self) -> bool {
+    fn oom_killed(&self) -> bool {
         let memory = self
             .branches
             .iter()
@@ -180,7 +276,7 @@ impl StepCgroup {
     }
 }
 
-impl Drop for StepCgroup {
+impl Drop for OwnCgroup {
     fn drop(&mut self) {
         for branch in &self.branches {
             // What cannot be removed now is removed when the parent is opened next.
@@ -194,58 +290,6 @@ fn counts_oom_kill(text: &str) -> bool {
         .lines()
         .filter_map(|line| line.strip_prefix("oom_kill "));
     counts.any(|count| count.trim() != "0")
-}
-
-/// One file to write. Some exist only with certain kernel options.
-#[derive(Debug, PartialEq, Eq)]
-struct Setting {
-    file: &'static str,
-    value: String,
-    needed: bool,
-}
-
-fn settings(branch: &Branch, limits: &Limits) -> Vec<Setting> {
-    let mut all = Vec::new();
-    let mut set = |file, value, needed| {
-        all.push(Setting {
-            file,
-            value,
-            needed,
-        });
-    };
-    for controller in &branch.controllers {
-        match (controller, branch.version) {
-            (Controller::Memory, 2) => {
-                if let Some(bytes) = limits.memory_bytes {
-                    set("memory.max", bytes.to_string(), true);
-                    set("memory.swap.max", "0".into(), false);
-                }
-            }
-            (Controller::Memory, _) => {
-                if let Some(bytes) = limits.memory_bytes {
-                    set("memory.limit_in_bytes", bytes.to_string(), true);
-                    set("memory.memsw.limit_in_bytes", bytes.to_string(), false);
-                }
-            }
-            (Controller::Processes, _) => {
-                if let Some(most) = limits.processes {
-                    set("pids.max", most.to_string(), true);
-                }
-            }
-            (Controller::Cpu, version) => {
-                if let Some(cores) = limits.cpu_cores {
-                    let quota = (cores * f64::from(CPU_PERIOD_MICROS)).max(CPU_QUOTA_MICROS_MIN);
-                    if version == 2 {
-                        set("cpu.max", format!("{quota:.0} {CPU_PERIOD_MICROS}"), true);
-                    } else {
-                        set("cpu.cfs_period_us", CPU_PERIOD_MICROS.to_string(), true);
-                        set("cpu.cfs_quota_us", format!("{quota:.0}"), true);
-                    }
-                }
-            }
-        }
-    }
-    all
 }
 
 /// Where one hierarchy is mounted and where in it we are.
@@ -499,49 +543,6 @@ mod tests {
         };
         assert_eq!(place.branch("danube-x").unwrap(), None);
         assert!(!tree.path().join("danube-x").exists());
-    }
-
-    #[test]
-    fn limits_become_the_files_of_each_version() {
-        let limits = Limits {
-            memory_bytes: Some(64),
-            processes: Some(9),
-            cpu_cores: Some(1.5),
-            open_files: None,
-        };
-        let all = CONTROLLERS.map(|(controller, _)| controller).to_vec();
-        let files = |version, limits: &Limits| -> Vec<String> {
-            let branch = Branch {
-                version,
-                directory: "/".into(),
-                controllers: all.clone(),
-            };
-            let settings = settings(&branch, limits);
-            settings
-                .into_iter()
-                .map(|it| format!("{}={}", it.file, it.value))
-                .collect()
-        };
-        assert_eq!(
-            files(2, &limits),
-            [
-                "memory.max=64",
-                "memory.swap.max=0",
-                "pids.max=9",
-                "cpu.max=150000 100000"
-            ]
-        );
-        assert_eq!(
-            files(1, &limits),
-            [
-                "memory.limit_in_bytes=64",
-                "memory.memsw.limit_in_bytes=64",
-                "pids.max=9",
-                "cpu.cfs_period_us=100000",
-                "cpu.cfs_quota_us=150000"
-            ]
-        );
-        assert_eq!(files(2, &Limits::default()), [""; 0]);
     }
 
     #[test]
