@@ -21,13 +21,14 @@ have() {
 # What each tool is for:
 #   git            pipelines are cloned with it
 #   bash           steps may ask for `shell: bash`; CI's entry is bash
-#   cc             SQLite is C, and rustc links with it
+#   cc             SQLite and jemalloc are C, and rustc links with it
+#   make           builds jemalloc
 #   mount, unshare, setsid   the tests make small disks and namespaces (Linux)
 #   strace         the tests make a disk slow, full or broken with it, and kill at a system call (Linux)
 #   mkfs.ext4      the tests cut the power of a disk that is a file (Linux)
 #   ip, nsenter    the tests put a worker behind a link that goes dead (Linux)
 #   setpriv        the tests take rights from a server (Linux)
-tools='git bash cc'
+tools='git bash cc make'
 [ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid setpriv strace ip nsenter mkfs.ext4"
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
@@ -40,7 +41,7 @@ peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook red
 # The package that holds a tool, by package manager.
 package_of() {
     case "$1:$2" in
-        *:git | *:bash | *:strace) echo "$2" ;;
+        *:git | *:bash | *:make | *:strace) echo "$2" ;;
         *:mkfs.ext4) echo e2fsprogs ;;
         apt-get:ansible-playbook | dnf:ansible-playbook | apk:ansible-playbook | pacman:ansible-playbook) echo ansible-core ;;
         *:ansible-playbook) echo ansible ;;

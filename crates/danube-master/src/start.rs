@@ -172,11 +172,11 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     app.signals.emit(MasterStopping { reason });
     app.liveness.stops(app.worker.running().len());
     watchdog.stopping();
-    let profiler = Arc::clone(&app.profiler);
-    let _ = tokio::task::spawn_blocking(move || profiler.keep_heap()).await;
     app.health.stop();
     app.phases.stopping.send_replace(true);
     app.remote.close();
+    let profiler = Arc::clone(&app.profiler);
+    let _ = tokio::task::spawn_blocking(move || profiler.keep_heap()).await;
     drain(
         &app.worker,
         &app.store,

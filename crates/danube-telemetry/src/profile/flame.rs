@@ -224,13 +224,14 @@ fn shortened(name: &str) -> String {
     parts[parts.len().saturating_sub(2)..].join("::")
 }
 
-/// Ours, the database, what runs tasks, and the rest.
+/// The root and the threads, ours, what is written in C (the database, mostly), what runs tasks, and the rest.
 fn colour(name: &str, row: u32) -> &'static str {
-    if row < 1 {
+    let is_c = !name.contains("::") && !name.starts_with('[');
+    if row < 2 {
         "#d9d9d9"
     } else if name.contains("danube_") {
         "#8fd19e"
-    } else if name.starts_with("sqlite3") || name.contains("rusqlite") {
+    } else if is_c || name.contains("rusqlite") {
         "#9ec5fe"
     } else if name.contains("tokio::") || name.contains("hyper::") || name.contains("axum::") {
         "#ffd58a"
