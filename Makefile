@@ -8,7 +8,7 @@ CONTRACT_CASES ?= 300
 CONTRACT_SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-telemetry bench-playbooks bench-queue bench-build faults contract fuzz miri deps
+.PHONY: help run test lint bench bench-joblog bench-telemetry bench-playbooks bench-profile bench-queue bench-build faults contract fuzz miri deps
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ bench-telemetry: ## Measure metrics, log lines and what telemetry costs a job (B
 bench-queue: ## Measure submits and jobs by way of Redis beside raw XADD (BENCH_ARGS=--quick)
 	$(CARGO) build --release -p danube
 	$(CARGO) run --release -p danube-bench --bin danube-bench-queue -- target/release/danube $(BENCH_ARGS)
+
+bench-profile: ## Measure what a profile costs a server while it is taken (BENCH_ARGS=--quick)
+	$(CARGO) build --release -p danube
+	$(CARGO) run --release -p danube-bench --bin danube-bench-profile -- target/release/danube $(BENCH_ARGS)
 
 bench-playbooks: deps ## Measure empty playbooks beside bare ansible-playbook, and 1,000 on 4 workers (BENCH_ARGS=--quick)
 	$(CARGO) build --release -p danube

@@ -21,26 +21,30 @@ have() {
 # What each tool is for:
 #   git            pipelines are cloned with it
 #   bash           steps may ask for `shell: bash`; CI's entry is bash
-#   cc             SQLite is C, and rustc links with it
+#   cc             SQLite and jemalloc are C, and rustc links with it
+#   make           builds jemalloc
 #   mount, unshare, setsid   the tests make small disks and namespaces (Linux)
 #   strace         the tests slow down a disk with it (Linux)
 #   ip, nsenter    the tests put a worker behind a link that goes dead (Linux)
-tools='git bash cc'
+tools='git bash cc make'
 [ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid strace ip nsenter"
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
-# carries jobs in the tests, and the Ansible that runs the tests' playbooks. Without them everything else can still be
-# built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli'
+# carries jobs in the tests, the Ansible that runs the tests' playbooks, and Go for its `pprof`, which reads our
+# profiles. Without them everything else can still be built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go'
 
 # The package that holds a tool, by package manager.
 package_of() {
     case "$1:$2" in
-        *:git | *:bash | *:strace) echo "$2" ;;
+        *:git | *:bash | *:make | *:strace) echo "$2" ;;
         apt-get:ansible-playbook | dnf:ansible-playbook | apk:ansible-playbook | pacman:ansible-playbook) echo ansible-core ;;
         *:ansible-playbook) echo ansible ;;
         apt-get:redis-cli) echo redis-tools ;;
         dnf:redis-* | pacman:redis-*) echo valkey ;;
+        apt-get:go) echo golang-go ;;
+        dnf:go) echo golang ;;
+        *:go) echo go ;;
         apt-get:redis-server) echo redis-server ;;
         *:redis-*) echo redis ;;
         apt-get:ip | apk:ip | pacman:ip) echo iproute2 ;;

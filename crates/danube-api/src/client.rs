@@ -1,6 +1,7 @@
 //! A blocking client, as the command line uses it.
 
 mod credentials;
+mod profiles;
 mod webhooks;
 mod workers;
 

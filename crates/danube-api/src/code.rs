@@ -54,6 +54,9 @@ codes! {
     /// The key is valid, but not for this.
     Forbidden "forbidden" 403 "this key may not do that"
         "Use a key with a role that may: viewer reads, member submits and cancels, admin manages keys.";
+    /// Nobody may profile the server.
+    ProfilingOff "profiling_off" 403 "profiling is off"
+        "Set `observability.profiling` to `on` where others can reach the server, or to `auto` where it was switched off.";
     /// No such job, pipeline, key or page.
     NotFound "not_found" 404 "not found"
         "Look the id or name up with `danube jobs`; ids are never reused.";
@@ -78,6 +81,9 @@ codes! {
     /// There is no room for another signing secret.
     TooManySecrets "too_many_secrets" 409 "as many secrets sign webhooks as may at once"
         "Use the latest one that you were shown, or ask again when `detail` says.";
+    /// Another profile is being taken.
+    ProfileBusy "profile_busy" 409 "another profile is being taken"
+        "Ask again when it is done, within a minute; `DANUBE_PROFILE` profiles a whole run, which ends with the server.";
     /// The log was there once.
     LogGone "log_gone" 410 "the log has been deleted"
         "Read the job itself: only its log is gone. `retention` decides how long logs are kept.";

@@ -13,6 +13,7 @@ mod log_level;
 mod mask;
 mod playbook;
 mod problem;
+mod profile;
 pub mod rpc;
 mod search;
 mod timing;
@@ -37,6 +38,7 @@ pub use log_level::{LogLevelView, NewLogLevel};
 pub use mask::{MaskValue, Masked};
 pub use playbook::{FailureView, HostTotals, HostView, ProgressView, RunEventList};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
+pub use profile::{RuntimeView, TaskList, TaskView, ThreadView};
 pub use search::{Hit, SearchEnd, SearchLine};
 pub use timing::{PartTiming, PipelineTiming, TimingList};
 pub use watch::{
@@ -60,6 +62,15 @@ pub const FIRST_LINE_HEADER: &str = "danube-first-line";
 
 /// Where the level of the server's log is.
 pub const LOG_LEVEL_PATH: &str = "/api/v1/admin/log-level";
+
+/// Where a profile of the processor is taken.
+pub const CPU_PROFILE_PATH: &str = "/debug/pprof/profile";
+
+/// Where a profile of the memory is taken.
+pub const HEAP_PROFILE_PATH: &str = "/debug/pprof/heap";
+
+/// Where the loops of the server are listed.
+pub const TASKS_PATH: &str = "/debug/tasks";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";

@@ -177,6 +177,12 @@ impl JobLogs {
     pub fn syncs(&self) -> u64 {
         self.folder.syncer.syncs()
     }
+
+    /// Has `heard` told when the thread that syncs begins a round (`true`) and when that is over, for
+    /// whoever watches it. The first one stays.
+    pub fn hear_syncs(&self, heard: impl Fn(bool) + Send + Sync + 'static) {
+        self.folder.syncer.hear(Box::new(heard));
+    }
 }
 
 impl Folder {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,12 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     syncs: AtomicU64,
+    /// Told when the thread begins and ends to sync.
+    heard: OnceLock<Heard>,
 }
+
+/// Hears `true` when a round of syncing begins and `false` when it is over.
+pub(crate) type Heard = Box<dyn Fn(bool) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -103,6 +108,7 @@ impl Syncer {
             state: Mutex::default(),
             wake: Condvar::new(),
             syncs: AtomicU64::new(0),
+            heard: OnceLock::new(),
         });
         let thread = std::thread::Builder::new()
             .name("joblog-sync".into())
@@ -133,6 +139,11 @@ impl Syncer {
     pub(crate) fn sync_file(&self, file: &File) -> io::Result<()> {
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         file.sync_data()
+    }
+
+    /// The first who asks hears of each round.
+    pub(crate) fn hear(&self, heard: Heard) {
+        let _ = self.shared.heard.set(heard);
     }
 
     /// Syncs made so far.
@@ -187,9 +198,16 @@ impl Shared {
     }
 
     fn sync(&self, dirty: Vec<Arc<Tracked>>) {
+        let heard = self.heard.get();
+        if let Some(heard) = heard {
+            heard(true);
+        }
         for it in dirty {
             // What goes wrong is remembered, and told when the log is closed.
             let _ = it.sync(&self.syncs);
+        }
+        if let Some(heard) = heard {
+            heard(false);
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
 use crate::log_level::{LogLevel, MaskInLog};
 use crate::pipelines::Pipelines;
+use crate::profiling::Profiler;
 use crate::readers::{READER_FILES, Readers};
 use crate::remote::Remote;
 use crate::seal_key::SealKey;
@@ -53,6 +54,8 @@ pub(crate) struct App {
     /// How the rotation of the sealing key is going.
     pub(crate) seal_key: SealKey,
     pub(crate) phases: Arc<Phases>,
+    /// Who may profile the server now.
+    pub(crate) profiler: Arc<Profiler>,
     /// Who may do now what takes much.
     pub(crate) turns: Turns,
     /// How fast jobs may send.

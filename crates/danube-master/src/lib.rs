@@ -24,6 +24,7 @@ mod observe;
 mod parts;
 mod pipelines;
 mod playbook_gauges;
+mod profiling;
 mod readers;
 mod reaper;
 mod remote;
@@ -43,7 +44,7 @@ mod webhooks;
 mod worker_home;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
-pub use settings::{Settings, StepSettings, WatchSettings, WebhookSettings};
+pub use settings::{Profiling, Settings, StepSettings, WatchSettings, WebhookSettings};
 pub use start::{StartError, run};
 pub use trace::Exports;
 pub use worker_home::WorkerHome;

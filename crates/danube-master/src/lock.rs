@@ -86,7 +86,11 @@ impl DirectoryLock {
 }
 
 /// Writes a small file so that readers see the old or the new one, never half.
-pub(crate) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+pub(crate) fn write_whole(
+    path: &Path,
+    text: &(impl AsRef<[u8]> + ?Sized),
+    mode: u32,
+) -> io::Result<()> {
     let draft = path.with_extension("new");
     // Made anew, so that an old draft's mode or link can't stay.
     match fs::remove_file(&draft) {
@@ -96,7 +100,7 @@ pub(crate) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> 
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(mode);
     let mut file = options.open(&draft)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text.as_ref())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     // The new name must survive a power cut as well.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use danube_signals::{DbOperation, Millis, Signals, SqlQuery};
 use danube_store::{Live, Meter, Moved, Operation};
-
+use danube_telemetry::tasks::Task;
 use tokio::sync::Notify;
 
 use crate::bell::Bell;
@@ -24,6 +24,8 @@ pub(crate) struct StoreMeter {
     pub(crate) playbooks: PlaybookGauges,
     /// Hears what waits, where Redis carries it.
     pub(crate) feed: Arc<Desk>,
+    /// The store's writer, as others see it.
+    pub(crate) task: Task,
 }
 
 impl Meter for StoreMeter {
@@ -39,6 +41,14 @@ impl Meter for StoreMeter {
             operation,
             duration_ms: Millis(elapsed),
         });
+    }
+
+    fn writer(&self, works: bool) {
+        if works {
+            self.task.beat();
+        } else {
+            self.task.rest();
+        }
     }
 
     fn lock_waited(&self, waited: Duration) {

@@ -13,6 +13,7 @@ use danube_joblog::JobLogs;
 use danube_model::Queues;
 use danube_signals::Signals;
 use danube_store::{Options, Store};
+use danube_telemetry::tasks;
 use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
@@ -35,6 +36,7 @@ use crate::meter::StoreMeter;
 use crate::observe;
 use crate::pipelines::Pipelines;
 use crate::playbook_gauges::PlaybookGauges;
+use crate::profiling::Profiler;
 use crate::readers::Readers;
 use crate::remote::{LOCAL_PREFIX, Remote};
 use crate::runs::Runs;
@@ -79,11 +81,14 @@ struct Links {
     runs: Arc<Runs>,
     webhooks: Arc<Notify>,
     feed: Arc<Desk>,
+    profiler: Arc<Profiler>,
 }
 
 impl Links {
-    fn new(signals: &Signals) -> Self {
+    fn new(settings: &Settings, signals: &Signals) -> Self {
         Self {
+            // First: it is to see the rest.
+            profiler: Arc::new(Profiler::start(settings, signals)),
             bell: Arc::default(),
             leases: Arc::default(),
             phases: Arc::default(),
@@ -105,7 +110,7 @@ impl Parts {
         exports: Exports,
         lock: &DirectoryLock,
     ) -> Result<Self, StartError> {
-        let links = Links::new(signals);
+        let links = Links::new(&settings, signals);
         let kept = Kept::open(&settings, signals, &links, &exports)?;
         credentials::mask_all(&kept.store, &log.mask)?;
         let listener = listen(&mut settings)?;
@@ -148,6 +153,7 @@ impl Parts {
             seal_key: SealKey::default(),
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
+            profiler: links.profiler,
             turns: Turns::default(),
             rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
@@ -191,6 +197,7 @@ impl Kept {
                 webhooks: Arc::clone(&links.webhooks),
                 playbooks: PlaybookGauges::new(signals.clone(), &settings.queues),
                 feed: Arc::clone(&links.feed),
+                task: tasks::thread("store-writer"),
             }),
             ..Options::default()
         };
@@ -207,6 +214,8 @@ impl Kept {
         };
         let logs = dir.join("logs");
         let logs = JobLogs::open(&logs, limits).map_err(directory(&logs))?;
+        let task = tasks::thread("joblog-sync");
+        logs.hear_syncs(move |works| if works { task.beat() } else { task.rest() });
         Ok(Self {
             store,
             traces,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use danube_api::{Problem, SealKeyView};
 use danube_store::{Rotation, StoreError};
+use danube_telemetry::tasks;
 use tokio::time::sleep;
 
 use crate::app::{App, Shared};
@@ -85,7 +86,7 @@ pub(crate) async fn rotate(app: &Shared) -> Result<(), Problem> {
         app.seal_key.end(Some(error.to_string()));
         return Err(app.problem(&error));
     }
-    tokio::spawn(reseal(app.clone()));
+    tokio::spawn(tasks::watched("reseal", reseal(app.clone())));
     Ok(())
 }
 

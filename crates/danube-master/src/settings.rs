@@ -68,8 +68,23 @@ pub struct Settings {
     pub demo: bool,
     /// Show metrics at `/metrics`.
     pub metrics_enabled: bool,
+    /// Whether administrators may profile the server.
+    pub profiling: Profiling,
+    /// Profile the whole run into files in the data directory.
+    pub profile_run: bool,
     /// Which traces of jobs go to the collector, where there is one.
     pub sampling: Sampling,
+}
+
+/// Whether administrators may profile the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profiling {
+    /// Where nobody outside this machine reaches it.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 /// What every step gets.

@@ -12,6 +12,7 @@ use danube_executor::Workspace;
 use danube_model::{JobId, Trigger};
 use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
 use danube_store::{OpenError, Role, StoreError};
+use danube_telemetry::tasks;
 use danube_worker::NoWorker;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -144,11 +145,11 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     write_address(&app)?;
     // From here on nothing fails any more: the first job may begin.
     let loops = loops.start()?;
-    tokio::spawn(watch(Arc::clone(&app.health), looked));
-    tokio::spawn(reaper::run(Arc::clone(&app)));
-    tokio::spawn(Arc::clone(&app.log_level).watch(hangup));
-    tokio::spawn(crate::watch::run(Arc::clone(&app)));
-    tokio::spawn(crate::webhooks::run(Arc::clone(&app)));
+    spawn("health", watch(Arc::clone(&app.health), looked));
+    spawn("reaper", reaper::run(Arc::clone(&app)));
+    spawn("log-level", Arc::clone(&app.log_level).watch(hangup));
+    spawn("watch", crate::watch::run(Arc::clone(&app)));
+    spawn("webhooks", crate::webhooks::run(Arc::clone(&app)));
     tokio::spawn(seal_key::resume(Arc::clone(&app)));
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let served = http::Served {
@@ -156,10 +157,11 @@ async fn live(parts: Parts) -> Result<(), StartError> {
         signals: app.signals.clone(),
         client_silence: app.settings.client_silence,
     };
-    let server = tokio::spawn(http::serve(listener, served, async {
+    let serve = http::serve(listener, served, async {
         // Both ends mean the same: stop.
         let _ = close.await;
-    }));
+    });
+    let server = spawn("accept", serve);
     announce(&app, is_first_start);
     if app.settings.demo {
         submit_demo(&app).await;
@@ -170,6 +172,8 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     app.health.stop();
     app.phases.stopping.send_replace(true);
     app.remote.close();
+    let profiler = Arc::clone(&app.profiler);
+    let _ = tokio::task::spawn_blocking(move || profiler.keep_heap()).await;
     drain(
         &app.worker,
         &app.store,
@@ -187,7 +191,17 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let written = tokio::task::spawn_blocking(move || traces.finish(TRACES_DEADLINE));
     let _ = written.await;
     app.store.close(STORE_CLOSE_DEADLINE);
+    let profiler = Arc::clone(&app.profiler);
+    let _ = tokio::task::spawn_blocking(move || profiler.finish()).await;
     Ok(())
+}
+
+/// Spawns a loop, which `/debug/tasks` shows.
+fn spawn(
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(tasks::watched(name, task))
 }
 
 /// Makes the directory, if need be, so that only its owner reads it. As root,

@@ -75,6 +75,16 @@ label_enum! {
 }
 
 label_enum! {
+    /// What was profiled.
+    pub enum ProfileKind {
+        /// Who uses the processor.
+        Cpu = "cpu",
+        /// Who holds the memory.
+        Heap = "heap",
+    }
+}
+
+label_enum! {
     /// What fills the disk.
     pub enum DiskKind { Logs = "logs", Artifacts = "artifacts", Registry = "registry", Database = "database" }
 }

@@ -109,6 +109,8 @@ pub trait Meter: Send + Sync {
     fn moved(&self, _moved: &Moved) {}
     /// A webhook became due: told after that is durable.
     fn webhook_due(&self) {}
+    /// The writer begins to work (`true`) or has nothing to do (`false`).
+    fn writer(&self, _works: bool) {}
     /// What hasn't ended was counted in the database, at the start or after it
     /// was given up: this takes the place of all that was told before.
     fn counted(&self, _live: &Live) {}

@@ -12,6 +12,7 @@
 //! - [`span`]: marks the span that a thread is in.
 //! - [`trace`]: spans that are kept, received and shown.
 //! - [`otlp`]: pushes metrics, logs and spans to a collector.
+//! - [`profile`]: who uses the processor and holds the memory; [`tasks`]: what each loop does.
 //! - [`outgoing`]: the client for what the server calls by itself.
 //! - [`recorder`]: captures the lines of a test.
 
@@ -21,10 +22,12 @@ pub mod log;
 pub mod metric;
 pub mod otlp;
 pub mod outgoing;
+pub mod profile;
 pub mod propagation;
 pub mod query;
 pub mod recorder;
 pub mod span;
+pub mod tasks;
 pub mod trace;
 
 pub use context::TraceContext;

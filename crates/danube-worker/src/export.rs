@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use danube_joblog::{JobLogs, LineItem, LogError, LogReader, StepRange, StreamKind, TimedLine};
 use danube_telemetry::TraceContext;
 use danube_telemetry::otlp::{Attribute, Record, RecordSource, Records};
+use danube_telemetry::tasks;
 
 /// How often the logs are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -213,8 +214,11 @@ impl Shared {
 
 fn run(shared: &Shared) {
     let mut followed: VecDeque<Followed> = VecDeque::new();
+    let task = tasks::thread("job-log-export");
     loop {
+        task.rest();
         let ends = shared.wait();
+        task.beat();
         followed.extend(mem::take(&mut shared.lock().arrived));
         let surplus = followed.len().saturating_sub(FOLLOWED_MAX);
         for _ in 0..surplus {

@@ -63,14 +63,15 @@ impl Exit {
     pub(crate) const fn of_code(code: Code) -> Self {
         match code {
             Code::Invalid => Self::Usage,
-            Code::Unauthorized | Code::Forbidden => Self::NotAuthorised,
+            Code::Unauthorized | Code::Forbidden | Code::ProfilingOff => Self::NotAuthorised,
             Code::NotFound | Code::LogGone => Self::NotFound,
             Code::WrongState
             | Code::Ambiguous
             | Code::IdempotencyConflict
             | Code::NameTaken
             | Code::TooManyCredentials
-            | Code::TooManySecrets => Self::Conflict,
+            | Code::TooManySecrets
+            | Code::ProfileBusy => Self::Conflict,
             Code::TooMany | Code::Unavailable | Code::TooSlow => Self::Away,
             Code::Malformed
             | Code::MethodNotAllowed
@@ -126,6 +127,8 @@ mod tests {
             "name_taken 6",
             "no_space 1",
             "not_found 5",
+            "profile_busy 6",
+            "profiling_off 4",
             "range_not_satisfiable 1",
             "too_large 1",
             "too_many 7",

@@ -173,6 +173,10 @@ const fn hint_for(code: Code) -> &'static str {
         Code::NotFound => {
             "`danube jobs`, `danube apikey list` and `danube credential list` show what there is"
         }
+        Code::ProfilingOff => {
+            "set observability.profiling = \"on\" on the server, or --profiling on"
+        }
+        Code::ProfileBusy => "try again when that one is done, within a minute",
         Code::LogGone => "`danube job ID` still shows the job; only its log is gone",
         Code::WrongState => {
             "`danube job ID` shows its state: an ended job can't be cancelled, and only an ended one can be retried"

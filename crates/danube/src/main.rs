@@ -1,5 +1,7 @@
 //! The `danube` command: the server, its client, and jobs without a server.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
 mod cli;
 mod client;
 mod commands;
@@ -29,6 +31,8 @@ use failure::Failure;
 fn main() -> ExitCode {
     // A step's sandbox is this very program started again; it doesn't come back from here.
     danube_executor::sandbox_main_if_asked();
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    allocator::make_known();
     let asked = match cli::parse(std::env::args_os()) {
         Ok(asked) => asked,
         // Help or the version was asked for, or the command line is wrong: all is said.

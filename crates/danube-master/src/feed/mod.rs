@@ -16,6 +16,7 @@ use danube_model::{JobId, Queues};
 use danube_queue::{Address, Feed, Message, Place, QueueError, Wholeness};
 use danube_signals::{QueueConnected, QueueDisconnected, QueueRefilled, Signals, Stretch};
 use danube_store::{Store, StoreError, Waiting};
+use danube_telemetry::tasks::{self, Task};
 use danube_telemetry::trace::Clock;
 
 use crate::health::Health;
@@ -82,6 +83,7 @@ impl Feeder {
         let feed = Feed::new(self.address.clone(), &self.prefix, self.signals.clone());
         let epoch = format!("{:016x}", u64::from_be_bytes(crate::auth::random::<8>()));
         let feeding = Feeding {
+            task: tasks::thread("queue-feed"),
             feed,
             epoch,
             seen: HashMap::new(),
@@ -95,6 +97,8 @@ impl Feeder {
 
 struct Feeding {
     of: Feeder,
+    /// What it does, for whoever looks.
+    task: Task,
     feed: Feed,
     epoch: String,
     /// Up to which job each queue has been looked through.
@@ -105,6 +109,7 @@ impl Feeding {
     fn run(mut self) {
         let mut reason = "start";
         loop {
+            self.task.beat();
             let ended = match self.refill(reason) {
                 Ok(()) => self.keep_up(),
                 Err(broken) => Err(broken),
@@ -114,6 +119,7 @@ impl Feeding {
                 Ok(End::Lost) => "lost",
                 Err(broken) => {
                     self.tell(broken);
+                    self.task.rest();
                     // Nobody's ring ends this: Redis isn't asked more often.
                     if !self.of.desk.bell.rest(Instant::now() + RETRY_AFTER) {
                         return;
@@ -177,9 +183,11 @@ impl Feeding {
     fn keep_up(&mut self) -> Result<End, Broken> {
         let mut check_at = Instant::now() + CHECK_EVERY;
         loop {
+            self.task.rest();
             if !self.of.desk.bell.wait(Some(check_at)) {
                 return Ok(End::Closed);
             }
+            self.task.beat();
             for some in self.of.desk.take_left().chunks(BATCH) {
                 self.feed.remove(some)?;
             }

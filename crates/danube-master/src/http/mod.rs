@@ -21,6 +21,7 @@ pub(crate) mod metrics;
 mod openapi;
 mod pages;
 mod panels;
+mod profiles;
 mod range;
 mod rpc;
 mod run_events;
@@ -128,6 +129,9 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/health/ready", get(meta::ready))
         .route("/ready", get(meta::ready))
         .route("/metrics", get(metrics::metrics))
+        .route("/debug/pprof/profile", get(profiles::cpu))
+        .route("/debug/pprof/heap", get(profiles::heap))
+        .route("/debug/tasks", get(profiles::all_tasks))
         .route(
             "/v1/traces",
             post(traces::receive).layer(DefaultBodyLimit::max(traces::BODY_BYTES_MAX)),

@@ -9,8 +9,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels, run_events, search,
-    stream, submits, timing, traces, webhooks, workers,
+    admin, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels, profiles, run_events,
+    search, stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -26,11 +26,12 @@ use super::{
         panels::list, panels::data, panels::alerts,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
         webhooks::list, webhooks::show, webhooks::replay, webhooks::secret,
+        profiles::cpu, profiles::heap, profiles::all_tasks,
         meta::health, meta::ready, metrics::metrics, meta::openapi,
     ),
     components(schemas(danube_api::LogEvent, danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security, &Names, &Problems),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "webhooks"), (name = "admin"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
 )]
 struct Document;
 

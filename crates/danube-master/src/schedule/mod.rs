@@ -15,6 +15,7 @@ use danube_executor::Stop;
 use danube_model::{FailReason, JobId, Queues};
 use danube_signals::{Signals, SystemError};
 use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
+use danube_telemetry::tasks;
 use danube_worker::{Work, Worker};
 
 use crate::bell::Bell;
@@ -76,7 +77,9 @@ impl Scheduler {
     fn run(&self) {
         let heartbeat = self.lease / 3;
         let mut until = Some(Instant::now());
+        let task = tasks::thread("scheduler");
         while self.bell.wait(until) {
+            task.beat();
             let late = until.map_or(Duration::ZERO, |it| it.elapsed());
             if late > heartbeat {
                 // Not the workers slept, but this process.
@@ -112,6 +115,7 @@ impl Scheduler {
                 return;
             }
             until = next.map(|it| pause.map_or(it, |pause| it + pause));
+            task.rest();
         }
     }
 

@@ -14,6 +14,7 @@ use danube_model::Timestamp;
 use danube_signals::{Alert, AlertFired, AlertResolved, Expected, Signals, alerts, panels};
 use danube_telemetry::LabelEnum;
 use danube_telemetry::query::{Bounds, History, Labels, Times, answer};
+use danube_telemetry::tasks;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -164,7 +165,8 @@ pub(crate) async fn run(app: Shared) {
     let settings = &app.settings.watch;
     if let Some(url) = &settings.alertmanager_url {
         let sender = alertmanager::Sender::new(url, &app);
-        tokio::spawn(alertmanager::run(Arc::clone(&app), sender));
+        let told = alertmanager::run(Arc::clone(&app), sender);
+        tokio::spawn(tasks::watched("alertmanager", told));
     }
     let mut ticks = interval(settings.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

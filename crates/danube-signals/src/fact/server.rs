@@ -7,6 +7,7 @@ use super::value::Millis;
 use crate::alerts::Severity;
 use crate::labels::{
     Check, DbOperation, DeniedResource, DroppedSignal, HealthStatus, LogLevelReason, LoginResult,
+    ProfileKind,
 };
 
 /// From this failure in a row on, a failed check is an error.
@@ -57,6 +58,45 @@ fact! {
     SettingsRefused<'a> = "settings_refused", WARN, "danube.master";
     {
         /// The first mistake.
+        error: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The whole run of the server is profiled from now on.
+    ProfileStarted<'a> = "profile_started", INFO, "danube.telemetry";
+    {
+        kind: ProfileKind,
+        /// Where it is written when the server stops.
+        file: &'a str,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// The server was profiled.
+    ProfileTaken<'a> = "profile_taken", INFO, "danube.telemetry";
+    {
+        kind: ProfileKind,
+        /// Who asked, unless it was the profile of the whole run.
+        user: Option<&'a str>,
+        /// Where the profile of the whole run was written.
+        file: Option<&'a str>,
+        duration_seconds: Duration,
+        samples: u64,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
+    /// A profile could not be taken or written.
+    ProfileFailed<'a> = "profile_failed", WARN, "danube.telemetry";
+    {
+        kind: ProfileKind,
         error: &'a str,
     }
     also {}

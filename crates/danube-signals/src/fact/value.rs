@@ -5,7 +5,9 @@ use std::time::Duration;
 use danube_telemetry::LabelEnum;
 
 use crate::alerts::Severity;
-use crate::labels::{Check, DbOperation, DroppedSignal, HealthStatus, JobResult, LogLevelReason};
+use crate::labels::{
+    Check, DbOperation, DroppedSignal, HealthStatus, JobResult, LogLevelReason, ProfileKind,
+};
 
 /// A time that a line shows in milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,7 @@ by_name!(
     HealthStatus,
     JobResult,
     LogLevelReason,
+    ProfileKind,
     Severity
 );
 

@@ -94,6 +94,45 @@ fn master_stopping() {
 }
 
 #[test]
+fn profile_started() {
+    check_full(
+        ProfileStarted {
+            kind: ProfileKind::Cpu,
+            file: "/var/lib/danube/profile-cpu.pb.gz",
+        },
+        r#"{"level":"info","logger":"danube.telemetry","event":"profile_started","kind":"cpu","file":"/var/lib/danube/profile-cpu.pb.gz"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn profile_taken() {
+    check_full(
+        ProfileTaken {
+            kind: ProfileKind::Heap,
+            user: Some("admin"),
+            file: Some("/var/lib/danube/profile-heap.pb.gz"),
+            duration_seconds: millis(10_000),
+            samples: 7,
+        },
+        r#"{"level":"info","logger":"danube.telemetry","event":"profile_taken","kind":"heap","user":"admin","file":"/var/lib/danube/profile-heap.pb.gz","duration_seconds":10.0,"samples":7}"#,
+        &[],
+    );
+}
+
+#[test]
+fn profile_failed() {
+    check_full(
+        ProfileFailed {
+            kind: ProfileKind::Cpu,
+            error: "no space left on device",
+        },
+        r#"{"level":"warning","logger":"danube.telemetry","event":"profile_failed","kind":"cpu","error":"no space left on device"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn log_level_changed() {
     check_full(
         LogLevelChanged {

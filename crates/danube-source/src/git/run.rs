@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use danube_model::playbook::source::without_secrets;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::access::Access;
@@ -204,8 +205,11 @@ impl Read for Stream<'_> {
         let pause = Timespec::try_from(LOOK_EVERY).map_err(io::Error::other)?;
         loop {
             let mut ready = [PollFd::new(&self.out, PollFlags::IN)];
-            if poll(&mut ready, Some(&pause))? > 0 {
-                return self.out.read(buffer);
+            match poll(&mut ready, Some(&pause)) {
+                // A signal, such as one of a profile, says nothing of the pipe.
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.out.read(buffer),
+                Err(error) => return Err(error.into()),
             }
             // Whoever unpacks looks again, and says it in our words.
             let over = self.watch.check("git").err();

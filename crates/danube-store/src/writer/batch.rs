@@ -59,6 +59,7 @@ impl Writing {
     pub(super) fn run(mut self, queue: &Queue) {
         while let Some(batch) = queue.take(self.company) {
             self.shared.pulse.beat();
+            self.shared.options.meter.writer(true);
             let urgent = batch.iter().filter(|it| it.urgency == Urgency::Now);
             let came = urgent.clone().count();
             if let Some(oldest) = urgent.map(|it| it.since).min() {
@@ -69,6 +70,7 @@ impl Writing {
             self.company = self.company.after(came, began.elapsed());
             self.checkpoint_when_due(queue.is_empty());
             self.shared.pulse.rest();
+            self.shared.options.meter.writer(false);
         }
         if let Some(connection) = self.connection.take() {
             // Whatever can't be written back now is found at the next start.

@@ -6,6 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::tasks;
+
 /// Most bytes that wait, the batch being written included: a few seconds of the
 /// busiest log, and all the memory that a stuck reader can cost.
 pub(crate) const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -151,12 +153,15 @@ fn run(shared: &Shared, mut out: Box<dyn Write + Send>, tell: &TellDropped) {
     let mut owed = 0;
     // A failed write may have left half a line, which the next must not stand behind.
     let mut is_torn = false;
+    let task = tasks::thread("log-writer");
     loop {
+        task.rest();
         batch.clear();
         batch.shrink_to(BUFFER_BYTES_KEPT);
         let Some(mut state) = next(shared) else {
             return;
         };
+        task.beat();
         std::mem::swap(&mut batch, &mut state.waiting);
         state.writing_bytes = batch.len();
         let lines = std::mem::take(&mut state.waiting_lines);

@@ -17,6 +17,7 @@ use prost::Message;
 use super::courier::Courier;
 use super::value::{Source, Value, pair};
 use crate::metric::{FamilyDecl, HistogramSample, Kind, Registry, Sample, SeriesRef, pairs};
+use crate::tasks::Task;
 
 /// Points of one message: collectors take 4 MiB by default, and one of 100,000
 /// series has 7.
@@ -33,13 +34,21 @@ pub(super) struct Chunk {
 }
 
 /// Pushes the registry again and again until the exporter ends, and then once more.
-pub(super) fn push(courier: &Courier, registry: &Registry, source: &Source, interval: Duration) {
+pub(super) fn push(
+    task: &Task,
+    courier: &Courier,
+    registry: &Registry,
+    source: &Source,
+    interval: Duration,
+) {
     let stop = &courier.office.stop;
     // A place in the interval of our own: servers that are started together don't
     // push together.
     let mut next = Instant::now() + part_of(interval);
     loop {
+        task.rest();
         let ended = stop.wait(next.saturating_duration_since(Instant::now()));
+        task.beat();
         // The next push says all that this one says.
         let give_up = if ended {
             Instant::now()

@@ -36,6 +36,7 @@ use prost::Message;
 
 use crate::log::{Redact, Tap};
 use crate::metric::Registry;
+use crate::tasks::{self, Task};
 
 pub use account::{Signal, Tell, Told};
 pub use courier::Retry;
@@ -321,7 +322,7 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
     if let Some((registry, interval)) = metrics {
         let courier = courier(Service::Metrics, Signal::Metric, 1);
         let source = Arc::clone(&source);
-        let push = move || metrics::push(&courier, &registry, &source, interval);
+        let push = move |task: &Task| metrics::push(task, &courier, &registry, &source, interval);
         spawn("otlp-metrics", alive.clone(), push)?;
     }
     if lines {
@@ -330,8 +331,8 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         let courier = courier(Service::Logs, Signal::Log, 2);
         let source = Arc::clone(&source);
         let encode = move |lines: &[Box<str>]| logs::encode_lines(lines, &source, now());
-        spawn("otlp-log", alive.clone(), move || {
-            pump(&queue, &courier, Some(retry.give_up), encode);
+        spawn("otlp-log", alive.clone(), move |task| {
+            pump(task, &queue, &courier, Some(retry.give_up), encode);
         })?;
     }
     if records {
@@ -340,9 +341,9 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         let courier = courier(Service::Logs, Signal::Log, 4);
         let source = Arc::clone(&source);
         let encode = move |records: &[Record]| logs::encode_records(records, &source, now());
-        spawn("otlp-records", alive.clone(), move || {
+        spawn("otlp-records", alive.clone(), move |task| {
             // Their files wait: to give one up would only make room for the next.
-            pump(&queue, &courier, None, encode);
+            pump(task, &queue, &courier, None, encode);
         })?;
     }
     if spans {
@@ -350,8 +351,8 @@ pub fn start(options: Options) -> Result<Exporter, StartError> {
         exporter.spans = Some(Arc::clone(&queue));
         let courier = courier(Service::Traces, Signal::Span, 8);
         let encode = move |spans: &[Outgoing]| spans::encode(spans, &source, redact.as_deref());
-        spawn("otlp-spans", alive, move || {
-            pump(&queue, &courier, Some(retry.give_up), encode);
+        spawn("otlp-spans", alive, move |task| {
+            pump(task, &queue, &courier, Some(retry.give_up), encode);
         })?;
     }
     Ok(exporter)
@@ -362,14 +363,14 @@ fn now() -> u64 {
 }
 
 fn spawn(
-    name: &str,
+    name: &'static str,
     alive: SyncSender<()>,
-    work: impl FnOnce() + Send + 'static,
+    work: impl FnOnce(&Task) + Send + 'static,
 ) -> Result<(), StartError> {
     let thread = thread::Builder::new().name(name.to_owned());
     thread
         .spawn(move || {
-            work();
+            work(&tasks::thread(name));
             drop(alive);
         })
         .map(drop)
@@ -379,16 +380,19 @@ fn spawn(
 /// Sends what comes through a queue until it is closed and empty. A message is given up
 /// after `give_up`, if that is set.
 fn pump<T>(
+    task: &Task,
     queue: &Queue<T>,
     courier: &Courier,
     give_up: Option<Duration>,
     encode: impl Fn(&[T]) -> Bytes,
 ) {
     while let Some(batch) = queue.take() {
+        task.beat();
         let body = encode(&batch.items);
         let give_up = give_up.map(|it| Instant::now() + it);
         courier.deliver(&body, batch.items.len() as u64, give_up);
         queue.done(&batch);
+        task.rest();
     }
 }
 

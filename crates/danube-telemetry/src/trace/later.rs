@@ -12,6 +12,7 @@ use rustix::process::setpriority_process;
 
 use super::files::{TraceFiles, Writer};
 use super::proto::ResourceSpans;
+use crate::tasks;
 
 /// Files that wait at most: ten seconds of the busiest server.
 pub const FILES_MAX: usize = 4_096;
@@ -146,8 +147,10 @@ impl Shared {
     }
 
     fn run(&self) {
+        let task = tasks::thread("trace-writer");
         let mut state = self.lock();
         loop {
+            task.rest();
             while state.waiting.is_empty() {
                 if state.is_closed {
                     return;
@@ -155,6 +158,7 @@ impl Shared {
                 let waited = self.changed.wait(state);
                 state = waited.unwrap_or_else(PoisonError::into_inner);
             }
+            task.beat();
             let goes_on = |state: &mut State| !state.is_closed;
             let waited = self.changed.wait_timeout_while(state, LINGER, goes_on);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -19,6 +19,7 @@ mod logs;
 mod master;
 mod pipelines;
 mod playbook;
+mod profile;
 mod retry;
 pub(crate) mod run;
 mod search;
@@ -171,6 +172,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: log_level::command,
         task: Task::Client(log_level::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: profile::command,
+        task: Task::Client(profile::perform),
     },
     Verb {
         group: SERVER,

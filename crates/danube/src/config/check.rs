@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use danube_joblog::Retention;
-use danube_master::{Settings, StepSettings, WatchSettings, WebhookSettings};
+use danube_master::{Profiling, Settings, StepSettings, WatchSettings, WebhookSettings};
 use danube_model::{Mistake, Queue, Queues};
 use danube_outgoing::Rule;
 use danube_queue::Address as Redis;
@@ -78,6 +78,8 @@ pub(crate) fn check(
         webhooks: webhooks(&it)?,
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
+        profiling: profiling(&it)?,
+        profile_run: it.bool("observability.profile_run")?,
         sampling: export::sampling(&it)?,
     };
     Some(Config {
@@ -91,6 +93,15 @@ pub(crate) fn check(
         },
         export: export::read(&it)?,
         secrets: export::secrets(&it),
+    })
+}
+
+/// Whether administrators may profile the server.
+fn profiling(it: &Values<'_>) -> Option<Profiling> {
+    Some(match it.text("observability.profiling")?.as_str() {
+        "on" => Profiling::On,
+        "off" => Profiling::Off,
+        _ => Profiling::Auto,
     })
 }
 

@@ -228,8 +228,9 @@ impl Kind {
             Self::Address => text.parse().ok().map(Value::Address),
             Self::Url => url(text).map(Value::Text),
             Self::Bool => match text {
-                "true" => Some(Value::Bool(true)),
-                "false" => Some(Value::Bool(false)),
+                // `1` and `0` are what people give a variable.
+                "true" | "1" => Some(Value::Bool(true)),
+                "false" | "0" => Some(Value::Bool(false)),
                 _ => None,
             },
             Self::Count { min, max } | Self::Seconds { min, max } => {

@@ -29,6 +29,7 @@ const HIDDEN: [&str; 5] = [VALUE, "Y29ycmVj", "horse", TOKEN, "hunter2"];
 fn is_closed(event: &str, field: &str) -> bool {
     matches!(field, "check" | "operation" | "severity" | "signal" | "status")
         || (event, field) == ("log_level_changed", "reason")
+        || (event.starts_with("profile_") && field == "kind")
         // Each of its fields is a check, and the text its status.
         || event == "health_checks_completed"
 }
@@ -72,6 +73,19 @@ fn logged(format: LogFormat, act: impl FnOnce()) -> (Vec<String>, Vec<String>) {
     (lines, tapped)
 }
 
+fn profiles(signals: &Signals, text: &str) {
+    let kind = ProfileKind::Cpu;
+    signals.emit(ProfileStarted { kind, file: text });
+    signals.emit(ProfileTaken {
+        kind,
+        user: Some(text),
+        file: Some(text),
+        duration_seconds: Duration::from_millis(1500),
+        samples: 1,
+    });
+    signals.emit(ProfileFailed { kind, error: text });
+}
+
 /// Tells every fact that there is with the text in each field that takes one.
 fn tell_all(text: &str) {
     let signals = Signals::new(BuildInfo::default(), Limits::default());
@@ -92,6 +106,7 @@ fn tell_all(text: &str) {
         for_seconds: Some(time),
     });
     signals.emit(SettingsRefused { error: text });
+    profiles(&signals, text);
     let (resource, action) = (Some(text), Some(text));
     signals.emit(LoginSucceeded {
         user: text,

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::master::{Answer, Master, id, one_step};
+use crate::master::{Answer, DEADLINE, Master, id, one_step};
+use crate::processes::until;
 
 /// Makes a key; its id and its text.
 #[track_caller]
@@ -79,6 +80,15 @@ fn cookie(answer: &Answer) -> String {
     assert_eq!(flags, "HttpOnly; SameSite=Strict; Path=/");
     assert!(pair.len() > "danube_session=".len() + 40, "{pair}");
     pair.to_owned()
+}
+
+/// The cookie of a session that the first start's link opens.
+#[track_caller]
+pub(crate) fn cookie_of(master: &Master) -> String {
+    until("the login link", DEADLINE, || {
+        master.stderr().contains("/login?token=").then_some(())
+    });
+    cookie(&master.request("GET", &login_path(master), &[], b""))
 }
 
 #[test]

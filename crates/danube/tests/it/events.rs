@@ -102,6 +102,12 @@ scenarios! {
         "log_level_changed": ["new_level", "old_level", "reason"],
         "settings_refused": ["error"],
     ];
+    profiles_of_a_run_and_one_that_was_asked_for_are_told: provoked::profiles => [
+        "profile_started": ["kind", "file"],
+        "profile_taken": ["kind", "user", "duration_seconds", "samples"],
+        "profile_taken": ["kind", "file", "duration_seconds", "samples"],
+        "profile_failed": ["kind", "error"],
+    ];
     a_database_that_can_not_be_written_is_told_and_so_is_its_return: provoked::database => [
         "health_check_failed": ["check", "status", "error", "consecutive_failures"],
         "database_unavailable": ["error"],

@@ -24,6 +24,7 @@ mod pages;
 mod peers;
 mod playbooks;
 mod processes;
+mod profile;
 mod queues;
 mod receiver;
 mod redis;

@@ -140,6 +140,26 @@ pub(super) const OBSERVABILITY: &[Row] = &[
         example: "2",
     },
     Row {
+        key: "observability.profiling",
+        kind: Kind::Word(&["auto", "on", "off"]),
+        preset: Preset::Fixed("auto"),
+        flag: "profiling",
+        short_variable: None,
+        help: "Whether administrators may profile the server: on, off, or auto for where nobody outside this machine \
+               reaches it",
+        example: "\"on\"",
+    },
+    Row {
+        key: "observability.profile_run",
+        kind: Kind::Bool,
+        preset: Preset::Fixed("false"),
+        flag: "profile-run",
+        short_variable: Some("DANUBE_PROFILE"),
+        help: "Profile the whole run, and write it into the data directory at its end: profile-cpu.pb.gz, \
+               profile-heap.pb.gz",
+        example: "true",
+    },
+    Row {
         key: "observability.alertmanager_url",
         kind: Kind::Url,
         preset: Preset::Unset,

@@ -139,6 +139,7 @@ impl Line {
                 | "jobs_at_once"
                 | "found"
                 | "removed"
+                | "samples"
                 | "added"
                 | "logs_deleted"
                 | "artifacts_deleted"

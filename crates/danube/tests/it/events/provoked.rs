@@ -43,6 +43,20 @@ pub(super) fn work() -> Option<Vec<String>> {
     Some(lines)
 }
 
+/// A run that is profiled, with a directory where one of its files should be.
+pub(super) fn profiles() -> Option<Vec<String>> {
+    let own = tempfile::tempdir().unwrap();
+    let dir = own.path().join("data");
+    fs::create_dir_all(dir.join("profile-cpu.pb.gz/in the way")).unwrap();
+    let mut master = Master::start_in(&dir, &["--profile-run"]);
+    assert_eq!(master.get("/debug/pprof/heap").status, 200);
+    master.signal("TERM");
+    assert!(master.wait().success());
+    let mut lines = master.log_lines();
+    assert_eq!(lines.pop().as_deref(), Some("{\"event\":\"(end)\"}"));
+    Some(lines)
+}
+
 /// A master that dies with a job that may run again.
 pub(super) fn killed() -> Option<Vec<String>> {
     let (master, _own, job) = killed_while_it_runs(true);

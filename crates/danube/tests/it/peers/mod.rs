@@ -1,6 +1,6 @@
 //! Danube beside the real programs that read what it tells: Prometheus and
 //! promtool, Alertmanager, an OpenTelemetry collector, and Python packages that
-//! know the formats. `make deps` installs them.
+//! know the formats, and Go's own pprof. `make deps` installs them.
 //!
 //! Everything runs on loopback, in directories of its own, on ports that the
 //! system chooses, and ends with the test that started it. What each program said
@@ -17,6 +17,7 @@ mod jobs;
 mod live;
 mod many;
 mod otlp;
+mod profiles;
 mod program;
 mod prometheus;
 mod pushed;

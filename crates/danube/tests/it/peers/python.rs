@@ -15,6 +15,9 @@ const READ_EXPOSITION: &str = include_str!("python/exposition.py");
 /// Reads OTLP requests; prints each as JSON.
 const READ_OTLP: &str = include_str!("python/otlp.py");
 
+/// Reads an SVG.
+const READ_SVG: &str = include_str!("python/svg.py");
+
 /// Verifies a webhook.
 const VERIFY_WEBHOOK: &str = include_str!("python/webhook.py");
 
@@ -117,6 +120,13 @@ pub(crate) fn read_otlp(requests: &[(&str, &str, &[u8])]) -> Vec<Value> {
     lines
         .map(|it| serde_json::from_str(it).expect("the script prints JSON"))
         .collect()
+}
+
+/// Reads an SVG as XML: `{"elements", "attributes", "titles"}`.
+#[track_caller]
+pub(crate) fn read_svg(svg: &[u8]) -> Value {
+    let printed = run(READ_SVG, &[], svg);
+    serde_json::from_str(&printed).expect("the script prints JSON")
 }
 
 /// Verifies `{"secret", "headers", "body"}`: `{"payload"}`, or `{"refused"}`.
