@@ -337,6 +337,7 @@ mod tests {
             end,
             time_us: None,
             stream: StreamKind::Stdout,
+            sum: None,
         }
     }
 

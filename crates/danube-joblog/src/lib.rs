@@ -40,6 +40,7 @@ mod state;
 mod sync;
 mod text;
 mod types;
+mod unwritten;
 mod writer;
 
 pub use ansi::AnsiStripper;
