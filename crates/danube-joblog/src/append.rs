@@ -106,6 +106,10 @@ impl Appender {
         let last = known.layout.attempts.last().map(|it| it.attempt);
         let is_resumed = goes_on.is_some() && last == goes_on;
         appender.repair_index(&mut known, existed && !is_resumed)?;
+        if appender.text.file.metadata()?.len() > appender.layout.file_at {
+            // What a power cut left behind all that is known.
+            appender.cut_unindexed()?;
+        }
         appender.show_progress();
         Ok(appender)
     }
@@ -303,12 +307,14 @@ impl Appender {
         let (mut at, mut lines) = (0, 0);
         let start = self.layout.end;
         let mut enter = |stream: StreamKind, len: usize| {
-            lines += line_ends(&bytes[at..at + len]);
+            let piece = &bytes[at..at + len];
+            lines += line_ends(piece);
             at += len;
             let record = Record::Flush {
                 end: start + at as u64,
                 time_us,
                 stream,
+                sum: Some(crc32fast::hash(piece)),
             };
             let totals = Some(self.layout.totals_with(&record, lines));
             self.entries.push(Entry { record, totals });

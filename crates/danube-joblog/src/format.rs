@@ -18,6 +18,8 @@ const MIXED: u8 = 3;
 const PLAY: u64 = 1;
 const TASK: u64 = 2;
 const PLAYS_END: u64 = 3;
+/// Or that the low half is a checksum of its bytes.
+const SUMMED: u64 = 4;
 
 const MAGIC: &[u8; 8] = b"DANUBEIX";
 
@@ -45,11 +47,13 @@ impl Version {
 /// One record of the index, in the order in which things happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// Bytes up to the logical offset `end` are in the current file.
+    /// Bytes up to the logical offset `end` are in the current file; with the checksum
+    /// that they had when they were written, where that is known.
     Flush {
         end: u64,
         time_us: Option<u64>,
         stream: StreamKind,
+        sum: Option<u32>,
     },
     /// A mark at the logical offset `at`.
     Mark {
@@ -146,9 +150,11 @@ impl Record {
             Self::Flush {
                 time_us,
                 stream: kind,
+                sum,
                 ..
             } => {
                 stream = stream_code(kind);
+                number = sum.map_or(0, |it| SUMMED << 32 | u64::from(it));
                 (FLUSH, time(time_us))
             }
             Self::Mark { mark, time_us, .. } => {
@@ -201,6 +207,7 @@ impl Record {
                         end: offset,
                         time_us,
                         stream,
+                        sum: sum_of(number),
                     },
                 })
             }
@@ -256,6 +263,12 @@ fn fold_mark(number: u64) -> Option<Mark> {
         PLAYS_END => Some(Mark::PlaysEnd),
         _ => None,
     }
+}
+
+/// The checksum in the number of a flush, if that is what it holds.
+fn sum_of(number: u64) -> Option<u32> {
+    let sum = u32::try_from(number & u64::from(u32::MAX)).ok()?;
+    (number >> 32 == SUMMED).then_some(sum)
 }
 
 /// What the kinds of record use differently.
@@ -374,11 +387,19 @@ mod tests {
                 end: 7,
                 time_us: Some(1),
                 stream: StreamKind::Stderr,
+                sum: Some(0),
+            },
+            Record::Flush {
+                end: 8,
+                time_us: Some(1),
+                stream: StreamKind::Stdout,
+                sum: Some(u32::MAX),
             },
             Record::Flush {
                 end: u64::MAX,
                 time_us: None,
                 stream: StreamKind::Mixed,
+                sum: None,
             },
             marked(Mark::Attempt(u32::MAX), Some(9)),
             marked(Mark::StepStart(1), None),
@@ -433,6 +454,7 @@ mod tests {
             end: 30,
             time_us: Some(9),
             stream: StreamKind::Mixed,
+            sum: None,
         };
         let read = Entry::decode(Version::V2, &bytes).unwrap();
         assert_eq!(read.record, expected);

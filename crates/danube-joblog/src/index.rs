@@ -10,6 +10,7 @@ use crate::format::{Entry, RECORD_BYTES, Record, Totals, Version, version_of};
 use crate::layout::{Layout, Place, TextFile};
 use crate::text::Text;
 use crate::types::StreamKind;
+use crate::unwritten::written;
 
 /// No log ends behind this offset, four exabytes, or has as many lines. A record
 /// or a file's name that says so is damaged, and believing it would overflow the
@@ -118,6 +119,7 @@ impl Index {
                 });
             }
         }
+        self.add_unwritten(paths)?;
         self.add_unindexed(paths)?;
         if self.layout.end == 0 {
             // A tail begins where the head is full, so an empty head has none.
@@ -137,16 +139,19 @@ impl Index {
         let len = text_len(paths, self.layout.file)?;
         let more = len.saturating_sub(self.layout.file_at);
         if more > 0 {
+            let path = paths.text(self.layout.file);
+            let more = written(&path, self.layout.file_at..len)? - self.layout.file_at;
             self.add(Record::Flush {
                 end: self.layout.end + more,
                 time_us: None,
                 stream: StreamKind::Mixed,
+                sum: None,
             });
         }
         Ok(())
     }
 
-    fn add(&mut self, record: Record) {
+    pub(crate) fn add(&mut self, record: Record) {
         if record.offset() <= OFFSET_MAX && self.layout.apply(&record) {
             self.added.push(record);
         }
@@ -312,6 +317,7 @@ impl Index {
                 end,
                 time_us,
                 stream,
+                sum,
             } = record
             {
                 while at < end {
@@ -326,6 +332,7 @@ impl Index {
                         end: at,
                         time_us,
                         stream,
+                        sum,
                     };
                     put(&piece, totals)?;
                 }

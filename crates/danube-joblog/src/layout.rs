@@ -353,6 +353,7 @@ mod tests {
             end,
             time_us: None,
             stream: StreamKind::Stdout,
+            sum: None,
         }
     }
 

@@ -41,6 +41,7 @@ mod state;
 mod sync;
 mod text;
 mod types;
+mod unwritten;
 mod writer;
 
 pub use ansi::AnsiStripper;

@@ -268,6 +268,7 @@ mod tests {
             end,
             time_us: Some(time),
             stream: StreamKind::Stdout,
+            sum: None,
         }
     }
 

@@ -150,6 +150,7 @@ impl LogReader {
                 end,
                 time_us: time,
                 stream: kind,
+                ..
             }) = record
             {
                 (to, stream, time_us) = (to.min(end), kind, time);

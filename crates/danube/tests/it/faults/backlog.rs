@@ -10,6 +10,7 @@ use super::load::Client;
 use super::row::row;
 use super::setting;
 use crate::master::{DEADLINE, Master, one_step};
+use crate::metrics::Scrape;
 use crate::processes::until;
 
 /// Jobs that wait, and as many in the quick form.
@@ -29,6 +30,9 @@ const CLIENTS: usize = 32;
 /// Statements that a job may take more than with few waiting: health looks now and then.
 const STATEMENTS_MORE_MAX: f64 = 0.15;
 
+/// Jobs that may move from one count to the next during one look.
+const COUNTED_TWICE_MAX: f64 = 8.0;
+
 /// What running some of them took.
 struct Taken {
     statements_a_job: f64,
@@ -37,10 +41,15 @@ struct Taken {
 }
 
 fn statements(master: &Master) -> f64 {
-    ["select", "insert", "update", "delete"]
-        .iter()
-        .map(|it| master.metric(&format!("danube_db_queries_total{{operation=\"{it}\"}}")))
-        .sum()
+    Scrape::of(master).sum("danube_db_queries_total", &[])
+}
+
+/// Jobs that wait, run or have ended well, by one look.
+fn known(master: &Master) -> f64 {
+    let scrape = Scrape::of(master);
+    scrape.sum("danube_job_queue_size", &[])
+        + scrape.sum("danube_active_jobs", &[])
+        + scrape.sum("danube_jobs_total", &[("status", "success")])
 }
 
 fn ended(master: &Master) -> f64 {
@@ -91,10 +100,12 @@ fn with_waiting(count: usize, run: f64) -> Taken {
     let done = to - from;
     let statements_a_job = (statements(&master) - before) / done;
     // None was lost, none was made.
-    let all = master.metric("danube_job_queue_size")
-        + master.metric("danube_active_jobs")
-        + ended(&master);
-    assert!((all - waiting).abs() < 5.0, "{all} of {waiting}");
+    let all = known(&master);
+    // Some may move while they are counted.
+    assert!(
+        (all - waiting).abs() <= COUNTED_TWICE_MAX,
+        "{all} of {waiting}"
+    );
     Taken {
         statements_a_job,
         jobs_a_second: done / took,
@@ -113,6 +124,8 @@ fn with_very_many_jobs_waiting_each_takes_as_many_statements_as_with_few() {
     };
     let few = with_waiting(FEW, run);
     let much = with_waiting(many, run);
+    // Before and after: the machine's other work comes and goes.
+    let again = with_waiting(FEW, run);
     let more = much.statements_a_job / few.statements_a_job - 1.0;
     assert!(
         more <= STATEMENTS_MORE_MAX,
@@ -120,7 +133,7 @@ fn with_very_many_jobs_waiting_each_takes_as_many_statements_as_with_few() {
         much.statements_a_job,
         few.statements_a_job
     );
-    let ratio = much.jobs_a_second / few.jobs_a_second;
+    let ratio = much.jobs_a_second / f64::midpoint(few.jobs_a_second, again.jobs_a_second);
     row.held(
         1,
         format!(

@@ -56,6 +56,15 @@ impl SmallDisk {
         }
     }
 
+    /// Takes all but so many bytes.
+    pub(super) fn leave(&self, bytes: u64) {
+        let stat = rustix::fs::statvfs(&self.dir).unwrap();
+        let taken = (stat.f_bavail * stat.f_frsize).saturating_sub(bytes);
+        // In full: a file with holes would take nothing.
+        let zeroes = vec![0; usize::try_from(taken).unwrap()];
+        fs::write(self.filler(), zeroes).unwrap();
+    }
+
     pub(crate) fn free(&self) {
         fs::remove_file(self.filler()).unwrap();
     }

@@ -19,7 +19,7 @@ use crate::master::{DEADLINE, Master, id, is_terminal, one_step};
 use crate::processes::{self, HELD, release, root_or_skip, until};
 
 /// Times that the disk goes bad when `DANUBE_FAULT_ROUNDS` says nothing else.
-const ROUNDS_DEFAULT: u64 = 6;
+const ROUNDS_DEFAULT: u64 = 4;
 
 /// Longest time that it stays so.
 const BAD_MS_MAX: u64 = 800;

@@ -31,6 +31,8 @@ pub(crate) struct History {
     elsewhere: bool,
     /// The disk refuses what it is asked for while the master lives.
     pub(crate) is_bad_disk: bool,
+    /// The power goes: an index may have lost more than its text.
+    loses_power: bool,
 }
 
 #[derive(Default, Clone)]
@@ -84,6 +86,14 @@ impl History {
     pub(crate) fn on_a_bad_disk() -> Self {
         Self {
             is_bad_disk: true,
+            ..Self::default()
+        }
+    }
+
+    /// Of a machine whose power goes.
+    pub(crate) fn of_power_cuts() -> Self {
+        Self {
+            loses_power: true,
             ..Self::default()
         }
     }
@@ -185,6 +195,7 @@ impl History {
             told: Mutex::new(self.lock().clone()),
             elsewhere: self.elsewhere,
             is_bad_disk: self.is_bad_disk,
+            loses_power: self.loses_power,
         }
     }
 
@@ -219,8 +230,26 @@ impl History {
             };
             check_moves(&job, moves, (cancelled, why));
             let log = master.log(&id);
-            assert_eq!(job["log_bytes"], log.len(), "I5: {job}");
-            let parts = attempts(&master.dir, &id, &log);
+            let (whole, missing) = with_gaps(&log);
+            assert_eq!(job["log_bytes"], whole.len(), "I5: {job}");
+            assert_eq!(
+                job["log_missing_bytes"].as_u64().unwrap_or(0),
+                missing,
+                "I5: {job}"
+            );
+            assert!(missing == 0 || job["log_complete"] == false, "I5: {job}");
+            let starts = starts(&master.dir, &id, !whole.is_empty());
+            let is_known = starts.first().is_none_or(|it| *it == 0);
+            assert!(is_known || self.loses_power, "{starts:?} {job}");
+            let mut parts = cut_at(&starts, &whole);
+            if self.loses_power {
+                parts = parts
+                    .into_iter()
+                    .flat_map(|it| unmarked(&plan, it))
+                    .collect();
+            }
+            // Nothing comes behind what is missing of an attempt: its master died.
+            parts.iter_mut().for_each(|it| *it = without_end(it));
             if self.is_bad_disk {
                 check_log_on_a_bad_disk(&plan, &job, &parts);
             } else {
@@ -337,8 +366,63 @@ fn check_log_on_a_bad_disk(plan: &Plan, job: &Value, parts: &[&[u8]]) {
     assert_eq!(job["log_complete"], false, "I5: {job}");
 }
 
+/// What stands in a log for each byte that it says is missing. No plan prints it.
+const MISSING: u8 = 0;
+
+/// A log as it was shown, with as many bytes as it ever had; and how many of them it says
+/// are missing.
+fn with_gaps(shown: &[u8]) -> (Vec<u8>, u64) {
+    const BEGIN: &str = "\n[danube: ";
+    let (mut whole, mut all) = (Vec::new(), 0);
+    // Plans print nothing but ASCII.
+    let mut rest = std::str::from_utf8(shown).expect("I5: no plan prints this");
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        let (missing, after) = after
+            .split_once(" bytes are missing here")
+            .expect("a number");
+        let missing: u64 = missing.parse().expect("a number");
+        whole.extend_from_slice(before.as_bytes());
+        whole.resize(
+            whole.len() + usize::try_from(missing).expect("a small log"),
+            MISSING,
+        );
+        all += missing;
+        rest = after.split_once("]\n").expect("an end").1;
+    }
+    whole.extend_from_slice(rest.as_bytes());
+    (whole, all)
+}
+
+/// An attempt's part of a log without what is missing at its end.
+fn without_end(part: &[u8]) -> &[u8] {
+    let end = part.iter().rposition(|it| *it != MISSING);
+    &part[..end.map_or(0, |it| it + 1)]
+}
+
 /// The log cut where its index says that an attempt begins.
 pub(crate) fn attempts<'a>(dir: &Path, id: &str, log: &'a [u8]) -> Vec<&'a [u8]> {
+    let starts = starts(dir, id, !log.is_empty());
+    assert!(starts.first().is_none_or(|it| *it == 0), "{starts:?}");
+    cut_at(&starts, log)
+}
+
+/// A part of a log in which a power cut may have taken the marks of attempts: cut wherever one
+/// begins, and where something is missing.
+fn unmarked<'a>(plan: &Plan, part: &'a [u8]) -> Vec<&'a [u8]> {
+    let output = plan.output();
+    let (first, _) = output.split_once('\n').expect("a line at least");
+    let first = format!("{first}\n");
+    let begins = |at: &usize| part[*at..].starts_with(first.as_bytes());
+    let starts: Vec<usize> = (0..part.len()).filter(begins).collect();
+    let pieces = cut_at(&starts, part).into_iter();
+    pieces
+        .flat_map(|it| it.split(|byte| *byte == MISSING))
+        .filter(|it| !it.is_empty())
+        .collect()
+}
+
+/// Where attempts begin in a log, as its index says; the first at 0 where it says nothing.
+fn starts(dir: &Path, id: &str, has_bytes: bool) -> Vec<usize> {
     let index = fs::read(dir.join(format!("logs/{id}.idx"))).unwrap_or_default();
     let records = index.chunks_exact(RECORD_BYTES).skip(1);
     let mut starts: Vec<usize> = records
@@ -346,10 +430,16 @@ pub(crate) fn attempts<'a>(dir: &Path, id: &str, log: &'a [u8]) -> Vec<&'a [u8]>
         .map(|it| u64::from_le_bytes(it[8..16].try_into().expect("8 bytes")))
         .map(|it| usize::try_from(it).expect("an offset of a small log"))
         .collect();
-    if starts.is_empty() && !log.is_empty() {
+    if starts.is_empty() && has_bytes {
         starts.push(0);
     }
-    assert!(starts.first().is_none_or(|it| *it == 0), "{starts:?}");
+    starts
+}
+
+/// The log in pieces that begin there, and one before the first where there are bytes.
+fn cut_at<'a>(starts: &[usize], log: &'a [u8]) -> Vec<&'a [u8]> {
+    let before = starts.first().filter(|it| **it > 0).map(|_| &0);
+    let starts: Vec<usize> = before.into_iter().chain(starts).copied().collect();
     let ends = starts.iter().skip(1).copied().chain([log.len()]);
     starts
         .iter()
@@ -461,6 +551,26 @@ mod tests {
         assert!(!check(&silent, &[&whole[..5], whole]), "not admitted");
         assert!(!check(&ended("cancelled", 1), &[whole]), "nobody asked");
         assert!(!check(&ended("failure", 2), &[whole]), "too early");
+    }
+
+    #[test]
+    fn what_a_log_says_is_missing_counts_and_stands_where_it_was() {
+        let shown = b"ab\n\n[danube: 3 bytes are missing here: lost]\nab\nabc\n";
+        let (whole, missing) = with_gaps(shown);
+        assert_eq!(
+            (whole.as_slice(), missing),
+            (&b"ab\n\0\0\0ab\nabc\n"[..], 3)
+        );
+        assert_eq!(without_end(&whole[..6]), b"ab\n");
+        assert_eq!(with_gaps(b"ab\n"), (b"ab\n".to_vec(), 0));
+        // Three attempts: cut off in a line, missing something, and after a line.
+        let (one, two) = ("s0-1 line 1\n", "s0-1 li");
+        let log = format!("{one}{two}{one}\0\0{one}");
+        let parts = unmarked(&plan(), log.as_bytes());
+        assert_eq!(
+            parts,
+            [&*format!("{one}{two}"), one, one].map(str::as_bytes)
+        );
     }
 
     #[test]

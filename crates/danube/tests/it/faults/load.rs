@@ -143,6 +143,11 @@ impl Load {
         Self::with(seed, History::elsewhere())
     }
 
+    /// On a machine whose power goes.
+    pub(crate) fn of_power_cuts(seed: u64) -> Self {
+        Self::with(seed, History::of_power_cuts())
+    }
+
     /// On a disk that refuses what it is asked for, again and again.
     pub(crate) fn on_a_bad_disk(seed: u64) -> Self {
         Self::with(seed, History::on_a_bad_disk())

@@ -23,6 +23,9 @@ const ROUNDS_DEFAULT: u64 = 4;
 /// Longest time that the job prints before the kill.
 const KILL_AFTER_MS_MAX: u64 = 300;
 
+/// What the job has to fill.
+const DISK_BYTES_LEFT: u64 = 3 * 1024 * 1024;
+
 /// Prints all of it, whole and in pieces of odd sizes.
 const IN_PIECES: &str = "say; say | dd bs=7 status=none; say | dd bs=61 status=none";
 
@@ -120,6 +123,7 @@ fn a_secret_is_nowhere_after_it_has_filled_the_disk() {
     let disk = SmallDisk::mount("32m");
     let dir = disk.dir.join("data");
     let mut master = Master::start_in(&dir, &["--jobs-at-once", "1", "--grace", "1"]);
+    disk.leave(DISK_BYTES_LEFT);
     let job = id(&master.submit(&order(&leaky, WHOLE)));
     super::disk::until_ready_fails(&master, &disk.dir);
     clean_directory(&leaky, &dir);
