@@ -175,7 +175,7 @@ pub(super) fn database() -> Option<Vec<String>> {
     let other = Connection::open(master.dir.join("danube.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     master.event(|it| it["event"] == "database_unavailable");
-    master.event(|it| it["event"] == "self_heal_attempted");
+    master.event(|it| it["event"] == "self_heal_attempted" && it["check"] == "database");
     other.execute_batch("ROLLBACK").unwrap();
     master.event(|it| it["event"] == "health_check_recovered" && it["check"] == "database");
     Some(master.log_lines())

@@ -97,10 +97,10 @@ impl Ext4 {
         fs::remove_file(before).unwrap();
     }
 
-    /// Has what an unclean end left repaired, as a start of the machine does.
+    /// Has what an unclean end left repaired, as a person does at the start of the machine.
     pub(super) fn repair(&self) {
         let status = Command::new("fsck.ext4")
-            .args(["-p", "-f"])
+            .args(["-y", "-f"])
             .arg(self.image())
             .output();
         // 1 says that it found something and repaired it.
