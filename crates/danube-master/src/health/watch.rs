@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use danube_signals::{Check, HealthChecksCompleted};
-use danube_telemetry::LabelEnum;
+use danube_telemetry::{LabelEnum, tasks};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -44,7 +44,8 @@ pub(crate) async fn watch(health: Arc<Health>, checks: Vec<HealthCheck>) {
             check,
             attempts: Mutex::default(),
         };
-        tokio::spawn(keep_looking(Arc::clone(&health), Arc::new(watched)));
+        let looking = keep_looking(Arc::clone(&health), Arc::new(watched));
+        tokio::spawn(tasks::watched("health-check", looking));
     }
     rounds(health).await;
 }
