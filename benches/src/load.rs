@@ -12,9 +12,7 @@ use danube_bench::server::{Server, settle};
 pub(crate) fn enqueue(program: &Path, size: Size) {
     let floor = floor::sqlite_inserts(size.submits, 100);
     let server = Server::start(program, &["--jobs-at-once", "0"], &[]);
-    let began = Instant::now();
-    submit(&server, size.submits, CLIENTS);
-    let value = floor::per_second(size.submits, began);
+    let value = submits_a_second(&server, size);
     row(
         "submits/s, 64 clients | raw inserts, 100 a transaction",
         value,
@@ -31,6 +29,13 @@ pub(crate) fn enqueue(program: &Path, size: Size) {
         "/s",
         Some(single),
     );
+}
+
+/// Submits a second from [`CLIENTS`] at once.
+pub(crate) fn submits_a_second(server: &Server, size: Size) -> f64 {
+    let began = Instant::now();
+    submit(server, size.submits, CLIENTS);
+    floor::per_second(size.submits, began)
 }
 
 /// Jobs a second, from submit to done.

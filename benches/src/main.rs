@@ -3,6 +3,7 @@
 //! `cargo run --release -p danube-bench -- PATH-TO-DANUBE [--quick]`
 
 mod backlog;
+mod backup;
 mod floor;
 mod latency;
 mod load;
@@ -70,6 +71,8 @@ fn main() -> ExitCode {
     latency::both(&program, size);
     probes::storm(&program, size);
     reaper::beside_submits(&program, size);
+    backup::beside_submits(&program, size);
+    backup::whole(&program, size);
     rest::start_and_idle(&program, size);
     ExitCode::SUCCESS
 }

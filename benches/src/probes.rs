@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::{CLIENTS, Size, floor, median, row};
+use crate::load::submits_a_second;
+use crate::{Size, median, row};
 use danube_bench::client::Client;
-use danube_bench::jobs::submit;
 use danube_bench::server::Server;
 
 /// Time between two probes.
@@ -19,11 +19,11 @@ pub(crate) fn storm(program: &Path, size: Size) {
     let server = Server::start(program, &["--jobs-at-once", "0"], &[]);
     let (mut alone, mut beside, mut probes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        alone.push(submits(&server, size));
+        alone.push(submits_a_second(&server, size));
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let storm = scope.spawn(|| probe(&server, &stop));
-            beside.push(submits(&server, size));
+            beside.push(submits_a_second(&server, size));
             stop.store(true, Ordering::Relaxed);
             probes.extend(storm.join().expect("the storm ends"));
         });
@@ -44,12 +44,6 @@ pub(crate) fn storm(program: &Path, size: Size) {
             None,
         );
     }
-}
-
-fn submits(server: &Server, size: Size) -> f64 {
-    let began = Instant::now();
-    submit(server, size.submits, CLIENTS);
-    floor::per_second(size.submits, began)
 }
 
 /// Milliseconds that each probe took; one that comes late isn't made up for.

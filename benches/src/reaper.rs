@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use danube_model::JobId;
 
-use crate::{CLIENTS, Size, floor, median, row};
+use crate::load::submits_a_second;
+use crate::{Size, median, row};
 use danube_bench::client::Client;
-use danube_bench::jobs::submit;
 use danube_bench::server::Server;
 
 /// Logs that have expired, as many as there are submits for each.
@@ -30,7 +29,7 @@ pub(crate) fn beside_submits(program: &Path, size: Size) {
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let deleted = AtomicU64::new(0);
     for _ in 0..ROUNDS {
-        alone.push(submits(&server, size));
+        alone.push(submits_a_second(&server, size));
         leave_logs(&server, size.submits / SUBMITS_A_LOG);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -40,7 +39,7 @@ pub(crate) fn beside_submits(program: &Path, size: Size) {
                 let logs = said["logs_deleted"].as_u64().expect("a count");
                 deleted.fetch_add(logs, Ordering::Relaxed);
             });
-            beside.push(submits(&server, size));
+            beside.push(submits_a_second(&server, size));
         });
     }
     let figure = format!(
@@ -56,10 +55,4 @@ fn leave_logs(server: &Server, count: usize) {
         let path = server.dir.join(format!("logs/{}.log", JobId::new()));
         fs::write(path, vec![b'x'; LOG_BYTES]).expect("write a log");
     }
-}
-
-fn submits(server: &Server, size: Size) -> f64 {
-    let began = Instant::now();
-    submit(server, size.submits, CLIENTS);
-    floor::per_second(size.submits, began)
 }

@@ -25,8 +25,8 @@ struct Size {
 }
 
 const FULL: Size = Size {
-    submits: 4_000,
-    jobs: 200,
+    submits: 40_000,
+    jobs: 600,
     rounds: 7,
 };
 
