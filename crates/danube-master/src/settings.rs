@@ -156,7 +156,8 @@ impl HealMode {
 
 impl StepSettings {
     /// Who starts the steps.
-    pub(crate) fn nursery(&self) -> Nursery {
+    #[must_use]
+    pub fn nursery(&self) -> Nursery {
         let socket = self.nursery_socket.clone();
         socket.map_or_else(Nursery::default, Nursery::Behind)
     }

@@ -182,6 +182,28 @@ fn a_socket_that_is_not_there_is_said_at_the_start() {
         "{said}"
     );
     assert!(said.contains("steps.nursery_socket"), "{said}");
+    let doctor = |socket: &str| -> Value {
+        let asked = ["doctor", "--output", "json", "--data-dir"];
+        let mut command = Command::new(DANUBE);
+        command
+            .args(asked)
+            .arg(&dir)
+            .env("DANUBE_STEPS_NURSERY_SOCKET", socket);
+        let said: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        let checks = said["checks"].as_array().unwrap();
+        checks
+            .iter()
+            .find(|it| it["check"] == "isolation")
+            .unwrap()
+            .clone()
+    };
+    let found = doctor(path);
+    assert_eq!(found["status"], "failed", "{found}");
+    assert!(found["detail"].as_str().unwrap().contains(path), "{found}");
+    let socket = Socket::open();
+    let found = doctor(socket.path().to_str().unwrap());
+    assert_eq!(found["status"], "ok", "{found}");
+    assert_eq!(socket.started().len(), 1);
     // A master without jobs asks for nothing of the kind.
     let arguments = ["--nursery-socket", path, "--jobs-at-once", "0"];
     let master = Master::start_in(&dir, &arguments);

@@ -1,14 +1,25 @@
 //! The walls around jobs, found out by building some.
 
-use danube_executor::{Capabilities, Controller, Isolation, probe};
+use std::io;
+
+use danube_executor::{Capabilities, Controller, Isolation, probe, probe_by};
 
 use super::found::Found;
 use crate::config::Config;
+use crate::serve::NURSERY_HINT;
 
 /// What keeps a job from the rest of the machine.
 pub(super) fn walls(config: &Config) -> Found {
     let steps = &config.settings.steps;
-    let found = look(config);
+    if steps.nursery_socket.is_some() && config.settings.jobs_at_once == 0 {
+        return Found::unused(
+            "queue.jobs_at_once is 0, so nothing is asked of steps.nursery_socket",
+        );
+    }
+    let found = match look(config) {
+        Ok(found) => found,
+        Err(error) => return Found::wrong(error.to_string(), NURSERY_HINT),
+    };
     if found.isolation == Isolation::ProcessGroup {
         let why = found.why_not.join("; ");
         let detail = format!("jobs can't have namespaces of their own here: {why}");
@@ -47,7 +58,13 @@ pub(super) fn walls(config: &Config) -> Found {
 
 /// What bounds all processes of a step together.
 pub(super) fn limits(config: &Config) -> Found {
-    let found = look(config);
+    if config.settings.steps.nursery_socket.is_some() {
+        return Found::unused("the unit behind steps.nursery_socket bounds them");
+    }
+    let found = match look(config) {
+        Ok(found) => found,
+        Err(error) => return Found::wrong(error.to_string(), NURSERY_HINT),
+    };
     let version = |controller| {
         let found = found.cgroup.iter().find(|(it, _)| *it == controller);
         found.map(|(_, version)| *version)
@@ -77,7 +94,12 @@ pub(super) fn limits(config: &Config) -> Found {
     )
 }
 
-fn look(config: &Config) -> Capabilities {
+/// By whoever will start the steps; a nursery behind a socket may be allowed more than we are.
+fn look(config: &Config) -> io::Result<Capabilities> {
+    let steps = &config.settings.steps;
+    if steps.nursery_socket.is_some() {
+        return probe_by(&steps.nursery(), None, Some(steps.uid_base));
+    }
     let is_root = rustix::process::geteuid().is_root();
-    probe(is_root.then_some(config.settings.steps.uid_base))
+    Ok(probe(is_root.then_some(steps.uid_base)))
 }
