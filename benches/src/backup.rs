@@ -69,9 +69,11 @@ pub(crate) fn whole(program: &Path, size: Size) {
         copies.push(seconds(|| written(&bytes, &copy)));
         let verify = Command::new(program);
         looks.push(seconds(|| {
-            end_well(verify, &["restore", "--verify"], &file)
+            end_well(verify, &["restore", "--verify"], &file);
         }));
-        hashes.push(seconds(|| end_well(Command::new("sha256sum"), &[], &file)));
+        hashes.push(seconds(|| {
+            end_well(Command::new("sha256sum"), &[], &file);
+        }));
     }
     let mib = fs::metadata(&file).map_or(0, |it| it.len()) >> 20;
     row(
