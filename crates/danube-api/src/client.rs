@@ -1,5 +1,6 @@
 //! A blocking client, as the command line uses it.
 
+mod audit;
 mod backup;
 mod credentials;
 mod health;

@@ -3,6 +3,7 @@
 //! What the server writes and what a client reads are the same types, and the
 //! OpenAPI document is generated from them.
 
+mod audit;
 mod code;
 mod credential;
 mod health;
@@ -24,6 +25,7 @@ mod worker;
 #[cfg(feature = "client")]
 pub mod client;
 
+pub use audit::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX, AuditEntry, AuditFact, AuditList, AuditRow};
 pub use code::Code;
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
@@ -71,6 +73,9 @@ pub const HEAP_PROFILE_PATH: &str = "/debug/pprof/heap";
 
 /// Where the loops of the server are listed.
 pub const TASKS_PATH: &str = "/debug/tasks";
+
+/// Where the audit log is.
+pub const AUDIT_PATH: &str = "/api/v1/audit";
 
 /// Where the API keys are.
 pub const KEYS_PATH: &str = "/api/v1/api-keys";

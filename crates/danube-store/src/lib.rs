@@ -9,6 +9,7 @@
 //! Start with `writer/mod.rs` for how a write becomes durable, and with
 //! `moves.rs` for the one place where a job's state changes.
 
+mod audit;
 mod copy;
 mod counts;
 mod credentials;
@@ -47,6 +48,7 @@ use std::time::Duration;
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
+pub use audit::AuditRow;
 pub use copy::{LogClaim, Pinned, Snapshot, SnapshotCounts};
 pub use error::{OpenError, StoreError};
 pub use holder::LockHolder;
@@ -254,6 +256,15 @@ impl Store {
     /// A key was used. Not urgent; the caller tells it once a minute or so.
     pub fn key_used(&self, key: KeyId) -> Pending<()> {
         self.lazy(move |tx| keys::used(tx, key))
+    }
+}
+
+/// The audit log.
+impl Store {
+    /// Adds an entry, with the number that it gets. Not refused for want of room while
+    /// anything can be written at all: what frees room is asked for by administrators.
+    pub fn audit(&self, entry: String) -> Pending<u64> {
+        self.urgent(move |tx| audit::append(tx, &entry))
     }
 }
 

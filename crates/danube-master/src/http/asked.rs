@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Uri};
 use danube_model::{RequestTrace, Trace};
 use danube_signals::{Stretch, SubmitTrace};
 use danube_telemetry::TraceContext;
@@ -17,12 +17,14 @@ pub(crate) struct Asked(Arc<Inner>);
 
 struct Inner {
     name: String,
+    uri: Uri,
     context: TraceContext,
     parent: Option<[u8; 8]>,
     state: Option<String>,
     baggage: Option<String>,
     clock: Clock,
     auth: OnceLock<Stretch>,
+    entry: OnceLock<u64>,
 }
 
 impl Asked {
@@ -41,12 +43,14 @@ impl Asked {
         let (state, baggage) = sent.map_or((None, None), |it| (it.state, it.baggage));
         Self(Arc::new(Inner {
             name,
+            uri: request.uri().clone(),
             context: above.map_or_else(TraceContext::random, |it| it.child()),
             parent: above.map(|it| it.span_id),
             state,
             baggage,
             clock: Clock::start(),
             auth: OnceLock::new(),
+            entry: OnceLock::new(),
         }))
     }
 
@@ -72,6 +76,22 @@ impl Asked {
             began: since,
             ended: self.now(),
         });
+    }
+
+    /// Its whole path; below a nested router a request has the rest of it alone.
+    pub(crate) fn path(&self) -> &str {
+        self.0.uri.path()
+    }
+
+    /// The audit log knows of it, by this number.
+    pub(crate) fn put_down(&self, entry: u64) {
+        // The first one to ask counts.
+        let _ = self.0.entry.set(entry);
+    }
+
+    /// Its number in the audit log, if it is one that goes there.
+    pub(crate) fn entry(&self) -> Option<u64> {
+        self.0.entry.get().copied()
     }
 
     /// What is stored of it with the job that it makes: it is about to be.

@@ -11,7 +11,7 @@ use futures_util::stream::unfold;
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::caller::Manager;
+use super::caller::ManagerOnRecord;
 use super::logs::switch;
 use crate::app::Shared;
 use crate::backup;
@@ -37,7 +37,7 @@ pub(crate) struct BackupQuery {
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn backup(
     State(app): State<Shared>,
-    Manager(caller): Manager,
+    ManagerOnRecord(caller): ManagerOnRecord,
     method: Method,
     query: Result<Query<BackupQuery>, QueryRejection>,
 ) -> Answer<Response> {

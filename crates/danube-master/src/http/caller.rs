@@ -11,6 +11,7 @@ use danube_signals::{DeniedResource, PermissionDenied};
 
 use super::answer::Refusal;
 use super::asked::Asked;
+use super::audit;
 use crate::app::{App, Shared};
 use crate::auth::{Caller, Need, SESSION_COOKIE};
 
@@ -20,8 +21,15 @@ pub(crate) struct Reader;
 pub(crate) struct Looker(pub(crate) Caller);
 /// May submit, cancel and retry.
 pub(crate) struct Doer(pub(crate) Caller);
-/// May manage keys and the server.
+/// May submit, cancel and retry; what is asked for goes into the audit log first.
+pub(crate) struct DoerOnRecord(pub(crate) Caller);
+/// May manage keys and the server; what is asked for goes into the audit log first, but for
+/// a look.
 pub(crate) struct Manager(pub(crate) Caller);
+/// May manage keys and the server, and takes something out of it that opens more.
+pub(crate) struct ManagerOnRecord(pub(crate) Caller);
+/// May see what others were allowed to do.
+pub(crate) struct Overseer;
 /// May add a value to mask: whoever may submit, and the job itself, which shows
 /// the token of its attempt. That token is good for nothing else.
 pub(crate) struct Masker;
@@ -54,7 +62,39 @@ impl FromRequestParts<Shared> for Manager {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        need(parts, app, Need::Manage).map(Self)
+        let caller = need(parts, app, Need::Manage)?;
+        if !parts.method.is_safe() {
+            audit::ask(app, parts, &caller).await?;
+        }
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<Shared> for ManagerOnRecord {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        let caller = need(parts, app, Need::Manage)?;
+        audit::ask(app, parts, &caller).await?;
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<Shared> for DoerOnRecord {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        let caller = need(parts, app, Need::Work)?;
+        audit::ask(app, parts, &caller).await?;
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<Shared> for Overseer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        need(parts, app, Need::Manage).map(|_| Self)
     }
 }
 

@@ -2,10 +2,10 @@
 //! members see names and metadata, because their jobs name them; viewers see
 //! nothing. A value comes in and never goes out again.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use danube_api::{
     CREDENTIALS_PATH, Code, CredentialList, CredentialUsage, CredentialUseView, CredentialView,
     NewCredential, Problem,
@@ -14,6 +14,7 @@ use danube_model::limits::CREDENTIAL_VALUE_BYTES_MAX;
 use danube_store::CredentialRecord;
 
 use super::answer::{Answer, json};
+use super::audit::OnRecord;
 use super::caller::{Doer, Manager};
 use super::incoming::{Id, Small};
 use crate::app::{Shared, blocking};
@@ -147,7 +148,8 @@ fn made_answer(record: CredentialRecord) -> Response {
     // A name has nothing that would have to be escaped.
     let place = format!("{CREDENTIALS_PATH}/{}", record.name);
     let head = (StatusCode::CREATED, [(header::LOCATION, place)]);
-    (head.0, head.1, Json(view(record))).into_response()
+    let made = OnRecord(format!("credential `{}`", record.name));
+    (head.0, head.1, Extension(made), Json(view(record))).into_response()
 }
 
 fn unknown(name: &str) -> Problem {

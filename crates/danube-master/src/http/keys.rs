@@ -1,14 +1,15 @@
 //! API keys: make, list, revoke.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use danube_api::{Code, FieldProblem, KeyList, KeyView, NewKey, NewKeyView, Problem};
 use danube_model::spec::is_name;
 use danube_store::{KeyRecord, Role};
 
 use super::answer::{Answer, json};
+use super::audit::OnRecord;
 use super::caller::Manager;
 use super::incoming::{Id, Whole};
 use crate::app::Shared;
@@ -48,11 +49,17 @@ pub(crate) async fn create(
         .await
         .map_err(|error| app.problem(&error))?;
     app.keys.learn(&record);
+    let made = OnRecord(format!(
+        "key {} `{}` with the role `{}`",
+        record.id.0,
+        record.name,
+        record.role.as_str()
+    ));
     let view = NewKeyView {
         key: minted.key,
         about: view(record),
     };
-    Ok((StatusCode::CREATED, Json(view)).into_response())
+    Ok((StatusCode::CREATED, Extension(made), Json(view)).into_response())
 }
 
 fn wrong(mistakes: Vec<(&str, String)>) -> Problem {

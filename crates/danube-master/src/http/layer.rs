@@ -13,6 +13,7 @@ use tracing::{Instrument, Span};
 
 use super::answer::Refusal;
 use super::asked::Asked;
+use super::audit;
 use super::incoming::Lingering;
 use super::wait::{self, Wait};
 use crate::app::Shared;
@@ -47,7 +48,7 @@ pub(crate) async fn around(
         route: route.as_ref().map(MatchedPath::as_str),
         path: request.uri().path(),
     });
-    request.extensions_mut().insert(asked);
+    request.extensions_mut().insert(asked.clone());
     let mut told = Told {
         app: app.clone(),
         span: span.clone(),
@@ -58,7 +59,12 @@ pub(crate) async fn around(
         time: None,
     };
     let request = Lingering::around(request);
-    let handled = next.run(request).instrument(span);
+    let recorded = app.clone();
+    let handled = async move {
+        let response = next.run(request).await;
+        audit::answered(&recorded, &asked, response).await
+    };
+    let handled = handled.instrument(span);
     let answered = if method.is_safe() {
         tokio::time::timeout(ANSWER_DEADLINE, handled).await
     } else {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::answer::Answer;
 use super::around;
-use super::caller::{Doer, Reader};
+use super::caller::{DoerOnRecord, Reader};
 use super::follow::{Follower, Part, Piece, Step};
 use super::incoming::Id;
 use super::jobs::{find, find_logged, unknown};
@@ -145,7 +145,7 @@ async fn by_line(
         (status = "4XX", description = "Unknown, not ended, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(
     State(app): State<Shared>,
-    _: Doer,
+    _: DoerOnRecord,
     Id(id): Id,
 ) -> Answer<Json<LogDeleted>> {
     let job = find(&app, &id).await?;

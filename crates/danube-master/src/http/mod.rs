@@ -4,6 +4,7 @@ mod admin;
 mod answer;
 mod around;
 mod asked;
+mod audit;
 mod backup;
 mod caller;
 mod claims;
@@ -103,6 +104,7 @@ pub(crate) fn router(app: Shared) -> Router {
                 .put(admin::set_log_level)
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
+        .route("/audit", get(audit::list))
         .route("/admin/reaper", post(admin::reap))
         .route("/admin/backup", get(backup::backup))
         .route("/admin/seal-key", get(admin::seal_key))

@@ -9,8 +9,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, backup, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels, profiles,
-    run_events, search, stream, submits, timing, traces, webhooks, workers,
+    admin, audit, backup, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels,
+    profiles, run_events, search, stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -22,7 +22,7 @@ use super::{
         logs::log, logs::delete, stream::stream, folds::folds, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         workers::create, workers::list, workers::revoke,
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
-        admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup,
+        admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup, audit::list,
         panels::list, panels::data, panels::alerts,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
         webhooks::list, webhooks::show, webhooks::replay, webhooks::secret,

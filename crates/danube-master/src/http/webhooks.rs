@@ -14,7 +14,7 @@ use danube_store::{
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::caller::{Doer, Looker};
+use super::caller::{Doer, DoerOnRecord, Looker};
 use super::incoming::Id;
 use super::jobs::find_id;
 use crate::app::Shared;
@@ -119,7 +119,7 @@ pub(crate) async fn replay(
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn secret(
     State(app): State<Shared>,
-    Doer(caller): Doer,
+    DoerOnRecord(caller): DoerOnRecord,
 ) -> Answer<Json<SigningSecret>> {
     let fresh = random::<SECRET_BYTES>();
     let shown = app.store.show_webhook_secret(&caller.owner, fresh).await;

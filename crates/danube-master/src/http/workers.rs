@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use danube_api::{Code, FieldProblem, NewWorker, NewWorkerView, Problem, WorkerList, WorkerView};
 use danube_model::spec::is_name;
 use danube_store::WorkerRecord;
 
 use super::answer::{Answer, json};
+use super::audit::OnRecord;
 use super::caller::Manager;
 use super::incoming::{Id, Whole};
 use crate::app::Shared;
@@ -45,11 +46,12 @@ pub(crate) async fn create(
         .await
         .map_err(|error| app.problem(&error))?;
     app.workers.learn(&record);
+    let made = OnRecord(format!("worker `{}`", record.name));
     let view = NewWorkerView {
         token: minted.token,
         about: view(record, &HashMap::new()),
     };
-    Ok((StatusCode::CREATED, Json(view)).into_response())
+    Ok((StatusCode::CREATED, Extension(made), Json(view)).into_response())
 }
 
 fn wrong(pointer: &str, message: String) -> Problem {

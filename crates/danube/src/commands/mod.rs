@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apikey;
+mod audit;
 mod backup;
 mod cancel;
 mod completions;
@@ -175,6 +176,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: apikey::command,
         task: Task::Client(apikey::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: audit::command,
+        task: Task::Client(audit::perform),
     },
     Verb {
         group: SERVER,
