@@ -3,6 +3,7 @@
 //! What the server writes and what a client reads are the same types, and the
 //! OpenAPI document is generated from them.
 
+mod artifact;
 mod code;
 mod credential;
 mod health;
@@ -24,6 +25,7 @@ mod worker;
 #[cfg(feature = "client")]
 pub mod client;
 
+pub use artifact::{ArtifactList, ArtifactView};
 pub use code::Code;
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,

@@ -3,6 +3,7 @@
 //! No I/O and no async live here, so every rule of the house can be tested with
 //! nothing but values. Start with [`State::after`], the one table of moves.
 
+mod artifact;
 pub mod credential;
 mod id;
 mod job;
@@ -15,6 +16,7 @@ mod state;
 mod timestamp;
 mod trace;
 
+pub use artifact::{ARTIFACT_NAME_BYTES_MAX, ARTIFACTS_MAX, wrong_artifact_name};
 pub use id::{BadId, JobId, SHORT_ID_CHARS};
 pub use job::{
     Attempt, Ended, Job, Kind, Order, Page, PlaybookJob, Step, StepStatus, Task, Transition,

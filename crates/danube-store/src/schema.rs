@@ -7,7 +7,7 @@ pub(crate) const APPLICATION_ID: i32 = 0x4461_6e75;
 
 /// Each text brings the schema from its place in the list to the next. A text
 /// that was released never changes; a new schema is a new text at the end.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("schema/6.sql"),
     include_str!("schema/7.sql"),
     include_str!("schema/8.sql"),
+    include_str!("schema/9.sql"),
 ];
 
 /// The schema that this program writes.
