@@ -89,7 +89,7 @@ codes! {
         "Read the job itself: only its log is gone. `retention` decides how long logs are kept.";
     /// The body is larger than the server takes.
     TooLarge "too_large" 413 "the body is too large"
-        "Send less, or raise `server.body_bytes_max`.";
+        "Send less, or raise `server.body_bytes_max`; for an artifact, the setting that `detail` names.";
     /// The body isn't JSON by its header.
     UnsupportedMediaType "unsupported_media_type" 415 "the body must be JSON"
         "Send `Content-Type: application/json`.";

@@ -100,6 +100,9 @@ pub struct ReapView {
     pub traces_deleted: u64,
     /// Workspaces of jobs that had ended.
     pub workspaces_deleted: u64,
+    /// Artifacts that had their time, or whose file was gone.
+    #[serde(default)]
+    pub artifacts_deleted: u64,
     /// Bytes that are free again.
     pub bytes_freed: u64,
     /// Nothing was deleted: this is what would be.

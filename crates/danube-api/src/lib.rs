@@ -3,6 +3,7 @@
 //! What the server writes and what a client reads are the same types, and the
 //! OpenAPI document is generated from them.
 
+mod artifact;
 mod audit;
 mod code;
 mod credential;
@@ -25,6 +26,7 @@ mod worker;
 #[cfg(feature = "client")]
 pub mod client;
 
+pub use artifact::{ArtifactList, ArtifactView};
 pub use audit::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX, AuditEntry, AuditFact, AuditList, AuditRow};
 pub use code::Code;
 pub use credential::{

@@ -13,6 +13,7 @@ use danube_store::{Store, StoreError};
 use danube_worker::Worker;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::artifacts::Artifacts;
 use crate::auth::{Keys, Sessions, Workers};
 use crate::feed::Desk;
 use crate::health::Health;
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) pipelines: Pipelines,
     pub(crate) signals: Signals,
     pub(crate) health: Arc<Health>,
+    /// The files that jobs left.
+    pub(crate) artifacts: Artifacts,
     /// Turns at deleting what is kept no longer.
     pub(crate) reaper: Reaper,
     /// Whether our own loops go round.

@@ -7,6 +7,7 @@
 //! when.
 
 mod app;
+mod artifacts;
 mod auth;
 mod backup;
 mod bell;
@@ -48,7 +49,8 @@ mod worker_home;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use settings::{
-    HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings, WebhookSettings,
+    ArtifactSettings, HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings,
+    WebhookSettings,
 };
 pub use start::{StartError, run};
 pub use stopped::StoppedDirectory;

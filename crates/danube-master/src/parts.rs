@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use crate::app::{App, Phases, Room, Shared};
+use crate::artifacts::Artifacts;
 use crate::auth::{Keys, Sessions, Workers};
 use crate::bell::Bell;
 use crate::credentials;
@@ -153,6 +154,7 @@ impl Parts {
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
+            artifacts: Artifacts::new(&settings.data_dir),
             reaper: Reaper::default(),
             liveness: Arc::new(liveness(&settings, signals)),
             log_mask: Arc::clone(&log.mask),

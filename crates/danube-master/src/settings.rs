@@ -52,6 +52,8 @@ pub struct Settings {
     pub log_total_bytes: u64,
     /// Which logs of ended jobs are kept.
     pub retention: Retention,
+    /// What jobs may leave, and how long it is kept.
+    pub artifacts: ArtifactSettings,
     /// Share of the disk in percent that is to stay free, for which logs go before their
     /// time; none for none.
     pub disk_free_percent: Option<u32>,
@@ -81,6 +83,17 @@ pub struct Settings {
     pub profile_run: bool,
     /// Which traces of jobs go to the collector, where there is one.
     pub sampling: Sampling,
+}
+
+/// What jobs may leave, and how long it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArtifactSettings {
+    /// Bytes of one artifact.
+    pub file_bytes_max: u64,
+    /// Bytes of all artifacts of a job.
+    pub job_bytes_max: u64,
+    /// Days that they are kept; none for ever.
+    pub days: Option<u32>,
 }
 
 /// Whether administrators may profile the server.

@@ -34,6 +34,9 @@ const BODIES_MAX: usize = 16;
 /// Backups that are taken at once: each copies the database on the disk that all need.
 const BACKUPS_MAX: usize = 1;
 
+/// Artifacts that are sent at once: each has a thread, and a file that grows.
+const UPLOADS_MAX: usize = 16;
+
 /// How many may do at once what takes a processor, memory or a disk.
 pub(crate) struct Turns {
     /// Turns at checking a submit: it takes processor and memory, and a caller
@@ -54,6 +57,8 @@ pub(crate) struct Turns {
     pub(crate) receipts: Semaphore,
     /// Turns at sending one: until it is read it lies in memory.
     pub(crate) bodies: Semaphore,
+    /// Turns at sending an artifact.
+    pub(crate) uploads: Semaphore,
     /// The turn at taking a backup. Shared with the thread that takes it.
     pub(crate) backups: Arc<Semaphore>,
 }
@@ -69,6 +74,7 @@ impl Default for Turns {
             timings: Arc::new(Semaphore::new(TIMINGS_MAX)),
             receipts: Semaphore::new(RECEIPTS_MAX),
             bodies: Semaphore::new(BODIES_MAX),
+            uploads: Semaphore::new(UPLOADS_MAX),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
         }
     }

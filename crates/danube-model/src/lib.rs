@@ -3,6 +3,7 @@
 //! No I/O and no async live here, so every rule of the house can be tested with
 //! nothing but values. Start with [`State::after`], the one table of moves.
 
+mod artifact;
 mod audit;
 pub mod credential;
 mod id;
@@ -16,6 +17,7 @@ mod state;
 mod timestamp;
 mod trace;
 
+pub use artifact::{ARTIFACT_NAME_BYTES_MAX, ARTIFACTS_MAX, wrong_artifact_name};
 pub use audit::{AuditHead, BadAuditHead};
 pub use id::{BadId, JobId, SHORT_ID_CHARS};
 pub use job::{

@@ -201,7 +201,7 @@ families! {
     disk_usage_bytes: Closed<DiskKind, Gauge> =
         gauge("danube.disk.usage", "Disk space that is used, by what uses it.")
         { .unit("By").closed::<DiskKind>("kind") }
-        recorded "the database with each disk check, the logs every 5 minutes";
+        recorded "the database with each disk check, logs and artifacts every 5 minutes";
     disk_free_ratio: Single<FloatGauge> =
         gauge("danube.disk.free", "Free share of the disk that holds the data directory.")
         { .unit("1").when_set() }

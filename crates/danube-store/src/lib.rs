@@ -9,6 +9,7 @@
 //! Start with `writer/mod.rs` for how a write becomes durable, and with
 //! `moves.rs` for the one place where a job's state changes.
 
+mod artifacts;
 mod audit;
 mod copy;
 mod counts;
@@ -48,6 +49,7 @@ use std::time::Duration;
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
+pub use artifacts::{Artifact, ArtifactLimits, ArtifactOutcome, NewArtifact, StoredArtifact};
 pub use audit::AuditRow;
 pub use copy::{LogClaim, Pinned, Snapshot, SnapshotCounts};
 pub use error::{OpenError, StoreError};

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::app::{Shared, blocking};
 
-/// How often the logs are measured: it walks their directory.
+/// How often logs and artifacts are measured: it walks their directories.
 const LOGS_EVERY: Duration = Duration::from_secs(300);
 
 /// Room on a disk.
@@ -42,7 +42,7 @@ pub(crate) fn room(dir: &Path) -> io::Result<Room> {
     })
 }
 
-/// Measures the logs for ever: beside the checks, since it may take longer than they may.
+/// Measures logs and artifacts for ever: beside the checks, since it may take longer than they may.
 pub(crate) async fn measure_logs(app: Shared) {
     loop {
         let own = Arc::clone(&app);
@@ -56,6 +56,12 @@ fn logs(app: &Shared) {
         app.signals
             .disk_usage_bytes
             .at(DiskKind::Logs)
+            .set_u64(bytes);
+    }
+    if let Ok(bytes) = app.artifacts.usage_bytes() {
+        app.signals
+            .disk_usage_bytes
+            .at(DiskKind::Artifacts)
             .set_u64(bytes);
     }
 }

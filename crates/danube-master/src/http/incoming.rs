@@ -22,7 +22,7 @@ use crate::app::Shared;
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a body may take to come, below what a handler has for its answer.
-const BODY_DEADLINE: Duration = Duration::from_secs(25);
+pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(25);
 
 /// How long a refused request is still read.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -118,7 +118,7 @@ pub(crate) struct Lingering {
 }
 
 impl Lingering {
-    pub(crate) fn around(request: Request) -> Request {
+    pub(crate) fn around(request: Request, deadline: Duration) -> Request {
         if request.body().is_end_stream() {
             return request;
         }
@@ -126,7 +126,7 @@ impl Lingering {
         request.map(|body| {
             Body::new(Self {
                 body: Some(body),
-                deadline: Box::pin(sleep(BODY_DEADLINE)),
+                deadline: Box::pin(sleep(deadline)),
                 lingers,
             })
         })

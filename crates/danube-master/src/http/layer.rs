@@ -14,7 +14,7 @@ use tracing::{Instrument, Span};
 use super::answer::Refusal;
 use super::asked::Asked;
 use super::audit;
-use super::incoming::Lingering;
+use super::incoming::{BODY_DEADLINE, Lingering};
 use super::wait::{self, Wait};
 use crate::app::Shared;
 use crate::auth::random;
@@ -22,6 +22,14 @@ use crate::auth::random;
 /// How long a handler may take for the head of its answer. Bodies that stream
 /// a log may take for ever.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The route whose body may be as long as an artifact: nobody knows how long that takes,
+/// and the handler gives up when nothing comes.
+const UPLOAD_ROUTE: &str = "/api/v1/jobs/{id}/artifacts/{name}";
+
+/// How long an upload may take in all: a gigabyte at 300 kB/s. What comes slower holds a
+/// turn that others wait for.
+const UPLOAD_DEADLINE: Duration = Duration::from_secs(3_600);
 
 /// The route of requests that match none, so that strangers can't make series.
 const NO_ROUTE: &str = "none";
@@ -38,6 +46,12 @@ pub(crate) async fn around(
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let is_upload =
+        method == Method::PUT && route.as_ref().is_some_and(|it| it.as_str() == UPLOAD_ROUTE);
+    let (body_deadline, deadline) = match is_upload {
+        true => (UPLOAD_DEADLINE, UPLOAD_DEADLINE + ANSWER_DEADLINE),
+        false => (BODY_DEADLINE, ANSWER_DEADLINE),
+    };
     let asked = Asked::of(&request);
     let id = request_id();
     let span = request_span(&RequestSpan {
@@ -58,7 +72,7 @@ pub(crate) async fn around(
         status: CLIENT_LEFT,
         time: None,
     };
-    let request = Lingering::around(request);
+    let request = Lingering::around(request, body_deadline);
     let recorded = app.clone();
     let handled = async move {
         let response = next.run(request).await;
@@ -66,16 +80,16 @@ pub(crate) async fn around(
     };
     let handled = handled.instrument(span);
     let answered = if method.is_safe() {
-        tokio::time::timeout(ANSWER_DEADLINE, handled).await
+        tokio::time::timeout(deadline, handled).await
     } else {
         // A client that leaves must not cut a write off from what follows it: a
         // task of its own runs to its end whoever waits for it.
         let task = tokio::spawn(handled);
-        let joined = tokio::time::timeout(ANSWER_DEADLINE, task).await;
+        let joined = tokio::time::timeout(deadline, task).await;
         joined.map(|it| it.unwrap_or_else(|_| broke()))
     };
     let mut response = answered.unwrap_or_else(|_| {
-        let seconds = ANSWER_DEADLINE.as_secs();
+        let seconds = deadline.as_secs();
         Refusal(Problem::new(
             Code::TooSlow,
             format!("no answer within {seconds} s"),

@@ -3,6 +3,7 @@
 mod admin;
 mod answer;
 mod around;
+mod artifacts;
 mod asked;
 mod audit;
 mod backup;
@@ -86,6 +87,13 @@ fn job_routes() -> Router<Shared> {
         .route("/jobs/{id}/logs/folds", get(folds::folds))
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/jobs/{id}/trace", get(traces::trace))
+        .route("/jobs/{id}/artifacts", get(artifacts::list))
+        .route(
+            "/jobs/{id}/artifacts/{name}",
+            get(artifacts::download)
+                .put(artifacts::upload)
+                .delete(artifacts::delete),
+        )
 }
 
 /// Every route of the server.

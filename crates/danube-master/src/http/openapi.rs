@@ -9,8 +9,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, audit, backup, credentials, folds, jobs, keys, logs, mask, meta, metrics, panels,
-    profiles, run_events, search, stream, submits, timing, traces, webhooks, workers,
+    admin, artifacts, audit, backup, credentials, folds, jobs, keys, logs, mask, meta, metrics,
+    panels, profiles, run_events, search, stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -24,6 +24,7 @@ use super::{
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
         admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup, audit::list,
         panels::list, panels::data, panels::alerts,
+        artifacts::upload, artifacts::list, artifacts::download, artifacts::delete,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
         webhooks::list, webhooks::show, webhooks::replay, webhooks::secret,
         profiles::cpu, profiles::heap, profiles::all_tasks,
@@ -31,7 +32,7 @@ use super::{
     ),
     components(schemas(danube_api::LogEvent, danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security, &Names, &Problems),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "artifacts"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
 )]
 struct Document;
 

@@ -1,11 +1,13 @@
 //! Deletes what is kept no longer: logs with their traces and indexes, traces and workspaces
-//! that nobody looks for any more, webhooks that were settled long ago.
+//! that nobody looks for any more, webhooks that were settled long ago, artifacts that had
+//! their time.
 //!
 //! Everything in its time at 03:00 UTC and at the start, what the limits of size and disk don't
 //! allow every hour as well, and all of it when the disk fills or somebody asks. Which logs,
 //! `danube_joblog::expired` decides from a list and a time; when, `time.rs`. This file acts on
 //! it, a few at a time, so that nobody waits for it.
 
+mod artifacts;
 mod orphans;
 mod time;
 
@@ -51,6 +53,7 @@ pub(crate) struct Reaped {
     pub(crate) logs: u64,
     pub(crate) traces: u64,
     pub(crate) workspaces: u64,
+    pub(crate) artifacts: u64,
     pub(crate) bytes_freed: u64,
 }
 
@@ -60,11 +63,12 @@ impl fmt::Display for Reaped {
             logs,
             traces,
             workspaces,
+            artifacts,
             bytes_freed,
         } = self;
         write!(
             f,
-            "{logs} logs, {traces} traces and {workspaces} workspaces were deleted, {bytes_freed} bytes freed"
+            "{logs} logs, {traces} traces, {workspaces} workspaces and {artifacts} artifacts were deleted, {bytes_freed} bytes freed"
         )
     }
 }
@@ -74,6 +78,7 @@ impl Reaped {
         self.logs += other.logs;
         self.traces += other.traces;
         self.workspaces += other.workspaces;
+        self.artifacts += other.artifacts;
         self.bytes_freed += other.bytes_freed;
     }
 
@@ -82,6 +87,7 @@ impl Reaped {
             logs_deleted: self.logs,
             traces_deleted: self.traces,
             workspaces_deleted: self.workspaces,
+            artifacts_deleted: self.artifacts,
             bytes_freed: self.bytes_freed,
             dry_run,
             duration_seconds: began.elapsed().as_secs_f64(),
@@ -98,11 +104,12 @@ pub(crate) async fn reap(app: &Shared, reason: ReapReason) -> Reaped {
     if reason != ReapReason::Hourly {
         webhooks::purge(app).await;
         reaped.add(orphans::delete(app, keep.days).await);
+        reaped.add(artifacts::delete(app).await);
     }
     if reaped != Reaped::default() || reason == ReapReason::Asked {
         app.signals.emit(ReaperCompleted {
             logs_deleted: reaped.logs,
-            artifacts_deleted: 0,
+            artifacts_deleted: reaped.artifacts,
             images_deleted: 0,
             bytes_freed: reaped.bytes_freed,
             traces_deleted: reaped.traces,
@@ -121,11 +128,12 @@ pub(crate) async fn asked(app: &Shared, dry_run: bool) -> Result<ReapView, Probl
         return Ok(reap(app, ReapReason::Asked).await.view(false, began));
     }
     let all = due(app, kept(app, ReapReason::Asked)).await?;
-    let would = Reaped {
+    let mut would = Reaped {
         logs: all.len() as u64,
         bytes_freed: all.iter().map(|it| it.bytes).sum(),
         ..Reaped::default()
     };
+    would.add(artifacts::due(app).await?);
     Ok(would.view(true, began))
 }
 

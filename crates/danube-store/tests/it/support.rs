@@ -26,7 +26,7 @@ pub(crate) fn back_to_schema_2(connection: &rusqlite::Connection) {
     let steps = "DROP INDEX jobs_pending; DROP TABLE credentials; DROP TABLE credential_uses; \
                  DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
                  DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
-                 DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE audit; \
+                 DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE audit; DROP TABLE artifacts; \
                  ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \
                  DELETE FROM meta WHERE name = 'hash_key'; PRAGMA user_version = 2";
     connection.execute_batch(steps).unwrap();

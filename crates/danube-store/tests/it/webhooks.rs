@@ -545,7 +545,7 @@ fn an_older_database_keeps_its_secrets_and_what_waits() {
              ALTER TABLE webhook_secrets ADD COLUMN previous_until INTEGER; \
              UPDATE webhook_secrets SET (previous, previous_until) = \
                (SELECT sealed, until FROM webhook_old_secrets); \
-             DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE audit; \
+             DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE audit; DROP TABLE artifacts; \
              DROP INDEX webhooks_origin; DROP INDEX jobs_pending; ALTER TABLE webhooks DROP COLUMN replays; \
              PRAGMA user_version = 6",
         )

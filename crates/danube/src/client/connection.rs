@@ -67,8 +67,8 @@ pub(crate) fn names_server(matches: &ArgMatches) -> bool {
 }
 
 /// A client for the job that this program runs in, and the job's id: its
-/// environment has all that is needed.
-pub(crate) fn connect_as_job() -> Result<(Client, String), Failure> {
+/// environment has all that is needed. `elsewhere` says what to do outside of one.
+pub(crate) fn connect_as_job(elsewhere: &str) -> Result<(Client, String), Failure> {
     let names = ["DANUBE_SERVER", "DANUBE_JOB_ID", "DANUBE_JOB_TOKEN"];
     let values = names.map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
     let missing: Vec<&str> = names
@@ -85,9 +85,9 @@ pub(crate) fn connect_as_job() -> Result<(Client, String), Failure> {
                 several => format!("{} are", several.join(", ")),
             }
         );
-        return Err(Failure::usage(message).hint(
-            "a server sets them for the steps of its jobs, `danube run` doesn't; elsewhere name the job: `danube secret mask JOB`",
-        ));
+        return Err(Failure::usage(message).hint(format!(
+            "a server sets them for the steps of its jobs, `danube run` doesn't; {elsewhere}"
+        )));
     };
     let server = server_url(&server).ok_or_else(|| {
         Failure::usage(format!(

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apikey;
+mod artifact;
 mod audit;
 mod backup;
 mod cancel;
@@ -126,6 +127,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: JOBS,
         command: retry::command,
         task: Task::Client(retry::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: artifact::command,
+        task: Task::Client(artifact::perform),
     },
     Verb {
         group: JOBS,

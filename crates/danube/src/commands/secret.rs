@@ -49,7 +49,7 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     let (_, matches) = matches.subcommand().expect("clap requires one");
     let (client, id): (Client, String) = match matches.get_one::<String>("id") {
         Some(id) => (connect(matches, true)?, id.clone()),
-        None => connect_as_job()?,
+        None => connect_as_job("elsewhere name the job: `danube secret mask JOB`")?,
     };
     let value = MaskValue {
         value: value()?,

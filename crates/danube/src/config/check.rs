@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use danube_joblog::Retention;
 use danube_master::{
-    HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings, WebhookSettings,
+    ArtifactSettings, HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings,
+    WebhookSettings,
 };
 use danube_model::{Mistake, Queue, Queues};
 use danube_outgoing::Rule;
@@ -71,6 +72,7 @@ pub(crate) fn check(
         log_head_bytes: it.number("log.head_bytes")?,
         log_total_bytes: it.number("log.total_bytes")?,
         retention: retention(&it)?,
+        artifacts: artifacts(&it)?,
         disk_free_percent: u32::try_from(it.number("retention.disk_free_percent")?)
             .ok()
             .filter(|it| *it > 0),
@@ -190,6 +192,15 @@ fn retention(it: &Values<'_>) -> Option<Retention> {
         days: Some(u32::try_from(days).expect("the table bounds it")).filter(|it| *it > 0),
         total_bytes: Some(bytes).filter(|it| *it > 0),
         free_bytes: None,
+    })
+}
+
+fn artifacts(it: &Values<'_>) -> Option<ArtifactSettings> {
+    let days = it.number("retention.artifacts_days")?;
+    Some(ArtifactSettings {
+        file_bytes_max: it.number("artifacts.file_max_bytes")?,
+        job_bytes_max: it.number("artifacts.job_max_bytes")?,
+        days: Some(u32::try_from(days).expect("the table bounds it")).filter(|it| *it > 0),
     })
 }
 

@@ -7,6 +7,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("queue", "How jobs are handed out"),
     ("steps", "What every step gets, and what it may use"),
     ("log", "How much of a job's log is kept"),
+    ("artifacts", "How much the files may be that jobs leave"),
     ("retention", "How long things are kept"),
     ("health", "How the server looks after itself"),
     ("redaction", "What is taken out of job logs beside secrets"),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod api;
+mod artifacts;
 mod audit;
 mod auth;
 mod backup;
