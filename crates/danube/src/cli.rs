@@ -18,6 +18,9 @@ const HELP_COLUMNS_MAX: usize = 100;
 /// Options of every command stand behind the command's own.
 const OPTION_ORDER_LAST: usize = 900;
 
+/// How every command can tell what it has to.
+pub(crate) const FORMATS: [&str; 2] = ["text", "json"];
+
 /// A command that can be performed.
 pub(crate) struct Asked {
     /// What it does.
@@ -55,7 +58,7 @@ pub(crate) fn command() -> Command {
         .long("output")
         .short('o')
         .value_name("FORMAT")
-        .value_parser(PossibleValuesParser::new(["text", "json"]))
+        .value_parser(PossibleValuesParser::new(FORMATS))
         .default_value("text")
         .hide_default_value(true)
         .hide_possible_values(true)

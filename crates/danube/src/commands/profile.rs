@@ -9,6 +9,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use danube_api::client::{Client, ClientError};
 use danube_api::{TaskList, TaskView};
 
+use crate::cli::FORMATS;
 use crate::client::{args, connect};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -18,7 +19,7 @@ pub(super) fn command() -> Command {
     Command::new("profile")
         .about("See what a live server's processor and memory are used for")
         .after_help(
-            "`danube profile cpu --seconds 30 --file cpu.svg --format svg` draws a flame graph for a browser; without \
+            "`danube profile cpu --seconds 30 -o cpu.svg --format svg` draws a flame graph for a browser; without \
              --format, `go tool pprof cpu.pb.gz` reads the file.\n\n\
              One profile is taken at a time, and only for administrators. `DANUBE_PROFILE=1 danube master` profiles a \
              whole run.",
@@ -63,12 +64,13 @@ fn profile(name: &'static str, about: &'static str) -> Command {
                 .default_value("pprof")
                 .help("`pprof` for tools, `svg` for a browser, `folded` for one line a stack"),
         )
+        // The one command whose output is a file: its `-o` takes the place of everybody's.
         .arg(
-            Arg::new("file")
-                .long("file")
+            Arg::new("output")
+                .long("output")
+                .short('o')
                 .value_name("FILE")
-                .value_parser(value_parser!(PathBuf))
-                .help("Where to write it; without, to standard output, unless that is a terminal"),
+                .help("Where to write it; without, to standard output, unless that is a terminal. `text` and `json` say how to tell what went wrong, as everywhere"),
         )
 }
 
@@ -81,11 +83,11 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
 }
 
 fn take(is_heap: bool, matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
-    let file = matches.get_one::<PathBuf>("file");
+    let file = file(matches);
     let format = matches.get_one::<String>("format").map(String::as_str);
     if file.is_none() && format != Some("folded") && std::io::stdout().is_terminal() {
         return Err(Failure::usage("a profile is nothing to read on a terminal")
-            .hint("name a file with --file, or have it as text with --format folded"));
+            .hint("name a file with -o, or have it as text with --format folded"));
     }
     let client = connect(matches, true)?;
     let profile = asked(&client, is_heap, matches);
@@ -94,12 +96,21 @@ fn take(is_heap: bool, matches: &ArgMatches, screen: &Screen) -> Result<ExitCode
         screen.bytes(&profile)?;
         return Ok(Exit::Ok.into());
     };
-    fs::write(file, &profile).map_err(|error| {
+    fs::write(&file, &profile).map_err(|error| {
         let message = format!("write {}: {error}", file.display());
         Failure::new(Exit::Failed, "write", message)
     })?;
     screen.note(&format!("{} bytes in {}", profile.len(), file.display()));
     Ok(Exit::Ok.into())
+}
+
+/// The file that `-o` names. What it means to every other command stands there too, where
+/// nobody named one.
+fn file(matches: &ArgMatches) -> Option<PathBuf> {
+    let named = matches.get_one::<String>("output");
+    named
+        .filter(|it| !FORMATS.contains(&it.as_str()))
+        .map(PathBuf::from)
 }
 
 fn asked(client: &Client, is_heap: bool, matches: &ArgMatches) -> Result<Vec<u8>, ClientError> {

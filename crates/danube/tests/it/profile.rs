@@ -337,7 +337,7 @@ fn the_command_writes_a_file_and_shows_the_tasks() {
         "200",
         "--format",
         "svg",
-        "--file",
+        "-o",
         file.to_str().unwrap(),
     ]);
     assert!(ended.status.success(), "{ended:?}");
