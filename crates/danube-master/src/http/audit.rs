@@ -2,7 +2,7 @@
 //! down before it is done, and how it was answered.
 //!
 //! An entry that can't be written refuses the request, so nothing is done off the record.
-//! `danube-model`'s [`AuditHead`] says how entries are bound to each other.
+//! [`danube_model::AuditHead`] says how entries are bound to each other.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
