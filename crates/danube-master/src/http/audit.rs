@@ -77,7 +77,8 @@ async fn put_down(app: &App, fact: AuditFact) -> Result<u64, Problem> {
 }
 
 /// Which entries are asked for.
-#[derive(Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditQuery {
     /// The number of the entry before the first one that is wanted; 0 when absent.

@@ -81,7 +81,10 @@ impl Process {
         let since_boot = Duration::try_from(since_boot).ok()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let boot = now.checked_sub(since_boot)?.as_secs_f64();
-        self.start.set(boot + Stat::read()?.seconds(22)?);
+        let start = boot + Stat::read()?.seconds(22)?;
+        // The clock ticks a hundred times a second: more digits would say nothing, and are
+        // read back a little differently by some.
+        self.start.set((start * 100.0).round() / 100.0);
         Some(())
     }
 

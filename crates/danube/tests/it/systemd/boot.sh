@@ -51,8 +51,10 @@ else
     done </proc/self/cgroup
 fi
 
+root=$(cd "$(dirname "$0")/../../../../.." && pwd)
 fresh /run
-mkdir /run/etc
+mkdir /run/etc /run/checkout
+mount --bind "$root" /run/checkout
 cp -a /etc/. /run/etc/
 rm -rf /run/etc/systemd/system
 mkdir -p /run/etc/systemd/system
@@ -63,6 +65,8 @@ fresh /var/lib
 fresh /usr/local/bin
 fresh /usr/lib/systemd/system-generators
 fresh /usr/lib/systemd/system
+# A checkout below one of these stays where it is.
+[ -e "$root/Cargo.toml" ] || { mkdir -p "$root" && mount --bind /run/checkout "$root"; }
 # What units lean on, without what a machine does then.
 for name in basic default local-fs multi-user network network-online shutdown sockets sysinit umount; do
     printf '[Unit]\nDefaultDependencies=no\n' >"/usr/lib/systemd/system/$name.target"
