@@ -105,6 +105,10 @@ pub(crate) async fn list(
         return Err(Problem::new(Code::Malformed, why).into());
     }
     let after = query.after.unwrap_or(0);
+    if i64::try_from(after).is_err() {
+        let why = "`after` must be the number of an entry, or 0";
+        return Err(Problem::new(Code::Malformed, why).into());
+    }
     let (rows, head) = app
         .read(move |store| store.audit_entries(after, limit))
         .await?;
