@@ -18,7 +18,7 @@ use crate::processes::{root_or_skip, until};
 use crate::wire::connect;
 
 /// A job whose step waits, and the token that it told.
-struct Waiting {
+pub(crate) struct Waiting {
     id: String,
     token: String,
     line: BufReader<TcpStream>,
@@ -26,7 +26,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn start(master: &Master) -> Self {
+    pub(crate) fn start(master: &Master) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let script = format!(
@@ -56,7 +56,7 @@ impl Waiting {
         (self.token, self.line) = Self::arrival(&self.listener);
     }
 
-    fn put(&self, master: &Master, name: &str, bytes: &[u8]) -> Answer {
+    pub(crate) fn put(&self, master: &Master, name: &str, bytes: &[u8]) -> Answer {
         put(master, &self.id, name, &self.token, bytes)
     }
 
@@ -75,7 +75,7 @@ impl Waiting {
             .unwrap()
     }
 
-    fn end(mut self, master: &Master) -> String {
+    pub(crate) fn end(mut self, master: &Master) -> String {
         self.line.get_mut().write_all(b"go\n").unwrap();
         assert_eq!(master.ended(&self.id)["status"], "success");
         self.id

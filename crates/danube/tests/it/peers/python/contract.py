@@ -1,7 +1,8 @@
 """Hooks of Schemathesis: things that exist in place of made-up names, and a record.
 
 DANUBE_CONTRACT names a JSON file:
-  real    for each path of the description, names of things to put into its {…}
+  real    for each path of the description, names of things to put into its {…};
+          where there are several {…}, an object with one for each
   ended   a path whose answer ends by itself only for an ended job: always these
   record  the file to which a line `METHOD PATH STATUS` is added for each answer
 """
@@ -52,13 +53,14 @@ def before_call(ctx, case, kwargs):
     parameters = case.path_parameters
     label = f"{case.operation.method.upper()} {case.operation.path}"
     real = GIVEN["real"].get(label) or GIVEN["real"].get(case.operation.path)
-    if not isinstance(parameters, dict) or len(parameters) != 1 or not real:
+    if not isinstance(parameters, dict) or not real:
         return
-    ((name, value),) = parameters.items()
+    made_up = list(parameters.values())
     # By what was made up, not by a die: the same run each time.
-    if is_endless(case) or zlib.crc32(repr(value).encode()) % 2:
+    if is_endless(case) or zlib.crc32(repr(made_up[0]).encode()) % 2:
         at = SEEN[label] = SEEN.get(label, -1) + 1
-        case.path_parameters = {name: real[at % len(real)]}
+        chosen = real[at % len(real)]
+        case.path_parameters = chosen if isinstance(chosen, dict) else {next(iter(parameters)): chosen}
 
 
 @schemathesis.hook
