@@ -142,6 +142,8 @@ pub struct HealthSettings {
     pub hands_off: Vec<Check>,
     /// Parts whose failure doesn't make the master unready.
     pub not_gating: Vec<Check>,
+    /// Free share of the disk under which its check is degraded.
+    pub disk_free_percent: u32,
 }
 
 /// What is done about trouble.

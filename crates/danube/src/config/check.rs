@@ -124,6 +124,8 @@ fn health(it: &Values<'_>) -> Option<HealthSettings> {
         },
         hands_off: it.checks("health.hands_off"),
         not_gating: it.checks("health.not_gating"),
+        disk_free_percent: u32::try_from(it.number("health.disk_free_percent")?)
+            .expect("the table bounds it"),
     })
 }
 

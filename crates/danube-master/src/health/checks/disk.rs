@@ -14,9 +14,6 @@ use crate::reaper;
 /// Free bytes under which no job can be accepted any more.
 const FREE_BYTES_MIN: u64 = 1024 * 1024;
 
-/// Free share under which the disk is degraded, but still serves.
-const FREE_RATIO_LOW: f64 = 0.10;
-
 /// The reaper is sent early at most this often.
 const HEAL_EVERY: Duration = Duration::from_secs(300);
 
@@ -47,10 +44,11 @@ fn look(app: &Shared) -> Answer {
     };
     app.signals.disk_free_ratio.set(room.free_ratio());
     usage::database(&app.signals, &app.settings.data_dir);
+    let low = f64::from(app.settings.health.disk_free_percent) / 100.0;
     let shown = shown(&app.settings.data_dir, room);
     if room.free_bytes < FREE_BYTES_MIN {
         Answer::failed(shown)
-    } else if room.free_ratio() < FREE_RATIO_LOW {
+    } else if room.free_ratio() < low {
         Answer::degraded(shown)
     } else {
         Answer::ok()

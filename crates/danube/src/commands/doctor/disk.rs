@@ -10,9 +10,6 @@ use crate::config::Config;
 /// Free bytes under which a server accepts no job.
 const FREE_BYTES_MIN: u64 = 1024 * 1024;
 
-/// Free percent under which a server calls its disk degraded.
-const FREE_PERCENT_LOW: u64 = 10;
-
 /// Free inodes under which the next jobs fail: each takes some for its workspace, its log
 /// and its trace.
 const FREE_INODES_MIN: u64 = 100;
@@ -44,7 +41,7 @@ pub(super) fn space(config: &Config) -> Found {
             "remove files, or make the file system anew with more inodes",
         );
     }
-    if percent < FREE_PERCENT_LOW {
+    if percent < u64::from(config.settings.health.disk_free_percent) {
         return Found::weak(room, fix);
     }
     match inodes {

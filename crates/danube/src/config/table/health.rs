@@ -47,4 +47,13 @@ pub(super) const HEALTH: &[Row] = &[
         help: "Checks that don't make the server unready when they fail",
         example: "[\"disk\"]",
     },
+    Row {
+        key: "health.disk_free_percent",
+        kind: Kind::Count { min: 0, max: 90 },
+        preset: Preset::Fixed("10"),
+        flag: "health-disk-free-percent",
+        short_variable: None,
+        help: "Free share of the disk under which the disk check is degraded; 0 leaves it to a disk that is full",
+        example: "3",
+    },
 ];

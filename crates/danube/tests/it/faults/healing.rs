@@ -237,7 +237,13 @@ fn a_disk_that_fills_sends_the_reaper_early_and_is_well_again() {
     }
     let disk = SmallDisk::mount("64M");
     let data = disk.dir.join("data");
-    let it = Watched::in_dir(&data, &["--disk-free-percent", "40"]);
+    let kept = [
+        "--disk-free-percent",
+        "40",
+        "--health-disk-free-percent",
+        "10",
+    ];
+    let it = Watched::in_dir(&data, &kept);
     let old = large_log(&it.master, 12);
     let new = large_log(&it.master, 2);
     // Nine tenths and more are taken, and the server still serves.
