@@ -1,8 +1,8 @@
 //! The blueprint: what a git repository declares of pipelines, users, teams and settings.
 //!
-//! [`read`] takes a directory and gives a [`Blueprint`] that holds together, or every mistake
-//! of every file with its place. It changes nothing and asks nobody. [`changes`] says what one
-//! blueprint does differently from another, [`schemas`] describes the files to editors.
+//! [`read()`] takes a directory and gives a [`Blueprint`] that holds together, or every mistake
+//! of every file with its place. It changes nothing and asks nobody. [`changes()`] says what one
+//! blueprint does differently from another, [`schemas()`] describes the files to editors.
 //!
 //! ```text
 //! files ──▶ read ──▶ config | person | pipeline (one file each) ──▶ whole (between files)

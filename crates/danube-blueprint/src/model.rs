@@ -1,4 +1,4 @@
-//! What a blueprint is once it is checked. It can't be wrong: only [`crate::read`] makes one.
+//! What a blueprint is once it is checked. It can't be wrong: only [`crate::read()`] makes one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,7 +125,7 @@ pub struct Triggers {
 /// Which pushes count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushTrigger {
-    /// Patterns of branches; see [`crate::matches`].
+    /// Patterns of branches; see [`crate::matches()`].
     pub branches: Vec<String>,
     /// Patterns of the files that changed.
     pub paths: Vec<String>,

@@ -1,6 +1,6 @@
 //! The files of a blueprint, described as JSON Schema for editors.
 //!
-//! A schema says what one file may hold; what is wrong between files, only [`crate::read`]
+//! A schema says what one file may hold; what is wrong between files, only [`crate::read()`]
 //! finds. Where the check is a program (schedules, time zones, addresses), the schema is wider.
 
 use danube_model::limits::{DURATION_SECONDS_MAX, NAME_BYTES_MAX, SCRIPT_BYTES_MAX, STEPS_MAX};
