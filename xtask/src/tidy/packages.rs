@@ -14,11 +14,12 @@ use crate::cargo::{Dependency, Graph, Node, Package};
 pub(crate) const BINARY_PACKAGES_MAX: usize = 300;
 
 /// What each crate may use, and with that all that those may use.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("danube-redact", &[]),
     ("danube-joblog", &["danube-redact"]),
     ("danube-telemetry", &["danube-redact"]),
     ("danube-model", &[]),
+    ("danube-blueprint", &["danube-model"]),
     ("danube-signals", &["danube-telemetry", "danube-model"]),
     ("danube-api", &["danube-model"]),
     ("danube-store", &["danube-model", "danube-signals"]),
@@ -47,6 +48,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         &[
             "danube-store",
             "danube-backup",
+            "danube-blueprint",
             "danube-worker",
             "danube-outgoing",
         ],

@@ -6,7 +6,7 @@ use super::{API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step
 use crate::limits::{
     DURATION_SECONDS_MAX, JOB_DURATION_SECONDS_DEFAULT, SCRIPT_BYTES_MAX, STEPS_MAX,
 };
-use crate::mistake::{Mistake, Mistakes, Source};
+use crate::mistake::{Mistake, Mistakes, Position, Source};
 
 const SHELLS: [(&str, Shell); 2] = [("sh", Shell::Sh), ("bash", Shell::Bash)];
 
@@ -45,24 +45,49 @@ pub fn read_request(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> O
 }
 
 fn envelope(node: Node, mistakes: &mut Vec<Mistake>) -> Option<Pipeline> {
+    read_envelope(node, "Pipeline", mistakes, |head, spec, mistakes| {
+        // The steps are checked even when the name is wrong: all mistakes at once.
+        let name = head.name.unwrap_or_default();
+        pipeline(spec, "/spec", Some(name), mistakes)
+    })
+}
+
+/// What stands at the head of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// `metadata.name`, when it is one.
+    pub name: Option<String>,
+    /// Where it stands.
+    pub at: Option<Position>,
+}
+
+/// Reads a file of this kind: `apiVersion`, `kind`, `metadata.name` and `spec`, which
+/// `read` takes apart. It does so whatever is wrong with the head.
+pub fn read_envelope<T>(
+    node: Node,
+    kind: &str,
+    mistakes: &mut Vec<Mistake>,
+    read: impl FnOnce(Head, Node, &mut Vec<Mistake>) -> Option<T>,
+) -> Option<T> {
     let mut fields = Fields::open(node, "", mistakes)?;
     expect_word(&mut fields, "apiVersion", API_VERSION);
-    expect_word(&mut fields, "kind", "Pipeline");
+    expect_word(&mut fields, "kind", kind);
     let metadata = fields.require("metadata");
     let spec = fields.require("spec");
-    let name = metadata.and_then(|node| {
+    let head = metadata.and_then(|node| {
         let mut inner = Fields::open(node, "/metadata", fields.mistakes())?;
+        let at = inner.place("name");
         let name = inner.require_name("name");
         inner.end();
-        name
+        Some(Head { name, at })
     });
-    // The steps are checked even when the name is wrong: all mistakes at once.
-    let pipeline = spec.and_then(|node| {
-        let name = name.unwrap_or_default();
-        pipeline(node, "/spec", Some(name), fields.mistakes())
+    let head = head.unwrap_or(Head {
+        name: None,
+        at: None,
     });
+    let value = spec.and_then(|node| read(head, node, fields.mistakes()));
     fields.end();
-    pipeline
+    value
 }
 
 fn expect_word(fields: &mut Fields<'_>, name: &'static str, word: &str) {
@@ -81,6 +106,18 @@ fn pipeline(
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Pipeline> {
     let mut fields = Fields::open(node, pointer, mistakes)?;
+    let pipeline = take_pipeline(&mut fields, name, None);
+    fields.end();
+    pipeline
+}
+
+/// Takes the fields that every pipeline has; the caller may take more of its own. With
+/// `instead`, these are the steps, and none are asked for.
+pub fn take_pipeline(
+    fields: &mut Fields<'_>,
+    name: Option<String>,
+    instead: Option<Vec<Step>>,
+) -> Option<Pipeline> {
     let name = name.or_else(|| fields.require_name("name"));
     let repository = fields.take_checked("repository", |text| Repository::parse(text).err());
     let git_ref = fields.take_ref("ref");
@@ -92,9 +129,10 @@ fn pipeline(
     let limits = fields.take("limits");
     let limits =
         limits.and_then(|node| read_limits(node, &fields.below("limits"), fields.mistakes()));
-    let steps = fields.require("steps");
-    let steps = steps.map(|node| read_steps(node, &fields.below("steps"), fields.mistakes()));
-    fields.end();
+    let steps = instead.or_else(|| {
+        let node = fields.require("steps")?;
+        Some(read_steps(node, &fields.below("steps"), fields.mistakes()))
+    });
     Some(Pipeline {
         name: name?,
         repository,
@@ -109,7 +147,8 @@ fn pipeline(
     })
 }
 
-fn read_limits(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<Limits> {
+/// Reads what a step may use of the machine.
+pub fn read_limits(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<Limits> {
     let mut fields = Fields::open(node, pointer, mistakes)?;
     let limits = Limits {
         memory_bytes: fields.take_count("memory_bytes", u64::MAX >> 1),

@@ -73,6 +73,20 @@ impl<'m> Fields<'m> {
         below(&self.pointer, name)
     }
 
+    /// Whether there is such a field, with something behind it.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let mut all = self.entries.iter();
+        all.any(|(it, _, node)| it == name && node.value != Value::Null)
+    }
+
+    /// Where the value of a field stands.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Position> {
+        let field = self.entries.iter().find(|(it, ..)| it == name)?;
+        field.2.at
+    }
+
     /// Removes a field as it was written.
     pub fn take(&mut self, name: &'static str) -> Option<Node> {
         self.allowed.push(name);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use check::{parse_file, read_request};
+pub use check::{Head, parse_file, read_envelope, read_limits, read_request, take_pipeline};
 pub use document::{Node, Value};
 pub use fields::{Fields, is_name, is_near, is_variable_name};
 pub use repository::{Repository, is_git_ref};

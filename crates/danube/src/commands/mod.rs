@@ -5,6 +5,7 @@ mod apikey;
 mod artifact;
 mod audit;
 mod backup;
+mod blueprint;
 mod cancel;
 mod completions;
 mod config;
@@ -217,6 +218,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: pipelines::command,
         task: Task::Client(pipelines::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: blueprint::command,
+        task: Task::Client(blueprint::perform),
     },
     Verb {
         group: SERVER,

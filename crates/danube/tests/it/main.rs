@@ -6,6 +6,7 @@ mod artifacts;
 mod audit;
 mod auth;
 mod backup;
+mod blueprint;
 mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;

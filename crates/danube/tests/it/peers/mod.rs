@@ -34,3 +34,4 @@ mod webhooks;
 
 pub(crate) use alerting::Alertmanager;
 pub(crate) use program::find;
+pub(crate) use python::judge_schemas;

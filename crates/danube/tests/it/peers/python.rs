@@ -21,6 +21,9 @@ const READ_SVG: &str = include_str!("python/svg.py");
 /// Verifies a webhook.
 const VERIFY_WEBHOOK: &str = include_str!("python/webhook.py");
 
+/// Judges files of a blueprint by our JSON Schemas.
+const JUDGE_SCHEMAS: &str = include_str!("python/schemas.py");
+
 /// The environment that `make deps` makes, beside cargo's own files.
 #[track_caller]
 pub(crate) fn environment() -> PathBuf {
@@ -50,6 +53,13 @@ fn run(script: &str, arguments: &[&str], input: &[u8]) -> String {
         String::from_utf8_lossy(input)
     );
     ended.stdout
+}
+
+/// Holds the JSON Schemas in one directory against the blueprint in another.
+#[track_caller]
+pub(crate) fn judge_schemas(schemas: &Path, example: &Path) {
+    let arguments = [schemas, example].map(|it| it.to_str().expect("a path of this repository"));
+    assert_eq!(run(JUDGE_SCHEMAS, &arguments, b"").trim(), "ok");
 }
 
 /// One sample of an exposition, as Python's reader understood it.

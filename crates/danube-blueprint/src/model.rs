@@ -1,0 +1,200 @@
+//! What a blueprint is once it is checked. It can't be wrong: only [`crate::read()`] makes one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use danube_model::spec::Pipeline;
+use serde::{Deserialize, Serialize};
+
+/// Everything that a repository declares, by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Blueprint {
+    /// Settings of the server.
+    pub config: Config,
+    /// Who may sign in.
+    pub users: BTreeMap<String, User>,
+    /// Users together, to give them rights.
+    pub teams: BTreeMap<String, Team>,
+    /// What can be run.
+    pub pipelines: BTreeMap<String, Declared>,
+}
+
+/// Settings; `None` leaves the server's own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// How long things are kept.
+    #[serde(default)]
+    pub retention: Retention,
+    /// What the server tells of itself.
+    #[serde(default)]
+    pub observability: Observability,
+    /// What is taken out of job logs.
+    #[serde(default)]
+    pub redaction: Redaction,
+    /// What jobs may take.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// Days of a job log; 0 for ever.
+    pub logs_days: Option<u64>,
+    /// Bytes of all job logs; 0 for no limit.
+    pub logs_max_bytes: Option<u64>,
+    /// Days of an artifact; 0 for ever.
+    pub artifacts_days: Option<u64>,
+    /// Share of the disk that stays free; 0 for none.
+    pub disk_free_percent: Option<u64>,
+}
+
+/// What the server tells of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observability {
+    /// The level of the server's log.
+    pub log_level: Option<String>,
+}
+
+/// What is taken out of job logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redaction {
+    /// Also addresses of e-mail.
+    pub email: Option<bool>,
+}
+
+/// What jobs may take.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Seconds that a job may take, whatever its pipeline says.
+    pub max_duration_seconds: Option<u64>,
+    /// Bytes of one artifact.
+    pub artifact_file_max_bytes: Option<u64>,
+    /// Bytes of all artifacts of a job.
+    pub artifact_job_max_bytes: Option<u64>,
+    /// What each step may use of the machine.
+    #[serde(default)]
+    pub step: danube_model::spec::Limits,
+}
+
+/// Somebody who may sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The address by which sign-in knows them, as it was written.
+    pub email: String,
+    /// May do everything.
+    pub admin: bool,
+}
+
+/// Users together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Team {
+    /// Names of users.
+    pub members: BTreeSet<String>,
+}
+
+/// A pipeline and all that is declared around it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Declared {
+    /// What is run.
+    pub pipeline: Pipeline,
+    /// The program of its repository that is run instead of steps.
+    pub script: Option<String>,
+    /// The image that its steps run in, where the executor has images.
+    pub image: Option<String>,
+    /// What starts it.
+    pub triggers: Triggers,
+    /// Who may do what with it.
+    pub permissions: Permissions,
+    /// The file that declares it, from the top of the repository.
+    pub file: String,
+}
+
+/// What starts a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Triggers {
+    /// A push to its repository.
+    pub push: Option<PushTrigger>,
+    /// A request to merge into its repository.
+    pub pull_request: Option<PullRequestTrigger>,
+    /// The time.
+    pub cron: Vec<CronTrigger>,
+    /// Somebody who asks for it.
+    pub manual: bool,
+}
+
+/// Which pushes count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushTrigger {
+    /// Patterns of branches; see [`crate::matches()`].
+    pub branches: Vec<String>,
+    /// Patterns of the files that changed.
+    pub paths: Vec<String>,
+}
+
+/// Which requests count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequestTrigger {
+    /// Patterns of the branches that are to be merged into.
+    pub branches: Vec<String>,
+    /// Patterns of the files that changed.
+    pub paths: Vec<String>,
+    /// Also those that come from a fork.
+    pub forks: bool,
+}
+
+/// When.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CronTrigger {
+    /// Minute, hour, day of the month, month, day of the week.
+    pub schedule: String,
+    /// The zone in which that is meant, by its IANA name.
+    pub timezone: String,
+    /// The branch, tag or commit.
+    #[serde(rename = "ref")]
+    pub git_ref: Option<String>,
+    /// Values of its parameters.
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What a team may do with a pipeline. Each holds those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// See it, its jobs and their logs.
+    Read,
+    /// Also start, cancel and repeat its jobs.
+    Write,
+    /// Also its secrets.
+    Admin,
+}
+
+/// Who may do what with a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permissions {
+    /// What each team may do.
+    pub teams: BTreeMap<String, Permission>,
+}
+
+impl Blueprint {
+    /// What this user may do with this pipeline; none for nothing at all.
+    #[must_use]
+    pub fn permission(&self, user: &str, pipeline: &str) -> Option<Permission> {
+        let declared = self.pipelines.get(pipeline)?;
+        if self.users.get(user)?.admin {
+            return Some(Permission::Admin);
+        }
+        let own = declared.permissions.teams.iter().filter(|(team, _)| {
+            let team = self.teams.get(*team);
+            team.is_some_and(|it| it.members.contains(user))
+        });
+        own.map(|(_, permission)| *permission).max()
+    }
+
+    /// The user whom sign-in knows by this address.
+    #[must_use]
+    pub fn user_by_email(&self, email: &str) -> Option<(&str, &User)> {
+        let mut all = self.users.iter();
+        let found = all.find(|(_, it)| it.email.eq_ignore_ascii_case(email));
+        found.map(|(name, user)| (name.as_str(), user))
+    }
+}
