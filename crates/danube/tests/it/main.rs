@@ -33,6 +33,7 @@ mod profile;
 mod queues;
 mod receiver;
 mod redis;
+mod registry;
 mod stop;
 mod stream;
 mod systemd;
