@@ -13,6 +13,7 @@ have() {
     case "$1" in
         alertmanager) on_path alertmanager || on_path prometheus-alertmanager ;;
         redis-server | redis-cli) on_path "$1" || on_path "valkey-${1#redis-}" ;;
+        docker-registry) on_path docker-registry || on_path registry ;;
         python3-venv) [ -n "$(python_for_peers)" ] ;;
         *) on_path "$1" ;;
     esac
@@ -32,9 +33,9 @@ tools='git bash cc make'
 [ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid setpriv strace ip nsenter mkfs.ext4"
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
-# carries jobs in the tests, the Ansible that runs the tests' playbooks, and Go for its `pprof`, which reads our
-# profiles. Without them everything else can still be built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go'
+# carries jobs in the tests, the Ansible that runs the tests' playbooks, Go for its `pprof`, which reads our
+# profiles, and a Docker registry with the skopeo that pushes to it and pulls from it. Without them everything else can still be built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go docker-registry skopeo'
 # The systemd that judges the units of deploy/systemd, and runs them where namespaces allow it. Alpine has none.
 [ "$(uname -s)" != Linux ] || on_path apk || peers="$peers systemd-analyze"
 
@@ -50,6 +51,8 @@ package_of() {
         apt-get:go) echo golang-go ;;
         dnf:go) echo golang ;;
         *:go) echo go ;;
+        dnf:docker-registry) echo docker-distribution ;;
+        *:docker-registry | *:skopeo) echo "$2" ;;
         apt-get:redis-server) echo redis-server ;;
         *:redis-*) echo redis ;;
         *:systemd-analyze) echo systemd ;;
@@ -203,6 +206,7 @@ install_missing_peers() {
     have prometheus || services=prometheus
     have alertmanager || services="$services prometheus-alertmanager"
     have redis-server || services="$services redis-server"
+    have docker-registry || services="$services docker-registry"
     say "missing: ${missing}- installing with $manager:$packages"
     # shellcheck disable=SC2086
     if without_services install $packages; then

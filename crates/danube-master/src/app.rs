@@ -24,6 +24,7 @@ use crate::pipelines::Pipelines;
 use crate::profiling::Profiler;
 use crate::readers::{READER_FILES, Readers};
 use crate::reaper::Reaper;
+use crate::registry::Registry;
 use crate::remote::Remote;
 use crate::seal_key::SealKey;
 use crate::settings::Settings;
@@ -53,6 +54,8 @@ pub(crate) struct App {
     pub(crate) health: Arc<Health>,
     /// The files that jobs left.
     pub(crate) artifacts: Artifacts,
+    /// The registry that images of jobs lie in.
+    pub(crate) registry: Registry,
     /// Turns at deleting what is kept no longer.
     pub(crate) reaper: Reaper,
     /// Whether our own loops go round.

@@ -29,6 +29,7 @@ mod playbook_gauges;
 mod profiling;
 mod readers;
 mod reaper;
+mod registry;
 mod remote;
 mod runners;
 mod runs;
@@ -48,9 +49,10 @@ mod webhooks;
 mod worker_home;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
+pub use registry::ask_registry;
 pub use settings::{
-    ArtifactSettings, HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings,
-    WebhookSettings,
+    ArtifactSettings, HealMode, HealthSettings, Profiling, RegistryAddress, RegistrySettings,
+    Settings, StepSettings, WatchSettings, WebhookSettings,
 };
 pub use start::{StartError, run};
 pub use stopped::StoppedDirectory;

@@ -42,6 +42,7 @@ use crate::playbook_gauges::PlaybookGauges;
 use crate::profiling::Profiler;
 use crate::readers::Readers;
 use crate::reaper::Reaper;
+use crate::registry::Registry;
 use crate::remote::{LOCAL_PREFIX, Remote};
 use crate::runs::Runs;
 use crate::schedule::{Leases, Rescue, Scheduler, after_restart};
@@ -155,6 +156,7 @@ impl Parts {
             signals: signals.clone(),
             health,
             artifacts: Artifacts::new(&settings.data_dir),
+            registry: Registry::new(&settings.registry),
             reaper: Reaper::default(),
             liveness: Arc::new(liveness(&settings, signals)),
             log_mask: Arc::clone(&log.mask),

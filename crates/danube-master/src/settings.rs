@@ -1,5 +1,6 @@
 //! What the operator decided, checked: it can't be wrong any more.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub retention: Retention,
     /// What jobs may leave, and how long it is kept.
     pub artifacts: ArtifactSettings,
+    /// The registry that images of jobs lie in.
+    pub registry: RegistrySettings,
     /// Share of the disk in percent that is to stay free, for which logs go before their
     /// time; none for none.
     pub disk_free_percent: Option<u32>,
@@ -94,6 +97,28 @@ pub struct ArtifactSettings {
     pub job_bytes_max: u64,
     /// Days that they are kept; none for ever.
     pub days: Option<u32>,
+}
+
+/// The registry that images of jobs lie in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Where somebody else's is.
+    pub url: Option<RegistryAddress>,
+}
+
+/// Where a registry is, and who we are there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistryAddress {
+    /// Without a login and without `/` at its end.
+    pub url: String,
+    /// Value of the header `Authorization`; never shown.
+    pub authorization: Option<String>,
+}
+
+impl fmt::Debug for RegistryAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
 }
 
 /// Whether administrators may profile the server.

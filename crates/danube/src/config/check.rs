@@ -25,6 +25,7 @@ use super::value::Value;
 use super::{Config, LogFormat};
 
 mod export;
+mod registry;
 
 /// Makes the settings and checks the options against each other. None when a
 /// value is missing; then there is a mistake that says why.
@@ -76,6 +77,7 @@ pub(crate) fn check(
         disk_free_percent: u32::try_from(it.number("retention.disk_free_percent")?)
             .ok()
             .filter(|it| *it > 0),
+        registry: registry::read(&it),
         health: health(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         sources_private: it.networks("sources.allow_private"),

@@ -9,6 +9,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("log", "How much of a job's log is kept"),
     ("artifacts", "How much the files may be that jobs leave"),
     ("retention", "How long things are kept"),
+    ("registry", "Where images of jobs lie"),
     ("health", "How the server looks after itself"),
     ("redaction", "What is taken out of job logs beside secrets"),
     ("sources", "Where jobs may get their sources from"),

@@ -1,13 +1,15 @@
-//! The one table of options. Those of the sections `health` and `observability` have files of
-//! their own.
+//! The one table of options. Those of the sections `registry`, `health` and `observability` have
+//! files of their own.
 
 mod health;
 mod observability;
+mod registry;
 
 pub(crate) use super::row::{Machine, Preset, Row};
 pub(crate) use super::sections::SECTIONS;
 use health::HEALTH;
 use observability::OBSERVABILITY;
+use registry::REGISTRY;
 
 use super::size::{GIB, KIB, MIB, TIB};
 use super::value::{DAY_SECONDS, Kind, Value};
@@ -16,8 +18,9 @@ use super::value::{DAY_SECONDS, Kind, Value};
 const LEASE_SECONDS_MIN: u64 = 3;
 
 /// Every option, in the order in which people read them.
-pub(crate) const ROWS: &[Row] =
-    &joined::<{ WORK.len() + HEALTH.len() + OBSERVABILITY.len() }>([WORK, HEALTH, OBSERVABILITY]);
+pub(crate) const ROWS: &[Row] = &joined::<
+    { WORK.len() + REGISTRY.len() + HEALTH.len() + OBSERVABILITY.len() },
+>([WORK, REGISTRY, HEALTH, OBSERVABILITY]);
 
 /// Options of the server, its jobs and what it tells others of them.
 const WORK: &[Row] = &[
@@ -430,7 +433,7 @@ const WORK: &[Row] = &[
 ];
 
 /// The parts of the table, one after the other.
-const fn joined<const ROWS: usize>(parts: [&[Row]; 3]) -> [Row; ROWS] {
+const fn joined<const ROWS: usize>(parts: [&[Row]; 4]) -> [Row; ROWS] {
     let mut all = [parts[0][0]; ROWS];
     let (mut part, mut row, mut place) = (0, 0, 0);
     while part < parts.len() {

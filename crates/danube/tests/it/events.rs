@@ -119,7 +119,7 @@ scenarios! {
         "loop_resumed": ["loop_name", "silent_seconds"],
     ];
     an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
-        "health_checks_completed": ["database", "queue", "disk", "workers", "otlp_export", "webhooks", "log_pipeline", "git", "duration_seconds"],
+        "health_checks_completed": ["database", "registry", "queue", "disk", "workers", "otlp_export", "webhooks", "log_pipeline", "git", "duration_seconds"],
         "alert_fired": ["alert", "severity", "labels", "value", "summary"],
         "alert_resolved": ["alert", "severity", "labels", "duration_seconds"],
         "alerts_not_sent": ["error", "alerts"],

@@ -34,6 +34,7 @@ mod profile;
 mod queues;
 mod receiver;
 mod redis;
+mod registry;
 mod stop;
 mod stream;
 mod systemd;

@@ -6,6 +6,7 @@ mod git;
 mod log_pipeline;
 mod otlp_export;
 mod queue;
+mod registry;
 mod webhooks;
 mod workers;
 
@@ -30,6 +31,7 @@ pub(super) fn all(app: &Shared, beat: Arc<Beat>, export: Option<Lost>) -> Vec<He
         webhooks::check(app, interval),
         log_pipeline::check(app, interval),
         git::check(interval),
+        registry::check(app, interval),
     ]
 }
 

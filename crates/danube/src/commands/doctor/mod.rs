@@ -50,7 +50,7 @@ enum Look {
 
 /// Everything that is looked at, in the order in which it is shown: another one is another
 /// line here and a function.
-const CHECKS: [(&str, Look); 17] = [
+const CHECKS: [(&str, Look); 18] = [
     ("directory", Look::With(directory::directory)),
     ("disk", Look::With(disk::space)),
     ("filesystem", Look::With(disk::kind)),
@@ -66,6 +66,7 @@ const CHECKS: [(&str, Look); 17] = [
     ("git", Look::Here(programs::git)),
     ("ssh", Look::Here(programs::ssh)),
     ("redis", Look::With(neighbours::redis)),
+    ("registry", Look::With(neighbours::registry)),
     ("collector", Look::With(neighbours::collector)),
     ("alertmanager", Look::With(neighbours::alertmanager)),
 ];

@@ -26,6 +26,19 @@ pub(super) fn redis(config: &Config) -> Found {
     }
 }
 
+pub(super) fn registry(config: &Config) -> Found {
+    let Some(address) = &config.settings.registry.url else {
+        return Found::unused("registry.url names none");
+    };
+    match danube_master::ask_registry(address) {
+        Ok(()) => Found::fine(format!("{} answers", address.url)),
+        Err(why) => Found::wrong(
+            why,
+            "start it, or mend registry.url: the address without /v2, with user:password@ where it wants a login",
+        ),
+    }
+}
+
 /// Sent an empty message of what it is to be sent.
 pub(super) fn collector(config: &Config) -> Found {
     let Some(export) = &config.export else {

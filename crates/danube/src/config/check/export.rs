@@ -92,6 +92,10 @@ pub(super) fn secrets(it: &Values<'_>) -> Vec<String> {
         all.extend(address.secrets());
         all.extend(address.authorization().iter().flat_map(Header::secrets));
     }
+    if let Some(address) = it.collector("registry.url") {
+        all.extend(address.secrets());
+        all.extend(address.authorization().iter().flat_map(Header::secrets));
+    }
     let redis = it.redis("queue.url");
     all.extend(redis.iter().filter_map(|it| it.secret()).map(str::to_owned));
     all

@@ -17,6 +17,7 @@ use crate::faults::{SmallDisk, files};
 use crate::master::{DANUBE, DEADLINE, Master};
 use crate::processes::{root_or_skip, until};
 use crate::redis::Redis;
+use crate::registry::DockerRegistry;
 
 /// A machine as far as a doctor looks at it.
 struct Patient {
@@ -133,7 +134,7 @@ fn a_healthy_machine_has_a_line_for_each_check_and_nothing_is_changed() {
     ] {
         assert_eq!(patient.said(check).0, "ok", "{check}");
     }
-    for check in ["server", "redis", "collector", "alertmanager"] {
+    for check in ["server", "redis", "registry", "collector", "alertmanager"] {
         patient.is(check, "disabled", &[]);
     }
     assert!(files(&patient.dir) == before, "something was changed");
@@ -144,7 +145,7 @@ fn a_healthy_machine_has_a_line_for_each_check_and_nothing_is_changed() {
     );
     // For people, a line each.
     let shown = String::from_utf8(patient.ask(&[]).stdout).unwrap();
-    assert_eq!(shown.lines().count(), 19, "{shown}");
+    assert_eq!(shown.lines().count(), 20, "{shown}");
     let is_told = |it: &str| it.starts_with("database") && it.contains("ok");
     assert!(shown.lines().any(is_told), "{shown}");
     // A directory that isn't there yet is no trouble.
@@ -445,6 +446,16 @@ fn a_redis_that_answers_and_one_that_does_not_are_told_apart() {
     patient.is("redis", "ok", &["answers"]);
     redis.kill();
     patient.is("redis", "failed", &["start Redis"]);
+}
+
+#[test]
+fn a_registry_that_answers_and_one_that_does_not_are_told_apart() {
+    let mut registry = DockerRegistry::start();
+    let mut patient = Patient::new();
+    patient.set("DANUBE_REGISTRY_URL", &registry.url());
+    patient.is("registry", "ok", &["answers"]);
+    registry.kill();
+    patient.is("registry", "failed", &["registry.url"]);
 }
 
 #[test]
