@@ -34,8 +34,9 @@ tools='git bash cc make'
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
 # carries jobs in the tests, the Ansible that runs the tests' playbooks, Go for its `pprof`, which reads our
-# profiles, and a Docker registry with the skopeo that pushes to it and pulls from it. Without them everything else can still be built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go docker-registry skopeo'
+# profiles, a Docker registry with the skopeo that pushes to it and pulls from it, and Node for the OpenID provider
+# that the tests sign in at. Without them everything else can still be built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go docker-registry skopeo node npm'
 # The systemd that judges the units of deploy/systemd, and runs them where namespaces allow it. Alpine has none.
 [ "$(uname -s)" != Linux ] || on_path apk || peers="$peers systemd-analyze"
 
@@ -52,7 +53,9 @@ package_of() {
         dnf:go) echo golang ;;
         *:go) echo go ;;
         dnf:docker-registry) echo docker-distribution ;;
-        *:docker-registry | *:skopeo) echo "$2" ;;
+        *:docker-registry | *:skopeo | *:npm) echo "$2" ;;
+        apt-get:node | dnf:node | apk:node | pacman:node) echo nodejs ;;
+        *:node) echo node ;;
         apt-get:redis-server) echo redis-server ;;
         *:redis-*) echo redis ;;
         *:systemd-analyze) echo systemd ;;
@@ -252,6 +255,26 @@ install_python_peers() {
     fi
 }
 
+# The copy of the lock is written last: an install that broke off is done again. No package's
+# own script is run.
+install_oidc_provider() {
+    from=ci/oidc
+    into=${CARGO_TARGET_DIR:-target}/oidc
+    if cmp -s "$from/package-lock.json" "$into/installed-lock.json"; then return; fi
+    if ! have npm; then
+        without_peers "missing: npm"
+        return
+    fi
+    say "installing the Node packages of $from into $into"
+    mkdir -p "$into"
+    cp "$from/package.json" "$from/package-lock.json" "$into/"
+    if (cd "$into" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); then
+        cp "$from/package-lock.json" "$into/installed-lock.json"
+    else
+        without_peers "could not install the packages of $from"
+    fi
+}
+
 # The formatter and the linter come with the toolchain, but rustup's minimal
 # profile leaves them out.
 add_component() {
@@ -268,3 +291,4 @@ add_component rustfmt fmt
 add_component clippy clippy
 install_missing_peers
 install_python_peers
+install_oidc_provider

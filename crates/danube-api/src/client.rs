@@ -3,9 +3,13 @@
 mod artifacts;
 mod audit;
 mod backup;
+mod blueprint;
 mod credentials;
 mod health;
 mod profiles;
+mod provenance;
+mod registry;
+mod secrets;
 mod webhooks;
 mod workers;
 
@@ -17,10 +21,12 @@ use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response};
 use ureq::{Agent, Body, SendBody};
 
+use crate::artifact::escape;
 use crate::{
     ALERTS_PATH, AlertList, Code, HistoryView, JOBS_PATH, JobList, JobView, KEYS_PATH, KeyList,
-    KeyView, LOG_LEVEL_PATH, LOG_OFFSET_HEADER, LogDeleted, LogLevelView, MaskValue, Masked,
-    NewKey, NewKeyView, NewLogLevel, PIPELINES_PATH, PipelineTiming, Problem, Submit, TimingList,
+    KeyView, LOG_LEVEL_PATH, LOG_OFFSET_HEADER, LogDeleted, LogLevelView, LoginEnded, LoginKey,
+    LoginProof, MaskValue, Masked, NewKey, NewKeyView, NewLogLevel, PIPELINES_PATH, PipelineTiming,
+    Problem, Submit, TimingList,
 };
 
 /// How long to wait for a connection: a server on the same continent answers
@@ -330,6 +336,24 @@ impl Client {
         )
     }
 
+    /// A key that acts for who said yes in a browser.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn login(&self, proof: &LoginProof) -> Result<LoginKey, ClientError> {
+        let body =
+            serde_json::to_vec(proof).map_err(|error| ClientError::Answer(error.to_string()))?;
+        self.json(Method::POST, "/login/cli/key", Some(body), None)
+    }
+
+    /// Ends this client's key, which `login` got.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn logout(&self) -> Result<LoginEnded, ClientError> {
+        self.json(Method::POST, "/login/cli/end", None, None)
+    }
+
     /// How the level of the server's log stands.
     ///
     /// # Errors
@@ -446,19 +470,6 @@ fn with_query(path: &str, pairs: &[(&str, Option<&str>)]) -> String {
         text.push_str(&escape(value));
     }
     text
-}
-
-/// Percent-encodes everything but RFC 3986's unreserved characters.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

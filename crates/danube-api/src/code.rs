@@ -81,9 +81,15 @@ codes! {
     /// There is no room for another signing secret.
     TooManySecrets "too_many_secrets" 409 "as many secrets sign webhooks as may at once"
         "Use the latest one that you were shown, or ask again when `detail` says.";
+    /// There is no room for another secret.
+    SecretsFull "secrets_full" 409 "there are as many secrets as there may be"
+        "Delete one that no pipeline names: `danube secret list` tells when each was last used.";
     /// Another profile is being taken.
     ProfileBusy "profile_busy" 409 "another profile is being taken"
         "Ask again when it is done, within a minute; `DANUBE_PROFILE` profiles a whole run, which ends with the server.";
+    /// No blueprint is followed.
+    NoBlueprint "no_blueprint" 409 "no blueprint is followed"
+        "Name its repository in `blueprint.url` and start the server anew.";
     /// The log was there once.
     LogGone "log_gone" 410 "the log has been deleted"
         "Read the job itself: only its log is gone. `retention` decides how long logs are kept.";
@@ -99,12 +105,18 @@ codes! {
     /// Understood, but wrong; `errors` lists every mistake.
     Invalid "invalid" 422 "the request is wrong"
         "Correct everything that `errors` lists; nothing was changed.";
+    /// A commit of the blueprint has mistakes; `errors` lists them.
+    BlueprintWrong "blueprint_wrong" 422 "the blueprint is wrong"
+        "Correct what `errors` names and push it; what was in force stays until then.";
     /// Too many at once.
     TooMany "too_many" 429 "too many requests"
         "Wait as long as `Retry-After` says.";
     /// Something broke that isn't the caller's fault.
     Internal "internal" 500 "the server failed"
         "Look for the request id in the server's log.";
+    /// The repository of the blueprint can't be read.
+    BlueprintAway "blueprint_away" 502 "the blueprint can't be fetched"
+        "Look at `blueprint.url`, `blueprint.branch` and `blueprint.credential`, and whether the server is there.";
     /// The server is starting, stopping, or can't use its database now.
     Unavailable "unavailable" 503 "the server can't do this now"
         "Try again; `/health/ready` says what is missing.";

@@ -103,6 +103,9 @@ pub struct ReapView {
     /// Artifacts that had their time, or whose file was gone.
     #[serde(default)]
     pub artifacts_deleted: u64,
+    /// Images of the registry that nobody used for long enough.
+    #[serde(default)]
+    pub images_deleted: u64,
     /// Bytes that are free again.
     pub bytes_freed: u64,
     /// Nothing was deleted: this is what would be.

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod audit;
+mod blueprint;
 mod code;
 mod credential;
 mod health;
@@ -12,12 +13,16 @@ mod job;
 mod key;
 mod log;
 mod log_level;
+mod login;
 mod mask;
 mod playbook;
 mod problem;
 mod profile;
+mod provenance;
+mod registry;
 pub mod rpc;
 mod search;
+mod secret;
 mod timing;
 mod watch;
 mod webhook;
@@ -26,8 +31,12 @@ mod worker;
 #[cfg(feature = "client")]
 pub mod client;
 
-pub use artifact::{ArtifactList, ArtifactView};
+pub use artifact::{ArtifactList, ArtifactView, KeepArtifacts, artifact_path};
 pub use audit::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX, AuditEntry, AuditFact, AuditList, AuditRow};
+pub use blueprint::{
+    BlueprintChangeView, BlueprintError, BlueprintMistake, BlueprintSetting, BlueprintSynced,
+    BlueprintView,
+};
 pub use code::Code;
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
@@ -39,11 +48,15 @@ pub use log::{
     EndEvent, FoldKind, FoldView, GapEvent, LogDeleted, LogEvent, LogFolds, StreamEvent,
 };
 pub use log_level::{LogLevelView, NewLogLevel};
+pub use login::{LoginEnded, LoginKey, LoginProof};
 pub use mask::{MaskValue, Masked};
 pub use playbook::{FailureView, HostTotals, HostView, ProgressView, RunEventList};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use profile::{RuntimeView, TaskList, TaskView, ThreadView};
+pub use provenance::{Envelope, EnvelopeSignature};
+pub use registry::{ImageView, RegistryView};
 pub use search::{Hit, SearchEnd, SearchLine};
+pub use secret::{NewSecret, SecretList, SecretView};
 pub use timing::{PartTiming, PipelineTiming, TimingList};
 pub use watch::{
     AlertList, AlertView, HistoryHeld, PanelData, PanelLine, PanelList, PanelQuery, PanelView,
@@ -51,8 +64,14 @@ pub use watch::{
 pub use webhook::{DeliveryAttempt, DeliveryList, DeliveryView, SigningSecret};
 pub use worker::{NewWorker, NewWorkerView, WorkerList, WorkerView};
 
+/// Where the public keys are that provenance is signed with.
+pub const PROVENANCE_KEY_PATH: &str = "/api/v1/provenance/key";
+
 /// Where the webhooks are.
 pub const WEBHOOKS_PATH: &str = "/api/v1/webhooks";
+
+/// Where the blueprint is.
+pub const BLUEPRINT_PATH: &str = "/api/v1/blueprint";
 
 /// Where the jobs are, below the server's address.
 pub const JOBS_PATH: &str = "/api/v1/jobs";
@@ -84,6 +103,12 @@ pub const KEYS_PATH: &str = "/api/v1/api-keys";
 
 /// Where the credentials are.
 pub const CREDENTIALS_PATH: &str = "/api/v1/credentials";
+
+/// Where what lies in the registry is.
+pub const REGISTRY_IMAGES_PATH: &str = "/api/v1/registry/images";
+
+/// Where the secrets of pipelines are.
+pub const SECRETS_PATH: &str = "/api/v1/secrets";
 
 /// Where the reaper is asked to look.
 pub const REAPER_PATH: &str = "/api/v1/admin/reaper";

@@ -14,7 +14,9 @@ mod playbooks;
 use danube_model::{Attempt, Cause, Ended, FailReason, JobId, Order, Step, StepStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use playbooks::{CredentialsAnswer, CredentialsWanted, GivenCredential, Played};
+pub use playbooks::{
+    CredentialsAnswer, CredentialsWanted, GivenCredential, GivenSecret, Played, SecretsAnswer,
+};
 
 /// The language of this program's worker and master.
 pub const PROTOCOL: u32 = 1;
@@ -49,6 +51,9 @@ pub const PLAYED_PATH: &str = "/rpc/played";
 
 /// Where a job's credentials are asked for.
 pub const CREDENTIALS_PATH: &str = "/rpc/credentials";
+
+/// Where the secrets of a step are asked for.
+pub const SECRETS_PATH: &str = "/rpc/secrets";
 
 /// Where the log goes.
 pub const APPEND_LOG_PATH: &str = "/rpc/append-log";
@@ -436,15 +441,7 @@ impl Finish {
 }
 
 fn fail_reason(text: &str) -> Option<FailReason> {
-    [
-        FailReason::StepFailed,
-        FailReason::SourceFailed,
-        FailReason::SetupFailed,
-        FailReason::LogFailed,
-        FailReason::WorkerLost,
-    ]
-    .into_iter()
-    .find(|it| it.as_str() == text)
+    FailReason::ALL.into_iter().find(|it| it.as_str() == text)
 }
 
 /// The worker leaves, and the job goes back.

@@ -19,7 +19,7 @@ pub const DEPTH_MAX: usize = 4;
 
 /// Entries of all directories that are looked at, whatever they are: what nobody reads
 /// costs time, too.
-const ENTRIES_MAX: usize = 10_000;
+pub const ENTRIES_MAX: usize = 10_000;
 
 /// Endings of files that are read.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];

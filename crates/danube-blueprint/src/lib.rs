@@ -16,6 +16,7 @@ mod model;
 mod person;
 mod pipeline;
 mod read;
+mod schedule;
 mod schema;
 mod texts;
 mod triggers;
@@ -23,11 +24,12 @@ mod whole;
 
 pub use changes::{Change, ChangeKind, Part, changes};
 pub use cron::{BadCron, Cron};
-pub use files::{BYTES_MAX, DEPTH_MAX, FILES_MAX};
+pub use files::{BYTES_MAX, DEPTH_MAX, ENTRIES_MAX, FILES_MAX};
 pub use model::{
     Blueprint, Config, CronTrigger, Declared, Limits, Observability, Permission, Permissions,
     PullRequestTrigger, PushTrigger, Redaction, Retention, Team, Triggers, User,
 };
 pub use read::read;
+pub use schedule::Schedule;
 pub use schema::{Schema, schemas};
 pub use texts::matches;

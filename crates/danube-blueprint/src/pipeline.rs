@@ -77,9 +77,11 @@ fn step(script: &str) -> Step {
         name: "script".to_owned(),
         run: format!("exec \"./${SCRIPT_VARIABLE}\""),
         env: BTreeMap::from([(SCRIPT_VARIABLE.to_owned(), script.to_owned())]),
+        secrets: BTreeMap::new(),
         shell: None,
         timeout_seconds: None,
         continue_on_error: false,
+        artifacts: Vec::new(),
     }
 }
 

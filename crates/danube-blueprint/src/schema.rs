@@ -5,6 +5,7 @@
 
 use danube_model::limits::{DURATION_SECONDS_MAX, NAME_BYTES_MAX, SCRIPT_BYTES_MAX, STEPS_MAX};
 use danube_model::spec::API_VERSION;
+use danube_model::{ARTIFACT_NAME_BYTES_MAX, GLOBS_MAX};
 use serde_json::{Map, Value, json};
 
 use crate::config::{BYTES_MAX, DAYS_MAX, FREE_PERCENT_MAX, LEVELS};
@@ -218,6 +219,7 @@ fn pipeline() -> Value {
             "shell": shell("The shell of every step that names none."),
             "retry_on_lost": boolean("Run again when the worker is lost."),
             "limits": machine("The same as `worker.resources`."),
+            "secrets": names("Names of the secrets that its steps may ask for."),
             "steps": steps(),
             "script": text("Path of a program in the repository that is run instead of steps."),
             "worker": object(&[], worker),
@@ -236,9 +238,15 @@ fn steps() -> Value {
         "name": name("Unique in the pipeline."),
         "run": {"type": ["string", "boolean"], "minLength": 1, "maxLength": SCRIPT_BYTES_MAX, "description": "The script, in a shell of its own."},
         "env": variables("Win over the pipeline's."),
+        "secrets": variables("Variables of this step alone, with the names of the secrets that they hold."),
         "shell": shell("Wins over the pipeline's."),
         "timeout_seconds": whole(1, DURATION_SECONDS_MAX, "Seconds that it may take."),
         "continue_on_error": boolean("The job goes on, and may succeed, when it fails."),
+        "artifacts": list(
+            &json!({"type": "string", "minLength": 1, "maxLength": ARTIFACT_NAME_BYTES_MAX, "pattern": "^[^/\\\\]([^\\\\]*[^/\\\\])?$"}),
+            GLOBS_MAX,
+            "Files that are kept once it has ended: patterns of paths below its source, such as `target/*.deb` or `reports/**`.",
+        ),
     });
     let mut steps = list(
         &object(&["name", "run"], step),

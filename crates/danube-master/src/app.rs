@@ -6,27 +6,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use danube_api::{Code, Problem, rpc};
 use danube_joblog::JobLogs;
-use danube_model::limits::CREDENTIALS_MAX;
+use danube_model::limits::{CREDENTIALS_MAX, SECRETS_MAX};
 use danube_model::{JobId, Queues};
-use danube_signals::{Signals, SystemError};
-use danube_store::{Store, StoreError};
+use danube_signals::{DeniedResource, PermissionDenied, Signals, SystemError};
+use danube_store::{SessionOf, Store, StoreError};
 use danube_worker::Worker;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::artifacts::Artifacts;
-use crate::auth::{Keys, Sessions, Workers};
+use crate::auth::{Caller, Codes, Keys, Sessions, Stranger, Workers};
+use crate::blueprint::Current;
 use crate::feed::Desk;
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
 use crate::log_level::{LogLevel, MaskInLog};
+use crate::oidc::Oidc;
 use crate::pipelines::Pipelines;
 use crate::profiling::Profiler;
+use crate::provenance;
 use crate::readers::{READER_FILES, Readers};
 use crate::reaper::Reaper;
 use crate::registry::Registry;
 use crate::remote::Remote;
 use crate::seal_key::SealKey;
+use crate::secrets::Vault;
 use crate::settings::Settings;
 use crate::trace::Traces;
 use crate::turns::{LOG_READS_MAX, Turns};
@@ -54,6 +58,14 @@ pub(crate) struct App {
     pub(crate) health: Arc<Health>,
     /// The files that jobs left.
     pub(crate) artifacts: Artifacts,
+    /// What signs where they come from.
+    pub(crate) provenance: provenance::Keys,
+    /// What the blueprint declares now.
+    pub(crate) blueprint: Arc<Current>,
+    /// Where users sign in.
+    pub(crate) oidc: Oidc,
+    /// What browsers hand to the command line.
+    pub(crate) codes: Codes,
     /// The registry that images of jobs lie in.
     pub(crate) registry: Registry,
     /// Turns at deleting what is kept no longer.
@@ -65,6 +77,8 @@ pub(crate) struct App {
     pub(crate) log_mask: MaskInLog,
     /// How the rotation of the sealing key is going.
     pub(crate) seal_key: SealKey,
+    /// Gives jobs their secrets.
+    pub(crate) vault: Arc<Vault>,
     pub(crate) phases: Arc<Phases>,
     /// Who may profile the server now.
     pub(crate) profiler: Arc<Profiler>,
@@ -129,6 +143,51 @@ const WAITS_MAX: usize = 1_000;
 pub(crate) type Shared = Arc<App>;
 
 impl App {
+    /// Whether this caller reaches this pipeline. A refusal is counted; it is for the caller
+    /// to say that there is no such thing.
+    pub(crate) fn reaches(&self, caller: &Caller, pipeline: &str) -> bool {
+        let reaches = caller.reach.has(pipeline);
+        if !reaches {
+            self.signals.emit(PermissionDenied {
+                user: &caller.name,
+                resource: pipeline,
+                action: "reach the pipeline",
+                kind: Some(DeniedResource::Pipeline),
+            });
+        }
+        reaches
+    }
+
+    /// Who shows a key, with the rights that they have now.
+    pub(crate) fn with_rights(&self, caller: Caller) -> Result<Caller, Stranger> {
+        let Some(user) = caller.user.clone() else {
+            return Ok(caller);
+        };
+        let user = self.behind(&SessionOf::User(user))?;
+        Ok(Caller {
+            key: caller.key,
+            by_session: caller.by_session,
+            ..user
+        })
+    }
+
+    /// Who is behind a session now; nobody once their key or user is gone.
+    pub(crate) fn behind(&self, session: &SessionOf) -> Result<Caller, Stranger> {
+        match session {
+            SessionOf::Key(key) => {
+                let caller = self.keys.of_session(*key).ok_or(Stranger::Unknown)?;
+                self.with_rights(caller)
+            }
+            SessionOf::User(name) => {
+                let blueprint = self.blueprint.get();
+                let user = blueprint.as_ref().and_then(|it| it.users.get(name));
+                user.map(|it| Caller::user(name, it.admin))
+                    .ok_or(Stranger::Unknown)
+            }
+            SessionOf::Link => Ok(Caller::link()),
+        }
+    }
+
     /// Reads from the store on a thread that may block.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
@@ -162,6 +221,10 @@ impl App {
             StoreError::TooManyCredentials => Problem::new(
                 Code::TooManyCredentials,
                 format!("there are {CREDENTIALS_MAX} credentials, as many as there may be"),
+            ),
+            StoreError::TooManySecrets => Problem::new(
+                Code::SecretsFull,
+                format!("there are {SECRETS_MAX} secrets, as many as there may be"),
             ),
             StoreError::CredentialUnreadable(_) => {
                 self.signals.system_error(SystemError::Database);

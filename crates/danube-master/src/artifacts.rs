@@ -4,6 +4,8 @@
 //! remembers it. So what has no row in the store is nobody's, unless it is just being
 //! written: which files are, is known here.
 
+mod keep;
+
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -11,11 +13,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use danube_model::JobId;
+use arc_swap::ArcSwap;
+use danube_model::{ARTIFACTS_MAX, JobId};
+use danube_store::ArtifactLimits;
 use sha2::{Digest, Sha256};
 
 use crate::auth::random;
 use crate::health::usage::room;
+use crate::settings::ArtifactSettings;
 
 /// Bytes that an artifact leaves free on the disk: the database and the logs need them to
 /// bring what runs to its end.
@@ -34,6 +39,8 @@ pub(crate) struct Artifacts {
     /// Names of files that the store may not know yet. Whoever writes one adds and removes
     /// it, the reaper looks.
     under_way: Arc<Mutex<HashSet<String>>>,
+    /// What jobs may leave now: the blueprint may say so while the server runs.
+    limits: Arc<ArcSwap<ArtifactSettings>>,
 }
 
 /// Why a file isn't written.
@@ -58,10 +65,29 @@ impl From<io::Error> for Unwritten {
 
 impl Artifacts {
     /// Those of the data directory.
-    pub(crate) fn new(data_dir: &Path) -> Self {
+    pub(crate) fn new(data_dir: &Path, limits: ArtifactSettings) -> Self {
         Self {
+            limits: Arc::new(ArcSwap::from_pointee(limits)),
             dir: data_dir.join("artifacts"),
             under_way: Arc::default(),
+        }
+    }
+
+    /// What jobs may leave now.
+    pub(crate) fn limits(&self) -> ArtifactSettings {
+        **self.limits.load()
+    }
+
+    /// From now on jobs may leave so much.
+    pub(crate) fn limit_to(&self, limits: ArtifactSettings) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// What the store holds a job to.
+    pub(crate) fn of_job(&self) -> ArtifactLimits {
+        ArtifactLimits {
+            count: ARTIFACTS_MAX,
+            bytes: self.limits().job_bytes_max,
         }
     }
 

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use danube_model::credential::Credential;
+use danube_model::credential::{Credential, SecretText};
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Cause, Ended, Job, State, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
-use danube_worker::{Dispatch, ReportError, Traced};
+use danube_worker::{Dispatch, Leaving, ReportError, Traced, Unkept};
 
 use crate::app::Phases;
+use crate::artifacts::Artifacts;
 use crate::bell::Bell;
 use crate::credentials;
 use crate::feed::Desk;
 use crate::runs::Runs;
 use crate::schedule::Leases;
+use crate::secrets::{self, Vault};
 use crate::tell::{self, Why};
 use crate::trace::Traces;
 
@@ -28,6 +30,8 @@ pub(crate) struct LocalDispatch {
     pub(crate) phases: Arc<Phases>,
     pub(crate) runs: Arc<Runs>,
     pub(crate) feed: Arc<Desk>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) signals: Signals,
 }
 
@@ -63,6 +67,19 @@ impl Dispatch for LocalDispatch {
         names: Vec<String>,
     ) -> Result<Vec<Credential>, ReportError> {
         credentials::resolve(&self.store, &self.signals, attempt, names).map_err(report_error)
+    }
+
+    fn secrets(
+        &self,
+        attempt: Attempt,
+        names: Vec<String>,
+    ) -> Result<Vec<(String, SecretText)>, ReportError> {
+        let given = self.vault.give(&self.store, attempt, &names);
+        secrets::all_or_none(given.map_err(report_error)?).map_err(ReportError::Broken)
+    }
+
+    fn keep(&self, attempt: Attempt, leaving: &Leaving<'_>) -> Result<[u8; 32], Unkept> {
+        self.artifacts.take(&self.store, attempt, leaving)
     }
 
     fn finalizing(&self, attempt: Attempt) {
@@ -184,7 +201,7 @@ fn report_error(error: StoreError) -> ReportError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::time::Instant;
 
     use danube_model::spec::{Limits, Pipeline, Shell};
@@ -207,6 +224,7 @@ mod tests {
                     shell: Shell::Sh,
                     retry_on_lost: true,
                     limits: Limits::default(),
+                    secrets: BTreeSet::new(),
                     steps: Vec::new(),
                 }),
                 git_ref: None,

@@ -11,6 +11,7 @@ mod artifacts;
 mod auth;
 mod backup;
 mod bell;
+mod blueprint;
 mod credentials;
 mod demo;
 mod dispatch;
@@ -23,10 +24,12 @@ mod log_level;
 mod loops;
 mod meter;
 mod observe;
+mod oidc;
 mod parts;
 mod pipelines;
 mod playbook_gauges;
 mod profiling;
+pub mod provenance;
 mod readers;
 mod reaper;
 mod registry;
@@ -35,6 +38,7 @@ mod runners;
 mod runs;
 mod schedule;
 mod seal_key;
+mod secrets;
 mod settings;
 mod start;
 mod stopped;
@@ -47,12 +51,15 @@ mod watch;
 mod watchdog;
 mod webhooks;
 mod worker_home;
+mod worker_settings;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
-pub use registry::ask_registry;
+pub use oidc::ask_provider;
+pub use registry::{ask_registry, tether_main_if_asked};
 pub use settings::{
-    ArtifactSettings, HealMode, HealthSettings, Profiling, RegistryAddress, RegistrySettings,
-    Settings, StepSettings, WatchSettings, WebhookSettings,
+    ArtifactSettings, BlueprintSettings, HealMode, HealthSettings, OidcSettings, Profiling,
+    RegistryAddress, RegistrySettings, Settings, StartedRegistry, StepSettings, WatchSettings,
+    WebhookSettings,
 };
 pub use start::{StartError, run};
 pub use stopped::StoppedDirectory;

@@ -48,8 +48,17 @@ pub(crate) struct LogLevel {
 
 struct State {
     configured: Filter,
+    /// What the blueprint says, where the settings say nothing.
+    declared: Option<Filter>,
     /// When the configured level comes back, on both clocks.
     until: Option<(Instant, Timestamp)>,
+}
+
+impl State {
+    /// The level that holds where nobody set another.
+    fn usual(&self) -> &Filter {
+        self.declared.as_ref().unwrap_or(&self.configured)
+    }
 }
 
 impl LogLevel {
@@ -61,6 +70,7 @@ impl LogLevel {
             signals,
             state: Mutex::new(State {
                 configured,
+                declared: None,
                 until: None,
             }),
             changed: Notify::new(),
@@ -121,6 +131,21 @@ impl LogLevel {
         }
     }
 
+    /// The blueprint says this level from now on, or none. One that was set for some time
+    /// stays until then.
+    pub(crate) fn declare(&self, level: Option<&str>) {
+        let declared = level.and_then(|it| Filter::parse(it).ok());
+        let mut state = self.state();
+        if state.declared == declared {
+            return;
+        }
+        state.declared = declared;
+        if state.until.is_none() {
+            let usual = state.usual().clone();
+            self.apply(usual, LogLevelReason::Blueprint, (None, None));
+        }
+    }
+
     fn expire(&self) {
         let mut state = self.state();
         // Another level may have been set in this moment.
@@ -129,8 +154,8 @@ impl LogLevel {
             .is_some_and(|(until, _)| until <= Instant::now())
         {
             state.until = None;
-            let configured = state.configured.clone();
-            self.apply(configured, LogLevelReason::Expired, (None, None));
+            let usual = state.usual().clone();
+            self.apply(usual, LogLevelReason::Expired, (None, None));
         }
     }
 
@@ -140,9 +165,14 @@ impl LogLevel {
         match filter {
             Ok(filter) => {
                 let mut state = self.state();
-                state.configured = filter.clone();
+                // What the settings say since the start goes before the blueprint.
+                if filter != state.configured {
+                    state.declared = None;
+                }
+                state.configured = filter;
                 state.until = None;
-                self.apply(filter, LogLevelReason::Hangup, (None, None));
+                let usual = state.usual().clone();
+                self.apply(usual, LogLevelReason::Hangup, (None, None));
             }
             Err(error) => self.signals.emit(SettingsRefused { error: &error }),
         }
@@ -175,7 +205,7 @@ impl LogLevel {
     fn shown(&self, state: &State) -> LogLevelView {
         LogLevelView {
             level: self.control.handle.filter().to_string(),
-            configured: state.configured.to_string(),
+            configured: state.usual().to_string(),
             until: state.until.map(|(_, until)| until),
         }
     }

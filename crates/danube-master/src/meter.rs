@@ -12,6 +12,7 @@ use crate::bell::Bell;
 use crate::feed::Desk;
 use crate::playbook_gauges::PlaybookGauges;
 use crate::runs::Runs;
+use crate::secrets::Vault;
 
 /// Tells what the store does, and wakes the scheduler: whatever made a job
 /// pending, its commit comes by here.
@@ -19,6 +20,8 @@ pub(crate) struct StoreMeter {
     pub(crate) signals: Signals,
     pub(crate) bell: Arc<Bell>,
     pub(crate) runs: Arc<Runs>,
+    /// Forgets what a job was given when its lease ends.
+    pub(crate) vault: Arc<Vault>,
     /// Wakes whoever sends webhooks.
     pub(crate) webhooks: Arc<Notify>,
     pub(crate) playbooks: PlaybookGauges,
@@ -69,6 +72,7 @@ impl Meter for StoreMeter {
 
     fn moved(&self, moved: &Moved) {
         self.runs.moved(moved);
+        self.vault.moved(moved);
         self.playbooks.moved(moved);
         self.feed.moved(moved);
     }
@@ -79,6 +83,7 @@ impl Meter for StoreMeter {
 
     fn counted(&self, live: &Live) {
         self.runs.counted(live);
+        self.vault.counted(live);
         self.playbooks.counted(live);
         self.feed.counted(live);
     }

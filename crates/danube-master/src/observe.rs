@@ -2,8 +2,8 @@
 //! worker does.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use danube_model::Timestamp;
 use danube_signals::WorkerState;
 use danube_worker::Load;
 
@@ -21,7 +21,7 @@ pub(crate) fn at_each_scrape(app: &Shared) {
 }
 
 fn look(app: &App) {
-    let sessions = app.sessions.count(Instant::now());
+    let sessions = app.sessions.count(Timestamp::now());
     app.signals.auth_active_sessions.set_u64(sessions as u64);
     let state = worker_state(app.worker.load());
     let is_heard = state.is_some_and(|it| it != WorkerState::Offline);

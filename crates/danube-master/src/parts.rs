@@ -1,30 +1,28 @@
 //! Opens the parts of a master and puts them together, in the order in which
 //! each needs the one before.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::process;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use danube_executor::{Limits, UID_COUNT_DEFAULT, UidPool};
 use danube_joblog::JobLogs;
-use danube_model::Queues;
+use danube_model::{Queues, Timestamp};
 use danube_signals::Signals;
 use danube_store::{Options, Store};
 use danube_telemetry::service::Manager;
 use danube_telemetry::tasks;
 use danube_telemetry::watchdog::Heartbeat;
-use danube_worker::{PlaceSettings, PlaybookSettings, Where, Worker};
+use danube_worker::Worker;
 use rustix::process::{Resource, getrlimit};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use crate::app::{App, Phases, Room, Shared};
 use crate::artifacts::Artifacts;
-use crate::auth::{Keys, Sessions, Workers};
+use crate::auth::{Codes, Keys, Sessions, Workers};
 use crate::bell::Bell;
+use crate::blueprint::{Current, dir};
 use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
@@ -37,27 +35,27 @@ use crate::log_level::{LogControl, LogLevel};
 use crate::loops::Loops;
 use crate::meter::StoreMeter;
 use crate::observe;
+use crate::oidc::Oidc;
 use crate::pipelines::Pipelines;
 use crate::playbook_gauges::PlaybookGauges;
 use crate::profiling::Profiler;
+use crate::provenance;
 use crate::readers::Readers;
 use crate::reaper::Reaper;
 use crate::registry::Registry;
-use crate::remote::{LOCAL_PREFIX, Remote};
+use crate::remote::Remote;
 use crate::runs::Runs;
 use crate::schedule::{Leases, Rescue, Scheduler, after_restart};
 use crate::seal_key::SealKey;
+use crate::secrets::{self, Vault};
 use crate::settings::Settings;
-use crate::start::{StartError, address, directory, is_root, system};
+use crate::start::{StartError, address, directory, system};
 use crate::trace::{Exports, Traces};
 use crate::turns::Turns;
 use crate::watch::Watch;
 use crate::watchdog::Liveness;
 use crate::webhooks::Webhooks;
-
-/// How long a step's processes have between TERM and KILL, at most: ten seconds
-/// after a job has ended none of its processes may live.
-const KILL_AFTER_MAX: Duration = Duration::from_secs(8);
+use crate::worker_settings::{own_address, worker_settings};
 
 /// Everything that is there before the first request is served.
 pub(crate) struct Parts {
@@ -73,8 +71,11 @@ struct Kept {
     store: Store,
     traces: Traces,
     keys: Keys,
+    sessions: Sessions,
     workers: Workers,
     logs: JobLogs,
+    artifacts: Artifacts,
+    blueprint: Current,
     is_first_start: bool,
 }
 
@@ -86,6 +87,7 @@ struct Links {
     beat: Arc<Beat>,
     heartbeat: Arc<Heartbeat>,
     runs: Arc<Runs>,
+    vault: Arc<Vault>,
     webhooks: Arc<Notify>,
     feed: Arc<Desk>,
     profiler: Arc<Profiler>,
@@ -102,6 +104,7 @@ impl Links {
             beat: Arc::default(),
             heartbeat: Arc::default(),
             runs: Arc::new(Runs::new(signals.clone())),
+            vault: Arc::new(Vault::new(signals.clone())),
             webhooks: Arc::default(),
             feed: Arc::default(),
         }
@@ -120,7 +123,7 @@ impl Parts {
     ) -> Result<Self, StartError> {
         let links = Links::new(&settings, signals);
         let kept = Kept::open(&settings, signals, &links, &exports)?;
-        credentials::mask_all(&kept.store, &log.mask)?;
+        mask_all(&kept, &log)?;
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
             .map_err(system("write the lock file"))?;
@@ -128,39 +131,40 @@ impl Parts {
             prepare_demo(&mut settings)?;
         }
         let health = Arc::new(Health::new(signals.clone(), settings.health.clone()));
-        let told = danube_worker::Settings {
-            job_logs: exports.job_logs,
-            ..worker_settings(&settings)?
-        };
+        let told = told((&settings, &kept), exports.job_logs)?;
         let worker = worker(told, &kept, &links, signals)?;
         let remote = remote(&settings, &kept, &links, signals);
-        let queues = Arc::new(settings.queues.clone());
-        let runners = (&worker, &remote);
+        let (queues, runners) = (Arc::new(settings.queues.clone()), (&worker, &remote));
         let scheduler = scheduler((&settings, &queues), &kept, &links, runners, &health);
         let feeder = feeder((&settings, &queues), &kept, &links, (&remote, &health));
-        let dispatch = feeder.as_ref().map(Feeder::told);
+        let (registry, oidc) = (registry(&settings, &log, signals)?, oidc(&settings, &log)?);
         let room = Room::of(getrlimit(Resource::Nofile).current);
         let app = Arc::new(App {
             store: kept.store,
             keys: Arc::new(kept.keys),
-            sessions: Sessions::default(),
+            sessions: kept.sessions,
             logs: kept.logs,
             worker,
             workers: kept.workers,
             remote,
             queues,
-            dispatch,
+            dispatch: feeder.as_ref().map(Feeder::told),
             feed: Arc::clone(&links.feed),
             traces: kept.traces,
             pipelines: Pipelines::new(settings.pipelines_dir.clone()),
             signals: signals.clone(),
             health,
-            artifacts: Artifacts::new(&settings.data_dir),
-            registry: Registry::new(&settings.registry),
+            artifacts: kept.artifacts,
+            provenance: provenance::Keys::new(&settings.data_dir),
+            blueprint: Arc::new(kept.blueprint),
+            oidc,
+            codes: Codes::default(),
+            registry,
             reaper: Reaper::default(),
             liveness: Arc::new(liveness(&settings, signals)),
             log_mask: Arc::clone(&log.mask),
             seal_key: SealKey::default(),
+            vault: links.vault,
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             profiler: links.profiler,
@@ -203,6 +207,7 @@ impl Kept {
                 signals: signals.clone(),
                 bell: Arc::clone(&links.bell),
                 runs: Arc::clone(&links.runs),
+                vault: Arc::clone(&links.vault),
                 webhooks: Arc::clone(&links.webhooks),
                 playbooks: PlaybookGauges::new(signals.clone(), &settings.queues),
                 feed: Arc::clone(&links.feed),
@@ -215,6 +220,7 @@ impl Kept {
         let traces = traces.map_err(directory(&dir.join("traces")))?;
         after_restart(&store, &traces, signals, &settings.steps.nursery())?;
         let keys = Keys::load(&store)?;
+        let sessions = Sessions::load(&store, Timestamp::now())?;
         let admin = keys.ensure_admin(&store, &dir.join("admin.key"))?;
         let workers = Workers::load(&store)?;
         let limits = danube_joblog::Limits {
@@ -226,14 +232,55 @@ impl Kept {
         let task = tasks::thread("joblog-sync");
         logs.hear_syncs(move |works| if works { task.beat() } else { task.rest() });
         Ok(Self {
+            blueprint: blueprint(settings, &store, signals)?,
             store,
             traces,
             keys,
+            sessions,
             workers,
             logs,
+            artifacts: Artifacts::new(dir, settings.artifacts),
             is_first_start: admin.is_new,
         })
     }
+}
+
+/// The registry, with the token that it tells us things by.
+fn registry(
+    settings: &Settings,
+    log: &LogControl,
+    signals: &Signals,
+) -> Result<Registry, StartError> {
+    let told = own_address(settings.listen);
+    let by = (told.as_str(), &*log.mask as &dyn Fn(&[u8]));
+    Registry::open(&settings.registry, &settings.data_dir, by, signals)
+        .map_err(system("prepare the registry"))
+}
+
+/// Where users sign in.
+fn oidc(settings: &Settings, log: &LogControl) -> Result<Oidc, StartError> {
+    Oidc::new(settings.oidc.as_ref(), &*log.mask).map_err(StartError::SignIn)
+}
+
+/// What is declared from the start on: by the commit that was taken last, or by a directory.
+fn blueprint(settings: &Settings, store: &Store, signals: &Signals) -> Result<Current, StartError> {
+    let current = Current::open(settings, store, signals);
+    let current = current.map_err(directory(&settings.data_dir.join("blueprint")))?;
+    if let Some(dir) = &settings.blueprint_dir {
+        if settings.blueprint.is_some() {
+            let both = "blueprint.url and blueprint.dir are both set; take one of them out";
+            return Err(StartError::Blueprint(both.to_owned()));
+        }
+        current.set(dir::from(dir).map_err(StartError::Blueprint)?);
+    }
+    Ok(current)
+}
+
+/// What is kept sealed stands in no line of the server's log.
+fn mask_all(kept: &Kept, log: &LogControl) -> Result<(), StartError> {
+    credentials::mask_all(&kept.store, &log.mask)?;
+    secrets::mask_all(&kept.store, &log.mask)?;
+    Ok(())
 }
 
 fn liveness(settings: &Settings, signals: &Signals) -> Liveness {
@@ -273,7 +320,7 @@ fn remote(settings: &Settings, kept: &Kept, links: &Links, signals: &Signals) ->
     Arc::new(Remote::new(
         dispatch(kept, links, signals),
         kept.logs.clone(),
-        (settings.rules.clone(), settings.lease),
+        (kept.blueprint.rules(), settings.lease),
     ))
 }
 
@@ -286,53 +333,21 @@ fn dispatch(kept: &Kept, links: &Links, signals: &Signals) -> LocalDispatch {
         phases: Arc::clone(&links.phases),
         runs: Arc::clone(&links.runs),
         feed: Arc::clone(&links.feed),
+        vault: Arc::clone(&links.vault),
+        artifacts: kept.artifacts.clone(),
         signals: signals.clone(),
     }
 }
 
-pub(crate) fn worker_settings(settings: &Settings) -> Result<danube_worker::Settings, StartError> {
-    let dir = settings
-        .data_dir
-        .canonicalize()
-        .map_err(directory(&settings.data_dir))?;
-    let steps = &settings.steps;
-    let name = Sha256::digest(dir.as_os_str().as_bytes());
-    let place = PlaceSettings {
-        nursery: steps.nursery(),
-        cgroup: Some(format!(
-            "danube-{:02x}{:02x}{:02x}{:02x}",
-            name[0], name[1], name[2], name[3]
-        )),
-        place: Where::Below(dir.join("work")),
-        hide: vec![dir],
-        hide_from_steps: own_home(),
-        limits: Limits {
-            memory_bytes: steps.memory_bytes,
-            processes: steps.processes,
-            cpu_cores: steps.cpu_cores,
-            open_files: steps.open_files,
-        },
-        network: steps.network,
-        uids: is_root().then(|| UidPool::new(steps.uid_base, UID_COUNT_DEFAULT)),
-    };
+/// What the worker in this process is told.
+fn told(
+    (settings, kept): (&Settings, &Kept),
+    job_logs: Option<danube_telemetry::otlp::Records>,
+) -> Result<danube_worker::Settings, StartError> {
     Ok(danube_worker::Settings {
-        id: format!("{LOCAL_PREFIX}{}", process::id()),
-        jobs_at_once: settings.jobs_at_once,
-        place,
-        path: steps.path.clone(),
-        grace: settings.grace.min(KILL_AFTER_MAX),
-        server: settings
-            .public_url
-            .clone()
-            .unwrap_or_else(|| own_address(settings.listen)),
-        rules: settings.rules.clone(),
-        allow_unisolated: steps.allow_unisolated,
-        job_logs: None,
-        playbooks: PlaybookSettings {
-            cache: Some(settings.data_dir.join("sources")),
-            allow_private: settings.sources_private.clone(),
-            galaxy: settings.galaxy.clone(),
-        },
+        job_logs,
+        rules: kept.blueprint.rules(),
+        ..worker_settings(settings)?
     })
 }
 
@@ -342,27 +357,6 @@ fn prepare_demo(settings: &mut Settings) -> Result<(), StartError> {
     settings.allow_paths.push(own);
     demo::prepare(&settings.data_dir, &settings.pipelines_dir)
         .map_err(|error| StartError::Demo(error.to_string()))
-}
-
-/// The address under which a job on this machine reaches the server: to listen
-/// on any is not an address to go to.
-fn own_address(mut listen: SocketAddr) -> String {
-    if listen.ip().is_unspecified() {
-        listen.set_ip(match listen {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("http://{listen}")
-}
-
-/// The home of the user that the steps run as, too, when the master isn't root:
-/// its ssh keys, tokens and start-up files are nothing for a job.
-fn own_home() -> Vec<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    home.filter(|it| !is_root() && it.is_absolute() && it.parent().is_some())
-        .into_iter()
-        .collect()
 }
 
 /// What fills Redis, if there is one.
@@ -436,22 +430,5 @@ fn scheduler(
         queues: Arc::clone(queues),
         feed: Arc::clone(&links.feed),
         is_in_doubt: true.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_is_told_an_address_that_it_can_go_to() {
-        for (listen, address) in [
-            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
-            ("0.0.0.0:8080", "http://127.0.0.1:8080"),
-            ("[::]:8080", "http://[::1]:8080"),
-            ("192.0.2.1:80", "http://192.0.2.1:80"),
-        ] {
-            assert_eq!(own_address(listen.parse().unwrap()), address);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Pipelines by name, from a directory of files.
+//! Pipelines by name, from a directory of files and from the blueprint.
 //!
 //! Files are looked at when a submit names a pipeline, and read again only when
 //! they changed, so an edit counts at once and a wrong file harms nobody else.
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use danube_blueprint::Blueprint;
 use danube_model::limits::FILE_BYTES_MAX;
 use danube_model::spec::{Pipeline, parse_file};
 use danube_model::{Mistakes, Source};
@@ -45,6 +46,39 @@ pub(crate) enum NoPipeline {
     Twice(Vec<String>),
     /// The directory can't be read.
     Unreadable(String),
+    /// This file declares it, and that nobody starts it by hand.
+    NotByHand(String),
+}
+
+/// The pipeline of the blueprint or of the directory. A name that both declare is refused,
+/// as one that two files declare: whoever submits it would get the one or the other.
+pub(crate) fn of_both(
+    blueprint: Option<&Blueprint>,
+    found: Result<Pipeline, NoPipeline>,
+    (name, by_hand): (&str, bool),
+) -> Result<Pipeline, NoPipeline> {
+    let declared = blueprint.and_then(|it| it.pipelines.get(name));
+    let Some(declared) = declared else {
+        let Err(NoPipeline::Unknown { mut known, wrong }) = found else {
+            return found;
+        };
+        known.extend(blueprint.iter().flat_map(|it| it.pipelines.keys().cloned()));
+        known.sort();
+        return Err(NoPipeline::Unknown { known, wrong });
+    };
+    let file = format!("{} of the blueprint", declared.file);
+    match found {
+        Ok(_) => Err(NoPipeline::Twice(vec![
+            file,
+            "one of the directory of pipelines".to_owned(),
+        ])),
+        Err(NoPipeline::Twice(files)) => {
+            let all = [file].into_iter().chain(files);
+            Err(NoPipeline::Twice(all.collect()))
+        }
+        Err(_) if by_hand && !declared.triggers.manual => Err(NoPipeline::NotByHand(file)),
+        Err(_) => Ok(declared.pipeline.clone()),
+    }
 }
 
 impl Pipelines {
@@ -52,6 +86,15 @@ impl Pipelines {
         Self {
             dir,
             read: Mutex::default(),
+        }
+    }
+
+    /// The names that there are, as far as files can be read.
+    pub(crate) fn names(&self) -> Vec<String> {
+        // No pipeline has no name.
+        match self.find("") {
+            Err(NoPipeline::Unknown { known, .. }) => known,
+            _ => Vec::new(),
         }
     }
 
@@ -231,6 +274,37 @@ mod tests {
             error,
             NoPipeline::Twice(vec!["a.yaml".into(), "b.yaml".into()])
         );
+    }
+
+    #[test]
+    fn a_name_is_of_the_blueprint_or_of_the_directory_and_never_of_both() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("pipelines")).unwrap();
+        let hidden = GOOD.replace("NAME", "nightly").replace(
+            "spec:\n",
+            "spec:\n  triggers: {manual: false, cron: [{schedule: 0 3 * * *}]}\n",
+        );
+        fs::write(dir.path().join("pipelines/n.yaml"), hidden).unwrap();
+        write(&dir.path().join("pipelines"), "b.yaml", "build");
+        let blueprint = danube_blueprint::read(dir.path()).unwrap();
+        let own = tempfile::tempdir().unwrap();
+        let pipelines = Pipelines::new(own.path().to_owned());
+        let find = |name: &str, by_hand: bool| {
+            of_both(Some(&blueprint), pipelines.find(name), (name, by_hand))
+        };
+        assert_eq!(find("build", true).unwrap().name, "build");
+        let file = "pipelines/n.yaml of the blueprint".to_owned();
+        assert_eq!(find("nightly", true), Err(NoPipeline::NotByHand(file)));
+        assert_eq!(find("nightly", false).unwrap().name, "nightly");
+        let unknown = NoPipeline::Unknown {
+            known: vec!["build".into(), "nightly".into()],
+            wrong: vec![],
+        };
+        assert_eq!(find("x", true), Err(unknown));
+        write(own.path(), "x.yaml", "build");
+        assert!(matches!(find("build", true), Err(NoPipeline::Twice(_))));
+        write(own.path(), "y.yaml", "x");
+        assert_eq!(find("x", true).unwrap().name, "x");
     }
 
     #[test]

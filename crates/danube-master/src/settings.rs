@@ -1,5 +1,6 @@
 //! What the operator decided, checked: it can't be wrong any more.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,8 +56,14 @@ pub struct Settings {
     pub retention: Retention,
     /// What jobs may leave, and how long it is kept.
     pub artifacts: ArtifactSettings,
+    /// The blueprint that is followed, if one is.
+    pub blueprint: Option<BlueprintSettings>,
     /// The registry that images of jobs lie in.
     pub registry: RegistrySettings,
+    /// The provider at which users sign in.
+    pub oidc: Option<OidcSettings>,
+    /// A directory that declares users and teams.
+    pub blueprint_dir: Option<PathBuf>,
     /// Share of the disk in percent that is to stay free, for which logs go before their
     /// time; none for none.
     pub disk_free_percent: Option<u32>,
@@ -86,6 +93,9 @@ pub struct Settings {
     pub profile_run: bool,
     /// Which traces of jobs go to the collector, where there is one.
     pub sampling: Sampling,
+    /// Keys that flags, environment or file say something of: the blueprint's settings don't
+    /// change those.
+    pub said: BTreeSet<&'static str>,
 }
 
 /// What jobs may leave, and how long it is kept.
@@ -97,6 +107,21 @@ pub struct ArtifactSettings {
     pub job_bytes_max: u64,
     /// Days that they are kept; none for ever.
     pub days: Option<u32>,
+    /// Bytes of those of all jobs; none for any.
+    pub total_bytes_max: Option<u64>,
+}
+
+/// The repository that declares pipelines, users, teams and settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlueprintSettings {
+    /// Where it is; holds no password.
+    pub url: String,
+    /// The branch that is followed.
+    pub branch: String,
+    /// How often it is looked at.
+    pub interval: Duration,
+    /// The name of the credential that it is fetched with.
+    pub credential: Option<String>,
 }
 
 /// The registry that images of jobs lie in.
@@ -104,6 +129,19 @@ pub struct ArtifactSettings {
 pub struct RegistrySettings {
     /// Where somebody else's is.
     pub url: Option<RegistryAddress>,
+    /// How to start one, which is then at `url`.
+    pub start: Option<StartedRegistry>,
+    /// Days that an image is kept which nobody pushes or pulls; none for ever.
+    pub images_days: Option<u32>,
+}
+
+/// A registry that the server starts itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartedRegistry {
+    /// The program: Debian's `docker-registry`, or `registry` elsewhere.
+    pub program: String,
+    /// Where it listens, on loopback: it asks nobody for a login.
+    pub listen: SocketAddr,
 }
 
 /// Where a registry is, and who we are there.
@@ -119,6 +157,23 @@ impl fmt::Debug for RegistryAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)
     }
+}
+
+/// The OpenID provider at which users sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcSettings {
+    /// Its address, to the letter as it calls itself.
+    pub issuer: String,
+    /// What it calls this server.
+    pub client_id: String,
+    /// The file with what this server shows it.
+    pub client_secret_file: Option<PathBuf>,
+    /// What it is asked for.
+    pub scopes: String,
+    /// How far the clocks may be apart.
+    pub leeway: Duration,
+    /// Networks and hosts that it may be in although they aren't public.
+    pub allow_private: Vec<Rule>,
 }
 
 /// Whether administrators may profile the server.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use danube_executor::Workspace;
 use danube_model::{JobId, Trigger};
 use danube_signals::{MasterReady, MasterStopping, Signals, WorkspaceLeft};
-use danube_store::{OpenError, Role, StoreError};
+use danube_store::{OpenError, StoreError};
 use danube_telemetry::tasks;
 use danube_worker::NoWorker;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, Shared};
 use crate::auth::{AdminKeyError, Caller};
+use crate::blueprint::dir;
 use crate::demo;
 use crate::drain::{StopSignals, drain};
 use crate::health::{self, HealthCheck, usage};
@@ -82,6 +83,12 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// What declares pipelines and users can't be read.
+    #[error("read the blueprint: {0}")]
+    Blueprint(String),
+    /// Who signs in, and where, isn't known.
+    #[error("prepare the sign-in: {0}")]
+    SignIn(String),
     /// The demo can't be made.
     #[error("{0}")]
     Demo(String),
@@ -186,6 +193,8 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     )
     .await;
     app.worker.clean_up();
+    let own = app.clone();
+    let _ = tokio::task::spawn_blocking(move || own.registry.stop()).await;
     drop(closed);
     let _ = server.await;
     loops.stop(STORE_CLOSE_DEADLINE).await;
@@ -208,6 +217,12 @@ fn start_tasks(app: &Shared, checks: Vec<HealthCheck>, hangup: Signal) {
     spawn("reaper", reaper::run(Arc::clone(app)));
     spawn("log-level", level.watch(hangup, Arc::clone(&app.liveness)));
     spawn("watch", crate::watch::run(Arc::clone(app)));
+    app.adopt();
+    if let Some(dir) = app.settings.blueprint_dir.clone() {
+        spawn("blueprint-dir", dir::watch(Arc::clone(app), dir));
+    }
+    spawn("cron", crate::blueprint::start_in_time(Arc::clone(app)));
+    spawn("blueprint", crate::blueprint::run(Arc::clone(app)));
     spawn("webhooks", crate::webhooks::run(Arc::clone(app)));
     tokio::spawn(seal_key::resume(Arc::clone(app)));
 }
@@ -337,12 +352,7 @@ fn announce(app: &App, is_first_start: bool) {
 }
 
 async fn submit_demo(app: &Shared) {
-    let caller = Caller {
-        name: "demo".to_owned(),
-        owner: "demo".to_owned(),
-        role: Role::Admin,
-        by_session: false,
-    };
+    let caller = Caller::own("demo");
     let body = serde_json::json!({"pipeline": demo::PIPELINE_NAME});
     let ask = Ask {
         body,
@@ -375,7 +385,7 @@ pub(crate) fn system(doing: &'static str) -> impl Fn(io::Error) -> StartError {
 
 /// Tells a person something, in one write: the server log may go to the same
 /// place.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     // Nobody may be there to read it.
     let _ = io::stderr().write_all(format!("danube: {text}\n").as_bytes());
 }

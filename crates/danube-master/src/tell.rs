@@ -180,7 +180,8 @@ fn error(reason: FailReason) -> RunError {
         | FailReason::TaskFailed
         | FailReason::HostUnreachable
         | FailReason::PlaybookInvalid
-        | FailReason::VaultFailed => RunError::StepFailed,
+        | FailReason::VaultFailed
+        | FailReason::ArtifactFailed => RunError::StepFailed,
         FailReason::SourceFailed => RunError::SourceFailed,
         FailReason::CredentialFailed => RunError::SetupFailed,
         FailReason::SetupFailed => RunError::SetupFailed,

@@ -6,11 +6,11 @@ use danube_joblog::JobLogs;
 use danube_signals::Signals;
 
 use crate::lock::DirectoryLock;
-use crate::parts::worker_settings;
 use crate::settings::Settings;
 use crate::start::{
     StartError, clear_workspaces, directory, prepare_directory, raise_open_files, system,
 };
+use crate::worker_settings::worker_settings;
 
 /// A worker's own directory, while the process holds it.
 pub struct WorkerHome {

@@ -50,11 +50,13 @@ pub enum Trigger {
     Retry,
     /// The demo submitted it.
     Demo,
+    /// Its time had come.
+    Cron,
 }
 
 impl Trigger {
     /// Every trigger.
-    pub const ALL: [Self; 3] = [Self::Api, Self::Retry, Self::Demo];
+    pub const ALL: [Self; 4] = [Self::Api, Self::Retry, Self::Demo, Self::Cron];
 
     /// The name on the wire and in the store.
     #[must_use]
@@ -63,6 +65,7 @@ impl Trigger {
             Self::Api => "api",
             Self::Retry => "retry",
             Self::Demo => "demo",
+            Self::Cron => "cron",
         }
     }
 
@@ -184,10 +187,6 @@ impl fmt::Debug for Order {
 }
 
 /// The work of a job: what is run.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an order holds one, and orders are few"
-)]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {

@@ -6,12 +6,14 @@
 mod artifact;
 mod audit;
 pub mod credential;
+mod glob;
 mod id;
 mod job;
 pub mod limits;
 mod mistake;
 pub mod playbook;
 mod queue;
+pub mod secret;
 pub mod spec;
 mod state;
 mod timestamp;
@@ -19,6 +21,7 @@ mod trace;
 
 pub use artifact::{ARTIFACT_NAME_BYTES_MAX, ARTIFACTS_MAX, wrong_artifact_name};
 pub use audit::{AuditHead, BadAuditHead};
+pub use glob::{GLOBS_MAX, Globs, wrong_glob};
 pub use id::{BadId, JobId, SHORT_ID_CHARS};
 pub use job::{
     Attempt, Ended, Job, Kind, Order, Page, PlaybookJob, Step, StepStatus, Task, Transition,

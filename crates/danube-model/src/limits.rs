@@ -49,6 +49,20 @@ pub const CREDENTIALS_MAX: usize = 500;
 /// Credentials that one job may ask for at once.
 pub const CREDENTIALS_OF_JOB_MAX: usize = 32;
 
+/// Bytes of one secret's value: the longest RSA key in use has 13 KiB, and Linux hands a
+/// program no variable of 128 KiB or more.
+pub const SECRET_VALUE_BYTES_MAX: usize = CREDENTIAL_VALUE_BYTES_MAX;
+
+/// Secrets of one server. The server's log looks for each value in some sixteen forms.
+pub const SECRETS_MAX: usize = 500;
+
+/// Patterns that bound the pipelines of one API key: each is tried on each job of a list.
+pub const KEY_PIPELINES_MAX: usize = 32;
+
+/// Secrets that one pipeline may name: each that its job has asked for is kept in memory
+/// until the job ends.
+pub const SECRETS_OF_PIPELINE_MAX: usize = 64;
+
 /// Seconds that a job or a step may be given: 30 days. Longer is a service.
 pub const DURATION_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 

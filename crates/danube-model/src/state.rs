@@ -197,11 +197,13 @@ pub enum FailReason {
     VaultFailed,
     /// A credential isn't there any more, or can't be used.
     CredentialFailed,
+    /// A file that a step names in `artifacts` couldn't be kept.
+    ArtifactFailed,
 }
 
 impl FailReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::StepFailed,
         Self::SourceFailed,
         Self::SetupFailed,
@@ -212,6 +214,7 @@ impl FailReason {
         Self::PlaybookInvalid,
         Self::VaultFailed,
         Self::CredentialFailed,
+        Self::ArtifactFailed,
     ];
 
     /// The name in events and history.
@@ -228,6 +231,7 @@ impl FailReason {
             Self::PlaybookInvalid => "playbook_invalid",
             Self::VaultFailed => "vault_failed",
             Self::CredentialFailed => "credential_failed",
+            Self::ArtifactFailed => "artifact_failed",
         }
     }
 }

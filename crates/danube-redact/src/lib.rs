@@ -57,6 +57,7 @@ mod class;
 mod encode;
 mod engine;
 mod keywords;
+mod live;
 mod locked;
 mod matcher;
 mod needles;
@@ -78,6 +79,7 @@ pub mod oracle;
 
 use std::collections::BTreeMap;
 
+pub use live::LiveRules;
 pub use prefilter::Simd;
 pub use redactor::Redactor;
 pub use rules::Rules;

@@ -8,19 +8,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use danube_api::rpc::{
     CREDENTIALS_PATH, CredentialsAnswer, CredentialsWanted, FINISH_PATH, Finalizing, Finish,
-    GivenCredential, HAND_BACK_PATH, HandBack, Played, Spans, Started, StepChanged, StepReport,
-    Taken,
+    GivenCredential, HAND_BACK_PATH, HandBack, Played, SECRETS_PATH, SecretsAnswer, Spans, Started,
+    StepChanged, StepReport, Taken,
 };
-use danube_model::credential::Credential;
+use danube_model::credential::{Credential, SecretText};
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, JobId, Step};
 use danube_telemetry::trace::wire;
-use danube_worker::{Dispatch, ReportError, Traced};
+use danube_worker::{Dispatch, Leaving, ReportError, Traced, Unkept};
+use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::link::CallError;
 use crate::shipment::{Carrier, Report, Shipment, Shipped};
+use crate::upload::upload;
 
 /// How long a report waits for the log before it, and for its own answer; the worker
 /// tries again.
@@ -117,6 +119,35 @@ impl Desk {
         shipment.base + reader.map_or(0, |it| it.end())
     }
 
+    /// What a job needs, from a master that may be away for a moment.
+    fn wanted<T: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        attempt: Attempt,
+        names: Vec<String>,
+    ) -> Result<T, ReportError> {
+        let shipment = self.live(attempt)?;
+        let lease = attempt.into();
+        let wanted = CredentialsWanted { lease, names };
+        let until = Instant::now() + CREDENTIALS_DEADLINE;
+        loop {
+            let call = self.carrier.link.call(path, &wanted, REPORT_DEADLINE);
+            match self.runtime.block_on(call) {
+                // A master that restarts is back in a moment.
+                Err(CallError::Away(_)) if Instant::now() < until && !shipment.is_over() => {
+                    std::thread::sleep(CREDENTIALS_RETRY_EVERY);
+                }
+                Err(CallError::Fenced) => return Err(ReportError::Fenced),
+                Err(
+                    CallError::Away(why) | CallError::Unauthorized(why) | CallError::Wrong(why),
+                ) => {
+                    return Err(ReportError::Unavailable(why));
+                }
+                Ok(answer) => return Ok(answer),
+            }
+        }
+    }
+
     fn send(&self, path: &'static str, body: &impl serde::Serialize) -> Result<Taken, CallError> {
         self.runtime
             .block_on(self.carrier.link.call(path, body, REPORT_DEADLINE))
@@ -167,29 +198,7 @@ impl Dispatch for Desk {
         attempt: Attempt,
         names: Vec<String>,
     ) -> Result<Vec<Credential>, ReportError> {
-        let shipment = self.live(attempt)?;
-        let lease = attempt.into();
-        let wanted = CredentialsWanted { lease, names };
-        let until = Instant::now() + CREDENTIALS_DEADLINE;
-        let answer: CredentialsAnswer = loop {
-            let call = self
-                .carrier
-                .link
-                .call(CREDENTIALS_PATH, &wanted, REPORT_DEADLINE);
-            match self.runtime.block_on(call) {
-                // A master that restarts is back in a moment.
-                Err(CallError::Away(_)) if Instant::now() < until && !shipment.is_over() => {
-                    std::thread::sleep(CREDENTIALS_RETRY_EVERY);
-                }
-                Err(CallError::Fenced) => return Err(ReportError::Fenced),
-                Err(
-                    CallError::Away(why) | CallError::Unauthorized(why) | CallError::Wrong(why),
-                ) => {
-                    return Err(ReportError::Unavailable(why));
-                }
-                Ok(answer) => break answer,
-            }
-        };
+        let answer: CredentialsAnswer = self.wanted(CREDENTIALS_PATH, attempt, names)?;
         if let Some(why) = answer.refused {
             return Err(ReportError::Broken(why));
         }
@@ -197,6 +206,28 @@ impl Dispatch for Desk {
         let given: Option<Vec<Credential>> = given.map(GivenCredential::credential).collect();
         let why = "the master gives a kind of credential that this worker doesn't know";
         given.ok_or_else(|| ReportError::Broken(why.to_owned()))
+    }
+
+    fn secrets(
+        &self,
+        attempt: Attempt,
+        names: Vec<String>,
+    ) -> Result<Vec<(String, SecretText)>, ReportError> {
+        let answer: SecretsAnswer = self.wanted(SECRETS_PATH, attempt, names)?;
+        if let Some(why) = answer.refused {
+            return Err(ReportError::Broken(why));
+        }
+        let given = answer.secrets.into_iter();
+        Ok(given
+            .map(|it| (it.name, SecretText::new(it.value)))
+            .collect())
+    }
+
+    fn keep(&self, attempt: Attempt, leaving: &Leaving<'_>) -> Result<[u8; 32], Unkept> {
+        if self.live(attempt).is_err() {
+            return Err(Unkept::Fenced);
+        }
+        upload((&self.runtime, &self.carrier.link), attempt, leaving)
     }
 
     fn finish(&self, attempt: Attempt, ended: &Ended) -> Result<(), ReportError> {

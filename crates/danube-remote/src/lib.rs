@@ -19,6 +19,7 @@ mod leave;
 mod link;
 mod pieces;
 mod shipment;
+mod upload;
 mod watchdog;
 
 pub use agent::{Home, RemoteError, run};

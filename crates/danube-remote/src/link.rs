@@ -138,24 +138,8 @@ impl Link {
         if let Some(piece) = piece {
             headers.insert(PIECE_HEADER, piece);
         }
-        let mut channel = self.channel.clone();
         let began = Instant::now();
-        let answered = tokio::time::timeout(deadline, async {
-            poll_fn(|context| GrpcService::<Body>::poll_ready(&mut channel, context))
-                .await
-                .map_err(|error| CallError::Away(chain(&error)))?;
-            let answer = GrpcService::<Body>::call(&mut channel, request)
-                .await
-                .map_err(|error| CallError::Away(chain(&error)))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
-            let body = body
-                .collect()
-                .await
-                .map_err(|error| CallError::Away(error.to_string()))?;
-            Ok((status, body.to_bytes()))
-        });
-        let answered = answered.await;
+        let answered = tokio::time::timeout(deadline, self.ask(request)).await;
         self.signals.emit(RpcCall {
             method: path.rsplit('/').next().unwrap_or(path),
             duration_ms: Millis(began.elapsed()),
@@ -164,12 +148,42 @@ impl Link {
             let seconds = deadline.as_secs();
             Err(CallError::Away(format!("no answer within {seconds} s")))
         })?;
-        if status != StatusCode::OK {
-            return Err(refused(status, &body));
-        }
-        serde_json::from_slice(&body)
-            .map_err(|_| CallError::Wrong("the answer isn't one of a Danube master".to_owned()))
+        understood(status, &body)
     }
+
+    /// Sends a file as the job whose token is in the request. Whoever waits bounds the time.
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &self,
+        request: Request<Body>,
+    ) -> Result<T, CallError> {
+        let (status, body) = self.ask(request).await?;
+        understood(status, &body)
+    }
+
+    async fn ask(&self, request: Request<Body>) -> Result<(StatusCode, Bytes), CallError> {
+        let mut channel = self.channel.clone();
+        poll_fn(|context| GrpcService::<Body>::poll_ready(&mut channel, context))
+            .await
+            .map_err(|error| CallError::Away(chain(&error)))?;
+        let answer = GrpcService::<Body>::call(&mut channel, request)
+            .await
+            .map_err(|error| CallError::Away(chain(&error)))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| CallError::Away(error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+fn understood<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, CallError> {
+    if status != StatusCode::OK {
+        return Err(refused(status, body));
+    }
+    serde_json::from_slice(body)
+        .map_err(|_| CallError::Wrong("the answer isn't one of a Danube master".to_owned()))
 }
 
 /// What a status that isn't 200 means.

@@ -346,9 +346,8 @@ fn warnings_of_parts() -> Vec<Alert> {
             healed("registry"),
             (seconds(0), Unit::Count),
             "The registry was restarted",
-            "Its pod failed and was made anew. Pulls and pushes failed meanwhile.",
-        )
-        .needing(not_yet::REGISTRY),
+            "It didn't answer, and was ended and started again. Pulls and pushes failed meanwhile.",
+        ),
         alert(
             ("blueprint_stale", severity),
             time()

@@ -6,9 +6,9 @@ use danube_telemetry::{
 };
 
 use crate::labels::{
-    Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, HealResult, JobResult,
-    LoginResult, LoopName, Outcome, PlaybookResult, RedisCommand, RunError, RunState, SourceType,
-    SseDropReason, Truth, WorkerState,
+    BlueprintChange, Check, DbOperation, DeniedResource, DiskKind, DroppedSignal, HealResult,
+    JobResult, LoginResult, LoopName, Outcome, PlaybookResult, RedisCommand, RunError, RunState,
+    SourceType, SseDropReason, Truth, WorkerState,
 };
 
 /// Buckets of a job's time, in seconds.
@@ -35,6 +35,9 @@ const PLAYBOOK: &[f64] = &[10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0
 /// Most series of pipeline runs by state, result and error: about four for each of a
 /// thousand pipelines.
 const RUN_SERIES_MAX: usize = 4_000;
+
+/// Buckets of a blueprint sync's time, in seconds.
+const SYNC: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
 /// Buckets of an SQL statement's time, in seconds.
 const QUERY: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -142,6 +145,18 @@ families! {
         counter("danube.db.lock_wait", "Time waited for the right to write to the database, beyond what a turn takes when all is well.")
         { .unit("s") }
         recorded "SQLite's busy handler, and what a request waits longer than 100 ms for our own writer";
+    secret_requests_total: Open<2, (), Counter> =
+        counter("danube.secret.requests", "Secrets that jobs asked for.")
+        { .unit("{request}").bounded("pipeline").bounded("secret_key") }
+        recorded "a job asks for a secret, whether it gets it or not";
+    secret_cache_hits_total: Single<Counter> =
+        counter("danube.secret.cache_hits", "Secrets found in the cache.")
+        { .unit("{hit}") }
+        recorded "a job asks again for what it was given";
+    secret_cache_misses_total: Single<Counter> =
+        counter("danube.secret.cache_misses", "Secrets not found in the cache.")
+        { .unit("{miss}") }
+        recorded "a job asks for what it wasn't given yet";
     log_bytes_written_total: Expiring<Counter> =
         counter("danube.log.written", "Bytes appended to a job's log.")
         { .unit("By").named("danube_log_bytes_written_total").expiring("job_id") }
@@ -198,6 +213,33 @@ families! {
         histogram("ansible_api.request.duration", "Time from the head of an API request (/api/) to the head of its answer.", REQUEST)
         { .sparse("method").bounded("endpoint").sparse("status_code") }
         recorded "the same layer, for routes below `/api/` alone";
+    blueprint_sync_total: Closed<Outcome, Counter> =
+        counter("danube.blueprint.sync", "Syncs of the blueprint.")
+        { .unit("{sync}").closed::<Outcome>("status") }
+        recorded "a sync has ended; one that finds nothing new is a success";
+    blueprint_sync_last_success: Single<Gauge> =
+        gauge("danube.blueprint.sync.last_success", "Last sync that worked, Unix time.")
+        { .unit("s").named("danube_blueprint_sync_last_success").when_set() }
+        recorded "a sync has succeeded; at the start, when the blueprint in force was taken";
+    blueprint_sync_duration_seconds: Single<Histogram> =
+        histogram("danube.blueprint.sync.duration", "Time of a blueprint sync.", SYNC) {}
+        recorded "a sync has ended";
+    blueprint_changes_applied_total: Closed<BlueprintChange, Counter> =
+        counter("danube.blueprint.changes_applied", "Changes taken from the blueprint.")
+        { .unit("{change}").closed::<BlueprintChange>("type") }
+        recorded "a blueprint is in force: each pipeline, user and team that was added, changed or removed";
+    registry_pulls_total: Open<1, (), Counter> =
+        counter("danube.registry.pulls", "Images pulled from the registry.")
+        { .unit("{pull}").bounded("image") }
+        recorded "the registry's notifications: a GET of an image's manifest";
+    registry_pushes_total: Open<1, (), Counter> =
+        counter("danube.registry.pushes", "Images pushed to the registry.")
+        { .unit("{push}").bounded("image") }
+        recorded "the registry's notifications: an image's manifest was put there";
+    registry_storage_bytes: Single<Gauge> =
+        gauge("danube.registry.storage", "Bytes of all images of the registry; what they share counts once.")
+        { .unit("By") }
+        recorded "each look at the registry: at the start, every hour, and when the reaper runs";
     disk_usage_bytes: Closed<DiskKind, Gauge> =
         gauge("danube.disk.usage", "Disk space that is used, by what uses it.")
         { .unit("By").closed::<DiskKind>("kind") }

@@ -71,6 +71,8 @@ label_enum! {
         Hangup = "hangup",
         /// The time of the level before was up.
         Expired = "expired",
+        /// The blueprint says another, or none any more.
+        Blueprint = "blueprint",
     }
 }
 

@@ -42,6 +42,25 @@ pub(crate) struct Confined<'w> {
     directories: HashSet<PathBuf>,
     links: Vec<(PathBuf, Vec<u8>)>,
     bytes: u64,
+    most: Most,
+}
+
+/// How much is written at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    /// Files, directories and links.
+    pub(crate) entries: usize,
+    /// Bytes of all files together.
+    pub(crate) bytes: u64,
+}
+
+impl Default for Most {
+    fn default() -> Self {
+        Self {
+            entries: ENTRIES_MAX,
+            bytes: UNPACKED_BYTES_MAX,
+        }
+    }
 }
 
 impl<'w> Confined<'w> {
@@ -65,7 +84,13 @@ impl<'w> Confined<'w> {
             directories: HashSet::new(),
             links: Vec::new(),
             bytes: 0,
+            most: Most::default(),
         })
+    }
+
+    /// The same with other bounds.
+    pub(crate) fn at_most(self, most: Most) -> Self {
+        Self { most, ..self }
     }
 
     /// Removes all that was written, to begin anew.
@@ -213,8 +238,8 @@ impl<'w> Confined<'w> {
     }
 
     fn count(&self) -> Result<(), SourceError> {
-        if self.names.len() > ENTRIES_MAX {
-            return Err(SourceError::too_many());
+        if self.names.len() > self.most.entries {
+            return Err(SourceError::too_many(self.most.entries));
         }
         Ok(())
     }
@@ -262,8 +287,9 @@ impl<'w> Confined<'w> {
                 Err(error) => return Err(SourceError::Archive(error.to_string())),
             };
             self.bytes += count as u64;
-            if self.bytes > UNPACKED_BYTES_MAX {
-                let what = format!("more than {UNPACKED_BYTES_MAX} bytes when unpacked");
+            let most = self.most.bytes;
+            if self.bytes > most {
+                let what = format!("more than {most} bytes when unpacked");
                 return Err(SourceError::TooLarge(what));
             }
             to.write_all(&piece[..count])

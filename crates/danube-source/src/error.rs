@@ -5,8 +5,6 @@
 
 use std::io;
 
-use crate::limits::ENTRIES_MAX;
-
 /// Why a source couldn't be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -98,10 +96,8 @@ impl SourceError {
         Self::Entry { entry, why }
     }
 
-    pub(crate) fn too_many() -> Self {
-        Self::TooLarge(format!(
-            "more than {ENTRIES_MAX} files, directories and links"
-        ))
+    pub(crate) fn too_many(most: usize) -> Self {
+        Self::TooLarge(format!("more than {most} files, directories and links"))
     }
 
     /// Says what was tried when `io::Error` is all that is known.

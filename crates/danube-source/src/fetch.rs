@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use danube_model::playbook::source::{Nexus, Source};
 
-use crate::confine::{Confined, clear, open_file};
+use crate::confine::{Confined, Most, clear, open_file};
 use crate::download::{Ask, Auth, Download};
 use crate::error::SourceError;
 use crate::git::{Git, GitCredential, Wanted};
@@ -98,6 +98,27 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
+/// The tree of a branch, for the server itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Tree<'a> {
+    /// The repository.
+    pub repo: &'a str,
+    /// Its branch.
+    pub branch: &'a str,
+    /// For it; none for the server's own rights.
+    pub credential: Option<&'a GitCredential>,
+    /// A commit whose tree isn't wanted again.
+    pub known: Option<&'a str>,
+    /// The directory to write to: there, empty, and nobody else's.
+    pub into: &'a Path,
+    /// Files, directories and links at most.
+    pub entries_max: usize,
+    /// Bytes of all its files at most.
+    pub bytes_max: u64,
+    /// What to do where the server wants a credential.
+    pub login: &'static str,
+}
+
 /// Fetches sources; jobs share one.
 pub struct Fetcher {
     settings: Settings,
@@ -158,6 +179,32 @@ impl Fetcher {
             clear(request.into).map_err(SourceError::io("remove what was fetched"))?;
         }
         fetched
+    }
+
+    /// Writes the tree of a branch into a directory, unless its commit is known, and says
+    /// which commit it is. When that fails, the directory is empty again.
+    ///
+    /// # Errors
+    /// Why it isn't there, for the operator.
+    pub fn tree(&self, tree: &Tree<'_>, watch: &Watch<'_>) -> Result<String, SourceError> {
+        let most = Most {
+            entries: tree.entries_max,
+            bytes: tree.bytes_max,
+        };
+        let git_ref = format!("refs/heads/{}", tree.branch);
+        let wanted = Wanted {
+            repo: tree.repo,
+            git_ref: &git_ref,
+            credential: tree.credential,
+            known: tree.known,
+            login: tree.login,
+        };
+        let brought = Confined::open(tree.into, 0, watch)
+            .and_then(|into| self.clone(&wanted, &mut into.at_most(most), watch));
+        if brought.is_err() {
+            clear(tree.into).map_err(SourceError::io("remove what was fetched"))?;
+        }
+        brought
     }
 
     /// Fetches an inventory behind an address into a directory, as a file that nobody
@@ -309,6 +356,8 @@ fn wanted<'a>(repo: &'a str, git_ref: Option<&'a str>, request: &Request<'a>) ->
         repo,
         git_ref: git_ref.unwrap_or("HEAD"),
         credential: request.git,
+        known: None,
+        login: "store one and name it as `git` in `credentials`",
     }
 }
 

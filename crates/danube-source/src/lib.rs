@@ -28,6 +28,6 @@ mod unpack;
 
 pub use download::{Auth, Download, DownloadError};
 pub use error::SourceError;
-pub use fetch::{Fetched, Fetcher, Request, Settings, Watch};
+pub use fetch::{Fetched, Fetcher, Request, Settings, Tree, Watch};
 pub use git::{GitCredential, settings as git_settings};
 pub use secret::Secret;

@@ -49,6 +49,8 @@ pub struct Artifact {
     pub attempt: u32,
     /// Since when it is there.
     pub created_at: Timestamp,
+    /// Neither its time nor the size of all ends it: somebody said so.
+    pub is_kept: bool,
 }
 
 /// What came of remembering one.
@@ -84,7 +86,7 @@ pub struct StoredArtifact {
 
 macro_rules! columns {
     () => {
-        "name, file, bytes, sha256, step, attempt, created_at"
+        "name, file, bytes, sha256, step, attempt, created_at, kept"
     };
 }
 
@@ -97,6 +99,7 @@ fn artifact(row: &Row<'_>) -> rusqlite::Result<Artifact> {
         step: row.get(4)?,
         attempt: row.get(5)?,
         created_at: time(row, 6)?,
+        is_kept: row.get(7)?,
     })
 }
 
@@ -165,6 +168,7 @@ fn add(
         step: new.step.clone(),
         attempt: number,
         created_at: tx.now,
+        is_kept: false,
     };
     Ok(ArtifactOutcome::Kept {
         artifact: kept,
@@ -189,6 +193,16 @@ fn forget(tx: &Tx<'_>, job: JobId, files: &[String]) -> Result<Vec<String>, Stor
     Ok(gone)
 }
 
+fn keep(tx: &Tx<'_>, job: JobId, name: Option<&str>, is_kept: bool) -> Result<u64, StoreError> {
+    let Some(record) = rows::find(tx.connection, job)? else {
+        return Ok(0);
+    };
+    let mut update = tx.connection.prepare_cached(
+        "UPDATE artifacts SET kept = ?3 WHERE seq = ?1 AND (?2 IS NULL OR name = ?2)",
+    )?;
+    Ok(update.execute((record.seq, name, is_kept))? as u64)
+}
+
 /// Artifacts of jobs.
 impl Store {
     /// Remembers a file that an attempt left.
@@ -209,6 +223,24 @@ impl Store {
     /// remembered.
     pub fn forget_artifacts(&self, job: JobId, files: Vec<String>) -> Pending<Vec<String>> {
         self.urgent(move |tx| forget(tx, job, &files))
+    }
+
+    /// Has artifacts of a job be passed over when others had their time, or no more: one, or
+    /// all that there are. How many that were.
+    pub fn keep_artifacts(&self, job: JobId, name: Option<String>, is_kept: bool) -> Pending<u64> {
+        self.urgent(move |tx| keep(tx, job, name.as_deref(), is_kept))
+    }
+
+    /// Bytes of all that there are.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn artifact_bytes(&self) -> Result<u64, StoreError> {
+        const SQL: &str = "SELECT coalesce(sum(bytes), 0) FROM artifacts";
+        self.inner.readers.read(|connection| {
+            let mut statement = connection.prepare_cached(SQL)?;
+            Ok(statement.query_row([], |row| count(row, 0))?)
+        })
     }
 
     /// What a job left, by name; nothing of a job that there isn't.
@@ -244,26 +276,22 @@ impl Store {
         })
     }
 
-    /// Artifacts of ended jobs that are older than `before`, oldest first, at most so many.
+    /// Artifacts of ended jobs that nobody said are kept, oldest first, at most so many.
     ///
     /// # Errors
     /// When the database can't be read.
-    pub fn old_artifacts(
-        &self,
-        before: Timestamp,
-        limit: usize,
-    ) -> Result<Vec<StoredArtifact>, StoreError> {
+    pub fn oldest_artifacts(&self, limit: usize) -> Result<Vec<StoredArtifact>, StoreError> {
         const SQL: &str = "SELECT a.name, a.file, a.bytes, a.sha256, a.step, a.attempt, \
-             a.created_at, j.id FROM artifacts a JOIN jobs j ON j.seq = a.seq \
-             WHERE a.created_at < ?1 AND j.finished_at IS NOT NULL \
-             ORDER BY a.created_at LIMIT ?2";
+             a.created_at, a.kept, j.id FROM artifacts a JOIN jobs j ON j.seq = a.seq \
+             WHERE a.kept = 0 AND j.finished_at IS NOT NULL \
+             ORDER BY a.created_at LIMIT ?1";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.inner.readers.read(|connection| {
             let mut statement = connection.prepare_cached(SQL)?;
-            let rows = statement.query_map((before.as_millis(), limit), |row| {
+            let rows = statement.query_map([limit], |row| {
                 Ok(StoredArtifact {
                     artifact: artifact(row)?,
-                    job: rows::id(row, 7)?,
+                    job: rows::id(row, 8)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use zeroize::Zeroizing;
 
 use crate::rows::{id, optional_time, time};
-use crate::seal::Sealer;
+use crate::seal::{Sealer, owner};
 use crate::writer::{Class, Tx};
 use crate::{CredentialRecord, CredentialUse, Pending, Store, StoreError, leases};
 
@@ -46,17 +46,12 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Bytes that no other row, and no other version of this one, has. Each part
-    /// has its length in front, so that no two rows read alike.
     fn owner(&self) -> Vec<u8> {
-        let mut owner = Vec::new();
-        owner.extend_from_slice(&self.id.to_be_bytes());
-        owner.extend_from_slice(&self.version.to_be_bytes());
-        for part in [&self.name, &self.kind, &self.metadata] {
-            owner.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            owner.extend_from_slice(part.as_bytes());
-        }
-        owner
+        owner(
+            self.id,
+            self.version,
+            &[&self.name, &self.kind, &self.metadata],
+        )
     }
 
     fn seal(&self, sealer: &Sealer, plain: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -169,6 +164,19 @@ impl Store {
             let uses: Vec<CredentialUse> = rows.collect::<Result<_, _>>()?;
             let is_known = !uses.is_empty() || find(connection, name)?.is_some();
             Ok(is_known.then_some(uses))
+        })
+    }
+
+    /// A credential with its values, for the server itself: no job's rights are asked.
+    ///
+    /// # Errors
+    /// [`StoreError::NoCredentials`], [`StoreError::CredentialUnreadable`], and when the
+    /// database can't be read.
+    pub fn own_credential(&self, name: &str) -> Result<Credential, StoreError> {
+        let sealer = &self.inner.shared.sealer;
+        self.inner.readers.read(|connection| {
+            let found = opened(connection, sealer, name)?;
+            found.ok_or_else(|| StoreError::NoCredentials(vec![name.to_owned()]))
         })
     }
 
@@ -306,8 +314,15 @@ fn resolve(tx: &Tx<'_>, attempt: Attempt, names: &[String]) -> Result<Vec<Creden
 }
 
 fn unsealed(tx: &Tx<'_>, name: &str) -> Result<Option<Credential>, StoreError> {
-    let row = tx
-        .connection
+    opened(tx.connection, &tx.shared.sealer, name)
+}
+
+fn opened(
+    connection: &Connection,
+    sealer: &Sealer,
+    name: &str,
+) -> Result<Option<Credential>, StoreError> {
+    let row = connection
         .prepare_cached(
             "SELECT id, name, kind, metadata, version, sealed FROM credentials WHERE name = ?1",
         )?
@@ -317,7 +332,7 @@ fn unsealed(tx: &Tx<'_>, name: &str) -> Result<Option<Credential>, StoreError> {
         return Ok(None);
     };
     let unreadable = || StoreError::CredentialUnreadable(name.to_owned());
-    let plain = bound.unseal(&tx.shared.sealer, &sealed);
+    let plain = bound.unseal(sealer, &sealed);
     let plain = plain.ok_or_else(unreadable)?;
     Ok(Some(Credential {
         kind: CredentialKind::parse(&bound.kind).ok_or_else(unreadable)?,

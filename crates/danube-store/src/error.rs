@@ -78,6 +78,9 @@ pub enum StoreError {
     /// There are as many credentials as there may be, or a job asks for too many.
     #[error("these are more credentials than there may be")]
     TooManyCredentials,
+    /// There are as many secrets as there may be.
+    #[error("there are as many secrets as there may be")]
+    TooManySecrets,
     /// The file of the sealing keys can't be written.
     #[error("write the file of the sealing keys: {0}")]
     KeyFile(String),

@@ -11,12 +11,16 @@
 
 mod artifacts;
 mod audit;
+mod blueprint;
 mod copy;
 mod counts;
 mod credentials;
+mod cron;
 mod error;
 mod health;
+
 mod holder;
+mod images;
 mod jobs;
 mod keys;
 mod late;
@@ -36,6 +40,8 @@ mod rotation;
 mod rows;
 mod schema;
 mod seal;
+mod secrets;
+mod sessions;
 mod timing;
 mod types;
 mod webhooks;
@@ -51,20 +57,25 @@ use danube_model::{Attempt, Ended, Job, JobId, Step, Timestamp};
 
 pub use artifacts::{Artifact, ArtifactLimits, ArtifactOutcome, NewArtifact, StoredArtifact};
 pub use audit::AuditRow;
+pub use blueprint::{StoredBlueprint, TakenBlueprint};
 pub use copy::{LogClaim, Pinned, Snapshot, SnapshotCounts};
+pub use cron::CronTimes;
 pub use error::{OpenError, StoreError};
 pub use holder::LockHolder;
+pub use images::ImageName;
+pub use keys::{KeyBounds, KeyId, KeyRecord, NewKey, Role};
 pub use look::{Looked, look, sqlite_version};
 pub use meter::{Live, Meter, Moved, NoMeter, Operation, Waiters};
 pub use open::{LOCK_WAIT_MAX, Options};
 pub use pulse::WriterSign;
 pub use restored::Resumed;
+pub use secrets::{GivenSecrets, SecretRecord, SecretRefusal};
+pub use sessions::{SessionOf, SessionRecord};
 pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
-    CredentialUse, Filter, Idempotency, JobTrace, KeyId, KeyRecord, LeaseState, Leased,
-    LogDeletion, MaskOutcome, NewJob, NewKey, NewWorker, PastRun, PastRuns, PastStep, Resealed,
-    Retry, RetryOutcome, Role, Rotation, RunEvents, RunNames, SealState, Submitted, Waiting,
-    WorkerId, WorkerRecord,
+    CredentialUse, Filter, Idempotency, JobTrace, LeaseState, Leased, LogDeletion, MaskOutcome,
+    NewJob, NewWorker, PastRun, PastRuns, PastStep, Resealed, Retry, RetryOutcome, Rotation,
+    RunEvents, RunNames, SealState, Submitted, Waiting, WorkerId, WorkerRecord,
 };
 pub use webhooks::{
     AfterTry, Callback, DueWebhook, OLD_SECRETS_MAX, Outbox, ROTATION_OVERLAP, ReplayOutcome,

@@ -2,8 +2,9 @@
 
 use danube_model::limits::PAGE_JOBS_MAX;
 use danube_model::{Job, Page, State};
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, ToSql};
 
+use crate::keys::patterns;
 use crate::rows::{self, Record, columns};
 use crate::seal::Sealer;
 use crate::{Filter, Store, StoreError};
@@ -57,14 +58,21 @@ fn page(
     below: i64,
     limit: usize,
 ) -> Result<Vec<Record>, StoreError> {
-    let pipeline = filter.pipeline.as_deref();
+    let of = match (&filter.pipeline, &filter.sight) {
+        (Some(pipeline), Some(sight)) if !sees(connection, sight, pipeline)? => {
+            return Ok(Vec::new());
+        }
+        (Some(pipeline), _) => Of::Pipeline(pipeline.clone()),
+        (None, Some(sight)) => Of::Sight(patterns(sight)),
+        (None, None) => Of::All,
+    };
     if filter.states.is_empty() {
-        return query(connection, (None, pipeline), below, limit);
+        return query(connection, (None, &of), below, limit);
     }
     let mut records = Vec::new();
     for state in State::ALL {
         if filter.states.contains(&state) {
-            records.extend(query(connection, (Some(state), pipeline), below, limit)?);
+            records.extend(query(connection, (Some(state), &of), below, limit)?);
         }
     }
     records.sort_by_key(|it| std::cmp::Reverse(it.seq));
@@ -72,58 +80,75 @@ fn page(
     Ok(records)
 }
 
+/// Whether one of the patterns fits.
+fn sees(connection: &Connection, sight: &[String], pipeline: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM json_each(?1) WHERE ?2 GLOB value)";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row((patterns(sight), pipeline), |row| row.get(0))?)
+}
+
+/// Which pipelines a list is of.
+enum Of {
+    All,
+    Pipeline(String),
+    /// Those that one of the patterns fits, as JSON.
+    Sight(String),
+}
+
 fn query(
     connection: &Connection,
-    (state, pipeline): (Option<State>, Option<&str>),
+    (state, of): (Option<State>, &Of),
     below: i64,
     limit: usize,
 ) -> Result<Vec<Record>, StoreError> {
-    let mut statement = connection.prepare_cached(sql(state, pipeline.is_some()))?;
+    let mut statement = connection.prepare_cached(sql(state, of))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let name = state.map(State::as_str);
-    let rows = match (name, pipeline) {
-        (None, None) => statement.query_map(
-            named_params! {":below": below, ":limit": limit},
-            rows::record,
-        ),
-        (Some(state), None) => statement.query_map(
-            named_params! {":below": below, ":limit": limit, ":state": state},
-            rows::record,
-        ),
-        (None, Some(pipeline)) => statement.query_map(
-            named_params! {":below": below, ":limit": limit, ":pipeline": pipeline},
-            rows::record,
-        ),
-        (Some(state), Some(pipeline)) => statement.query_map(
-            named_params! {":below": below, ":limit": limit, ":state": state, ":pipeline": pipeline},
-            rows::record,
-        ),
-    };
-    Ok(rows?.collect::<Result<_, _>>()?)
+    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":below", &below), (":limit", &limit)];
+    if let Some(name) = &name {
+        values.push((":state", name));
+    }
+    match of {
+        Of::All => {}
+        Of::Pipeline(text) => values.push((":pipeline", text)),
+        Of::Sight(text) => values.push((":sight", text)),
+    }
+    let rows = statement.query_map(values.as_slice(), rows::record)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The statement for a filter. With both, the unary plus keeps SQLite from the
 /// index that holds more rows: few jobs are pending or leased, many have ended.
-fn sql(state: Option<State>, pipeline: bool) -> &'static str {
+fn sql(state: Option<State>, of: &Of) -> &'static str {
     macro_rules! list {
-        ($which:literal) => {
+        ($($which:literal),+) => {
             concat!(
                 "SELECT ",
                 columns!(),
                 " FROM jobs WHERE ",
-                $which,
+                $($which,)+
                 "seq < :below ORDER BY seq DESC LIMIT :limit"
             )
         };
     }
-    match (state, pipeline) {
-        (None, false) => list!(""),
-        (Some(_), false) => list!("state = :state AND "),
-        (None, true) => list!("pipeline = :pipeline AND "),
-        (Some(state), true) if state.is_terminal() => {
+    macro_rules! seen {
+        ($which:literal) => {
+            list!(
+                $which,
+                "EXISTS (SELECT 1 FROM json_each(:sight) WHERE jobs.pipeline GLOB value) AND "
+            )
+        };
+    }
+    match (state, of) {
+        (None, Of::All) => list!(""),
+        (Some(_), Of::All) => list!("state = :state AND "),
+        (None, Of::Pipeline(_)) => list!("pipeline = :pipeline AND "),
+        (Some(state), Of::Pipeline(_)) if state.is_terminal() => {
             list!("+state = :state AND pipeline = :pipeline AND ")
         }
-        (Some(_), true) => list!("state = :state AND +pipeline = :pipeline AND "),
+        (Some(_), Of::Pipeline(_)) => list!("state = :state AND +pipeline = :pipeline AND "),
+        (None, Of::Sight(_)) => seen!(""),
+        (Some(_), Of::Sight(_)) => seen!("state = :state AND "),
     }
 }
 
@@ -165,12 +190,20 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection).unwrap();
         let states = State::ALL.into_iter().map(Some).chain([None]);
-        for (state, pipeline) in states.flat_map(|state| [(state, false), (state, true)]) {
-            let plan = plan(&connection, sql(state, pipeline));
-            let index = match (state, pipeline) {
-                (None, false) => "USING INTEGER PRIMARY KEY",
-                (Some(state), true) if state.is_terminal() => "jobs_pipeline",
-                (None, true) => "jobs_pipeline",
+        let all = states.flat_map(|state| {
+            let of = [
+                Of::All,
+                Of::Pipeline(String::new()),
+                Of::Sight(String::new()),
+            ];
+            of.map(|it| (state, it))
+        });
+        for (state, of) in all {
+            let plan = plan(&connection, sql(state, &of));
+            let index = match (state, of) {
+                (None, Of::All | Of::Sight(_)) => "USING INTEGER PRIMARY KEY",
+                (Some(state), Of::Pipeline(_)) if state.is_terminal() => "jobs_pipeline",
+                (None, Of::Pipeline(_)) => "jobs_pipeline",
                 (Some(_), _) => "jobs_state",
             };
             assert!(plan.starts_with("SEARCH") && plan.contains(index), "{plan}");

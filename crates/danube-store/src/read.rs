@@ -140,8 +140,11 @@ impl Store {
                 return Ok(None);
             };
             let order = jobs::order_of(connection, &self.inner.shared.sealer, &record);
-            let (trace, repository, masks) = match order {
-                Ok(order) => (order.trace, order.task.repository(), order.masks),
+            let (trace, repository, masks, parameters) = match order {
+                Ok(order) => {
+                    let repository = order.task.repository();
+                    (order.trace, repository, order.masks, order.parameters)
+                }
                 Err(StoreError::Unreadable(_)) => Default::default(),
                 Err(error) => return Err(error),
             };
@@ -154,6 +157,7 @@ impl Store {
                 job: record.job,
                 trace,
                 repository,
+                parameters,
                 masks,
             }))
         })

@@ -41,6 +41,8 @@ impl Store {
 fn restored(tx: &Tx<'_>, taken_at: Timestamp) -> Result<Resumed, StoreError> {
     let why = format!("restored from the backup of {taken_at}; it may have run since");
     let given_up = give_up(tx, &why)?;
+    // Some were ended since the backup, and nobody knows which.
+    tx.connection.execute("DELETE FROM sessions", [])?;
     raise_fences(tx)?;
     let noted = tx
         .connection

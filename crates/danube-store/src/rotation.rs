@@ -8,10 +8,12 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::blueprint;
 use crate::credentials;
 use crate::jobs::ORDER;
 use crate::open::{HASH_KEY, SEAL_CHECK};
 use crate::rows;
+use crate::secrets;
 use crate::webhooks;
 use crate::writer::{Class, Tx};
 use crate::{Pending, Resealed, Rotation, SealState, Store, StoreError};
@@ -73,6 +75,12 @@ fn reseal(tx: &Tx<'_>, at: Rotation) -> Result<Resealed, StoreError> {
         Rotation::Credentials { after } => {
             done.next = match credentials(tx, after, &mut done)? {
                 Some(after) => Rotation::Credentials { after },
+                None => Rotation::Secrets { after: 0 },
+            };
+        }
+        Rotation::Secrets { after } => {
+            done.next = match secrets(tx, after, &mut done)? {
+                Some(after) => Rotation::Secrets { after },
                 None => Rotation::Orders { after: 0 },
             };
         }
@@ -90,6 +98,9 @@ fn reseal(tx: &Tx<'_>, at: Rotation) -> Result<Resealed, StoreError> {
         }
         Rotation::WebhookSecrets => {
             let (rows, unreadable) = webhooks::reseal_secrets(tx)?;
+            done.rows += rows;
+            done.unreadable += unreadable;
+            let (rows, unreadable) = blueprint::reseal(tx)?;
             done.rows += rows;
             done.unreadable += unreadable;
             done.next = Rotation::Last;
@@ -145,6 +156,28 @@ fn credentials(tx: &Tx<'_>, after: i64, done: &mut Resealed) -> Result<Option<i6
         match bound.reseal(sealer, sealed) {
             Some(sealed) => {
                 credentials::put_sealed(tx.connection, bound.id, &sealed?)?;
+                done.rows += 1;
+            }
+            None => done.unreadable += 1,
+        }
+    }
+    Ok(last)
+}
+
+/// As [`credentials()`].
+fn secrets(tx: &Tx<'_>, after: i64, done: &mut Resealed) -> Result<Option<i64>, StoreError> {
+    let sealer = &tx.shared.sealer;
+    let rows = some(
+        tx.connection,
+        "SELECT id, pipeline, name, version, sealed FROM secrets WHERE id > ?1 ORDER BY id",
+        after,
+        secrets::bound,
+    )?;
+    let last = rows.last().map(|(bound, _)| bound.id);
+    for (bound, sealed) in rows.iter().filter(|(_, it)| !sealer.is_current(it)) {
+        match bound.reseal(sealer, sealed) {
+            Some(sealed) => {
+                secrets::put_sealed(tx.connection, bound.id, &sealed?)?;
                 done.rows += 1;
             }
             None => done.unreadable += 1,

@@ -131,6 +131,8 @@ pub struct JobTrace {
     pub trace: Trace,
     /// Where its source comes from, if it has one.
     pub repository: Option<String>,
+    /// Its parameters, defaults filled in.
+    pub parameters: BTreeMap<String, String>,
     /// Values to keep out of its spans.
     pub masks: Vec<String>,
     /// Every move, oldest first.
@@ -141,9 +143,7 @@ pub struct JobTrace {
     pub events: Vec<Vec<RunRecord>>,
 }
 
-/// A run of a pipeline that ended by itself, with what it took. See [`Store::past_runs`].
-///
-/// [`Store::past_runs`]: crate::Store::past_runs
+/// A run of a pipeline that ended by itself, with what it took: [`crate::Store::past_runs`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastRun {
     /// When it was submitted.
@@ -293,6 +293,9 @@ pub struct Filter {
     pub states: Vec<State>,
     /// Of this pipeline.
     pub pipeline: Option<String>,
+    /// Of pipelines that one of these patterns fits; of all when none. `*` stands for any
+    /// text.
+    pub sight: Option<Vec<String>>,
 }
 
 /// How many jobs wait and run.
@@ -302,76 +305,6 @@ pub struct Counts {
     pub pending: u64,
     /// Scheduling or running.
     pub active: u64,
-}
-
-/// What the bearer of an API key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Admin,
-    /// Submit, cancel and read.
-    Member,
-    /// Read.
-    Viewer,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 3] = [Self::Admin, Self::Member, Self::Viewer];
-
-    /// The name on the wire and in the store.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Member => "member",
-            Self::Viewer => "viewer",
-        }
-    }
-
-    /// The role with this name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.as_str() == text)
-    }
-}
-
-/// Names an API key for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(pub i64);
-
-/// An API key to remember. The key itself never reaches the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewKey {
-    /// Unique among keys that aren't revoked.
-    pub name: String,
-    /// What its bearer may do.
-    pub role: Role,
-    /// Its first characters, so that people can tell keys apart.
-    pub prefix: String,
-    /// SHA-256 of the whole key.
-    pub sha256: [u8; 32],
-}
-
-/// An API key as it is remembered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// Its id.
-    pub id: KeyId,
-    /// Unique among keys that aren't revoked.
-    pub name: String,
-    /// What its bearer may do.
-    pub role: Role,
-    /// Its first characters.
-    pub prefix: String,
-    /// SHA-256 of the whole key.
-    pub sha256: [u8; 32],
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-    /// When it was last used, as far as was told.
-    pub last_used_at: Option<Timestamp>,
 }
 
 /// What is known of a credential: everything but its values.
@@ -430,6 +363,11 @@ pub enum Rotation {
         /// The last one that was looked at.
         after: i64,
     },
+    /// At the secrets of pipelines behind this id.
+    Secrets {
+        /// The last one that was looked at.
+        after: i64,
+    },
     /// At the orders behind this row.
     Orders {
         /// The last one that was looked at.
@@ -440,7 +378,7 @@ pub enum Rotation {
         /// The last one that was looked at.
         after: i64,
     },
-    /// At the secrets that sign webhooks.
+    /// At the secrets that sign webhooks, then the blueprint.
     WebhookSecrets,
     /// Everything is sealed anew; the old key is left.
     Last,

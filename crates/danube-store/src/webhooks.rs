@@ -13,6 +13,7 @@ use danube_model::limits::PAGE_JOBS_MAX;
 use danube_model::{JobId, Page, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
+use crate::keys::patterns;
 use crate::list::{read_cursor, write_cursor};
 use crate::rows::{self, count, named, optional_time, time};
 use crate::seal::Sealer;
@@ -112,14 +113,14 @@ impl Store {
         Ok(plain.and_then(|it| String::from_utf8(it).ok()))
     }
 
-    /// The webhooks of ended jobs, newest job first; all of them, or those of one owner, or
-    /// in one state.
+    /// The webhooks of ended jobs, newest job first; all of them, or those of one owner, of
+    /// the pipelines that one of the patterns fits, or in one state.
     ///
     /// # Errors
     /// [`StoreError::BadCursor`] for a cursor that isn't ours.
     pub fn webhooks(
         &self,
-        (owner, state): (Option<&str>, Option<WebhookState>),
+        (owner, sight, state): (Option<&str>, Option<&[String]>, Option<WebhookState>),
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<Webhook>, StoreError> {
@@ -129,7 +130,8 @@ impl Store {
             " FROM webhooks JOIN jobs USING (seq) WHERE webhooks.seq < :below \
              AND webhooks.state <> 'waiting' AND (:owner IS NULL OR owner = :owner) \
              AND (:state IS NULL OR webhooks.state = :state) \
-             ORDER BY webhooks.seq DESC LIMIT :limit"
+             AND (:sight IS NULL OR EXISTS (SELECT 1 FROM json_each(:sight) \
+             WHERE jobs.pipeline GLOB value)) ORDER BY webhooks.seq DESC LIMIT :limit"
         );
         let sealer = &self.inner.shared.sealer;
         let below = match cursor {
@@ -142,6 +144,7 @@ impl Store {
             let values = named_params! {
                 ":below": below,
                 ":owner": owner,
+                ":sight": sight.map(patterns),
                 ":state": state.map(WebhookState::as_str),
                 ":limit": i64::try_from(limit + 1).unwrap_or(i64::MAX),
             };

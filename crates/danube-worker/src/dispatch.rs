@@ -1,6 +1,9 @@
 //! What a worker needs of whoever hands out the jobs.
 
-use danube_model::credential::Credential;
+use std::fs::File;
+use std::io;
+
+use danube_model::credential::{Credential, SecretText};
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Order, Step, Timestamp};
 
@@ -61,6 +64,29 @@ pub trait Dispatch: Send + Sync + 'static {
         ))
     }
 
+    /// The secrets with these names, all of them or none. That the job was given them is
+    /// told before this returns.
+    ///
+    /// # Errors
+    /// As for [`Dispatch::credentials`].
+    fn secrets(
+        &self,
+        _attempt: Attempt,
+        _names: Vec<String>,
+    ) -> Result<Vec<(String, SecretText)>, ReportError> {
+        Err(ReportError::Broken(
+            "there are no secrets here: a server keeps them".to_owned(),
+        ))
+    }
+
+    /// Keeps a file that a step left, as `danube artifact upload` from that step would.
+    ///
+    /// # Errors
+    /// [`Unkept`] says what became of it.
+    fn keep(&self, _attempt: Attempt, _leaving: &Leaving<'_>) -> Result<[u8; 32], Unkept> {
+        Err(Unkept::Nowhere)
+    }
+
     /// No step follows: what is left is to clear away and to report.
     fn finalizing(&self, _attempt: Attempt) {}
 
@@ -94,6 +120,45 @@ pub trait Dispatch: Send + Sync + 'static {
 
     /// The worker has room for one job more.
     fn freed(&self);
+}
+
+/// A file that a step left and that is to be kept.
+pub struct Leaving<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// The step that left it.
+    pub step: &'a str,
+    /// What the job shows to the server.
+    pub token: &'a JobToken,
+    /// It, read from its beginning.
+    pub file: &'a File,
+    /// How long it is.
+    pub bytes: u64,
+    /// Whether nobody waits for it any more: then it is given up.
+    pub is_over: &'a dyn Fn() -> bool,
+}
+
+/// Why a file isn't kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Unkept {
+    /// The lease is gone.
+    #[error("the lease is gone")]
+    Fenced,
+    /// The job was stopped meanwhile.
+    #[error("the job was stopped")]
+    Stopped,
+    /// It can't be kept now: try again.
+    #[error("{0}")]
+    Away(String),
+    /// It isn't taken, and trying again can't help.
+    #[error("{0}")]
+    Refused(String),
+    /// It can't be read.
+    #[error("read it: {0}")]
+    Unread(#[from] io::Error),
+    /// Nobody keeps files here.
+    #[error("there is no server here that keeps files")]
+    Nowhere,
 }
 
 /// Why a report wasn't taken.

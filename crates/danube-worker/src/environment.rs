@@ -169,9 +169,11 @@ mod tests {
             name: "only".to_owned(),
             run: "true".to_owned(),
             env: variables(&[("A", "step"), ("DANUBE_JOB_ID", "another")]),
+            secrets: BTreeMap::new(),
             shell: None,
             timeout_seconds: None,
             continue_on_error: false,
+            artifacts: Vec::new(),
         };
         let pipeline = Pipeline {
             name: "p".to_owned(),
@@ -189,6 +191,7 @@ mod tests {
             shell: Shell::Sh,
             retry_on_lost: true,
             limits: Limits::default(),
+            secrets: std::collections::BTreeSet::new(),
             steps: vec![step],
         };
         Work {

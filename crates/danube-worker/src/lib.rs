@@ -9,6 +9,7 @@
 //! The worker knows no SQL and no HTTP; inside the master `Dispatch` is a few
 //! calls to the store.
 
+mod artifacts;
 mod attempt;
 mod dispatch;
 mod downloads;
@@ -26,7 +27,7 @@ pub mod trace;
 mod verdict;
 mod worker;
 
-pub use dispatch::{Dispatch, ReportError, Work};
+pub use dispatch::{Dispatch, Leaving, ReportError, Unkept, Work};
 pub use downloads::HttpCalls;
 pub use place::{PlaceSettings, Where};
 pub use playbooks::{Galaxy, PlaybookSettings};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use danube_executor::{Control, Stop};
 use danube_joblog::JobLogs;
 use danube_model::{Attempt, JobId};
-use danube_redact::{Rules, Secrets};
+use danube_redact::{LiveRules, Secrets};
 use danube_signals::Signals;
 use danube_telemetry::TraceContext;
 use danube_telemetry::otlp::Records;
@@ -43,7 +43,7 @@ pub struct Settings {
     /// The server's address for the jobs' own calls; empty for none.
     pub server: String,
     /// What is taken out of the logs beside the jobs' own values.
-    pub rules: Rules,
+    pub rules: LiveRules,
     /// Run jobs even where the kernel allows no isolation.
     pub allow_unisolated: bool,
     /// Where the logs of jobs go beside their files.
@@ -156,7 +156,7 @@ impl Worker {
         };
         // The rules are known, so each is shown from the start: a rate sees the
         // first strike.
-        for rule in settings.rules.clone().with_email().ids() {
+        for rule in settings.rules.get().with_email().ids() {
             signals.log_redactions_total.with([rule]);
         }
         let export = settings.job_logs.clone();

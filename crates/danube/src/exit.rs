@@ -71,9 +71,12 @@ impl Exit {
             | Code::NameTaken
             | Code::TooManyCredentials
             | Code::TooManySecrets
+            | Code::SecretsFull
+            | Code::NoBlueprint
             | Code::ProfileBusy => Self::Conflict,
-            Code::TooMany | Code::Unavailable | Code::TooSlow => Self::Away,
+            Code::TooMany | Code::BlueprintAway | Code::Unavailable | Code::TooSlow => Self::Away,
             Code::Malformed
+            | Code::BlueprintWrong
             | Code::MethodNotAllowed
             | Code::TooLarge
             | Code::UnsupportedMediaType
@@ -117,6 +120,8 @@ mod tests {
         seen.sort();
         let expected = [
             "ambiguous 6",
+            "blueprint_away 7",
+            "blueprint_wrong 1",
             "forbidden 4",
             "idempotency_conflict 6",
             "internal 1",
@@ -125,11 +130,13 @@ mod tests {
             "malformed 1",
             "method_not_allowed 1",
             "name_taken 6",
+            "no_blueprint 6",
             "no_space 1",
             "not_found 5",
             "profile_busy 6",
             "profiling_off 4",
             "range_not_satisfiable 1",
+            "secrets_full 6",
             "too_large 1",
             "too_many 7",
             "too_many_credentials 6",

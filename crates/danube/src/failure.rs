@@ -176,6 +176,13 @@ const fn hint_for(code: Code) -> &'static str {
         Code::ProfilingOff => {
             "set observability.profiling = \"on\" on the server, or --profiling on"
         }
+        Code::NoBlueprint => "set blueprint.url on the server, or start it with --blueprint-url",
+        Code::BlueprintWrong => {
+            "correct what is listed and push it; `danube blueprint check DIR` finds it before"
+        }
+        Code::BlueprintAway => {
+            "look at blueprint.url, blueprint.branch and blueprint.credential of the server"
+        }
         Code::ProfileBusy => "try again when that one is done, within a minute",
         Code::LogGone => "`danube job ID` still shows the job; only its log is gone",
         Code::WrongState => {
@@ -189,6 +196,9 @@ const fn hint_for(code: Code) -> &'static str {
         Code::TooManySecrets => "the latest secret that you were shown signs; use that one",
         Code::TooManyCredentials => {
             "`danube credential list` tells when each was last used; delete one that nobody needs"
+        }
+        Code::SecretsFull => {
+            "`danube secret list` tells when each was last used; delete one that nobody needs"
         }
         Code::Invalid => "correct everything that is listed; nothing was changed",
         Code::TooLarge => "send less, or raise `server.body_bytes_max` on the server",

@@ -31,6 +31,8 @@ use failure::Failure;
 fn main() -> ExitCode {
     // A step's sandbox is this very program started again; it doesn't come back from here.
     danube_executor::sandbox_main_if_asked();
+    // Neither does what is tied to the server's life, such as a registry.
+    danube_master::tether_main_if_asked();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     allocator::make_known();
     let asked = match cli::parse(std::env::args_os()) {

@@ -260,7 +260,7 @@ fn settings(home: &Home, order: &Order, rules: Rules) -> Result<Settings, Failur
         path: env::var("PATH").unwrap_or_else(|_| PATH_DEFAULT.to_owned()),
         grace: GRACE,
         server: String::new(),
-        rules,
+        rules: rules.into(),
         // The caller runs their own command; a kernel without namespaces is no
         // reason not to.
         allow_unisolated: true,

@@ -7,7 +7,7 @@ use ureq::SendBody;
 use ureq::http::Method;
 
 use super::{Client, ClientError, escape, job_path, with_query};
-use crate::{ArtifactList, ArtifactView};
+use crate::{ArtifactList, ArtifactView, KeepArtifacts};
 
 /// How long a server may take to have a file on its disk once all of it was sent: a
 /// gigabyte on a slow disk takes a minute.
@@ -59,6 +59,20 @@ impl Client {
         let request = self.request(Method::GET, &path).body(SendBody::none());
         let request = request.map_err(|error| self.away(&error.into()))?;
         Ok(self.send(request)?.into_body().into_reader())
+    }
+
+    /// Has them be kept whatever the settings say, or no more; all that there are now.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub fn keep_artifacts(
+        &self,
+        id: &str,
+        keep: &KeepArtifacts,
+    ) -> Result<ArtifactList, ClientError> {
+        let body =
+            serde_json::to_vec(keep).map_err(|error| ClientError::Answer(error.to_string()))?;
+        self.json(Method::POST, &job_path(id, "/artifacts"), Some(body), None)
     }
 
     /// Deletes one of them.

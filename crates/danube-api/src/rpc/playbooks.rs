@@ -19,7 +19,7 @@ pub struct Played {
     pub progress: Progress,
 }
 
-/// A job needs these credentials.
+/// A job needs these credentials, or secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CredentialsWanted {
     /// For which attempt.
@@ -47,6 +47,26 @@ pub struct CredentialsAnswer {
     /// All of them.
     #[serde(default)]
     pub credentials: Vec<GivenCredential>,
+    /// Why none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// A secret for a job. Holds a secret: there is no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct GivenSecret {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// All secrets that were wanted, or why there are none.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SecretsAnswer {
+    /// All of them.
+    #[serde(default)]
+    pub secrets: Vec<GivenSecret>,
     /// Why none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

@@ -8,10 +8,11 @@ use std::sync::{PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use danube_store::{KeyRecord, NewKey, Role, Store, StoreError};
+use danube_model::Timestamp;
+use danube_store::{KeyBounds, KeyId, KeyRecord, NewKey, Role, Store, StoreError};
 use sha2::{Digest, Sha256};
 
-use super::{Caller, random};
+use super::{Caller, Reach, Stranger, random};
 use crate::lock::write_whole;
 
 /// What every key begins with, so that scanners and people recognise one.
@@ -30,10 +31,24 @@ const ADMIN_NAME: &str = "admin";
 /// lookup costs one hash of the key and no read of the store.
 #[derive(Default)]
 pub(crate) struct Keys {
-    by_hash: RwLock<HashMap<[u8; 32], Caller>>,
+    by_hash: RwLock<HashMap<[u8; 32], Live>>,
     /// Held from the look at all keys to the end of a revocation, so that two
     /// admins can't revoke each other and leave nobody.
     pub(crate) revoking: tokio::sync::Mutex<()>,
+}
+
+/// A key that isn't revoked.
+struct Live {
+    /// The key's name.
+    name: String,
+    expires_at: Option<Timestamp>,
+    caller: Caller,
+}
+
+impl Live {
+    fn is_good(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|it| now < it)
+    }
 }
 
 /// A key that nobody has seen yet.
@@ -46,7 +61,7 @@ pub(crate) struct MintedKey {
 
 impl MintedKey {
     /// A new key with 256 random bits.
-    pub(crate) fn new(name: &str, role: Role) -> Self {
+    pub(crate) fn new(name: &str, role: Role, bounds: KeyBounds) -> Self {
         let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<KEY_BYTES>()));
         let prefix = key.chars().take(SHOWN_CHARS).collect();
         let record = NewKey {
@@ -54,6 +69,7 @@ impl MintedKey {
             role,
             prefix,
             sha256: hash(&key),
+            bounds,
         };
         Self { key, record }
     }
@@ -83,7 +99,7 @@ impl Keys {
         path: &Path,
     ) -> Result<AdminKey, AdminKeyError> {
         match fs::read_to_string(path) {
-            Ok(text) if self.caller(text.trim()).is_some() => {
+            Ok(text) if self.caller(text.trim()).is_ok() => {
                 return Ok(AdminKey { is_new: false });
             }
             Ok(text) if is_key(text.trim()) && store.keys()?.is_empty() => {
@@ -95,6 +111,7 @@ impl Keys {
                     role: Role::Admin,
                     prefix,
                     sha256: hash(key),
+                    bounds: KeyBounds::default(),
                 };
                 self.learn(&store.create_key(record).wait()?);
                 return Ok(AdminKey { is_new: true });
@@ -109,17 +126,42 @@ impl Keys {
             // The operator took the file away; other admin keys remain.
             return Ok(AdminKey { is_new: false });
         }
-        let minted = MintedKey::new(ADMIN_NAME, Role::Admin);
+        let minted = MintedKey::new(ADMIN_NAME, Role::Admin, KeyBounds::default());
         write_whole(path, &format!("{}\n", minted.key), 0o600)?;
         self.learn(&store.create_key(minted.record).wait()?);
         Ok(AdminKey { is_new: true })
     }
 
     /// Who has this key.
-    pub(crate) fn caller(&self, key: &str) -> Option<Caller> {
+    pub(crate) fn caller(&self, key: &str) -> Result<Caller, Stranger> {
         // The lookup compares hashes, so its time tells nothing of the keys.
         let keys = self.by_hash.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&hash(key)).cloned()
+        let live = keys.get(&hash(key)).ok_or(Stranger::Unknown)?;
+        match live.expires_at {
+            Some(at) if !live.is_good(Timestamp::now()) => {
+                Err(Stranger::Expired(live.name.clone(), at))
+            }
+            _ => Ok(live.caller.clone()),
+        }
+    }
+
+    /// Who opened a session with this key, while it is good.
+    pub(crate) fn of_session(&self, key: KeyId) -> Option<Caller> {
+        let keys = self.by_hash.read().unwrap_or_else(PoisonError::into_inner);
+        let live = keys.values().find(|it| it.caller.key == Some(key))?;
+        let caller = live.caller.clone();
+        live.is_good(Timestamp::now()).then_some(Caller {
+            by_session: true,
+            ..caller
+        })
+    }
+
+    /// How many good keys this user has got.
+    pub(crate) fn of_user(&self, user: &str) -> usize {
+        let (keys, now) = (&self.by_hash, Timestamp::now());
+        let keys = keys.read().unwrap_or_else(PoisonError::into_inner);
+        let own = |it: &&Live| it.caller.user.as_deref() == Some(user) && it.is_good(now);
+        keys.values().filter(own).count()
     }
 
     /// A key became valid or was revoked.
@@ -129,18 +171,34 @@ impl Keys {
             keys.remove(&record.sha256);
             return;
         }
+        let bounds = &record.bounds;
+        if bounds.user.is_some() {
+            // The store forgets them as well.
+            let now = Timestamp::now();
+            keys.retain(|_, it| it.caller.user.is_none() || it.is_good(now));
+        }
         let caller = Caller {
-            name: record.name.clone(),
+            name: bounds.account.as_ref().unwrap_or(&record.name).clone(),
             owner: owner(record),
+            key: Some(record.id),
+            user: bounds.user.clone(),
             role: record.role,
+            reach: Reach::of(bounds.pipelines.as_ref()),
             by_session: false,
         };
-        keys.insert(record.sha256, caller);
+        let live = Live {
+            name: record.name.clone(),
+            expires_at: bounds.expires_at,
+            caller,
+        };
+        keys.insert(record.sha256, live);
     }
 
     fn has_admin(&self) -> bool {
         let keys = self.by_hash.read().unwrap_or_else(PoisonError::into_inner);
-        keys.values().any(|it| it.role == Role::Admin)
+        let now = Timestamp::now();
+        keys.values()
+            .any(|it| it.caller.role == Role::Admin && it.is_good(now))
     }
 }
 
@@ -155,9 +213,13 @@ pub(crate) enum AdminKeyError {
     Store(#[from] StoreError),
 }
 
-/// What the holder of a key is called for as long as the key lives.
-pub(crate) fn owner(record: &KeyRecord) -> String {
-    format!("key-{}", record.id.0)
+/// What the holder of a key is called for as long as the key lives, or for as long as its
+/// account has keys.
+fn owner(record: &KeyRecord) -> String {
+    match &record.bounds.account {
+        Some(account) => format!("account-{account}"),
+        None => format!("key-{}", record.id.0),
+    }
 }
 
 /// Whether a text has the form of a key of ours.

@@ -1,27 +1,62 @@
 //! Who asks, and what they may do.
 
+mod codes;
 mod keys;
+mod reach;
 mod sessions;
 mod workers;
 
-pub(crate) use keys::{AdminKeyError, Keys, MintedKey, owner};
+pub(crate) use codes::Codes;
+pub(crate) use keys::{AdminKeyError, Keys, MintedKey};
+pub(crate) use reach::{Reach, is_pattern};
 pub(crate) use sessions::{SESSION_COOKIE, Sessions};
 pub(crate) use workers::{MintedWorker, Workers};
 
-use danube_store::Role;
+use danube_model::Timestamp;
+use danube_store::{KeyId, Role};
 
 /// Somebody who showed a valid key or session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// The key's name.
+    /// Who is told to have done it: the service account, or the key.
     pub(crate) name: String,
-    /// Stable across renaming; owns idempotency keys.
+    /// Stable across renaming, and across the keys of an account; owns idempotency keys.
     pub(crate) owner: String,
+    /// The key that was shown.
+    pub(crate) key: Option<KeyId>,
+    /// The user of the blueprint that it is, if it is one.
+    pub(crate) user: Option<String>,
     /// What they may do.
     pub(crate) role: Role,
+    /// With which pipelines.
+    pub(crate) reach: Reach,
     /// Showed a cookie instead of a key: a browser. It may read only, so that
     /// no foreign page can make it change anything.
     pub(crate) by_session: bool,
+}
+
+/// Why nobody is known behind a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// Showed nothing, or nothing that is known.
+    Unknown,
+    /// Showed a key of this name that was good until then.
+    Expired(String, Timestamp),
+}
+
+impl Stranger {
+    /// What to do about it.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Unknown => {
+                "send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`".to_owned()
+            }
+            Self::Expired(name, at) => format!(
+                "the key `{name}` expired at {at}; ask an administrator for another one \
+                 (`danube apikey create`)"
+            ),
+        }
+    }
 }
 
 /// What a route asks of its caller.
@@ -36,6 +71,46 @@ pub(crate) enum Need {
 }
 
 impl Caller {
+    /// Ourselves.
+    pub(crate) fn own(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            owner: name.to_owned(),
+            key: None,
+            user: None,
+            role: Role::Admin,
+            reach: Reach::All,
+            by_session: false,
+        }
+    }
+
+    /// Who followed the link that a start prints.
+    pub(crate) fn link() -> Self {
+        Self {
+            owner: "login-link".to_owned(),
+            by_session: true,
+            ..Self::own("login link")
+        }
+    }
+
+    /// A user of the blueprint, in a browser.
+    pub(crate) fn user(name: &str, is_admin: bool) -> Self {
+        let role = if is_admin { Role::Admin } else { Role::Member };
+        Self {
+            owner: format!("user-{name}"),
+            user: Some(name.to_owned()),
+            role,
+            by_session: true,
+            ..Self::own(name)
+        }
+    }
+
+    /// What the audit log calls the key.
+    pub(crate) fn key_name(&self) -> String {
+        self.key
+            .map_or_else(|| self.owner.clone(), |it| format!("key-{}", it.0))
+    }
+
     /// Whether the caller may do that.
     pub(crate) fn may(&self, need: Need) -> bool {
         let by_role = match need {
@@ -63,7 +138,10 @@ mod tests {
         let caller = |role, by_session| Caller {
             name: "x".into(),
             owner: "1".into(),
+            key: None,
+            user: None,
             role,
+            reach: Reach::All,
             by_session,
         };
         assert!(caller(Role::Viewer, false).may(Need::Read));

@@ -64,6 +64,11 @@ impl Answer {
         Self::of(HealthStatus::Degraded, message.into())
     }
 
+    /// What it tells of is too long ago.
+    pub(super) fn stale(message: impl Into<String>) -> Self {
+        Self::of(HealthStatus::Stale, message.into())
+    }
+
     pub(super) fn failed(message: impl Into<String>) -> Self {
         Self::of(HealthStatus::Failed, message.into())
     }

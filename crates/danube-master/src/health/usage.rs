@@ -9,6 +9,7 @@ use danube_signals::{DiskKind, Signals};
 use tokio::time::sleep;
 
 use crate::app::{Shared, blocking};
+use crate::registry::Started;
 
 /// How often logs and artifacts are measured: it walks their directories.
 const LOGS_EVERY: Duration = Duration::from_secs(300);
@@ -56,6 +57,12 @@ fn logs(app: &Shared) {
         app.signals
             .disk_usage_bytes
             .at(DiskKind::Logs)
+            .set_u64(bytes);
+    }
+    if let Some(Ok(bytes)) = app.registry.started().map(Started::usage_bytes) {
+        app.signals
+            .disk_usage_bytes
+            .at(DiskKind::Registry)
             .set_u64(bytes);
     }
     if let Ok(bytes) = app.artifacts.usage_bytes() {

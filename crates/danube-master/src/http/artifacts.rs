@@ -13,9 +13,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{ArtifactList, ArtifactView, Code, Problem};
 use danube_model::limits::NAME_BYTES_MAX;
-use danube_model::{ARTIFACTS_MAX, Attempt, JobId, Mistake, wrong_artifact_name};
+use danube_model::{Attempt, JobId, Mistake, wrong_artifact_name};
 use danube_signals::{DeniedResource, PermissionDenied};
-use danube_store::{Artifact, ArtifactLimits, ArtifactOutcome, NewArtifact, StoreError};
+use danube_store::{Artifact, ArtifactOutcome, NewArtifact};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Refusal};
-use super::caller::{Manager, Reader, caller, key};
+use super::caller::{Looker, Manager, caller, key};
 use super::incoming::Id;
 use super::jobs::find;
 use super::range::{self, Range};
@@ -54,7 +54,7 @@ impl FromRequestParts<Shared> for JobItself {
         {
             return Ok(Self(it.attempt));
         }
-        let Some(caller) = caller(app, &parts.headers) else {
+        let Ok(caller) = caller(app, &parts.headers) else {
             let detail = "send the token of the running job, DANUBE_JOB_TOKEN, and its whole id";
             return Err(Problem::new(Code::Unauthorized, detail).into());
         };
@@ -123,16 +123,9 @@ pub(crate) async fn upload(
         let detail = "too many artifacts are being sent; try again in a second";
         Problem::new(Code::TooMany, detail)
     })?;
-    let limits = app.settings.artifacts;
     let stored = app.read(move |store| store.artifacts(attempt.job)).await?;
     // Whether they are too many is said for good when all of it is there.
-    let used: u64 = stored
-        .iter()
-        .filter(|it| it.name != name)
-        .map(|it| it.bytes)
-        .sum();
-    let left = limits.job_bytes_max.saturating_sub(used);
-    let bytes_max = limits.file_bytes_max.min(left);
+    let bytes_max = app.artifacts.room(&stored, &name);
     let length = request.headers().get(header::CONTENT_LENGTH);
     let announced = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|it| it > bytes_max) {
@@ -154,43 +147,30 @@ async fn remember(
     app: &Shared,
     attempt: Attempt,
     new: NewArtifact,
-    mut draft: Draft,
+    draft: Draft,
 ) -> Result<ArtifactView, Problem> {
-    let limits = ArtifactLimits {
-        count: ARTIFACTS_MAX,
-        bytes: app.settings.artifacts.job_bytes_max,
-    };
+    let limits = app.artifacts.of_job();
     let outcome = app.store.add_artifact(attempt, new, limits).await;
-    let is_open = !matches!(outcome, Err(StoreError::Fenced { .. } | StoreError::Busy));
-    if matches!(outcome, Ok(ArtifactOutcome::Kept { .. })) || (outcome.is_err() && is_open) {
-        // If it isn't known after an error, the reaper finds the file.
-        draft.keep();
-    }
     let (artifacts, job) = (app.artifacts.clone(), attempt.job);
-    let replaced = match &outcome {
-        Ok(ArtifactOutcome::Kept { replaced, .. }) => replaced.clone(),
-        _ => None,
+    let settled = move || {
+        artifacts.settle(job, draft, &outcome);
+        outcome
     };
-    blocking(move || {
-        drop(draft);
-        // What can't be deleted now is found by the reaper.
-        replaced.map(|it| artifacts.delete(job, &it))
-    })
-    .await?;
-    match outcome.map_err(|error| app.problem(&error))? {
+    match blocking(settled)
+        .await?
+        .map_err(|error| app.problem(&error))?
+    {
         ArtifactOutcome::Kept { artifact, .. } | ArtifactOutcome::Same(artifact) => {
             Ok(view(artifact))
         }
-        ArtifactOutcome::Taken => {
-            let detail = "this attempt left other bytes under this name; choose another one";
-            Err(Problem::new(Code::NameTaken, detail))
-        }
         ArtifactOutcome::Masked => Err(wrong("name", "holds a value that is to be masked")),
-        ArtifactOutcome::TooMany => {
-            let detail = format!("the job has {ARTIFACTS_MAX} artifacts, as many as it may");
-            Err(Problem::new(Code::TooLarge, detail))
+        other => {
+            let code = match other {
+                ArtifactOutcome::Taken => Code::NameTaken,
+                _ => Code::TooLarge,
+            };
+            Err(Problem::new(code, app.artifacts.refusal(&other)))
         }
-        ArtifactOutcome::TooLarge => Err(too_large(app, 0)),
     }
 }
 
@@ -205,19 +185,7 @@ fn wrong(field: &str, why: &str) -> Problem {
 }
 
 fn too_large(app: &App, left: u64) -> Problem {
-    let limits = app.settings.artifacts;
-    let detail = if left < limits.file_bytes_max {
-        format!(
-            "the job's artifacts may have {} bytes together (artifacts.job_max_bytes), and {left} of them are left",
-            limits.job_bytes_max
-        )
-    } else {
-        format!(
-            "an artifact may have {} bytes (artifacts.file_max_bytes)",
-            limits.file_bytes_max
-        )
-    };
-    Problem::new(Code::TooLarge, detail)
+    Problem::new(Code::TooLarge, app.artifacts.too_large(left))
 }
 
 /// Writes a body to the disk, on a thread that may block.
@@ -303,10 +271,10 @@ fn write(
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
 ) -> Answer<Json<ArtifactList>> {
-    let job = find(&app, &id).await?.id;
+    let job = find(&app, &caller, &id).await?.id;
     let stored = app.read(move |store| store.artifacts(job)).await?;
     Ok(Json(ArtifactList {
         artifacts: stored.into_iter().map(view).collect(),
@@ -324,11 +292,11 @@ pub(crate) async fn list(
         (status = "4XX", description = "Unknown, or a wrong range or key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn download(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Named(id, name): Named,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let job = find(&app, &id).await?.id;
+    let job = find(&app, &caller, &id).await?.id;
     let artifact = one(&app, job, &name).await?;
     let tag = format!("\"{}\"", hex(&artifact.sha256));
     let asked = |name: header::HeaderName| headers.get(name).and_then(|it| it.to_str().ok());
@@ -377,11 +345,15 @@ pub(crate) async fn download(
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(
     State(app): State<Shared>,
-    _: Manager,
+    Manager(caller): Manager,
     Named(id, name): Named,
 ) -> Answer<Json<ArtifactView>> {
-    let job = find(&app, &id).await?.id;
+    let job = find(&app, &caller, &id).await?.id;
     let artifact = one(&app, job, &name).await?;
+    if artifact.is_kept {
+        let detail = "somebody said that it is kept; release it first";
+        return Err(Problem::new(Code::WrongState, detail).into());
+    }
     let file = artifact.file.clone();
     let forgotten = app.store.forget_artifacts(job, vec![file.clone()]).await;
     forgotten.map_err(|error| app.problem(&error))?;
@@ -391,7 +363,7 @@ pub(crate) async fn delete(
     Ok(Json(view(artifact)))
 }
 
-async fn one(app: &Shared, job: JobId, name: &str) -> Result<Artifact, Problem> {
+pub(super) async fn one(app: &Shared, job: JobId, name: &str) -> Result<Artifact, Problem> {
     let wanted = name.to_owned();
     let found = app.read(move |store| store.artifact(job, &wanted)).await?;
     found.ok_or_else(|| {
@@ -467,7 +439,7 @@ fn outside(size: u64) -> Response {
     response
 }
 
-fn view(it: Artifact) -> ArtifactView {
+pub(super) fn view(it: Artifact) -> ArtifactView {
     ArtifactView {
         name: it.name,
         bytes: it.bytes,
@@ -475,6 +447,7 @@ fn view(it: Artifact) -> ArtifactView {
         step: it.step,
         attempt: it.attempt,
         created_at: it.created_at,
+        is_kept: it.is_kept,
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn ask(app: &App, parts: &Parts, caller: &Caller) -> Result<(),
     };
     let fact = AuditFact::Asked {
         user: caller.name.clone(),
-        key: caller.owner.clone(),
+        key: caller.key_name(),
         method: parts.method.to_string(),
         path: asked.path().chars().take(PATH_CHARS_MAX).collect(),
         trace_id: hex(&asked.context().trace_id),

@@ -1,25 +1,26 @@
 //! Who sent the request: extractors that say what a handler needs.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::{HeaderMap, header, request::Parts};
 use danube_api::{Code, Problem};
-use danube_model::JobId;
+use danube_model::{JobId, Timestamp};
 use danube_signals::{DeniedResource, PermissionDenied};
 
 use super::answer::Refusal;
 use super::asked::Asked;
 use super::audit;
 use crate::app::{App, Shared};
-use crate::auth::{Caller, Need, SESSION_COOKIE};
+use crate::auth::{Caller, Need, SESSION_COOKIE, Stranger};
 
-/// May look.
+/// May look at what belongs to no pipeline.
 pub(crate) struct Reader;
 /// May look, where what is seen depends on who looks.
 pub(crate) struct Looker(pub(crate) Caller);
-/// May submit, cancel and retry.
+/// May work with what belongs to no pipeline.
+pub(crate) struct Steward;
+/// May submit, cancel and retry, with the pipelines that they reach.
 pub(crate) struct Doer(pub(crate) Caller);
 /// May submit, cancel and retry; what is asked for goes into the audit log first.
 pub(crate) struct DoerOnRecord(pub(crate) Caller);
@@ -32,13 +33,21 @@ pub(crate) struct ManagerOnRecord(pub(crate) Caller);
 pub(crate) struct Overseer;
 /// May add a value to mask: whoever may submit, and the job itself, which shows
 /// the token of its attempt. That token is good for nothing else.
-pub(crate) struct Masker;
+pub(crate) struct Masker(pub(crate) Caller);
 
 impl FromRequestParts<Shared> for Reader {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        need(parts, app, Need::Read).map(|_| Self)
+        everything(need(parts, app, Need::Read)?).map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Shared> for Steward {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        everything(need(parts, app, Need::Work)?).map(|_| Self)
     }
 }
 
@@ -62,7 +71,7 @@ impl FromRequestParts<Shared> for Manager {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let caller = need(parts, app, Need::Manage)?;
+        let caller = everything(need(parts, app, Need::Manage)?)?;
         if !parts.method.is_safe() {
             audit::ask(app, parts, &caller).await?;
         }
@@ -74,7 +83,7 @@ impl FromRequestParts<Shared> for ManagerOnRecord {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let caller = need(parts, app, Need::Manage)?;
+        let caller = everything(need(parts, app, Need::Manage)?)?;
         audit::ask(app, parts, &caller).await?;
         Ok(Self(caller))
     }
@@ -94,7 +103,7 @@ impl FromRequestParts<Shared> for Overseer {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        need(parts, app, Need::Manage).map(|_| Self)
+        everything(need(parts, app, Need::Manage)?).map(|_| Self)
     }
 }
 
@@ -108,9 +117,10 @@ impl FromRequestParts<Shared> for Masker {
         if let Some((token, job)) = token.zip(job)
             && app.knows(job, &token)
         {
-            return Ok(Self);
+            // It reaches no job but the one in the path.
+            return Ok(Self(Caller::own("job")));
         }
-        need(parts, app, Need::Work).map(|_| Self)
+        need(parts, app, Need::Work).map(Self)
     }
 }
 
@@ -125,7 +135,7 @@ impl FromRequestParts<Shared> for Local {
         if is_private(app) && came_directly(&parts.headers) {
             return Ok(Self);
         }
-        need(parts, app, Need::Read).map(|_| Self)
+        everything(need(parts, app, Need::Read)?).map(|_| Self)
     }
 }
 
@@ -165,10 +175,7 @@ fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
     if let Some((asked, since)) = asked.zip(since) {
         asked.authenticated(since);
     }
-    let Some(caller) = caller else {
-        let detail = "send a valid API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`";
-        return Err(Problem::new(Code::Unauthorized, detail).into());
-    };
+    let caller = caller.map_err(|it| Problem::new(Code::Unauthorized, it.detail()))?;
     if caller.may(need) {
         return Ok(caller);
     }
@@ -181,13 +188,13 @@ fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
         user: &caller.name,
         resource: parts.uri.path(),
         action,
-        kind: Some(DeniedResource::Pipeline).filter(|_| need != Need::Manage),
+        kind: denied(parts.uri.path(), need),
     });
     let detail = if caller.by_session {
         "a browser session may only read; use an API key".to_owned()
     } else {
         format!(
-            "the key `{}` has the role `{}`, which may not {action}",
+            "`{}` has the role `{}`, which may not {action}",
             caller.name,
             caller.role.as_str()
         )
@@ -195,13 +202,42 @@ fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
     Err(Problem::new(Code::Forbidden, detail).into())
 }
 
+/// Only who reaches all pipelines may see what tells of all, or of the server.
+fn everything(caller: Caller) -> Result<Caller, Refusal> {
+    if caller.reach.is_all() {
+        return Ok(caller);
+    }
+    let detail = format!(
+        "`{}` reaches some pipelines only, and this belongs to none or to all",
+        caller.name
+    );
+    Err(Problem::new(Code::Forbidden, detail).into())
+}
+
+/// What was denied, as far as it is counted by kind. The path is the one below the API's own.
+fn denied(path: &str, need: Need) -> Option<DeniedResource> {
+    let of_secrets = path == "/secrets" || path.starts_with("/secrets/");
+    match need {
+        _ if of_secrets => Some(DeniedResource::Secret),
+        Need::Manage => None,
+        Need::Read | Need::Work => Some(DeniedResource::Pipeline),
+    }
+}
+
 /// Who showed a key or a session, if anybody.
-pub(crate) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
+pub(crate) fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Stranger> {
     if let Some(key) = key(headers) {
         // A wrong key isn't excused by a good cookie.
-        return app.keys.caller(key);
+        return app.with_rights(app.keys.caller(key)?);
     }
-    app.sessions.caller(session(headers)?, Instant::now())
+    let token = session(headers).ok_or(Stranger::Unknown)?;
+    let seen = app.sessions.seen(token, Timestamp::now());
+    let seen = seen.ok_or(Stranger::Unknown)?;
+    if let Some(sha256) = seen.to_tell {
+        // Nobody waits for it: it says no more than that the browser isn't idle.
+        drop(app.store.session_seen(sha256, Timestamp::now()));
+    }
+    app.behind(&seen.of)
 }
 
 /// The key or token that came with a request.
@@ -219,12 +255,17 @@ pub(crate) fn key(headers: &HeaderMap) -> Option<&str> {
 
 /// The session's token from the cookies.
 pub(crate) fn session(headers: &HeaderMap) -> Option<&str> {
+    cookie(headers, SESSION_COOKIE)
+}
+
+/// A cookie's value.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).into_iter();
     cookies
         .filter_map(|it| it.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == SESSION_COOKIE)
+        .find(|(name, _)| *name == wanted)
         .map(|(_, value)| value)
 }
 

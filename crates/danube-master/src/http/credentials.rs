@@ -15,7 +15,7 @@ use danube_store::CredentialRecord;
 
 use super::answer::{Answer, json};
 use super::audit::OnRecord;
-use super::caller::{Doer, Manager};
+use super::caller::{Manager, Steward};
 use super::incoming::{Id, Small};
 use crate::app::{Shared, blocking};
 use crate::credentials;
@@ -68,7 +68,7 @@ pub(crate) async fn put(
 #[utoipa::path(get, path = "/api/v1/credentials", tag = "credentials",
     responses((status = 200, description = "Every credential", body = CredentialList),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn list(State(app): State<Shared>, _: Doer) -> Answer<Json<CredentialList>> {
+pub(crate) async fn list(State(app): State<Shared>, _: Steward) -> Answer<Json<CredentialList>> {
     let all = app.read(danube_store::Store::credentials).await?;
     Ok(Json(CredentialList {
         credentials: all.into_iter().map(view).collect(),
@@ -81,7 +81,7 @@ pub(crate) async fn list(State(app): State<Shared>, _: Doer) -> Answer<Json<Cred
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn one(
     State(app): State<Shared>,
-    _: Doer,
+    _: Steward,
     Id(name): Id,
 ) -> Answer<Json<CredentialView>> {
     let asked = name.clone();
@@ -111,7 +111,7 @@ pub(crate) async fn delete(
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn usage(
     State(app): State<Shared>,
-    _: Doer,
+    _: Steward,
     Id(name): Id,
 ) -> Answer<Json<CredentialUsage>> {
     let asked = name.clone();

@@ -9,7 +9,7 @@ use danube_joblog::{Fold, LogError};
 use danube_store::RunNames;
 
 use super::answer::Answer;
-use super::caller::Reader;
+use super::caller::Looker;
 use super::incoming::Id;
 use super::jobs::find_logged;
 use super::logs::unreadable;
@@ -24,10 +24,10 @@ const FOLDS_MAX: usize = 10_000;
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn folds(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
 ) -> Answer<Json<LogFolds>> {
-    let job = find_logged(&app, &id).await?;
+    let job = find_logged(&app, &caller, &id).await?;
     let (logs, name) = (app.logs.clone(), job.id.to_string());
     let found = blocking(move || match logs.reader(&name) {
         Ok(mut reader) => reader.folds(FOLDS_MAX),

@@ -12,9 +12,10 @@ use danube_store::{CancelOutcome, Filter, StoreError};
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::caller::{Doer, Reader};
+use super::caller::{Doer, Looker};
 use super::incoming::Id;
 use crate::app::{App, Shared, blocking};
+use crate::auth::Caller;
 use crate::tell::{self, Why};
 
 /// What a list may be asked for.
@@ -39,13 +40,14 @@ pub(crate) struct ListQuery {
         (status = "4XX", description = "A wrong filter or key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Answer<Json<JobList>> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
     let filter = Filter {
         states: states(query.status.as_deref())?,
         pipeline: query.pipeline,
+        sight: caller.reach.sight(),
     };
     let limit = query.limit.unwrap_or(PAGE_JOBS_DEFAULT);
     if !(1..=PAGE_JOBS_MAX).contains(&limit) {
@@ -95,8 +97,12 @@ fn states(text: Option<&str>) -> Result<Vec<JobState>, Problem> {
 #[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
     responses((status = 200, description = "The job with its steps", body = JobView),
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn job(State(app): State<Shared>, _: Reader, Id(id): Id) -> Answer<Json<JobView>> {
-    let job = with_log(&app, find(&app, &id).await?).await?;
+pub(crate) async fn job(
+    State(app): State<Shared>,
+    Looker(caller): Looker,
+    Id(id): Id,
+) -> Answer<Json<JobView>> {
+    let job = with_log(&app, find(&app, &caller, &id).await?).await?;
     Ok(Json(JobView::whole(job)))
 }
 
@@ -106,10 +112,10 @@ pub(crate) async fn job(State(app): State<Shared>, _: Reader, Id(id): Id) -> Ans
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn history(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
 ) -> Answer<Json<HistoryView>> {
-    let Job { id, kind, .. } = find(&app, &id).await?;
+    let Job { id, kind, .. } = find(&app, &caller, &id).await?;
     let transitions = app.read(move |store| store.history(id)).await?;
     let transitions = transitions.ok_or_else(|| unknown(&id.to_string()))?;
     let transitions = transitions.into_iter();
@@ -129,7 +135,7 @@ pub(crate) async fn cancel(
     Doer(caller): Doer,
     Id(id): Id,
 ) -> Answer<Response> {
-    let id = find_id(&app, &id).await?;
+    let id = find_id(&app, &caller, &id).await?;
     let outcome = app.store.cancel(id, &caller.name).await;
     let outcome = outcome.map_err(|error| cancel_unrecorded(&app, id, &error))?;
     let job = match outcome {
@@ -170,16 +176,17 @@ fn cancel_unrecorded(app: &App, id: JobId, error: &StoreError) -> Problem {
     problem
 }
 
-/// The job with this id or short id.
-pub(crate) async fn find(app: &Shared, id: &str) -> Result<Job, Problem> {
-    let id = find_id(app, id).await?;
+/// The job with this id or short id, if it is one of a pipeline that the caller reaches.
+pub(crate) async fn find(app: &Shared, caller: &Caller, text: &str) -> Result<Job, Problem> {
+    let id = full_id(app, text).await?;
     let job = app.read(move |store| store.job(id)).await?;
-    job.ok_or_else(|| unknown(&id.to_string()))
+    job.filter(|it| app.reaches(caller, &it.pipeline))
+        .ok_or_else(|| unknown(text))
 }
 
 /// The same, when its log may be read.
-pub(crate) async fn find_logged(app: &Shared, id: &str) -> Result<Job, Problem> {
-    let job = find(app, id).await?;
+pub(crate) async fn find_logged(app: &Shared, caller: &Caller, id: &str) -> Result<Job, Problem> {
+    let job = find(app, caller, id).await?;
     match job.log_deleted_at {
         None => Ok(job),
         Some(at) => {
@@ -189,8 +196,16 @@ pub(crate) async fn find_logged(app: &Shared, id: &str) -> Result<Job, Problem> 
     }
 }
 
-/// The full id for an id or short id; the job needn't exist for a full one.
-pub(super) async fn find_id(app: &Shared, text: &str) -> Result<JobId, Problem> {
+/// The full id for an id or short id of a job that the caller reaches. For a full one of
+/// who reaches all the job needn't exist.
+pub(super) async fn find_id(app: &Shared, caller: &Caller, text: &str) -> Result<JobId, Problem> {
+    if caller.reach.is_all() {
+        return full_id(app, text).await;
+    }
+    find(app, caller, text).await.map(|it| it.id)
+}
+
+async fn full_id(app: &Shared, text: &str) -> Result<JobId, Problem> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }

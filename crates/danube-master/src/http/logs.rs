@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::answer::Answer;
 use super::around;
-use super::caller::{DoerOnRecord, Reader};
+use super::caller::{DoerOnRecord, Looker};
 use super::follow::{Follower, Part, Piece, Step};
 use super::incoming::Id;
 use super::jobs::{find, find_logged, unknown};
@@ -87,13 +87,13 @@ enum Gaps {
         (status = "4XX", description = "Unknown, or a wrong range or key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn log(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
     headers: HeaderMap,
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Answer<Response> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
-    let job = find_logged(&app, &id).await?;
+    let job = find_logged(&app, &caller, &id).await?;
     let lines = Lines::asked(&query, &headers)?;
     let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
     let mut wanted = wanted(&query, &job, range)?;
@@ -145,10 +145,10 @@ async fn by_line(
         (status = "4XX", description = "Unknown, not ended, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(
     State(app): State<Shared>,
-    _: DoerOnRecord,
+    DoerOnRecord(caller): DoerOnRecord,
     Id(id): Id,
 ) -> Answer<Json<LogDeleted>> {
-    let job = find(&app, &id).await?;
+    let job = find(&app, &caller, &id).await?;
     let deleted = reaper::delete(&app, job.id).await;
     let bytes_freed = deleted.map_err(|why| match why {
         Undeleted::NotEnded => {

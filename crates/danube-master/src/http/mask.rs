@@ -49,13 +49,13 @@ const WORKER_ASKED_MAX: u32 = 500;
         (status = "5XX", description = "Masked as far as `detail` says", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn mask(
     State(app): State<Shared>,
-    _: Masker,
+    Masker(caller): Masker,
     Id(id): Id,
     headers: HeaderMap,
     Small(body): Small<BODY_BYTES_MAX>,
 ) -> Answer<Json<Masked>> {
     let MaskValue { value, allow_short } = asked(&headers, &body)?;
-    let job = find(&app, &id).await?.id;
+    let job = find(&app, &caller, &id).await?.id;
     let kept = keep(&app, job, &value).await;
     if let Err(Unkept::Refused(problem)) = kept {
         return Err(problem.into());

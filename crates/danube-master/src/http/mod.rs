@@ -7,6 +7,7 @@ mod artifacts;
 mod asked;
 mod audit;
 mod backup;
+mod blueprint;
 mod caller;
 mod claims;
 mod credentials;
@@ -14,6 +15,7 @@ mod folds;
 mod follow;
 mod incoming;
 mod jobs;
+mod keeping;
 mod keys;
 mod layer;
 mod lines;
@@ -25,13 +27,18 @@ mod openapi;
 mod pages;
 mod panels;
 mod profiles;
+mod provenance;
 mod range;
+mod registry;
 mod rpc;
 mod run_events;
 mod search;
+mod secrets;
 mod serve;
+mod signin;
 mod stream;
 mod submits;
+mod terminal;
 mod text;
 mod timing;
 pub(crate) mod traces;
@@ -64,6 +71,7 @@ fn rpc_routes() -> Router<Shared> {
         .route("/credentials", post(rpc::credentials))
         .route("/finalizing", post(rpc::finalizing))
         .route("/append-log", post(rpc::append_log))
+        .route("/secrets", post(rpc::secrets))
         .route("/finish", post(rpc::finish))
         .route("/hand-back", post(rpc::hand_back))
         .layer(DefaultBodyLimit::max(rpc::BODY_BYTES_MAX))
@@ -87,7 +95,12 @@ fn job_routes() -> Router<Shared> {
         .route("/jobs/{id}/logs/folds", get(folds::folds))
         .route("/jobs/{id}/logs/search", get(search::search))
         .route("/jobs/{id}/trace", get(traces::trace))
-        .route("/jobs/{id}/artifacts", get(artifacts::list))
+        .route(
+            "/jobs/{id}/artifacts",
+            get(artifacts::list).post(keeping::keep),
+        )
+        .route("/jobs/{id}/provenance", get(provenance::of_job))
+        .route("/provenance/key", get(provenance::key))
         .route(
             "/jobs/{id}/artifacts/{name}",
             get(artifacts::download)
@@ -96,10 +109,39 @@ fn job_routes() -> Router<Shared> {
         )
 }
 
+/// What `danube login` and the browser beside it ask for.
+fn terminal_routes() -> Router<Shared> {
+    Router::new()
+        .route("/login/cli", get(terminal::ask).post(terminal::allow))
+        .route("/login/cli/key", post(terminal::key))
+        .route("/login/cli/end", post(terminal::end))
+        .layer(DefaultBodyLimit::max(terminal::BODY_BYTES_MAX))
+}
+
+/// What browsers ask for.
+fn page_routes() -> Router<Shared> {
+    Router::new()
+        .route("/", get(pages::jobs))
+        .route("/jobs/{id}", get(pages::job))
+        .route(
+            "/login",
+            get(pages::login)
+                .post(pages::login_with_key)
+                .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)),
+        )
+        .route("/login/oidc", get(signin::begin))
+        .route(signin::BACK, get(signin::back_again))
+        .merge(terminal_routes())
+        .route("/logout", post(pages::logout))
+        .route("/style.css", get(pages::style))
+}
+
 /// Every route of the server.
 pub(crate) fn router(app: Shared) -> Router {
     let api = webhooks::routes()
         .merge(job_routes())
+        .merge(secrets::routes())
+        .merge(blueprint::routes())
         .route("/pipelines/timing", get(timing::pipelines))
         .route("/pipelines/{name}/timing", get(timing::pipeline))
         .route("/api-keys", post(keys::create).get(keys::list))
@@ -113,6 +155,7 @@ pub(crate) fn router(app: Shared) -> Router {
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
         .route("/audit", get(audit::list))
+        .route("/registry/images", get(registry::images))
         .route("/admin/reaper", post(admin::reap))
         .route("/admin/backup", get(backup::backup))
         .route("/admin/seal-key", get(admin::seal_key))
@@ -139,6 +182,7 @@ pub(crate) fn router(app: Shared) -> Router {
     Router::new()
         .nest("/api/v1", api)
         .nest("/rpc", rpc_routes())
+        .merge(registry::routes())
         .route("/health", get(meta::health))
         .route("/health/ready", get(meta::ready))
         .route("/ready", get(meta::ready))
@@ -150,16 +194,7 @@ pub(crate) fn router(app: Shared) -> Router {
             "/v1/traces",
             post(traces::receive).layer(DefaultBodyLimit::max(traces::BODY_BYTES_MAX)),
         )
-        .route("/", get(pages::jobs))
-        .route("/jobs/{id}", get(pages::job))
-        .route(
-            "/login",
-            get(pages::login)
-                .post(pages::login_with_key)
-                .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)),
-        )
-        .route("/logout", post(pages::logout))
-        .route("/style.css", get(pages::style))
+        .merge(page_routes())
         .fallback(meta::not_found)
         .method_not_allowed_fallback(meta::method_not_allowed)
         .layer(DefaultBodyLimit::max(app.settings.body_bytes_max))

@@ -9,8 +9,9 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, artifacts, audit, backup, credentials, folds, jobs, keys, logs, mask, meta, metrics,
-    panels, profiles, run_events, search, stream, submits, timing, traces, webhooks, workers,
+    admin, artifacts, audit, backup, blueprint, credentials, folds, jobs, keeping, keys, logs,
+    mask, meta, metrics, panels, profiles, provenance, registry, run_events, search, secrets,
+    stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -22,9 +23,12 @@ use super::{
         logs::log, logs::delete, stream::stream, folds::folds, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         workers::create, workers::list, workers::revoke,
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
+        secrets::put, secrets::list, secrets::delete,
         admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup, audit::list,
+        blueprint::blueprint, blueprint::sync_now,
         panels::list, panels::data, panels::alerts,
-        artifacts::upload, artifacts::list, artifacts::download, artifacts::delete,
+        registry::images,
+        artifacts::upload, artifacts::list, artifacts::download, artifacts::delete, keeping::keep, provenance::of_job, provenance::key,
         traces::trace, traces::receive, timing::pipelines, timing::pipeline,
         webhooks::list, webhooks::show, webhooks::replay, webhooks::secret,
         profiles::cpu, profiles::heap, profiles::all_tasks,
@@ -32,7 +36,7 @@ use super::{
     ),
     components(schemas(danube_api::LogEvent, danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security, &Names, &Problems),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "workers"), (name = "panels"), (name = "traces"), (name = "artifacts"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "secrets"), (name = "workers"), (name = "blueprint"), (name = "panels"), (name = "traces"), (name = "artifacts"), (name = "registry"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
 )]
 struct Document;
 

@@ -9,11 +9,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use danube_api::{JobView, Problem};
 use danube_joblog::Chunk;
+use danube_model::Timestamp;
 use danube_signals::{LoginFailed, LoginSucceeded};
-use danube_store::Filter;
+use danube_store::{Filter, SessionOf};
 use serde::Deserialize;
 
-use super::answer::Answer;
+use super::answer::{Answer, Refusal};
 use super::caller::{caller, session};
 use super::incoming::Id;
 use super::jobs::{find, with_live_log, with_log};
@@ -49,17 +50,22 @@ struct JobPage {
 
 #[derive(Template)]
 #[template(path = "login.html")]
-struct LoginPage {
-    message: &'static str,
+struct LoginPage<'a> {
+    message: &'a str,
+    is_oidc: bool,
 }
 
 /// The newest jobs.
 pub(crate) async fn jobs(State(app): State<Shared>, headers: HeaderMap) -> Answer<Response> {
-    if caller(&app, &headers).is_none() {
+    let Ok(caller) = caller(&app, &headers) else {
         return Ok(Redirect::to("/login").into_response());
-    }
+    };
+    let filter = Filter {
+        sight: caller.reach.sight(),
+        ..Filter::default()
+    };
     let page = app
-        .read(|store| store.list(&Filter::default(), None, JOBS_SHOWN))
+        .read(move |store| store.list(&filter, None, JOBS_SHOWN))
         .await?;
     let jobs: Vec<JobView> = page
         .items
@@ -76,10 +82,10 @@ pub(crate) async fn job(
     headers: HeaderMap,
     Id(id): Id,
 ) -> Answer<Response> {
-    if caller(&app, &headers).is_none() {
+    let Ok(caller) = caller(&app, &headers) else {
         return Ok(Redirect::to("/login").into_response());
-    }
-    let job = JobView::whole(with_log(&app, find(&app, &id).await?).await?);
+    };
+    let job = JobView::whole(with_log(&app, find(&app, &caller, &id).await?).await?);
     let (log, skipped_bytes) = tail(&app, &job.id).await?;
     let is_live = !ended(&job);
     Ok(render(&JobPage {
@@ -141,15 +147,22 @@ pub(crate) async fn login(
 ) -> Response {
     let token = query.ok().and_then(|Query(query)| query.token);
     let Some(token) = token else {
-        return render(&LoginPage { message: "" });
+        return render(&LoginPage {
+            message: "",
+            is_oidc: app.oidc.is_on(),
+        });
     };
-    let session = app.sessions.follow_link(&token, Instant::now());
+    let is_good = app.sessions.follow_link(&token, Instant::now());
+    let who = is_good.then(|| (SessionOf::Link, "login link".to_owned()));
     entered(
         &app,
-        session,
-        "login link",
-        "This link was used or is too old. Start the server again for a new one, or enter an API key.",
+        who,
+        (
+            "This link was used or is too old. Start the server again for a new one, or enter an API key.",
+            None,
+        ),
     )
+    .await
 }
 
 /// The form of the login page.
@@ -167,69 +180,99 @@ pub(crate) async fn login_with_key(
 ) -> Response {
     // A form on a foreign page must not log anybody in.
     let foreign = is_foreign(&headers);
-    let who = app.keys.caller(form.key.trim()).filter(|_| !foreign);
-    let name = who.as_ref().map_or_else(String::new, |it| it.name.clone());
-    let session = who.map(|who| app.sessions.begin(who, Instant::now()));
-    entered(&app, session, &name, "This isn't a valid key.")
+    let who = app.keys.caller(form.key.trim()).ok().filter(|_| !foreign);
+    let who = who.and_then(|it| Some((SessionOf::Key(it.key?), it.name)));
+    entered(
+        &app,
+        who,
+        ("This isn't a valid key, or it has expired.", None),
+    )
+    .await
 }
 
 /// Whether a browser says that another site's page sent the request.
-fn is_foreign(headers: &HeaderMap) -> bool {
+pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
     headers
         .get("sec-fetch-site")
         .is_some_and(|it| it != "same-origin" && it != "none")
 }
 
-fn entered(app: &App, session: Option<String>, user: &str, refusal: &'static str) -> Response {
-    let Some(token) = session else {
-        app.signals.emit(LoginFailed {
-            user: None,
-            resource: None,
-            action: Some("login"),
-        });
-        let mut response = render(&LoginPage { message: refusal });
-        *response.status_mut() = StatusCode::UNAUTHORIZED;
-        return response;
+/// Begins a session for who was recognised, with the name that is told.
+pub(crate) async fn entered(
+    app: &App,
+    who: Option<(SessionOf, String)>,
+    (refusal, next): (&str, Option<String>),
+) -> Response {
+    let Some((of, user)) = who else {
+        return refused(app, StatusCode::UNAUTHORIZED, refusal);
+    };
+    let begun = app.sessions.begin(&app.store, of, Timestamp::now()).await;
+    let token = match begun {
+        Ok(token) => token,
+        Err(error) => return Refusal(app.problem(&error)).into_response(),
     };
     app.signals.emit(LoginSucceeded {
-        user,
+        user: &user,
         resource: None,
         action: Some("login"),
     });
-    let secure = if app
-        .settings
-        .public_url
-        .as_deref()
-        .is_some_and(|it| it.starts_with("https:"))
-    {
+    let secure = secure(app);
+    with_cookie(
+        &format!("{SESSION_COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/{secure}"),
+        next.as_deref().unwrap_or("/"),
+    )
+}
+
+/// The login page with the reason why nobody is signed in.
+pub(crate) fn refused(app: &App, status: StatusCode, why: &str) -> Response {
+    app.signals.emit(LoginFailed {
+        user: None,
+        resource: None,
+        action: Some("login"),
+    });
+    let mut response = render(&LoginPage {
+        message: why,
+        is_oidc: app.oidc.is_on(),
+    });
+    *response.status_mut() = status;
+    response
+}
+
+/// What a cookie says where the server is reached over TLS.
+pub(crate) fn secure(app: &App) -> &'static str {
+    let url = app.settings.public_url.as_deref();
+    if url.is_some_and(|it| it.starts_with("https:")) {
         "; Secure"
     } else {
         ""
-    };
-    with_cookie(
-        &format!("{SESSION_COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/{secure}"),
-        "/",
-    )
+    }
 }
 
 /// Ends the session.
-pub(crate) async fn logout(State(app): State<Shared>, headers: HeaderMap) -> Response {
+pub(crate) async fn logout(State(app): State<Shared>, headers: HeaderMap) -> Answer<Response> {
     if let Some(token) = session(&headers).filter(|_| !is_foreign(&headers)) {
-        app.sessions.end(token);
+        let ended = app.sessions.end(&app.store, token).await;
+        ended.map_err(|error| app.problem(&error))?;
     }
-    with_cookie(
-        &format!("{SESSION_COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"),
+    Ok(with_cookie(
+        &format!("{SESSION_COOKIE}=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"),
         "/login",
-    )
+    ))
 }
 
-/// A page that sets the cookie and leads on by itself: a redirect from a link
-/// in another program would not carry a strict cookie.
+/// A page that sets the cookie and leads on by itself.
 fn with_cookie(cookie: &str, to: &str) -> Response {
-    let mut response = Html(format!("<!doctype html><meta http-equiv=\"refresh\" content=\"0; url={to}\"><a href=\"{to}\">Go on</a>")).into_response();
+    let mut response = leading(to);
     let value = HeaderValue::from_str(cookie).expect("tokens are base64");
     response.headers_mut().insert(header::SET_COOKIE, value);
     response
+}
+
+/// A page that leads on by itself, to an address of ours that holds nothing from outside
+/// but checked tokens.
+pub(crate) fn leading(to: &str) -> Response {
+    let to = to.replace('&', "&amp;");
+    Html(format!("<!doctype html><meta http-equiv=\"refresh\" content=\"0; url={to}\"><a href=\"{to}\">Go on</a>")).into_response()
 }
 
 /// The style of all pages.
@@ -241,7 +284,7 @@ pub(crate) async fn style() -> Response {
         .into_response()
 }
 
-fn render(page: &impl Template) -> Response {
+pub(crate) fn render(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => Html(text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

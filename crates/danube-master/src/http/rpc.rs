@@ -12,9 +12,9 @@ use axum::{Json, http::HeaderValue};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use danube_api::rpc::{
-    self, CredentialsAnswer, CredentialsWanted, Finalizing, Finish, GivenCredential, HandBack,
-    Heartbeat, HeartbeatAnswer, LogPiece, PieceAnswer, Played, Spans, Started, StepChanged, Taken,
-    Wish,
+    self, CredentialsAnswer, CredentialsWanted, Finalizing, Finish, GivenCredential, GivenSecret,
+    HandBack, Heartbeat, HeartbeatAnswer, LogPiece, PieceAnswer, Played, SecretsAnswer, Spans,
+    Started, StepChanged, Taken, Wish,
 };
 use danube_api::{Code, Problem};
 use danube_joblog::{CopiedRun, Mark, Piece, StreamKind};
@@ -291,6 +291,30 @@ pub(crate) async fn credentials(
             credentials: Vec::new(),
             refused: Some(why),
         },
+    }))
+}
+
+/// A step asks for secrets.
+pub(crate) async fn secrets(
+    State(app): State<Shared>,
+    Known(peer): Known,
+    Ours(body): Ours<BODY_BYTES_MAX>,
+) -> Answer<Json<SecretsAnswer>> {
+    let CredentialsWanted { lease, names } = read(&body)?;
+    let given = on_thread(&app, move |remote| {
+        remote.secrets(&peer, lease.into(), names)
+    });
+    let (given, refused) = match given.await? {
+        Ok(given) => (given, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
+    let secrets = given.into_iter().map(|(name, value)| GivenSecret {
+        name,
+        value: value.reveal().to_owned(),
+    });
+    Ok(Json(SecretsAnswer {
+        secrets: secrets.collect(),
+        refused,
     }))
 }
 

@@ -16,7 +16,7 @@ use futures_util::stream::unfold;
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::caller::Reader;
+use super::caller::Looker;
 use super::incoming::Id;
 use super::jobs::{find_id, find_logged, unknown};
 use super::serve::Line;
@@ -55,7 +55,7 @@ pub(crate) struct EventsQuery {
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Answer<Json<RunEventList>> {
@@ -65,7 +65,7 @@ pub(crate) async fn list(
         let why = format!("`limit` must be 1 to {EVENTS_AT_ONCE_MAX}");
         return Err(Problem::new(Code::Malformed, why).into());
     }
-    let id = find_id(&app, &id).await?;
+    let id = find_id(&app, &caller, &id).await?;
     let from = query.from.unwrap_or(0);
     let found = app
         .read(move |store| store.run_events(id, query.attempt, (from, limit)))
@@ -126,7 +126,7 @@ impl std::fmt::Display for Position {
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn live(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
     (headers, line): (HeaderMap, Extension<Line>),
     query: Result<Query<LiveQuery>, QueryRejection>,
@@ -134,7 +134,7 @@ pub(crate) async fn live(
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
     let (with_events, with_log) = included(query.include.as_deref())?;
     let at = last_event(&headers, Position::read)?.unwrap_or_default();
-    let job = find_logged(&app, &id).await?;
+    let job = find_logged(&app, &caller, &id).await?;
     let log = Events::new(app.clone(), job.id, (at.offset, line.0))?;
     let live = Live {
         log,

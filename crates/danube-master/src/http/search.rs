@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout_at;
 
 use super::answer::Answer;
-use super::caller::Reader;
+use super::caller::Looker;
 use super::incoming::Id;
 use super::jobs::find_logged;
 use super::logs::{switch, unreadable};
@@ -80,7 +80,7 @@ pub(crate) struct FindQuery {
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn search(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
     query: Result<Query<FindQuery>, QueryRejection>,
 ) -> Answer<Response> {
@@ -91,7 +91,7 @@ pub(crate) async fn search(
         return Err(Problem::new(Code::Malformed, detail).into());
     }
     let options = options(&query)?;
-    let job = find_logged(&app, &id).await?;
+    let job = find_logged(&app, &caller, &id).await?;
     let turn = Arc::clone(&app.turns.searches).try_acquire_owned();
     let turn = turn.map_err(|_| {
         Problem::new(

@@ -18,7 +18,7 @@ use futures_util::stream::{Stream, StreamExt, unfold};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::caller::Reader;
+use super::caller::Looker;
 use super::follow::{Follower, Part, Piece};
 use super::incoming::Id;
 use super::jobs::find_logged;
@@ -45,14 +45,14 @@ pub(crate) struct StreamQuery {
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn stream(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
     (headers, line): (HeaderMap, Extension<Line>),
     query: Result<Query<StreamQuery>, QueryRejection>,
 ) -> Answer<Response> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
     let last = last_event(&headers, |it| it.parse().ok())?;
-    let job = find_logged(&app, &id).await?;
+    let job = find_logged(&app, &caller, &id).await?;
     let from = last.or(query.from).unwrap_or(0);
     let events = Events::new(app, job.id, (from, line.0))?;
     Ok(answer(unfold(events, |mut events| async move {

@@ -27,7 +27,7 @@ use super::jobs::{find_id, unknown};
 use super::wait::{self, SubmitQuery, Wait};
 use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
-use crate::pipelines::NoPipeline;
+use crate::pipelines::{NoPipeline, of_both};
 use crate::submit::{Checked, World, check, real_below};
 use crate::tell;
 
@@ -114,7 +114,7 @@ pub(crate) async fn accept(
     if let Some(job) = replayed(app, caller, idempotency.as_ref()).await? {
         return Ok((job, Vec::new()));
     }
-    let checked = checked(app, caller, (body, body_bytes)).await?;
+    let checked = checked(app, (caller, trigger), (body, body_bytes)).await?;
     let Checked {
         mut order,
         source_type,
@@ -123,6 +123,10 @@ pub(crate) async fn accept(
         callback,
         warnings,
     } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
+    let name = order.task.name();
+    if !app.reaches(caller, name) {
+        return Err(out_of_reach(caller, name));
+    }
     let load = Stretch {
         began,
         ended: now(),
@@ -130,6 +134,7 @@ pub(crate) async fn accept(
     if let Some(asked) = &asked {
         order.trace = asked.trace(source_type, load);
     }
+    app.lower(&mut order);
     let context = asked
         .as_ref()
         .map_or_else(TraceContext::random, Asked::context);
@@ -161,6 +166,17 @@ pub(crate) async fn accept(
     Ok((submitted.job, warnings))
 }
 
+/// Who says in full what is to be run has to call it by a name that they reach.
+fn out_of_reach(caller: &Caller, name: &str) -> Problem {
+    let sight = caller.reach.sight().unwrap_or_default();
+    let detail = format!(
+        "`{}` reaches no pipeline `{name}`, only {}; nothing was changed",
+        caller.name,
+        sight.join(", ")
+    );
+    Problem::new(Code::Forbidden, detail)
+}
+
 /// Writes down how a job came to be.
 fn traced(app: &App, asked: &Asked, job: &Job, times: (Stretch, u64)) {
     let id = job.id.to_string();
@@ -172,7 +188,7 @@ fn traced(app: &App, asked: &Asked, job: &Job, times: (Stretch, u64)) {
 /// Checks a body in its turn, on a thread that may block.
 async fn checked(
     app: &Shared,
-    caller: &Caller,
+    (caller, trigger): (&Caller, Trigger),
     (body, body_bytes): (serde_json::Value, usize),
 ) -> Result<Result<Checked, Vec<Mistake>>, Problem> {
     let turn = app.turns.checks.acquire().await;
@@ -180,13 +196,19 @@ async fn checked(
     // What is small and names no file is checked in less time than another
     // thread needs to wake up.
     if body_bytes <= CHECK_INLINE_BYTES_MAX && body.get("spec").is_some() {
-        return Ok(check(&body, &Surroundings { app, caller }));
+        let world = Surroundings {
+            app,
+            caller,
+            trigger,
+        };
+        return Ok(check(&body, &world));
     }
     let (app, caller) = (app.clone(), caller.clone());
     blocking(move || {
         let world = Surroundings {
             app: &app,
             caller: &caller,
+            trigger,
         };
         check(&body, &world)
     })
@@ -204,7 +226,13 @@ async fn replayed(
         return Ok(None);
     };
     let owner = caller.owner.clone();
-    app.read(move |store| store.replayed(&owner, &given)).await
+    let job = app
+        .read(move |store| store.replayed(&owner, &given))
+        .await?;
+    match job {
+        Some(job) if !app.reaches(caller, &job.pipeline) => Err(unknown(&job.id.to_string())),
+        other => Ok(other),
+    }
 }
 
 fn tell_submitted(app: &App, job: &Job, source_type: &str) {
@@ -250,6 +278,7 @@ fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency>, 
 struct Surroundings<'a> {
     app: &'a App,
     caller: &'a Caller,
+    trigger: Trigger,
 }
 
 impl World for Surroundings<'_> {
@@ -258,7 +287,24 @@ impl World for Surroundings<'_> {
     }
 
     fn pipeline(&self, name: &str) -> Result<Pipeline, NoPipeline> {
-        self.app.pipelines.find(name)
+        let by_hand = self.trigger == Trigger::Api;
+        let blueprint = self.app.blueprint.get();
+        let declared = blueprint.as_deref();
+        let found = of_both(declared, self.app.pipelines.find(name), (name, by_hand));
+        let reach = &self.caller.reach;
+        let is_unknown = matches!(found, Err(NoPipeline::Unknown { .. }));
+        if reach.is_all() || (!is_unknown && self.app.reaches(self.caller, name)) {
+            return found;
+        }
+        // One that isn't reached is answered as one that isn't there.
+        let mut known = self.app.pipelines.names();
+        known.extend(declared.iter().flat_map(|it| it.pipelines.keys().cloned()));
+        known.retain(|it| reach.has(it));
+        known.sort();
+        Err(NoPipeline::Unknown {
+            known,
+            wrong: Vec::new(),
+        })
     }
 
     fn callback(&self, url: &str) -> Result<Target, Refused> {
@@ -305,7 +351,7 @@ pub(crate) async fn retry(
     Id(id): Id,
 ) -> Answer<Response> {
     let began = asked.now();
-    let id = find_id(&app, &id).await?;
+    let id = find_id(&app, &caller, &id).await?;
     let load = Stretch {
         began,
         ended: asked.now(),

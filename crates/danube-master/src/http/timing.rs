@@ -12,10 +12,11 @@ use danube_store::{Filter, Store, StoreError};
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::caller::Reader;
+use super::caller::Looker;
 use super::incoming::Id;
 use crate::app::{App, Shared, blocking};
-use crate::pipelines::NoPipeline;
+use crate::auth::Caller;
+use crate::pipelines::{NoPipeline, of_both};
 use crate::timing::{list, table};
 
 /// Over how many runs.
@@ -38,15 +39,18 @@ pub(crate) struct TimingQuery {
         (status = "4XX", description = "Wrong runs, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn pipeline(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(name): Id,
     query: Result<Query<TimingQuery>, QueryRejection>,
 ) -> Answer<Json<PipelineTiming>> {
     let wanted = wanted(query)?;
+    if !app.reaches(&caller, &name) {
+        return Err(unknown(&name, &[]).into());
+    }
     let asked = name.clone();
     let past = read(&app, move |store| store.past_runs(&asked, 2 * wanted)).await?;
     if past.runs.is_empty() {
-        must_exist(&app, &name).await?;
+        must_exist(&app, &caller, &name).await?;
     }
     Ok(Json(table(name, &past, wanted)))
 }
@@ -57,11 +61,12 @@ pub(crate) async fn pipeline(
         (status = "4XX", description = "Wrong runs, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn pipelines(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     query: Result<Query<TimingQuery>, QueryRejection>,
 ) -> Answer<Json<TimingList>> {
     let wanted = wanted(query)?;
-    let all = read(&app, move |store| store.past_runs_of_all(2 * wanted)).await?;
+    let mut all = read(&app, move |store| store.past_runs_of_all(2 * wanted)).await?;
+    all.pipelines.retain(|(name, _)| caller.reach.has(name));
     Ok(Json(list(all, wanted)))
 }
 
@@ -94,7 +99,7 @@ async fn read<T: Send + 'static>(
 }
 
 /// A pipeline exists that has jobs or a file.
-async fn must_exist(app: &Shared, name: &str) -> Result<(), Problem> {
+async fn must_exist(app: &Shared, caller: &Caller, name: &str) -> Result<(), Problem> {
     let filter = Filter {
         pipeline: Some(name.to_owned()),
         ..Filter::default()
@@ -109,6 +114,7 @@ async fn must_exist(app: &Shared, name: &str) -> Result<(), Problem> {
         Some(declared) => {
             let mut names = read(app, Store::pipeline_names).await?;
             names.extend(declared);
+            names.retain(|it| caller.reach.has(it));
             Err(unknown(name, &names))
         }
     }
@@ -116,9 +122,15 @@ async fn must_exist(app: &Shared, name: &str) -> Result<(), Problem> {
 
 /// The names of the pipelines that files declare; none when this is one, or may be one.
 fn declared(app: &App, name: &str) -> Option<Vec<String>> {
-    match app.pipelines.find(name) {
+    let blueprint = app.blueprint.get();
+    match of_both(
+        blueprint.as_deref(),
+        app.pipelines.find(name),
+        (name, false),
+    ) {
         Err(NoPipeline::Unknown { known, .. }) => Some(known),
-        Ok(_) | Err(NoPipeline::Twice(_) | NoPipeline::Unreadable(_)) => None,
+        Ok(_)
+        | Err(NoPipeline::Twice(_) | NoPipeline::Unreadable(_) | NoPipeline::NotByHand(_)) => None,
     }
 }
 

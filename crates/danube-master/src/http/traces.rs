@@ -16,7 +16,7 @@ use danube_telemetry::trace::{jaeger, spans};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use super::caller::{Reader, key};
+use super::caller::{Looker, key};
 use super::incoming::Id;
 use super::jobs::{find, unknown};
 use crate::app::{Shared, blocking};
@@ -43,7 +43,7 @@ pub(crate) struct TraceQuery {
         (status = "4XX", description = "Unknown, deleted, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn trace(
     State(app): State<Shared>,
-    _: Reader,
+    Looker(caller): Looker,
     Id(id): Id,
     query: Result<Query<TraceQuery>, QueryRejection>,
 ) -> Answer<Response> {
@@ -56,7 +56,7 @@ pub(crate) async fn trace(
             return Err(Problem::new(Code::Malformed, detail).into());
         }
     };
-    let job = find(&app, &id).await?;
+    let job = find(&app, &caller, &id).await?;
     if let Some(at) = job.log_deleted_at {
         let detail = format!("the trace of this job was deleted with its log at {at}");
         return Err(Problem::new(Code::LogGone, detail).into());

@@ -67,10 +67,12 @@ pub(crate) async fn list(
     if !(1..=PAGE_JOBS_MAX).contains(&limit) {
         return Err(malformed(format!("`limit` must be 1 to {PAGE_JOBS_MAX}")).into());
     }
+    let sight = caller.reach.sight();
     let owner = (caller.role != Role::Admin).then_some(caller.owner);
     let page = app
         .read(move |store| {
-            store.webhooks((owner.as_deref(), state), query.cursor.as_deref(), limit)
+            let which = (owner.as_deref(), sight.as_deref(), state);
+            store.webhooks(which, query.cursor.as_deref(), limit)
         })
         .await?;
     Ok(Json(DeliveryList {
@@ -147,8 +149,9 @@ async fn find(
     id: &str,
 ) -> Result<(Webhook, Vec<WebhookAttempt>), Problem> {
     let job: JobId = match webhooks::job_of(id) {
-        Some(job) => job,
-        None => find_id(app, id).await?,
+        // It is looked up as any other, so that it is one that they reach.
+        Some(job) => find_id(app, caller, &job.to_string()).await?,
+        None => find_id(app, caller, id).await?,
     };
     let found = app.read(move |store| store.webhook(job)).await?;
     // To others it isn't there: an id alone tells nobody what stands behind it.

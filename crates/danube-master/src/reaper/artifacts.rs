@@ -1,4 +1,4 @@
-//! Artifacts that had their time, files that no artifact names, and artifacts whose file is
+//! Artifacts that had their time or are too much of all, files that no artifact names, and artifacts whose file is
 //! gone.
 //!
 //! The store forgets first, then the file goes: what is left of a crash is a file that
@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::{Reaped, SLICE_PAUSE};
 use crate::app::{App, Shared, blocking};
+use crate::settings::ArtifactSettings;
 
 /// Artifacts that go at once: one commit for each of their jobs.
 const SLICE: usize = 256;
@@ -21,20 +22,42 @@ const SLICE: usize = 256;
 /// As many are counted for a look that deletes nothing.
 const COUNTED_MAX: usize = 100_000;
 
-/// Before when they are old.
-fn before(days: u32) -> Timestamp {
-    let kept = Duration::from_secs(24 * 3_600) * days;
-    let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(kept))
+/// Which of these go, oldest first: what had its time, and what is too much of all.
+fn going(oldest: Vec<StoredArtifact>, sum: u64, keep: &ArtifactSettings) -> Vec<StoredArtifact> {
+    let before = keep.days.map(|days| {
+        let kept = Duration::from_secs(24 * 3_600) * days;
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(Timestamp::now().as_millis().saturating_sub(kept))
+    });
+    let mut excess = keep.total_bytes_max.map_or(0, |it| sum.saturating_sub(it));
+    let goes = |it: &StoredArtifact| {
+        let is_old = before.is_some_and(|before| it.artifact.created_at < before);
+        let is_much = excess > 0;
+        excess = excess.saturating_sub(it.artifact.bytes);
+        is_old || is_much
+    };
+    oldest.into_iter().take_while(goes).collect()
+}
+
+/// The first so many that go now.
+async fn first(
+    app: &Shared,
+    limit: usize,
+    keep: ArtifactSettings,
+) -> Result<Vec<StoredArtifact>, Problem> {
+    if keep.days.is_none() && keep.total_bytes_max.is_none() {
+        return Ok(Vec::new());
+    }
+    let read = app.read(move |store| {
+        let sum = store.artifact_bytes()?;
+        Ok(going(store.oldest_artifacts(limit)?, sum, &keep))
+    });
+    read.await
 }
 
 /// What would go now.
 pub(super) async fn due(app: &Shared) -> Result<Reaped, Problem> {
-    let Some(days) = app.settings.artifacts.days else {
-        return Ok(Reaped::default());
-    };
-    let old = app.read(move |store| store.old_artifacts(before(days), COUNTED_MAX));
-    let old = old.await?;
+    let old = first(app, COUNTED_MAX, app.artifact_limits()).await?;
     Ok(Reaped {
         artifacts: old.len() as u64,
         bytes_freed: old.iter().map(|it| it.artifact.bytes).sum(),
@@ -42,21 +65,34 @@ pub(super) async fn due(app: &Shared) -> Result<Reaped, Problem> {
     })
 }
 
-/// Deletes what had its time, then what nobody looks for any more.
-pub(super) async fn delete(app: &Shared) -> Reaped {
+/// Deletes the oldest until all of them have no more bytes than they may.
+pub(super) async fn fit(app: &Shared) -> Reaped {
+    let keep = ArtifactSettings {
+        days: None,
+        ..app.artifact_limits()
+    };
+    delete_first(app, keep).await
+}
+
+async fn delete_first(app: &Shared, keep: ArtifactSettings) -> Reaped {
     let mut reaped = Reaped::default();
-    if let Some(days) = app.settings.artifacts.days {
-        loop {
-            let old = app.read(move |store| store.old_artifacts(before(days), SLICE));
-            let Ok(old) = old.await else { break };
-            let more = forget(app, old).await;
-            if more == Reaped::default() {
-                break;
-            }
-            reaped.add(more);
-            sleep(SLICE_PAUSE).await;
+    loop {
+        let Ok(old) = first(app, SLICE, keep).await else {
+            break;
+        };
+        let more = forget(app, old).await;
+        if more == Reaped::default() {
+            break;
         }
+        reaped.add(more);
+        sleep(SLICE_PAUSE).await;
     }
+    reaped
+}
+
+/// Deletes what had its time or is too much, then what nobody looks for any more.
+pub(super) async fn delete(app: &Shared) -> Reaped {
+    let mut reaped = delete_first(app, app.artifact_limits()).await;
     let own = app.clone();
     let left = blocking(move || (nameless(&own), lost(&own))).await;
     let (nameless, lost) = left.unwrap_or_default();
@@ -137,4 +173,50 @@ fn lost(app: &App) -> Vec<(JobId, Vec<String>)> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use danube_store::Artifact;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_until_the_rest_is_little_enough_and_young() {
+        let day = 24 * 3_600 * 1_000;
+        let now = Timestamp::now().as_millis();
+        let stored = |name: &str, days: i64, bytes| StoredArtifact {
+            job: JobId::new(),
+            artifact: Artifact {
+                name: name.to_owned(),
+                file: name.to_owned(),
+                bytes,
+                sha256: [0; 32],
+                step: None,
+                attempt: 1,
+                created_at: Timestamp::from_millis(now - days * day),
+                is_kept: false,
+            },
+        };
+        let all = vec![stored("a", 40, 10), stored("b", 20, 10), stored("c", 1, 10)];
+        let check = |days, total_bytes_max, sum, expected: &[&str]| {
+            let keep = ArtifactSettings {
+                file_bytes_max: 1,
+                job_bytes_max: 1,
+                days,
+                total_bytes_max,
+            };
+            let gone = going(all.clone(), sum, &keep);
+            let names: Vec<&str> = gone.iter().map(|it| it.artifact.name.as_str()).collect();
+            assert_eq!(names, expected, "{days:?} {total_bytes_max:?} {sum}");
+        };
+        check(None, None, 30, &[]);
+        check(Some(30), None, 30, &["a"]);
+        check(None, Some(30), 30, &[]);
+        check(None, Some(29), 30, &["a"]);
+        check(None, Some(11), 30, &["a", "b"]);
+        // Others are kept, or of jobs that run: then none of these may be left.
+        check(None, Some(11), 90, &["a", "b", "c"]);
+        check(Some(10), Some(29), 30, &["a", "b"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Deletes what is kept no longer: logs with their traces and indexes, traces and workspaces
-//! that nobody looks for any more, webhooks that were settled long ago, artifacts that had
-//! their time.
+//! that nobody looks for any more, webhooks that were settled long ago, artifacts and images
+//! of the registry that had their time.
 //!
 //! Everything in its time at 03:00 UTC and at the start, what the limits of size and disk don't
 //! allow every hour as well, and all of it when the disk fills or somebody asks. Which logs,
@@ -8,6 +8,7 @@
 //! it, a few at a time, so that nobody waits for it.
 
 mod artifacts;
+mod images;
 mod orphans;
 mod time;
 
@@ -54,6 +55,7 @@ pub(crate) struct Reaped {
     pub(crate) traces: u64,
     pub(crate) workspaces: u64,
     pub(crate) artifacts: u64,
+    pub(crate) images: u64,
     pub(crate) bytes_freed: u64,
 }
 
@@ -64,11 +66,12 @@ impl fmt::Display for Reaped {
             traces,
             workspaces,
             artifacts,
+            images,
             bytes_freed,
         } = self;
         write!(
             f,
-            "{logs} logs, {traces} traces, {workspaces} workspaces and {artifacts} artifacts were deleted, {bytes_freed} bytes freed"
+            "{logs} logs, {traces} traces, {workspaces} workspaces, {artifacts} artifacts and {images} images were deleted, {bytes_freed} bytes freed"
         )
     }
 }
@@ -79,6 +82,7 @@ impl Reaped {
         self.traces += other.traces;
         self.workspaces += other.workspaces;
         self.artifacts += other.artifacts;
+        self.images += other.images;
         self.bytes_freed += other.bytes_freed;
     }
 
@@ -88,6 +92,7 @@ impl Reaped {
             traces_deleted: self.traces,
             workspaces_deleted: self.workspaces,
             artifacts_deleted: self.artifacts,
+            images_deleted: self.images,
             bytes_freed: self.bytes_freed,
             dry_run,
             duration_seconds: began.elapsed().as_secs_f64(),
@@ -103,14 +108,21 @@ pub(crate) async fn reap(app: &Shared, reason: ReapReason) -> Reaped {
     let mut reaped = logs(app, keep).await;
     if reason != ReapReason::Hourly {
         webhooks::purge(app).await;
+        // What can't be forgotten now is so at the next start.
+        let over = app.sessions.reap(Timestamp::now());
+        let _ = app.store.end_sessions(over).await;
         reaped.add(orphans::delete(app, keep.days).await);
         reaped.add(artifacts::delete(app).await);
+        reaped.add(images::delete(app).await);
+    } else {
+        reaped.add(artifacts::fit(app).await);
+        images::measure(app).await;
     }
     if reaped != Reaped::default() || reason == ReapReason::Asked {
         app.signals.emit(ReaperCompleted {
             logs_deleted: reaped.logs,
             artifacts_deleted: reaped.artifacts,
-            images_deleted: 0,
+            images_deleted: reaped.images,
             bytes_freed: reaped.bytes_freed,
             traces_deleted: reaped.traces,
             workspaces_deleted: reaped.workspaces,
@@ -134,12 +146,13 @@ pub(crate) async fn asked(app: &Shared, dry_run: bool) -> Result<ReapView, Probl
         ..Reaped::default()
     };
     would.add(artifacts::due(app).await?);
+    would.add(images::due(app).await);
     Ok(would.view(true, began))
 }
 
 /// What is kept at this look.
 fn kept(app: &App, reason: ReapReason) -> Retention {
-    let keep = app.settings.retention;
+    let keep = app.retention();
     Retention {
         // Days are what that setting counts in.
         days: keep.days.filter(|_| reason != ReapReason::Hourly),
@@ -150,7 +163,7 @@ fn kept(app: &App, reason: ReapReason) -> Retention {
 
 /// Bytes that are to be freed so that the share of the disk is free that the settings want.
 fn to_free(app: &App) -> Option<u64> {
-    let percent = u64::from(app.settings.disk_free_percent?);
+    let percent = u64::from(app.disk_free_percent()?);
     // A folder that can't be read is told by the disk's health check.
     let room = room(&app.settings.data_dir).ok()?;
     let wanted = room.bytes / 100 * percent;

@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use danube_joblog::JobLogs;
+use danube_model::credential::SecretText;
 use danube_model::{Attempt, JobId};
-use danube_redact::{Rules, Secrets};
+use danube_redact::{LiveRules, Secrets};
 use danube_store::{LeaseState, StoreError};
 use danube_telemetry::TraceContext;
 use danube_worker::trace::context_of;
@@ -52,7 +53,7 @@ pub(crate) struct Remote {
     state: Mutex<State>,
     pub(crate) dispatch: LocalDispatch,
     logs: JobLogs,
-    rules: Rules,
+    rules: LiveRules,
     /// Rings when somebody is to be told something, and when somebody has done it.
     news: Notify,
     lease: Duration,
@@ -123,7 +124,7 @@ impl Remote {
     pub(crate) fn new(
         dispatch: LocalDispatch,
         logs: JobLogs,
-        (rules, lease): (Rules, Duration),
+        (rules, lease): (LiveRules, Duration),
     ) -> Self {
         Self {
             state: Mutex::default(),
@@ -268,7 +269,7 @@ impl Remote {
         if !is_its || trace.job.attempt != attempt.number {
             return Ok(false);
         }
-        let secrets = Secrets::new(self.rules.clone());
+        let secrets = Secrets::new(self.rules.get());
         for mask in &trace.masks {
             let _ = secrets.register_short(mask.as_bytes());
         }
@@ -341,6 +342,18 @@ impl Remote {
             context: held.context,
             secrets: held.secrets.clone(),
         })
+    }
+
+    /// Keeps values that the job was given out of what its processes send here; its worker
+    /// does so with its log.
+    pub(super) fn know(&self, attempt: Attempt, given: &[(String, SecretText)]) {
+        let state = self.lock();
+        if let Some(held) = state.held.get(&attempt.job) {
+            for (_, value) in given {
+                // What is stored was checked by the redactor when it was saved.
+                let _ = held.secrets.register(value.reveal().as_bytes());
+            }
+        }
     }
 
     /// Has a late value told to the worker that runs the job; its number among those.

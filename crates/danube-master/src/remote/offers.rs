@@ -156,7 +156,7 @@ impl Remote {
         let mut work = Box::new(work);
         while let Some(place) = state.offers.iter().position(&fits) {
             let offer = state.offers.remove(place);
-            let secrets = Secrets::new(self.rules.clone());
+            let secrets = Secrets::new(self.rules.get());
             for mask in &work.order.masks {
                 // Checked when it came; what is refused masks nothing.
                 let _ = secrets.register_short(mask.as_bytes());

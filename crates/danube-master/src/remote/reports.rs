@@ -1,7 +1,7 @@
 //! What a worker elsewhere reports of an attempt. All of it may block.
 
 use danube_joblog::{LogError, Piece};
-use danube_model::credential::Credential;
+use danube_model::credential::{Credential, SecretText};
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Cause, Ended, State, Step};
 use danube_worker::{Dispatch, ReportError, Traced};
@@ -119,6 +119,25 @@ impl Remote {
             Ok(given) => Ok(Ok(given)),
             Err(ReportError::Fenced) => Err(Unreported::Fenced),
             Err(ReportError::Unavailable(why) | ReportError::Broken(why)) => Ok(Err(why)),
+        }
+    }
+
+    /// The secrets that a step of the attempt's job asks for; why there are none, otherwise.
+    pub(crate) fn secrets(
+        &self,
+        peer: &Peer,
+        attempt: Attempt,
+        names: Vec<String>,
+    ) -> Result<Result<Vec<(String, SecretText)>, String>, Unreported> {
+        self.require(peer, attempt)?;
+        match self.dispatch.secrets(attempt, names) {
+            Ok(given) => {
+                self.know(attempt, &given);
+                Ok(Ok(given))
+            }
+            Err(ReportError::Fenced) => Err(Unreported::Fenced),
+            Err(ReportError::Unavailable(_)) => Err(Unreported::Unavailable),
+            Err(ReportError::Broken(why)) => Ok(Err(why)),
         }
     }
 

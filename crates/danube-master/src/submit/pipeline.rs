@@ -57,6 +57,9 @@ fn named(fields: &mut Fields<'_>, name: &Node, world: &dyn World) -> Option<Pipe
         Err(NoPipeline::Twice(files)) => {
             format!("is declared by more than one file: {}", files.join(", "))
         }
+        Err(NoPipeline::NotByHand(file)) => {
+            format!("isn't started by hand: {file} says `triggers.manual: false`")
+        }
         Err(NoPipeline::Unreadable(why)) => format!("can't be looked up: {why}"),
     };
     fields.refuse("pipeline", name.at, &why);

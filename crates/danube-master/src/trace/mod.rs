@@ -295,7 +295,7 @@ impl Traces {
     }
 
     /// What is kept out of what the store says of a job.
-    fn secrets(&self, stored: &JobTrace) -> Secrets {
+    pub(crate) fn secrets(&self, stored: &JobTrace) -> Secrets {
         let secrets = Secrets::new(self.0.rules.clone());
         for mask in &stored.masks {
             // Each was taken when the job was submitted.

@@ -1,8 +1,10 @@
 //! From a tree of values to a checked [`Pipeline`]: every mistake in one pass.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step};
+use super::{
+    API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step, artifacts, secrets,
+};
 use crate::limits::{
     DURATION_SECONDS_MAX, JOB_DURATION_SECONDS_DEFAULT, SCRIPT_BYTES_MAX, STEPS_MAX,
 };
@@ -129,9 +131,11 @@ pub fn take_pipeline(
     let limits = fields.take("limits");
     let limits =
         limits.and_then(|node| read_limits(node, &fields.below("limits"), fields.mistakes()));
+    let named = secrets::named(fields);
     let steps = instead.or_else(|| {
         let node = fields.require("steps")?;
-        Some(read_steps(node, &fields.below("steps"), fields.mistakes()))
+        let below = fields.below("steps");
+        Some(read_steps(node, (&below, &named), fields.mistakes()))
     });
     Some(Pipeline {
         name: name?,
@@ -143,6 +147,7 @@ pub fn take_pipeline(
         shell: shell.unwrap_or_default(),
         retry_on_lost: retry_on_lost.unwrap_or(true),
         limits: limits.unwrap_or_default(),
+        secrets: named,
         steps: steps?,
     })
 }
@@ -160,7 +165,11 @@ pub fn read_limits(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Op
     Some(limits)
 }
 
-fn read_steps(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Vec<Step> {
+fn read_steps(
+    node: Node,
+    (pointer, named): (&str, &BTreeSet<String>),
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Step> {
     let at = node.at;
     let kind = node.kind();
     let mut refuse = |message: String| {
@@ -189,7 +198,7 @@ fn read_steps(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Vec<Ste
     let mut steps = Vec::with_capacity(list.len());
     for (index, node) in list.into_iter().enumerate() {
         let (pointer, at) = (format!("{pointer}/{index}"), node.at);
-        let (name, step) = read_step(node, &pointer, mistakes);
+        let (name, step) = read_step(node, (&pointer, named), mistakes);
         if let Some(name) = name.filter(|it| !seen.insert(it.clone())) {
             mistakes.push(Mistake {
                 code: "steps.name_twice",
@@ -207,7 +216,7 @@ fn read_steps(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Vec<Ste
 /// The step, and its name also when something else is wrong with it.
 fn read_step(
     node: Node,
-    pointer: &str,
+    (pointer, named): (&str, &BTreeSet<String>),
     mistakes: &mut Vec<Mistake>,
 ) -> (Option<String>, Option<Step>) {
     let Some(mut fields) = Fields::open(node, pointer, mistakes) else {
@@ -218,17 +227,21 @@ fn read_step(
         .require("run")
         .and_then(|node| script(&mut fields, &node));
     let env: Option<BTreeMap<String, String>> = fields.take_variables("env");
+    let secrets = secrets::of_step(&mut fields, named);
     let shell = fields.take_word("shell", &SHELLS);
     let timeout_seconds = fields.take_count("timeout_seconds", DURATION_SECONDS_MAX);
     let continue_on_error = fields.take_bool("continue_on_error");
+    let artifacts = artifacts::of_step(&mut fields);
     fields.end();
     let step = name.clone().zip(run).map(|(name, run)| Step {
         name,
         run,
         env: env.unwrap_or_default(),
+        secrets,
         shell,
         timeout_seconds,
         continue_on_error: continue_on_error.unwrap_or(false),
+        artifacts,
     });
     (name, step)
 }
@@ -358,6 +371,28 @@ spec:
             "{help}"
         );
         assert!(help.contains("`continue_on_error`"), "{help}");
+    }
+
+    #[test]
+    fn a_pattern_that_leads_elsewhere_is_told_with_its_place() {
+        let text = GOOD.replace(
+            "      timeout_seconds: 30\n",
+            "      artifacts: [\"a/*.deb\", \"../b\", /etc/passwd, 'x{a/b}']\n",
+        );
+        check(
+            &text,
+            &[
+                "12:30 artifacts.pattern",
+                "12:38 artifacts.pattern",
+                "12:51 artifacts.pattern",
+            ],
+        );
+        let text = text.replace("[\"a/*.deb\", \"../b\", /etc/passwd, 'x{a/b}']", "a/*.deb");
+        check(&text, &["12:18 field.type"]);
+        let text = text.replace("a/*.deb", "[a/*.deb, 'reports/**']");
+        let pipeline = parse_file("p.yaml", &text).unwrap();
+        assert_eq!(pipeline.steps[0].artifacts, ["a/*.deb", "reports/**"]);
+        assert!(pipeline.steps[1].artifacts.is_empty());
     }
 
     #[test]

@@ -67,6 +67,11 @@ impl<'m> Fields<'m> {
         self.mistakes
     }
 
+    /// Where the map stands.
+    pub(crate) fn at(&self) -> Option<Position> {
+        self.at
+    }
+
     /// The pointer of a field of this map.
     #[must_use]
     pub fn below(&self, name: &str) -> String {

@@ -5,12 +5,14 @@
 //! check, which finds every mistake in one pass.
 
 mod ansible;
+mod artifacts;
 mod check;
 mod document;
 mod fields;
 mod repository;
+mod secrets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,9 @@ pub struct Pipeline {
     pub retry_on_lost: bool,
     /// What its steps may use of the machine.
     pub limits: Limits,
+    /// Names of the secrets that its jobs may have.
+    #[serde(default)]
+    pub secrets: BTreeSet<String>,
     /// At least one; names are unique.
     pub steps: Vec<Step>,
 }
@@ -83,12 +88,18 @@ pub struct Step {
     pub run: String,
     /// Its own variables; they win over the pipeline's.
     pub env: BTreeMap<String, String>,
+    /// Variables that hold a secret, with its name. They win over all others.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
     /// Its own shell.
     pub shell: Option<Shell>,
     /// Seconds that it may take.
     pub timeout_seconds: Option<u64>,
     /// Whether the job goes on, and may succeed, when it fails.
     pub continue_on_error: bool,
+    /// Which of its files are kept: patterns as [`crate::Globs`] has them.
+    #[serde(default)]
+    pub artifacts: Vec<String>,
 }
 
 /// How a script is run.

@@ -85,6 +85,40 @@ fact! {
     metrics |_, _| {}
 }
 
+fact! {
+    /// A job was given a secret.
+    SecretAccessed<'a> = "secret_accessed", INFO, "danube.orchestrator";
+    {
+        /// Its name, never its value.
+        secret_key: &'a str,
+        pipeline: &'a str,
+        job_id: &'a str,
+        /// Name of the key that submitted the job.
+        user: &'a str,
+    }
+    also {}
+    metrics |fact, signals| {
+        signals.secret_requests_total.with([fact.pipeline, fact.secret_key]).inc();
+    }
+}
+
+fact! {
+    /// A job asked for a secret and didn't get it.
+    SecretAccessFailed<'a> = "secret_access_failed", WARN, "danube.orchestrator";
+    {
+        secret_key: &'a str,
+        pipeline: &'a str,
+        job_id: &'a str,
+        reason: &'a str,
+        /// Name of the key that submitted the job.
+        user: &'a str,
+    }
+    also {}
+    metrics |fact, signals| {
+        signals.secret_requests_total.with([fact.pipeline, fact.secret_key]).inc();
+    }
+}
+
 /// The end of a job as the conventions for pipeline runs see it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunEnd<'a> {

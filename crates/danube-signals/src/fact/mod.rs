@@ -1,6 +1,7 @@
 //! The facts. Each is a struct whose fields are those of its log line, in order, and
 //! under `also` what only its metrics need.
 
+mod blueprint;
 mod job;
 mod life;
 mod queue;
@@ -11,6 +12,7 @@ mod webhook;
 use crate::declared::EventDecl;
 use crate::signals::Signals;
 
+pub use blueprint::*;
 pub use job::*;
 pub use life::*;
 pub use queue::*;
@@ -115,6 +117,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     StepStarted::DECL,
     StepCompleted::DECL,
     CredentialAccessed::DECL,
+    SecretAccessed::DECL,
+    SecretAccessFailed::DECL,
     AnsibleChecked::DECL,
     LogWriteFailed::DECL,
     WorkspaceLeft::DECL,
@@ -129,6 +133,7 @@ pub(crate) static LIVE: &[EventDecl] = &[
     HealthCheckRecovered::DECL,
     HealthChecksCompleted::DECL,
     SelfHealAttempted::DECL,
+    RegistryExited::DECL,
     DatabaseUnavailable::DECL,
     LoopStalled::DECL,
     LoopResumed::DECL,
@@ -136,6 +141,8 @@ pub(crate) static LIVE: &[EventDecl] = &[
     ReaperCompleted::DECL,
     BackupCompleted::DECL,
     BackupFailed::DECL,
+    BlueprintSyncCompleted::DECL,
+    BlueprintSyncFailed::DECL,
     OtlpExportFailed::DECL,
     OtlpExportRecovered::DECL,
     AlertFired::DECL,

@@ -225,6 +225,21 @@ fact! {
 }
 
 fact! {
+    /// The registry that the server started has ended, or couldn't be started; it is started
+    /// again.
+    RegistryExited<'a> = "registry_exited", WARN, "danube.orchestrator";
+    {
+        /// How it ended.
+        exit: &'a str,
+        /// The last that it said; none when it said nothing.
+        output: Option<&'a str>,
+        restart_in_seconds: Duration,
+    }
+    also {}
+    metrics |_, _| {}
+}
+
+fact! {
     /// The database can't be read or written.
     DatabaseUnavailable<'a> = "database_unavailable", ERROR, "danube.store";
     {

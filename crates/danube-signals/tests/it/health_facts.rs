@@ -94,12 +94,51 @@ fn self_heal_attempted() {
 }
 
 #[test]
+fn registry_exited() {
+    check_full(
+        RegistryExited {
+            exit: "signal: 9 (SIGKILL)",
+            output: Some("panic"),
+            restart_in_seconds: millis(1_000),
+        },
+        r#"{"level":"warning","logger":"danube.orchestrator","event":"registry_exited","exit":"signal: 9 (SIGKILL)","output":"panic","restart_in_seconds":1.0}"#,
+        &[],
+    );
+}
+
+#[test]
 fn database_unavailable() {
     check_full(
         DatabaseUnavailable {
             error: "disk I/O error",
         },
         r#"{"level":"error","logger":"danube.store","event":"database_unavailable","error":"disk I/O error"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn blueprint_sync_completed() {
+    check_full(
+        BlueprintSyncCompleted {
+            commit: "0123",
+            pipelines: 3,
+            users: 2,
+            teams: 1,
+            duration_seconds: millis(7),
+        },
+        r#"{"level":"info","logger":"danube.blueprint","event":"blueprint_sync_completed","commit":"0123","pipelines":3,"users":2,"teams":1,"duration_seconds":0.007}"#,
+        &[],
+    );
+}
+
+#[test]
+fn blueprint_sync_failed() {
+    check_full(
+        BlueprintSyncFailed {
+            error: "teams/a.yaml:3:7: is nobody",
+        },
+        r#"{"level":"error","logger":"danube.blueprint","event":"blueprint_sync_failed","error":"teams/a.yaml:3:7: is nobody"}"#,
         &[],
     );
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use danube_signals::{
-    AnsibleChecked, CredentialAccessed, JobCompleted, JobResult, JobSubmitted, RunEnd, SourceType,
+    AnsibleChecked, CredentialAccessed, JobCompleted, JobResult, JobSubmitted, RunEnd,
+    SecretAccessFailed, SecretAccessed, SourceType,
 };
 
 use crate::facts::{check, tell};
@@ -46,6 +47,41 @@ fn the_ends_of_a_playbook_job_are_told_in_the_words_of_its_document() {
         let found = told.signals.registry().value(sample);
         assert_eq!(found, Some(value), "{sample}");
     }
+}
+
+#[test]
+fn secret_accessed() {
+    check(
+        SecretAccessed {
+            secret_key: "deploy",
+            pipeline: "p",
+            job_id: "0190-a",
+            user: "admin",
+        },
+        r#"{"level":"info","logger":"danube.orchestrator","event":"secret_accessed","secret_key":"deploy","pipeline":"p","job_id":"0190-a","user":"admin"}"#,
+        &[(
+            r#"danube_secret_requests_total{pipeline="p",secret_key="deploy"}"#,
+            1.0,
+        )],
+    );
+}
+
+#[test]
+fn secret_access_failed() {
+    check(
+        SecretAccessFailed {
+            secret_key: "deploy",
+            pipeline: "p",
+            job_id: "0190-a",
+            reason: "there is no such secret",
+            user: "admin",
+        },
+        r#"{"level":"warning","logger":"danube.orchestrator","event":"secret_access_failed","secret_key":"deploy","pipeline":"p","job_id":"0190-a","reason":"there is no such secret","user":"admin"}"#,
+        &[(
+            r#"danube_secret_requests_total{pipeline="p",secret_key="deploy"}"#,
+            1.0,
+        )],
+    );
 }
 
 #[test]

@@ -212,6 +212,8 @@ mod tests {
                 repo: "https://example.org/a.git",
                 git_ref: "main",
                 credential: Some(credential),
+                known: None,
+                login: "",
             };
             let access = Access::prepare(&wanted, cache.path(), Path::new("/root")).unwrap();
             for (name, value) in access.variables() {
@@ -246,6 +248,8 @@ mod tests {
             repo: "git@example.org:a.git",
             git_ref: "main",
             credential: Some(&credential),
+            known: None,
+            login: "",
         };
         let access = Access::prepare(&wanted, cache.path(), Path::new("/root")).unwrap();
         let find = |name: &str| {

@@ -44,6 +44,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) repo: &'a str,
     pub(crate) git_ref: &'a str,
     pub(crate) credential: Option<&'a GitCredential>,
+    /// A commit whose tree the caller has: it isn't written again.
+    pub(crate) known: Option<&'a str>,
+    /// What to do where the server wants a credential.
+    pub(crate) login: &'static str,
 }
 
 /// Attributes that win over a repository's own: the tree is brought whole and as
@@ -153,6 +157,9 @@ fn once(
         }
         other => other?,
     };
+    if wanted.known == Some(commit.as_str()) {
+        return Ok(Some(commit));
+    }
     let using = mirror.lock_to_use(watch)?;
     drop(fetching);
     if tree(&commit, with, into)? {
@@ -186,7 +193,7 @@ fn fetch(wanted: &Wanted<'_>, with: &With<'_>) -> Result<String, SourceError> {
             return commit.ok_or_else(|| failed(wanted, "it has no such commit in any branch"));
         }
     }
-    Err(failed(wanted, &explained(&said, wanted.git_ref)))
+    Err(failed(wanted, &explained(&said, wanted)))
 }
 
 /// One `git fetch`; what git said when it failed.
@@ -253,15 +260,17 @@ fn failed(wanted: &Wanted<'_>, why: &str) -> SourceError {
 }
 
 /// What git said, with what to do about it where we know.
-fn explained(said: &str, git_ref: &str) -> String {
+fn explained(said: &str, wanted: &Wanted<'_>) -> String {
+    let git_ref = wanted.git_ref;
     let short =
         (7..40).contains(&git_ref.len()) && git_ref.bytes().all(|it| it.is_ascii_hexdigit());
+    let login = format!("; it wants a credential: {}", wanted.login);
     let help = if said.contains("couldn't find remote ref") && short {
         "; a commit must be given with all of its digits"
     } else if said.contains("couldn't find remote ref") {
         "; it has no such branch or tag"
     } else if said.contains("terminal prompts disabled") || said.contains("Authentication failed") {
-        "; it wants a credential: store one and name it as `git` in `credentials`"
+        &login
     } else if said.contains("returned error: 30") {
         "; the server redirects, which isn't followed: give the new address"
     } else {

@@ -28,7 +28,9 @@ pub(crate) fn unpack(tar: impl Read, into: &mut Confined<'_>) -> Result<(), Sour
     let mut left = 4 * ENTRIES_MAX;
     for entry in archive.entries().map_err(broken)?.raw(true) {
         let mut entry = entry.map_err(broken)?;
-        left = left.checked_sub(1).ok_or_else(SourceError::too_many)?;
+        left = left
+            .checked_sub(1)
+            .ok_or_else(|| SourceError::too_many(ENTRIES_MAX))?;
         let kind = entry.header().entry_type();
         match kind {
             EntryType::GNULongName => ahead.path = Some(long_name(&mut entry)?),

@@ -31,7 +31,7 @@ pub(super) fn unpack(
     // The reader keeps every entry in memory, from whichever directory it takes
     // for the right one. So all that there could be are counted first.
     if directory_entries(&mut archive).map_err(SourceError::io("read the archive"))? > ENTRIES_MAX {
-        return Err(SourceError::too_many());
+        return Err(SourceError::too_many(ENTRIES_MAX));
     }
     let mut zip = ZipArchive::new(BufReader::new(archive)).map_err(broken)?;
     if zip.has_duplicate_names() {

@@ -235,6 +235,19 @@ impl Cipher {
     }
 }
 
+/// What a sealed text of a row is bound to: bytes that no other row has, and no other version of
+/// this one. Each part has its length in front, so that no two rows read alike.
+pub(crate) fn owner(id: i64, version: i64, parts: &[&str]) -> Vec<u8> {
+    let mut owner = Vec::new();
+    owner.extend_from_slice(&id.to_be_bytes());
+    owner.extend_from_slice(&version.to_be_bytes());
+    for part in parts {
+        owner.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        owner.extend_from_slice(part.as_bytes());
+    }
+    owner
+}
+
 fn aad(version: u8, purpose: &str, owner: &[u8]) -> Vec<u8> {
     let mut aad = format!("danube {purpose} v{version}\0").into_bytes();
     aad.extend_from_slice(owner);

@@ -23,6 +23,7 @@ fn filter(states: &[State], pipeline: Option<&str>) -> Filter {
     Filter {
         states: states.to_vec(),
         pipeline: pipeline.map(Into::into),
+        sight: None,
     }
 }
 
@@ -134,4 +135,32 @@ fn a_made_up_cursor_is_refused() {
     for cursor in ["", "0", "' OR 1=1 --", "ü", &forged, &ours[1..]] {
         assert_eq!(list(cursor), Err(StoreError::BadCursor), "{cursor}");
     }
+}
+
+#[test]
+fn a_sight_shows_the_pipelines_that_a_pattern_fits_and_no_others() {
+    let (store, _dir) = store();
+    for name in ["web-build", "docs", "web-deploy", "payroll", "docs2"] {
+        submit_of(&store, name);
+    }
+    let names = |patterns: &[&str], pipeline: Option<&str>, states: &[State]| -> Vec<String> {
+        let filter = Filter {
+            states: states.to_vec(),
+            pipeline: pipeline.map(str::to_owned),
+            sight: Some(patterns.iter().map(|&it| it.to_owned()).collect()),
+        };
+        let page = store.list(&filter, None, 10).unwrap();
+        page.items.into_iter().map(|it| it.pipeline).collect()
+    };
+    let two = ["web-*", "docs"];
+    assert_eq!(names(&two, None, &[]), ["web-deploy", "docs", "web-build"]);
+    assert_eq!(
+        names(&two, None, &[State::Pending, State::Running]),
+        ["web-deploy", "docs", "web-build"]
+    );
+    assert!(names(&two, None, &[State::Running]).is_empty());
+    assert_eq!(names(&two, Some("docs"), &[]), ["docs"]);
+    assert!(names(&two, Some("payroll"), &[]).is_empty());
+    assert!(names(&[], None, &[]).is_empty());
+    assert_eq!(names(&["*"], None, &[]).len(), 5);
 }

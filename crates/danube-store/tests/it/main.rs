@@ -5,6 +5,7 @@
     reason = "helpers of tests, which clippy doesn't take for tests"
 )]
 
+mod blueprint;
 mod commits;
 mod copy;
 mod crash;
@@ -16,6 +17,7 @@ mod keys;
 mod late;
 mod lists;
 mod open;
+mod pipeline_secrets;
 mod playbooks;
 mod rotation;
 mod secrets;

@@ -12,9 +12,8 @@ use danube_store::{Idempotency, OpenError, Options, Resealed, Rotation, Store};
 use rusqlite::Connection;
 
 use crate::credentials::{CANARY, credential};
-use crate::support::{
-    back_to_schema_2, claim, new_job, open, order, reopened, running, store, submit,
-};
+use crate::pipeline_secrets::{given, put, running};
+use crate::support::{back_to_schema_2, claim, new_job, open, order, reopened, store, submit};
 
 fn keys(dir: &Path) -> Vec<u8> {
     fs::read(dir.join("seal.key")).unwrap()
@@ -44,19 +43,21 @@ fn finish(store: &Store) -> u64 {
     }
 }
 
-/// A store with jobs and a credential.
+/// A store with jobs, a credential and a secret.
 fn filled(jobs: usize) -> (Store, tempfile::TempDir, Vec<JobId>) {
     let (store, dir) = store();
     let jobs = (0..jobs).map(|_| submit(&store).id).collect();
     let made = store.create_credential(credential("web", CANARY), "a");
     made.wait().unwrap();
+    put(&store, "token", None, CANARY);
     (store, dir, jobs)
 }
 
 fn all_is_readable(store: &Store, jobs: &[JobId]) {
-    let attempt = running(store);
-    let given = store.resolve_credentials(attempt, vec!["web".into()]);
-    assert_eq!(given.wait().unwrap(), [credential("web", CANARY)]);
+    let attempt = running(store, "build", &["token"]);
+    let web = store.resolve_credentials(attempt, vec!["web".into()]);
+    assert_eq!(web.wait().unwrap(), [credential("web", CANARY)]);
+    assert_eq!(given(store, attempt, "token").unwrap(), CANARY);
     for job in jobs {
         assert_eq!(claim(store, *job).order, order("build"));
     }
@@ -67,8 +68,8 @@ fn after_a_rotation_everything_is_readable_and_the_old_key_is_gone() {
     let (store, dir, jobs) = filled(200);
     let before = keys(dir.path());
     let old_id = store.seal_state().key_id;
-    // The words of the start, the credential and the orders.
-    assert_eq!(rotate(&store), 2 + 1 + 200);
+    // The words of the start, the credential, the secret and the orders.
+    assert_eq!(rotate(&store), 2 + 2 + 200);
     let after = keys(dir.path());
     assert_eq!((before.len(), after.len()), (32, 32));
     assert_ne!(before, after);
@@ -79,7 +80,7 @@ fn after_a_rotation_everything_is_readable_and_the_old_key_is_gone() {
     assert_eq!(mode.mode() & 0o777, 0o600);
     let store = reopened(store, dir.path());
     all_is_readable(&store, &jobs);
-    assert_eq!(rotate(&store), 2 + 1 + 201, "and again");
+    assert_eq!(rotate(&store), 2 + 2 + 201, "and again");
     assert!(store.close(std::time::Duration::from_secs(10)));
     drop(store);
 
@@ -202,6 +203,7 @@ fn an_older_database_is_taken_over_and_its_key_can_be_rotated() {
     assert_eq!(store.credentials().unwrap(), []);
     let made = store.create_credential(credential("web", CANARY), "a");
     made.wait().unwrap();
+    put(&store, "token", None, CANARY);
     rotate(&store);
     let store = reopened(store, dir.path());
     all_is_readable(&store, &jobs);

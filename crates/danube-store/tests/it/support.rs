@@ -1,6 +1,6 @@
 //! What the tests have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -26,7 +26,8 @@ pub(crate) fn back_to_schema_2(connection: &rusqlite::Connection) {
     let steps = "DROP INDEX jobs_pending; DROP TABLE credentials; DROP TABLE credential_uses; \
                  DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
                  DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
-                 DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE audit; DROP TABLE artifacts; \
+                 DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE images; DROP TABLE sessions; \
+                 ALTER TABLE api_keys DROP COLUMN expires_at; ALTER TABLE api_keys DROP COLUMN account; ALTER TABLE api_keys DROP COLUMN pipelines; ALTER TABLE api_keys DROP COLUMN user; \
                  ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \
                  DELETE FROM meta WHERE name = 'hash_key'; PRAGMA user_version = 2";
     connection.execute_batch(steps).unwrap();
@@ -51,13 +52,16 @@ pub(crate) fn order(pipeline: &str) -> Order {
             shell: Shell::Sh,
             retry_on_lost: true,
             limits: Limits::default(),
+            secrets: BTreeSet::new(),
             steps: vec![PipelineStep {
                 name: "say".into(),
                 run: "echo hi".into(),
                 env: BTreeMap::new(),
+                secrets: BTreeMap::new(),
                 shell: None,
                 timeout_seconds: None,
                 continue_on_error: false,
+                artifacts: Vec::new(),
             }],
         }),
         git_ref: Some("main".into()),

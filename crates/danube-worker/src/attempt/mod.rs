@@ -3,6 +3,7 @@
 
 mod given;
 mod install;
+mod leave;
 mod pipeline;
 mod playbook;
 mod said;
@@ -22,6 +23,7 @@ use crate::output::LogOutput;
 use crate::place::Place;
 use crate::report::{Outcome, report};
 use crate::token::JobToken;
+use leave::Wanted;
 use said::{Heeds, Said};
 
 use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
@@ -40,7 +42,7 @@ pub(crate) struct Own {
 
 /// The rules for a job's log, and no values yet.
 pub(crate) fn secrets(settings: &Settings) -> Secrets {
-    Secrets::new(settings.rules.clone())
+    Secrets::new(settings.rules.get())
 }
 
 /// Runs the job and reports how it ended. Never panics on what a job does.
@@ -121,6 +123,8 @@ struct Running<'a> {
     began: Instant,
     /// What is wanted of the latest step's output beside the log.
     said: Option<Said>,
+    /// Which files of the next step are kept.
+    wanted: Option<Wanted>,
 }
 
 impl<'a> Running<'a> {
@@ -152,6 +156,7 @@ impl<'a> Running<'a> {
             commit: None,
             began: Instant::now(),
             said: None,
+            wanted: None,
         };
         Ok((running, from))
     }
@@ -238,6 +243,7 @@ impl<'a> Running<'a> {
         plan.timeout = Some(timeout);
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
+        let wanted = self.wanted.take();
         let outcome = match &mut self.said {
             Some(said) => {
                 let output = &mut self.output;
@@ -255,10 +261,16 @@ impl<'a> Running<'a> {
                 return Some(broke(FailReason::SetupFailed, sentence(&error)));
             }
         };
-        let (status, exit_code) = step_status(outcome.end);
+        let (mut status, exit_code) = step_status(outcome.end);
         self.steps[index].exit_code = exit_code;
+        let mut verdict = after_step(&self.steps[index].name, &outcome, Some(clock), may_fail);
+        if let Some(wanted) = wanted
+            && let Err(instead) = self.keep_files(index, &wanted, (&verdict, may_fail))
+        {
+            (status, verdict) = instead;
+        }
         self.step_ends(index, status, Some(&outcome));
-        after_step(&self.steps[index].name, &outcome, Some(clock), may_fail)
+        verdict
     }
 
     fn step_begins(&mut self, index: usize) {

@@ -1,10 +1,14 @@
 //! The work of a pipeline's job: its source, then its steps.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use danube_executor::{Command, Shell, StepPlan};
 use danube_model::spec::{self, Pipeline};
-use danube_model::{Cause, FailReason};
+use danube_model::{Cause, FailReason, StepStatus};
 
 use super::Running;
+use super::leave::Wanted;
+use crate::dispatch::ReportError;
 use crate::environment::StepOwn;
 use crate::place::Place;
 use crate::source;
@@ -93,6 +97,10 @@ impl Running<'_> {
         index: usize,
         (pipeline, step): (&Pipeline, &spec::Step),
     ) -> Option<Verdict> {
+        let secrets = match self.secrets(&step.secrets) {
+            Ok(it) => it,
+            Err(verdict) => return Some(self.never_begun(index, verdict)),
+        };
         let shell = match step.shell.unwrap_or(pipeline.shell) {
             spec::Shell::Sh => Shell::Sh,
             spec::Shell::Bash => Shell::Bash,
@@ -105,9 +113,58 @@ impl Running<'_> {
         let mut plan = StepPlan::new(command, place.source(), sandbox);
         let own = StepOwn {
             name: &step.name,
-            env: &[&pipeline.env, &step.env],
+            env: &[&pipeline.env, &step.env, &secrets],
         };
         plan.env = self.environment(place, index, Some(&own));
+        self.wanted = Wanted::of(step, place.source());
         self.step(index, plan, step.timeout_seconds, step.continue_on_error)
+    }
+
+    /// Variables with the secrets that a step asked for. Their values are kept out of the
+    /// log before anybody has them.
+    fn secrets(
+        &mut self,
+        asked: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Verdict> {
+        if asked.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let names: BTreeSet<String> = asked.values().cloned().collect();
+        let dispatch = &self.inner.dispatch;
+        let given = dispatch.secrets(self.work.attempt, names.into_iter().collect());
+        let given = given.map_err(|error| match error {
+            ReportError::Fenced => Verdict::Lost,
+            ReportError::Unavailable(why) | ReportError::Broken(why) => {
+                broke(FailReason::CredentialFailed, why)
+            }
+        })?;
+        for (_, value) in &given {
+            // What is stored was checked by the redactor when it was saved.
+            let _ = self.own.secrets.register(value.reveal().as_bytes());
+        }
+        let value = |name: &String| {
+            let found = given.iter().find(|(it, _)| it == name);
+            found.map(|(_, value)| value.reveal().to_owned())
+        };
+        let pairs = asked.iter().map(|(variable, name)| {
+            let value = value(name).ok_or_else(|| {
+                let why = format!("the secret `{name}` wasn't given");
+                broke(FailReason::CredentialFailed, why)
+            })?;
+            Ok((variable.clone(), value))
+        });
+        pairs.collect()
+    }
+
+    /// A step whose process couldn't be made ready; the log says why.
+    fn never_begun(&mut self, index: usize, verdict: Verdict) -> Verdict {
+        if let Verdict::Ended { reason, .. } = &verdict {
+            self.step_begins(index);
+            if let Some(reason) = reason {
+                self.say(&format!("danube: {reason}"));
+            }
+            self.step_ends(index, StepStatus::Failure, None);
+        }
+        verdict
     }
 }

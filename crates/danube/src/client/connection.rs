@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgMatches, value_parser};
 use danube_api::client::Client;
 
+use super::login::Login;
 use crate::config::{self, Sources, server_url};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -43,7 +44,14 @@ pub(crate) fn args() -> [Arg; 3] {
 /// A client for the server that is meant. `needs_key`: nothing works without one.
 pub(crate) fn connect(matches: &ArgMatches, needs_key: bool) -> Result<Client, Failure> {
     let local = Local::new(matches);
-    let (server, is_local) = match named_server(matches)? {
+    // A data directory that is named is another wish.
+    let login = if local.is_named { None } else { Login::read()? };
+    let named = named_server(matches)?;
+    let server = match (&named, &login) {
+        (None, Some(login)) => Some(login.server.clone()),
+        _ => named,
+    };
+    let (server, is_local) = match server {
         // The admin key of this machine goes to this machine's server only, or
         // to whom it was given on purpose.
         Some(server) => {
@@ -52,7 +60,8 @@ pub(crate) fn connect(matches: &ArgMatches, needs_key: bool) -> Result<Client, F
         }
         None => (local.address()?, true),
     };
-    let key = match key(matches, is_local.then_some(&local)) {
+    let login = login.filter(|it| it.server == server);
+    let key = match key(matches, login, is_local.then_some(&local)) {
         Ok(key) => key,
         Err(_) if !needs_key => String::new(),
         Err(failure) => return Err(failure),
@@ -114,7 +123,19 @@ fn named_server(matches: &ArgMatches) -> Result<Option<String>, Failure> {
     })
 }
 
-fn key(matches: &ArgMatches, local: Option<&Local>) -> Result<String, Failure> {
+/// The server to log in at.
+pub(crate) fn login_server(matches: &ArgMatches) -> Result<String, Failure> {
+    match named_server(matches)? {
+        Some(server) => Ok(server),
+        None => Local::new(matches).address(),
+    }
+}
+
+fn key(
+    matches: &ArgMatches,
+    login: Option<Login>,
+    local: Option<&Local>,
+) -> Result<String, Failure> {
     if let Some(path) = matches.get_one::<PathBuf>("key-file") {
         let key = small_file(path).and_then(|it| one_line(&it));
         return key
@@ -126,9 +147,13 @@ fn key(matches: &ArgMatches, local: Option<&Local>) -> Result<String, Failure> {
     {
         return one_line(&key).map_err(|error| Failure::usage(format!("DANUBE_API_KEY: {error}")));
     }
+    if let Some(login) = login {
+        return one_line(&login.key)
+            .map_err(|error| Failure::usage(format!("the key of `danube login`: {error}")));
+    }
     let no_key = |message: String| {
         Failure::new(Exit::NotAuthorised, "no_key", message)
-            .hint("set DANUBE_API_KEY or give --key-file; an admin makes keys with `danube apikey create`")
+            .hint("set DANUBE_API_KEY or give --key-file, or `danube login`; an admin makes keys with `danube apikey create`")
     };
     let Some(local) = local else {
         return Err(no_key("there is no key for this server".into()));

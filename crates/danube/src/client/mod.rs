@@ -3,10 +3,12 @@
 mod connection;
 mod follow;
 mod log_sink;
+mod login;
 mod watched;
 mod words;
 
-pub(crate) use connection::{args, connect, connect_as_job, names_server, url_of};
+pub(crate) use connection::{args, connect, connect_as_job, login_server, names_server, url_of};
 pub(crate) use follow::{Follow, LogAsked, wait_for_end};
+pub(crate) use login::Login;
 pub(crate) use watched::Watched;
 pub(crate) use words::{duration, moment, size};

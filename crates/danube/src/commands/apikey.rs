@@ -3,14 +3,19 @@
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use danube_api::client::Client;
 use danube_api::{KeyView, NewKey};
+use danube_model::Timestamp;
 
+use super::log_level::seconds;
 use crate::client::{args, connect};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal::{Cell, Screen, Table, clean};
+
+/// The end of the year 9999, the last that RFC 3339 can write.
+const LATEST_MILLIS: i64 = 253_402_300_799_999;
 
 pub(super) fn command() -> Command {
     let name = |help: &'static str| {
@@ -38,6 +43,27 @@ pub(super) fn command() -> Command {
                             "viewer reads, member submits and cancels too, admin does everything",
                         ),
                 )
+                .arg(
+                    Arg::new("expires")
+                        .long("expires")
+                        .value_name("TIME")
+                        .value_parser(seconds)
+                        .help("How long it is good: 12h, 30d; for ever when left out"),
+                )
+                .arg(
+                    Arg::new("pipeline")
+                        .long("pipeline")
+                        .value_name("PATTERN")
+                        .action(ArgAction::Append)
+                        .help(
+                            "A pipeline that it reaches, `web-*` for several; may be repeated. \
+                             Nothing else is there for such a key",
+                        ),
+                )
+                .arg(Arg::new("account").long("account").value_name("NAME").help(
+                    "The service account in whose name it acts; it is the same with the \
+                             next key",
+                ))
                 .args(args()),
         )
         .subcommand(
@@ -89,6 +115,11 @@ fn create(
     let new = NewKey {
         name: name.to_owned(),
         role: role.clone(),
+        expires_at: matches.get_one("expires").map(|&it| from_now(it)),
+        account: matches.get_one::<String>("account").cloned(),
+        pipelines: matches
+            .get_many::<String>("pipeline")
+            .map(|all| all.cloned().collect()),
     };
     let made = client
         .create_key(&new)
@@ -103,7 +134,17 @@ fn create(
         clean(&made.about.name),
         clean(&made.about.role)
     ));
+    if let Some(at) = made.about.expires_at {
+        screen.note(&format!("it is good until {at}"));
+    }
     Ok(())
+}
+
+/// The time so many seconds from now, as far as there is one.
+fn from_now(seconds: u64) -> Timestamp {
+    let later = i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let now = Timestamp::now().as_millis();
+    Timestamp::from_millis(now.saturating_add(later).min(LATEST_MILLIS))
 }
 
 fn list(client: &Client, screen: &Screen) -> Result<(), Failure> {
@@ -114,7 +155,16 @@ fn list(client: &Client, screen: &Screen) -> Result<(), Failure> {
         return screen.json(&list);
     }
     let mut table = Table::new(
-        &["NAME", "ROLE", "PREFIX", "CREATED", "REVOKED", "ID"],
+        &[
+            "NAME",
+            "ACCOUNT",
+            "ROLE",
+            "PIPELINES",
+            "PREFIX",
+            "CREATED",
+            "STATE",
+            "ID",
+        ],
         &[0],
     );
     for key in &list.keys {
@@ -123,13 +173,28 @@ fn list(client: &Client, screen: &Screen) -> Result<(), Failure> {
     screen.print(&table.render(screen, true))
 }
 
+fn state(key: &KeyView) -> String {
+    match (key.revoked_at, key.expires_at) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) if key.is_expired => format!("expired {at}"),
+        (None, Some(at)) => format!("until {at}"),
+        (None, None) => "good".to_owned(),
+    }
+}
+
 fn row(key: &KeyView) -> Vec<Cell> {
     vec![
         Cell::new(&key.name),
+        Cell::new(key.account.as_deref().unwrap_or_default()),
         Cell::new(&key.role),
+        Cell::new(
+            &key.pipelines
+                .as_ref()
+                .map_or_else(|| "all".to_owned(), |it| it.join(", ")),
+        ),
         Cell::new(&key.prefix),
         Cell::new(&key.created_at.to_string()),
-        Cell::new(&key.revoked_at.map(|it| it.to_string()).unwrap_or_default()),
+        Cell::new(&state(key)),
         Cell::new(&key.id),
     ]
 }

@@ -1,4 +1,4 @@
-//! `danube artifact upload|list|download|delete`: files that jobs leave.
+//! `danube artifact upload|list|download|delete|keep|release`: files that jobs leave.
 //!
 //! Inside a job `upload` needs nothing but the file: the environment says which job it is,
 //! where the server is, and what to show there.
@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use danube_api::ArtifactView;
 use danube_api::client::Client;
+use danube_api::{ArtifactView, KeepArtifacts};
 use danube_model::wrong_artifact_name;
 use sha2::{Digest, Sha256};
 
@@ -85,6 +85,22 @@ pub(super) fn command() -> Command {
                 .arg(name().required(true).help("Which"))
                 .args(args()),
         )
+        .subcommands(keeping(job, name))
+}
+
+fn keeping(job: impl Fn() -> Arg, name: impl Fn() -> Arg) -> [Command; 2] {
+    [
+        Command::new("keep")
+            .about("Keep what a job left until it is released, whatever `retention` says")
+            .arg(job())
+            .arg(name().help("One of them [default: all that there are now]"))
+            .args(args()),
+        Command::new("release")
+            .about("Have what was kept go in its time again")
+            .arg(job())
+            .arg(name().help("One of them [default: all]"))
+            .args(args()),
+    ]
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
@@ -112,6 +128,21 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         "download" => {
             let dir = matches.get_one::<PathBuf>("dir").expect("it has a default");
             download(&client, (id, text("name")), dir, screen)?;
+        }
+        "keep" | "release" => {
+            let keep = KeepArtifacts {
+                keep: verb == "keep",
+                name: text("name").map(str::to_owned),
+            };
+            let list = client.keep_artifacts(id, &keep);
+            let list = list.map_err(|error| {
+                Failure::call(&format!("{verb} what job {} left", clean(id)), &error)
+            })?;
+            if screen.is_json() {
+                screen.json(&list)?;
+            } else {
+                screen.print(&table(&list.artifacts).render(screen, true))?;
+            }
         }
         _ => {
             let name = text("name").expect("clap requires it");
@@ -177,7 +208,10 @@ fn told(what: &str, it: &ArtifactView) -> String {
 }
 
 fn table(all: &[ArtifactView]) -> Table {
-    let mut table = Table::new(&["name", "bytes", "sha256", "step", "created"], &[2]);
+    let mut table = Table::new(
+        &["name", "bytes", "sha256", "step", "created", "kept"],
+        &[2],
+    );
     for it in all {
         table.row(vec![
             Cell::new(&it.name),
@@ -185,6 +219,7 @@ fn table(all: &[ArtifactView]) -> Table {
             Cell::new(&it.sha256),
             Cell::new(it.step.as_deref().unwrap_or("-")),
             Cell::new(&it.created_at.to_string()),
+            Cell::new(if it.is_kept { "yes" } else { "-" }),
         ]);
     }
     table

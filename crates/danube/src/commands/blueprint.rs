@@ -1,4 +1,7 @@
-//! `danube blueprint …`: what a git repository declares, checked without a server.
+//! `danube blueprint …`: what a git repository declares, checked without a server, and what
+//! a server follows.
+
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,7 +24,7 @@ pub(super) fn command() -> Command {
             .value_parser(value_parser!(PathBuf))
     };
     Command::new("blueprint")
-        .about("Check what a blueprint declares")
+        .about("Check what a blueprint declares, and what a server follows")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -44,11 +47,14 @@ pub(super) fn command() -> Command {
                         .help("Where to; it is made if need be"),
                 ),
         )
+        .subcommands(server::commands())
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
     match matches.subcommand().expect("clap requires one") {
         ("check", matches) => check(matches, screen),
+        ("show", matches) => server::show(matches, screen),
+        ("sync", matches) => server::sync(matches, screen),
         (_, matches) => write_schemas(given(matches, "dir"), screen),
     }
 }
@@ -102,16 +108,12 @@ fn read_dir(dir: &Path, what: &str) -> Result<Blueprint, Failure> {
 
 /// How many there are of each, and what changes.
 pub(super) fn as_text(new: &Blueprint, changes: Option<&[Change]>, screen: &Screen) -> String {
-    let count = |many: usize, one: &str| match many {
-        1 => format!("1 {one}"),
-        many => format!("{many} {one}s"),
-    };
     let mut text = format!(
         "{}  {}, {}, {}\n",
         screen.paint(Colour::Green, "ok"),
-        count(new.pipelines.len(), "pipeline"),
-        count(new.users.len(), "user"),
-        count(new.teams.len(), "team"),
+        count(new.pipelines.len() as u64, "pipeline"),
+        count(new.users.len() as u64, "user"),
+        count(new.teams.len() as u64, "team"),
     );
     let Some(changes) = changes else {
         return text;
@@ -133,6 +135,13 @@ pub(super) fn as_text(new: &Blueprint, changes: Option<&[Change]>, screen: &Scre
         text.push_str(&format!("and {} more\n", changes.len() - LISTED_MAX));
     }
     text
+}
+
+fn count(many: u64, one: &str) -> String {
+    match many {
+        1 => format!("1 {one}"),
+        many => format!("{many} {one}s"),
+    }
 }
 
 fn write_schemas(dir: &Path, screen: &Screen) -> Result<ExitCode, Failure> {

@@ -3,7 +3,7 @@
 //! A value comes from a file, standard input or the terminal: an argument can be
 //! read by every user of the machine.
 
-mod value;
+pub(super) mod value;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -60,13 +60,15 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     Ok(Exit::Ok.into())
 }
 
-/// `90s`, `10m`, `2h`: a number and its unit. How much is allowed, the server says.
-fn seconds(text: &str) -> Result<u64, String> {
-    let wrong = || "must be a number of seconds, minutes or hours: 90s, 10m, 2h".to_owned();
+/// `90s`, `10m`, `2h`, `30d`: a number and its unit. How much is allowed, the server says.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let wrong =
+        || "must be a number of seconds, minutes, hours or days: 90s, 10m, 2h, 30d".to_owned();
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
         Some('h') => 3600,
+        Some('d') => 86_400,
         _ => return Err(wrong()),
     };
     let number = text[..text.len() - 1].parse::<u64>().ok();
@@ -84,6 +86,7 @@ mod tests {
             ("90s", Some(90)),
             ("10m", Some(600)),
             ("2h", Some(7200)),
+            ("30d", Some(2_592_000)),
             ("0s", None),
             ("10", None),
             ("", None),

@@ -19,12 +19,15 @@ pub(crate) mod hosts;
 mod job;
 mod jobs;
 mod log_level;
+mod login;
 mod logs;
 mod master;
 mod pipelines;
 mod playbook;
 mod profile;
+mod provenance;
 mod reap;
+mod registry;
 mod restore;
 mod retry;
 pub(crate) mod run;
@@ -136,6 +139,11 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         group: JOBS,
+        command: provenance::command,
+        task: Task::Client(provenance::perform),
+    },
+    Verb {
+        group: JOBS,
         command: secret::command,
         task: Task::Client(secret::perform),
     },
@@ -181,6 +189,16 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         group: SERVER,
+        command: login::command,
+        task: Task::Client(login::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: login::logout_command,
+        task: Task::Client(login::log_out),
+    },
+    Verb {
+        group: SERVER,
         command: apikey::command,
         task: Task::Client(apikey::perform),
     },
@@ -193,6 +211,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: credential::command,
         task: Task::Client(credential::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: registry::command,
+        task: Task::Client(registry::perform),
     },
     Verb {
         group: SERVER,

@@ -16,7 +16,7 @@ pub(super) fn command() -> Command {
             Arg::new("dry-run")
                 .long("dry-run")
                 .action(ArgAction::SetTrue)
-                .help("Only say how many logs and artifacts would go"),
+                .help("Only say how many logs, artifacts and images would go"),
         )
         .args(args())
 }
@@ -31,11 +31,12 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     }
     let done = if it.dry_run { "would be" } else { "were" };
     screen.print(&format!(
-        "{} logs, {} traces, {} workspaces and {} artifacts {done} deleted, {} bytes freed\n",
+        "{} logs, {} traces, {} workspaces, {} artifacts and {} images {done} deleted, {} bytes freed\n",
         it.logs_deleted,
         it.traces_deleted,
         it.workspaces_deleted,
         it.artifacts_deleted,
+        it.images_deleted,
         it.bytes_freed
     ))?;
     Ok(Exit::Ok.into())

@@ -1,7 +1,7 @@
 //! What a person asks to be run: a file or a command, with parameters, and
 //! values to keep out of the output. Shared by `run` and `submit`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -154,13 +154,16 @@ pub(super) fn pipeline_of(words: &[String]) -> Pipeline {
         shell: Shell::Sh,
         retry_on_lost: true,
         limits: Limits::default(),
+        secrets: BTreeSet::new(),
         steps: vec![Step {
             name: name.to_owned(),
             run: run.join(" "),
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             shell: None,
             timeout_seconds: None,
             continue_on_error: false,
+            artifacts: Vec::new(),
         }],
     }
 }

@@ -1,5 +1,6 @@
 //! From what the sources say to settings that can't be wrong.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,8 +25,10 @@ use super::table::{ROWS, index};
 use super::value::Value;
 use super::{Config, LogFormat};
 
+mod blueprint;
 mod export;
 mod registry;
+mod signin;
 
 /// Makes the settings and checks the options against each other. None when a
 /// value is missing; then there is a mistake that says why.
@@ -43,6 +46,7 @@ pub(crate) fn check(
         ));
     }
     public_address(&it, mistakes);
+    registry::check(&it, mistakes);
     log_sizes(&it, mistakes);
     export::check(&it, mistakes);
     let rules = it.rules("redaction.rules");
@@ -59,17 +63,7 @@ pub(crate) fn check(
         queues: queues(&it, mistakes)?,
         queue_url: it.redis("queue.url"),
         jobs_at_once: usize::try_from(it.number("queue.jobs_at_once")?).unwrap_or(usize::MAX),
-        steps: StepSettings {
-            nursery_socket: it.path("steps.nursery_socket"),
-            path: it.text("steps.path")?,
-            uid_base: u32::try_from(it.number("steps.uid_base")?).expect("the table bounds it"),
-            network: it.bool("steps.network")?,
-            allow_unisolated: it.bool("steps.allow_unisolated")?,
-            memory_bytes: it.number("steps.memory_bytes"),
-            cpu_cores: it.cores("steps.cpu_cores"),
-            processes: it.number("steps.processes"),
-            open_files: it.number("steps.open_files"),
-        },
+        steps: steps(&it)?,
         log_head_bytes: it.number("log.head_bytes")?,
         log_total_bytes: it.number("log.total_bytes")?,
         retention: retention(&it)?,
@@ -77,7 +71,10 @@ pub(crate) fn check(
         disk_free_percent: u32::try_from(it.number("retention.disk_free_percent")?)
             .ok()
             .filter(|it| *it > 0),
-        registry: registry::read(&it),
+        blueprint: blueprint::read(&it, mistakes)?,
+        blueprint_dir: it.path("blueprint.dir"),
+        registry: registry::read(&it)?,
+        oidc: signin::read(&it, mistakes),
         health: health(&it)?,
         allow_paths: it.paths("sources.allow_paths"),
         sources_private: it.networks("sources.allow_private"),
@@ -90,6 +87,7 @@ pub(crate) fn check(
         profiling: profiling(&it)?,
         profile_run: it.bool("observability.profile_run")?,
         sampling: export::sampling(&it)?,
+        said: said(resolved),
     };
     Some(Config {
         settings,
@@ -103,6 +101,28 @@ pub(crate) fn check(
         export: export::read(&it)?,
         secrets: export::secrets(&it),
     })
+}
+
+/// What every step gets.
+fn steps(it: &Values<'_>) -> Option<StepSettings> {
+    Some(StepSettings {
+        nursery_socket: it.path("steps.nursery_socket"),
+        path: it.text("steps.path")?,
+        uid_base: u32::try_from(it.number("steps.uid_base")?).expect("the table bounds it"),
+        network: it.bool("steps.network")?,
+        allow_unisolated: it.bool("steps.allow_unisolated")?,
+        memory_bytes: it.number("steps.memory_bytes"),
+        cpu_cores: it.cores("steps.cpu_cores"),
+        processes: it.number("steps.processes"),
+        open_files: it.number("steps.open_files"),
+    })
+}
+
+/// The keys that somebody said something of.
+fn said(resolved: &Resolved) -> BTreeSet<&'static str> {
+    let rows = ROWS.iter().zip(&resolved.found);
+    let said = rows.filter(|(_, found)| found.origin != Origin::Default);
+    said.map(|(row, _)| row.key).collect()
 }
 
 /// How the server watches its own metrics.
@@ -201,10 +221,12 @@ fn retention(it: &Values<'_>) -> Option<Retention> {
 
 fn artifacts(it: &Values<'_>) -> Option<ArtifactSettings> {
     let days = it.number("retention.artifacts_days")?;
+    let bytes = it.number("retention.artifacts_max_bytes")?;
     Some(ArtifactSettings {
         file_bytes_max: it.number("artifacts.file_max_bytes")?,
         job_bytes_max: it.number("artifacts.job_max_bytes")?,
         days: Some(u32::try_from(days).expect("the table bounds it")).filter(|it| *it > 0),
+        total_bytes_max: Some(bytes).filter(|it| *it > 0),
     })
 }
 

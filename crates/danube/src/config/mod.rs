@@ -14,6 +14,7 @@ mod check;
 mod collector;
 mod file;
 mod print;
+mod repository;
 mod row;
 mod rules;
 mod sections;

@@ -153,6 +153,8 @@ Danube needs no configuration. What you do set comes from four places; the first
 3. the file `danube.toml`,
 4. the default.
 
+A [blueprint](blueprint.md) makes some of them while the server runs: after the file, before the default.
+
 The file is the one that `--config` or `DANUBE_CONFIG` names, else `danube.toml` in the data directory, else
 `/etc/danube/danube.toml`, where there is one. Paths in it are relative to its own directory; in flags and
 variables, to the working directory. `danube config default > danube.toml` writes one to begin with, and

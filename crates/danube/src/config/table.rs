@@ -1,15 +1,19 @@
-//! The one table of options. Those of the sections `registry`, `health` and `observability` have
-//! files of their own.
+//! The one table of options. Those of the sections `blueprint`, `registry`, `health` and
+//! `observability` have files of their own.
 
+mod blueprint;
 mod health;
 mod observability;
 mod registry;
+mod signin;
 
 pub(crate) use super::row::{Machine, Preset, Row};
 pub(crate) use super::sections::SECTIONS;
+use blueprint::BLUEPRINT;
 use health::HEALTH;
 use observability::OBSERVABILITY;
 use registry::REGISTRY;
+use signin::SIGN_IN;
 
 use super::size::{GIB, KIB, MIB, TIB};
 use super::value::{DAY_SECONDS, Kind, Value};
@@ -19,8 +23,15 @@ const LEASE_SECONDS_MIN: u64 = 3;
 
 /// Every option, in the order in which people read them.
 pub(crate) const ROWS: &[Row] = &joined::<
-    { WORK.len() + REGISTRY.len() + HEALTH.len() + OBSERVABILITY.len() },
->([WORK, REGISTRY, HEALTH, OBSERVABILITY]);
+    {
+        WORK.len()
+            + BLUEPRINT.len()
+            + REGISTRY.len()
+            + SIGN_IN.len()
+            + HEALTH.len()
+            + OBSERVABILITY.len()
+    },
+>([WORK, BLUEPRINT, REGISTRY, SIGN_IN, HEALTH, OBSERVABILITY]);
 
 /// Options of the server, its jobs and what it tells others of them.
 const WORK: &[Row] = &[
@@ -329,6 +340,30 @@ const WORK: &[Row] = &[
         example: "90",
     },
     Row {
+        key: "retention.images_days",
+        kind: Kind::Count {
+            min: 0,
+            max: 36_500,
+        },
+        preset: Preset::Fixed("0"),
+        flag: "images-days",
+        short_variable: None,
+        help: "Days after which an image of the registry is deleted that nobody pushes or pulls; 0 keeps images for ever",
+        example: "90",
+    },
+    Row {
+        key: "retention.artifacts_max_bytes",
+        kind: Kind::Bytes {
+            min: 0,
+            max: 1_024 * TIB,
+        },
+        preset: Preset::Fixed("0"),
+        flag: "artifacts-total-max-bytes",
+        short_variable: None,
+        help: "Bytes of the artifacts of all jobs, above which the oldest of ended jobs are deleted; 0 sets no limit",
+        example: "\"200GiB\"",
+    },
+    Row {
         key: "retention.disk_free_percent",
         kind: Kind::Count { min: 0, max: 90 },
         preset: Preset::Fixed("0"),
@@ -433,7 +468,7 @@ const WORK: &[Row] = &[
 ];
 
 /// The parts of the table, one after the other.
-const fn joined<const ROWS: usize>(parts: [&[Row]; 4]) -> [Row; ROWS] {
+const fn joined<const ROWS: usize>(parts: [&[Row]; 6]) -> [Row; ROWS] {
     let mut all = [parts[0][0]; ROWS];
     let (mut part, mut row, mut place) = (0, 0, 0);
     while part < parts.len() {

@@ -165,6 +165,12 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let settings = config.unwrap().settings;
     assert_eq!(settings.listen.port(), 3);
     assert_eq!((settings.grace.as_secs(), settings.lease.as_secs()), (2, 7));
+    let said = [
+        "queue.lease_seconds",
+        "server.grace_seconds",
+        "server.listen",
+    ];
+    assert!(settings.said.iter().eq(said.iter()), "{:?}", settings.said);
     let file = dir.path().join("danube.toml");
     for (key, expected) in [
         ("server.listen", "flag --listen".to_owned()),
@@ -510,6 +516,12 @@ fn without_a_home_the_data_directory_has_to_be_named() {
     );
 }
 
+/// The settings, whoever said them.
+fn unsaid(mut config: Config) -> Config {
+    config.settings.said.clear();
+    config
+}
+
 #[test]
 fn what_is_shown_can_be_used_as_a_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -525,7 +537,7 @@ fn what_is_shown_can_be_used_as_a_file() {
     let (config, resolved, _) = load(&first);
     let text = as_text(&resolved, true, &Screen::plain());
     let again = with_file(&dir, &text);
-    assert_eq!(Some(good(&again)), config);
+    assert_eq!(unsaid(good(&again)), unsaid(config.unwrap()));
 }
 
 #[test]
@@ -598,7 +610,8 @@ fn rules_for_redaction_can_be_said_on_one_line_and_are_shown_so() {
     );
     assert_eq!(rules.user()[0].pattern, "acme \"\\d+\"");
     let text = as_text(&resolved, true, &Screen::plain());
-    assert_eq!(Some(good(&with_file(&dir, &text))), config);
+    let again = good(&with_file(&dir, &text));
+    assert_eq!(unsaid(again), unsaid(config.unwrap()));
 }
 
 #[test]

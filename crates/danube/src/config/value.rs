@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 use super::collector::{self, Address, Header};
+use super::repository::repository;
 use super::rules;
 use super::size::{bytes, size};
 
@@ -32,6 +33,8 @@ pub(crate) enum Kind {
     Address,
     /// `http://…` or `https://…`
     Url,
+    /// A git repository; what isn't taken may hold a password and isn't shown.
+    Repository,
     /// `true` or `false`.
     Bool,
     /// A whole number.
@@ -66,7 +69,7 @@ pub(crate) enum Kind {
 /// A value that fits its kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
-    /// Of `Text`, `Url`, `Level`, `Word`.
+    /// Of `Text`, `Url`, `Repository`, `Level`, `Word`.
     Text(String),
     /// Of `Path`; absolute.
     Path(PathBuf),
@@ -132,6 +135,11 @@ impl Kind {
                 "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into()
             }
             Self::Url => "an address that begins with http:// or https://".into(),
+            Self::Repository => {
+                "an address that begins with https://, ssh://, git:// or file:///, an absolute path, or \
+                 user@host:path, without a password or token"
+                    .into()
+            }
             Self::Bool => "true or false".into(),
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
             Self::Bytes { min, max } => {
@@ -171,7 +179,7 @@ impl Kind {
             Self::Paths => "DIR",
             Self::Networks => "NETWORK",
             Self::Address => "ADDR",
-            Self::Url | Self::Collector | Self::Redis => "URL",
+            Self::Url | Self::Repository | Self::Collector | Self::Redis => "URL",
             Self::Queues => "QUEUE",
             Self::Bool => "BOOL",
             Self::Count { .. } | Self::Cores => "NUMBER",
@@ -186,7 +194,10 @@ impl Kind {
 
     /// What is written here may be a secret: it isn't shown, also where it is wrong.
     pub(crate) const fn is_hidden(self) -> bool {
-        matches!(self, Self::Collector | Self::Headers | Self::Redis)
+        matches!(
+            self,
+            Self::Repository | Self::Collector | Self::Headers | Self::Redis
+        )
     }
 
     /// Reads a flag's, a variable's or a preset's text. Paths are relative to `dir`.
@@ -218,6 +229,7 @@ impl Kind {
                 .map(Value::Networks),
             Self::Address => text.parse().ok().map(Value::Address),
             Self::Url => url(text).map(Value::Text),
+            Self::Repository => repository(text).map(Value::Text),
             Self::Bool => match text {
                 // `1` and `0` are what people give a variable.
                 "true" | "1" => Some(Value::Bool(true)),
@@ -317,6 +329,7 @@ impl Kind {
                 | Self::Path
                 | Self::Address
                 | Self::Url
+                | Self::Repository
                 | Self::Level
                 | Self::Word(_)
                 | Self::Collector

@@ -156,6 +156,11 @@ fn tell_all(text: &str) {
 
 fn tell_store(signals: &Signals, text: &str, time: Duration) {
     signals.emit(DatabaseUnavailable { error: text });
+    signals.emit(RegistryExited {
+        exit: text,
+        output: Some(text),
+        restart_in_seconds: time,
+    });
     let ok = Some(HealthStatus::Ok);
     signals.emit(HealthChecksCompleted {
         database: ok,
@@ -193,6 +198,14 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         reason: ReapReason::Asked,
         duration_seconds: time,
     });
+    signals.emit(BlueprintSyncCompleted {
+        commit: text,
+        pipelines: 1,
+        users: 2,
+        teams: 3,
+        duration_seconds: time,
+    });
+    signals.emit(BlueprintSyncFailed { error: text });
     signals.emit(BackupCompleted {
         user: text,
         bytes: 1,
@@ -342,6 +355,19 @@ fn tell_other_parts(signals: &Signals, text: &str, time: Duration) {
     signals.emit(CredentialAccessed {
         credential_name: text,
         job_id,
+    });
+    signals.emit(SecretAccessed {
+        secret_key: text,
+        pipeline: text,
+        job_id,
+        user: text,
+    });
+    signals.emit(SecretAccessFailed {
+        secret_key: text,
+        pipeline: text,
+        job_id,
+        reason: text,
+        user: text,
     });
     signals.emit(WebhookSent {
         job_id,

@@ -1,6 +1,11 @@
 //! Files that jobs leave: who may leave and fetch them, how much, and what a kill, a full
 //! disk and time do to them.
 
+mod broken;
+mod keeping;
+mod patterns;
+mod provenance;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

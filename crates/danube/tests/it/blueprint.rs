@@ -1,4 +1,10 @@
-//! `danube blueprint`: what a repository declares, checked by whoever writes it.
+//! What a repository declares: checked by whoever writes it, followed by a server.
+
+mod asked;
+mod cron;
+mod followed;
+mod served;
+mod settings;
 
 use std::path::Path;
 
@@ -7,6 +13,7 @@ use serde_json::Value;
 use crate::cli::{Place, seen};
 use crate::golden;
 use crate::peers;
+pub(crate) use served::{Served, in_force, pipeline, provoked};
 
 /// The example, beside this crate.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/blueprint");

@@ -8,22 +8,21 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::cli::seen;
 use crate::cli::terminal::terminal;
+use crate::leaks::{files_hold_none, holds_none};
 use crate::master::{Answer, DANUBE, DEADLINE, Master};
 
 const PATH: &str = "/api/v1/credentials";
 const PASSWORD: &str = "canary/pass+word&5b1e77a09c";
 const SECOND: &str = "canary-second-7741d0e5fa";
 const KEY_LINE: &str = "Y2FuYXJ5LWtleS1saW5lLTlmMGE2MmIx";
+const VALUES: &[&str] = &[PASSWORD, SECOND, KEY_LINE];
 
 fn private_key() -> String {
     format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{KEY_LINE}\n-----END OPENSSH PRIVATE KEY-----\n")
@@ -45,47 +44,6 @@ fn with_role(master: &Master, role: &str) -> impl Fn(&str, &str, Option<&Value>)
             ("content-type", "application/json"),
         ];
         master.request(method, path, &headers, &body.unwrap_or_default())
-    }
-}
-
-/// A value in the forms in which it might stand somewhere.
-pub(crate) fn forms(value: &str) -> Vec<String> {
-    let hex: String = value.bytes().map(|it| format!("{it:02x}")).collect();
-    let url: String = value
-        .bytes()
-        .map(|it| match it {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' => char::from(it).to_string(),
-            _ => format!("%{it:02X}"),
-        })
-        .collect();
-    let mut all = vec![value.to_owned(), hex, url];
-    // In base64, whatever stands before it: what only the value decides.
-    for before in 0..3 {
-        let whole = STANDARD.encode([&b"xyz"[..before], value.as_bytes()].concat());
-        let (from, to) = ((before * 8).div_ceil(6), (before + value.len()) * 8 / 6);
-        all.push(whole[from..to].to_owned());
-    }
-    all
-}
-
-#[track_caller]
-fn holds_none(bytes: &[u8], what: &str) {
-    for value in [PASSWORD, SECOND, KEY_LINE] {
-        for form in forms(value) {
-            let found = bytes.windows(form.len()).any(|it| it == form.as_bytes());
-            assert!(!found, "{what} holds {form}");
-        }
-    }
-}
-
-fn files_hold_none(dir: &Path) {
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if entry.file_type().unwrap().is_dir() {
-            files_hold_none(&path);
-        } else if let Ok(bytes) = fs::read(&path) {
-            holds_none(&bytes, &path.display().to_string());
-        }
     }
 }
 
@@ -154,7 +112,7 @@ fn a_credential_is_made_replaced_listed_and_deleted_and_no_value_comes_back() {
     let list = list["credentials"].as_array().unwrap();
     assert!(list.iter().map(|it| it["name"].as_str().unwrap()).eq(names));
     for answer in [made, put("web"), listed] {
-        holds_none(&answer.body, "an answer");
+        holds_none(VALUES, &answer.body, "an answer");
     }
     let usage = master.get(&format!("{PATH}/web/usage"));
     assert_eq!(usage.json(), json!({"uses": []}));
@@ -190,7 +148,7 @@ fn a_wrong_credential_is_told_all_that_is_wrong_without_its_values_and_changes_n
         pointers,
         ["/name", "/private_key", "/passphrase", "/colour"]
     );
-    holds_none(&answer.body, "the problem");
+    holds_none(VALUES, &answer.body, "the problem");
     for (body, status) in [
         (json!([]), 422),
         (
@@ -216,7 +174,7 @@ fn admins_set_members_see_names_and_viewers_see_nothing() {
     for path in [PATH, &one, &usage] {
         let answer = member("GET", path, None);
         assert_eq!(answer.status, 200);
-        holds_none(&answer.body, path);
+        holds_none(VALUES, &answer.body, path);
         assert_eq!(viewer("GET", path, None).status, 403);
         assert_eq!(master.request("GET", path, &[], b"").status, 401);
     }
@@ -300,7 +258,7 @@ fn the_command_line_sets_lists_and_deletes_without_a_value_in_its_arguments() {
         done(&master.danube(&["credential", "delete", "v"])),
         "deleted v (vault_password), version 1\n"
     );
-    holds_none(list.as_bytes(), "the list");
+    holds_none(VALUES, list.as_bytes(), "the list");
 }
 
 #[test]
@@ -328,7 +286,7 @@ fn a_wrong_command_line_says_what_to_do_and_never_the_value() {
         err.contains("/private_key: ") && err.contains("-----BEGIN"),
         "{err}"
     );
-    holds_none(err.as_bytes(), "an error");
+    holds_none(VALUES, err.as_bytes(), "an error");
     let (code, _, err) = seen(&danube(&master, &set, "short"));
     assert!(code == 2 && err.contains("too short"), "{err}");
     let (code, _, err) = seen(&danube(&master, &set, "\n"));
@@ -364,7 +322,7 @@ fn a_value_can_be_typed_and_is_not_shown() {
         let count = ours.read(&mut piece).unwrap();
         shown.extend_from_slice(&piece[..count]);
     }
-    holds_none(&shown, "the terminal");
+    holds_none(VALUES, &shown, "the terminal");
     assert_eq!(master.get(&format!("{PATH}/web")).status, 200);
 }
 
@@ -379,19 +337,19 @@ fn no_value_is_in_any_file_answer_or_line_of_the_log() {
     for body in [password("web"), key] {
         let made = master.call("POST", PATH, Some(&body));
         assert_eq!(made.status, 201, "{}", made.text());
-        holds_none(&made.body, "an answer");
+        holds_none(VALUES, &made.body, "an answer");
     }
     let leak = |master: &Master| {
         // A path is told in the log with what nobody may do.
         let viewer = with_role(master, "viewer");
         assert_eq!(viewer("GET", &format!("{PATH}/{SECOND}"), None).status, 403);
         let told = master.event(|it| it["event"] == "permission_denied");
-        holds_none(told.to_string().as_bytes(), "the event");
+        holds_none(VALUES, told.to_string().as_bytes(), "the event");
     };
     leak(&master);
     assert_eq!(rotated(&master)["state"], "idle");
     master.ended(&master.run("true"));
-    files_hold_none(&dir);
+    files_hold_none(VALUES, &dir);
     for path in [
         PATH,
         "/api/v1/credentials/web",
@@ -399,14 +357,14 @@ fn no_value_is_in_any_file_answer_or_line_of_the_log() {
         "/health",
         "/api/v1/admin/seal-key",
     ] {
-        holds_none(&master.get(path).body, path);
+        holds_none(VALUES, &master.get(path).body, path);
     }
-    holds_none(master.log_lines().join("\n").as_bytes(), "the log");
+    holds_none(VALUES, master.log_lines().join("\n").as_bytes(), "the log");
     master.signal("TERM");
     assert!(master.wait().success());
-    holds_none(master.log_lines().join("\n").as_bytes(), "the log");
-    holds_none(master.stderr().as_bytes(), "standard error");
-    files_hold_none(&dir);
+    holds_none(VALUES, master.log_lines().join("\n").as_bytes(), "the log");
+    holds_none(VALUES, master.stderr().as_bytes(), "standard error");
+    files_hold_none(VALUES, &dir);
     drop(master);
 
     // What was stored is kept out of the log after a restart as well.
@@ -414,7 +372,7 @@ fn no_value_is_in_any_file_answer_or_line_of_the_log() {
     let caller = master.call("DELETE", "/api/v1/api-keys/viewer", None);
     assert_eq!(caller.status, 200);
     leak(&master);
-    holds_none(master.log_lines().join("\n").as_bytes(), "the log");
+    holds_none(VALUES, master.log_lines().join("\n").as_bytes(), "the log");
 }
 
 #[test]

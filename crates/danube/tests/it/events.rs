@@ -114,12 +114,15 @@ scenarios! {
         "self_heal_attempted": ["check", "action", "result", "detail", "duration_seconds"],
         "health_check_recovered": ["check", "status", "consecutive_failures"],
     ];
+    a_registry_of_its_own_that_ends_is_told: crate::registry::started::provoked => [
+        "registry_exited": ["exit", "restart_in_seconds"],
+    ];
     a_loop_that_stalls_is_told_and_so_is_that_it_goes_on: provoked::stalled => [
         "loop_stalled": ["loop_name", "silent_seconds"],
         "loop_resumed": ["loop_name", "silent_seconds"],
     ];
     an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
-        "health_checks_completed": ["database", "registry", "queue", "disk", "workers", "otlp_export", "webhooks", "log_pipeline", "git", "duration_seconds"],
+        "health_checks_completed": ["database", "dex", "registry", "blueprint_sync", "queue", "disk", "workers", "otlp_export", "webhooks", "log_pipeline", "git", "duration_seconds"],
         "alert_fired": ["alert", "severity", "labels", "value", "summary"],
         "alert_resolved": ["alert", "severity", "labels", "duration_seconds"],
         "alerts_not_sent": ["error", "alerts"],
@@ -143,12 +146,20 @@ scenarios! {
         "job_started": ["job_id", "pipeline", "trigger_type", "user", "source_type", "worker_id"],
         "credential_accessed": ["credential_name", "job_id"],
     ];
+    secrets_that_jobs_get_and_do_not_get_are_told: crate::secrets::provoked => [
+        "secret_accessed": ["secret_key", "pipeline", "job_id", "user"],
+        "secret_access_failed": ["secret_key", "pipeline", "job_id", "reason", "user"],
+    ];
     logs_that_were_deleted_are_told: provoked::reaper => [
         "reaper_completed": ["logs_deleted", "artifacts_deleted", "images_deleted", "bytes_freed", "traces_deleted", "workspaces_deleted", "reason", "duration_seconds"],
     ];
     a_backup_is_told_and_so_is_one_that_nobody_takes: crate::backup::provoked => [
         "backup_completed": ["user", "bytes", "files", "jobs", "with_keys", "duration_seconds"],
         "backup_failed": ["user", "error", "duration_seconds"],
+    ];
+    a_blueprint_that_is_taken_and_one_that_is_wrong_are_told: crate::blueprint::provoked => [
+        "blueprint_sync_completed": ["commit", "pipelines", "users", "teams", "duration_seconds"],
+        "blueprint_sync_failed": ["error"],
     ];
     a_log_that_can_not_be_written_is_told: provoked::full_disk => [
         "log_write_failed": ["job_id", "error"],

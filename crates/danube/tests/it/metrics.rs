@@ -2,11 +2,13 @@
 //! knows. A scenario names the families that it proves; a live family that none
 //! names fails the build.
 
+mod blueprint;
 mod faults;
 mod followers;
 mod jobs;
 mod limits;
 mod playbooks;
+mod registry;
 mod server;
 
 use std::cell::RefCell;
@@ -40,6 +42,9 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("requests", server::REQUESTS),
     ("statements", server::STATEMENTS),
     ("playbooks", playbooks::PLAYBOOKS),
+    ("images in a registry", registry::REGISTRY),
+    ("a blueprint", blueprint::BLUEPRINT),
+    ("secrets", server::SECRETS),
     ("the disk", server::DISK),
     ("the process", server::PROCESS),
     ("scrapes", server::SCRAPES),

@@ -13,6 +13,7 @@ mod sources;
 mod submitted;
 mod told;
 
+pub(crate) use sources::{Daemon, git};
 pub(crate) use told::provoked;
 
 use std::io::{BufRead, BufReader, Write};

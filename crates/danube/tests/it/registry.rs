@@ -1,6 +1,8 @@
 //! Images in a real registry, taken there and fetched by a real client.
 
 mod docker;
+mod images;
+pub(crate) mod started;
 
 use serde_json::Value;
 

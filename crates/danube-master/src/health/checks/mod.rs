@@ -1,6 +1,8 @@
 //! The checks: one file each, and this list.
 
+mod blueprint;
 mod database;
+mod dex;
 mod disk;
 mod git;
 mod log_pipeline;
@@ -32,6 +34,8 @@ pub(super) fn all(app: &Shared, beat: Arc<Beat>, export: Option<Lost>) -> Vec<He
         log_pipeline::check(app, interval),
         git::check(interval),
         registry::check(app, interval),
+        dex::check(app, interval),
+        blueprint::check(app),
     ]
 }
 

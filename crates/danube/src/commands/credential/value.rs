@@ -26,16 +26,21 @@ pub(super) fn read(matches: &ArgMatches) -> Result<String, Failure> {
     if matches.get_flag("prompt") {
         return from_terminal();
     }
+    from_input("--prompt asks for it without showing it")
+}
+
+/// The value on standard input; `otherwise` says what to do when that is a terminal.
+pub(in crate::commands) fn from_input(otherwise: &str) -> Result<String, Failure> {
     let input = io::stdin();
     if input.is_terminal() {
         let message = "standard input is a terminal, which would show the value";
-        return Err(Failure::usage(message).hint("--prompt asks for it without showing it"));
+        return Err(Failure::usage(message).hint(otherwise));
     }
     whole(input.lock(), "standard input")
 }
 
 /// The value in a file, as it is.
-pub(super) fn from_file(path: &Path) -> Result<String, Failure> {
+pub(in crate::commands) fn from_file(path: &Path) -> Result<String, Failure> {
     let name = path.display().to_string();
     let file = File::open(path)
         .map_err(|error| Failure::usage(format!("read the value from {name}: {error}")))?;
@@ -43,7 +48,7 @@ pub(super) fn from_file(path: &Path) -> Result<String, Failure> {
 }
 
 /// Without the line ends behind it, which editors and `echo` leave.
-pub(super) fn one_line(mut text: String) -> String {
+pub(in crate::commands) fn one_line(mut text: String) -> String {
     text.truncate(text.trim_end_matches(['\n', '\r']).len());
     text
 }

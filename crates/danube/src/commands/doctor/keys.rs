@@ -15,7 +15,14 @@ pub(super) fn keys(config: &Config) -> Found {
         return Found::unused("there is no data directory yet");
     };
     let mut there = Vec::new();
-    for name in ["admin.key", "seal.key", "danube.db", "danube.toml"] {
+    for name in [
+        "admin.key",
+        "seal.key",
+        "registry.token",
+        "provenance.key",
+        "danube.db",
+        "danube.toml",
+    ] {
         let path = dir.join(name);
         let Ok(about) = fs::metadata(&path) else {
             continue;
@@ -30,6 +37,10 @@ pub(super) fn keys(config: &Config) -> Found {
                 "seal.key" => {
                     "; then `danube credential rotate-key`, and think of what it sealed as known"
                 }
+                "registry.token" => {
+                    "; then delete it, start again, and tell the registry the new one"
+                }
+                "provenance.key" => "; then delete it, and think of what it signed as anybody's",
                 _ => "",
             };
             return Found::wrong(

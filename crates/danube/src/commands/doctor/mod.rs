@@ -50,7 +50,7 @@ enum Look {
 
 /// Everything that is looked at, in the order in which it is shown: another one is another
 /// line here and a function.
-const CHECKS: [(&str, Look); 18] = [
+const CHECKS: [(&str, Look); 19] = [
     ("directory", Look::With(directory::directory)),
     ("disk", Look::With(disk::space)),
     ("filesystem", Look::With(disk::kind)),
@@ -67,6 +67,7 @@ const CHECKS: [(&str, Look); 18] = [
     ("ssh", Look::Here(programs::ssh)),
     ("redis", Look::With(neighbours::redis)),
     ("registry", Look::With(neighbours::registry)),
+    ("oidc", Look::With(neighbours::oidc)),
     ("collector", Look::With(neighbours::collector)),
     ("alertmanager", Look::With(neighbours::alertmanager)),
 ];

@@ -1,5 +1,7 @@
 //! Other programs that the settings name: whether they answer.
 
+use std::env;
+use std::path::Path;
 use std::time::Duration;
 
 use danube_signals::{BuildInfo, Limits, Signals};
@@ -30,11 +32,47 @@ pub(super) fn registry(config: &Config) -> Found {
     let Some(address) = &config.settings.registry.url else {
         return Found::unused("registry.url names none");
     };
+    // A server that doesn't run has none running, either.
+    if let Some(start) = &config.settings.registry.start {
+        return ours(&start.program);
+    }
     match danube_master::ask_registry(address) {
         Ok(()) => Found::fine(format!("{} answers", address.url)),
         Err(why) => Found::wrong(
             why,
             "start it, or mend registry.url: the address without /v2, with user:password@ where it wants a login",
+        ),
+    }
+}
+
+/// The registry that the server starts.
+fn ours(program: &str) -> Found {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut dirs = env::split_paths(&path);
+    let is_there = match program.contains('/') {
+        true => Path::new(program).is_file(),
+        false => dirs.any(|it| it.join(program).is_file()),
+    };
+    if is_there {
+        Found::fine(format!("{program} is started by the server"))
+    } else {
+        Found::wrong(
+            format!("there is no program {program}"),
+            "install docker-registry, or name the program in registry.program",
+        )
+    }
+}
+
+/// Asked for its description and its keys.
+pub(super) fn oidc(config: &Config) -> Found {
+    let Some(settings) = &config.settings.oidc else {
+        return Found::unused("oidc.issuer names none");
+    };
+    match danube_master::ask_provider(settings) {
+        Ok(()) => Found::fine(format!("{} describes itself and its keys", settings.issuer)),
+        Err(why) => Found::wrong(
+            why,
+            "start the provider, or mend oidc.issuer and oidc.allow_private; sessions and keys go on meanwhile",
         ),
     }
 }

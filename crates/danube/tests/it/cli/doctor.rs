@@ -134,7 +134,14 @@ fn a_healthy_machine_has_a_line_for_each_check_and_nothing_is_changed() {
     ] {
         assert_eq!(patient.said(check).0, "ok", "{check}");
     }
-    for check in ["server", "redis", "registry", "collector", "alertmanager"] {
+    for check in [
+        "server",
+        "redis",
+        "registry",
+        "oidc",
+        "collector",
+        "alertmanager",
+    ] {
         patient.is(check, "disabled", &[]);
     }
     assert!(files(&patient.dir) == before, "something was changed");
@@ -145,7 +152,7 @@ fn a_healthy_machine_has_a_line_for_each_check_and_nothing_is_changed() {
     );
     // For people, a line each.
     let shown = String::from_utf8(patient.ask(&[]).stdout).unwrap();
-    assert_eq!(shown.lines().count(), 20, "{shown}");
+    assert_eq!(shown.lines().count(), 21, "{shown}");
     let is_told = |it: &str| it.starts_with("database") && it.contains("ok");
     assert!(shown.lines().any(is_told), "{shown}");
     // A directory that isn't there yet is no trouble.
@@ -242,9 +249,13 @@ fn a_full_a_read_only_and_a_passing_disk_are_found() {
 #[test]
 fn keys_that_others_read_or_the_server_can_not_are_found() {
     let patient = Patient::used();
+    let key = patient.dir.join("provenance.key");
+    fs::write(&key, "").unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     for (name, word) in [
         ("admin.key", "make another admin key"),
         ("seal.key", "rotate-key"),
+        ("provenance.key", "delete it"),
         ("danube.db", "chmod 600"),
     ] {
         let path = patient.dir.join(name);

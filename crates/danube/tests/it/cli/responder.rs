@@ -62,9 +62,11 @@ impl Answer {
 
     /// The same without its end.
     pub(crate) fn broken_log(bytes: &[u8]) -> Self {
-        let mut all =
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
-                .to_vec();
+        // Each connection has one answer: a client that took it for its next request, before
+        // it hears of the end, would ask in vain.
+        let mut all = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\
+              transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            .to_vec();
         if !bytes.is_empty() {
             all.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
             all.extend_from_slice(bytes);

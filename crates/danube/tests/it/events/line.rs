@@ -148,12 +148,17 @@ impl Line {
                 | "traces_deleted"
                 | "workspaces_deleted"
                 | "artifacts_deleted"
+                | "pipelines"
+                | "users"
+                | "teams"
                 | "images_deleted" => value.is_u64(),
                 "exit_code" => value.is_i64(),
                 "with_keys" => value.is_boolean(),
                 "value" => value.is_f64(),
                 "duration_seconds" | "timeout_seconds" | "for_seconds" | "silent_seconds"
-                | "duration_ms" => value.as_f64().is_some_and(|it| it >= 0.0),
+                | "restart_in_seconds" | "duration_ms" => {
+                    value.as_f64().is_some_and(|it| it >= 0.0)
+                }
                 _ => !text.is_empty() && !text.contains('\n'),
             };
             assert!(is_right, "{key}: {self:?}");

@@ -30,6 +30,12 @@ pub(super) const STATEMENTS: Scenario = &[
     "danube_db_query_duration_seconds",
 ];
 
+pub(super) const SECRETS: Scenario = &[
+    "danube_secret_requests_total",
+    "danube_secret_cache_hits_total",
+    "danube_secret_cache_misses_total",
+];
+
 pub(super) const DISK: Scenario = &["danube_disk_usage_bytes", "danube_disk_free_ratio"];
 
 pub(super) const WEBHOOKS: Scenario = &[
@@ -57,6 +63,20 @@ pub(super) const PROCESS: Scenario = &[
     "process_max_fds",
     "process_start_time_seconds",
 ];
+
+#[test]
+fn secrets_are_counted_where_a_job_asks_and_asks_again() {
+    let master = Master::start();
+    let proof = Proof::of(&master);
+    crate::secrets::set(&master, "deploy");
+    crate::secrets::used_twice(&master);
+    let series = r#"danube_secret_requests_total{pipeline="release",secret_key="deploy"}"#;
+    proof.until_all(&[
+        (series, 2.0),
+        ("danube_secret_cache_hits_total", 1.0),
+        ("danube_secret_cache_misses_total", 1.0),
+    ]);
+}
 
 #[test]
 fn each_attempt_to_deliver_a_webhook_is_counted_by_how_it_went() {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::program::finish_within;
 use super::python::environment;
 use crate::artifacts::Waiting;
+use crate::blueprint::Served;
 use crate::master::{Master, id, one_step};
 use crate::receiver::{Receiver, Reply};
 use crate::webhooks::{ALLOWED, told_at};
@@ -52,6 +53,8 @@ struct Prepared {
     master: Master,
     /// Names by operation, or by path for all its operations.
     real: Value,
+    /// Kept while it is followed.
+    served: Served,
 }
 
 #[track_caller]
@@ -59,6 +62,20 @@ fn made(master: &Master, path: &str, body: &Value) -> Value {
     let answer = master.call("POST", path, Some(body));
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()
+}
+
+/// A key, a worker, a credential and a secret of each name.
+fn make_spares(master: &Master, names: &[String]) {
+    for name in names {
+        let role = json!({"name": name, "role": "viewer"});
+        made(master, "/api/v1/api-keys", &role);
+        made(master, "/api/v1/workers", &json!({"name": name}));
+        let credential = json!({"name": name, "kind": "become", "password": "correct horse"});
+        made(master, "/api/v1/credentials", &credential);
+        let secret = json!({"value": "correct horse battery"});
+        let path = format!("/api/v1/secrets/{name}");
+        assert_eq!(master.call("PUT", &path, Some(&secret)).status, 201);
+    }
 }
 
 fn prepared(dir: &Path) -> Prepared {
@@ -79,18 +96,14 @@ fn prepared(dir: &Path) -> Prepared {
     master.signal("TERM");
     assert!(master.wait().success());
 
-    let master = Master::start_in(dir, &["--jobs-at-once", "0"]);
+    let served = Served::new();
+    let url = served.url();
+    let master = Master::start_in(dir, &["--jobs-at-once", "0", "--blueprint-url", &url]);
     let pending: Vec<String> = (0..4)
         .map(|_| id(&master.submit(&one_step("true"))))
         .collect();
     let names: Vec<String> = (0..8).map(|it| format!("spare-{it}")).collect();
-    for name in &names {
-        let role = json!({"name": name, "role": "viewer"});
-        made(&master, "/api/v1/api-keys", &role);
-        made(&master, "/api/v1/workers", &json!({"name": name}));
-        let credential = json!({"name": name, "kind": "become", "password": "correct horse"});
-        made(&master, "/api/v1/credentials", &credential);
-    }
+    make_spares(&master, &names);
     let (deleted, kept) = ended.split_at(2);
     let files: Vec<Value> = files
         .iter()
@@ -102,6 +115,7 @@ fn prepared(dir: &Path) -> Prepared {
         "DELETE /api/v1/jobs/{id}": [&kept[0], &pending[1], &pending[2]],
         "/api/v1/jobs/{id}/artifacts": [maker],
         "/api/v1/jobs/{id}/artifacts/{name}": files_kept,
+        "POST /api/v1/jobs/{id}/artifacts": [&ended[0]],
         "DELETE /api/v1/jobs/{id}/artifacts/{name}": files_deleted,
         "/api/v1/jobs/{id}/events": kept,
         "/api/v1/jobs/{id}/history": kept,
@@ -111,6 +125,7 @@ fn prepared(dir: &Path) -> Prepared {
         "/api/v1/jobs/{id}/logs/search": kept,
         "/api/v1/jobs/{id}/logs/stream": kept,
         "/api/v1/jobs/{id}/mask": [&kept[1], &pending[3]],
+        "/api/v1/jobs/{id}/provenance": [maker],
         "/api/v1/jobs/{id}/retry": kept,
         "/api/v1/jobs/{id}/stream": kept,
         "/api/v1/jobs/{id}/trace": kept,
@@ -118,12 +133,17 @@ fn prepared(dir: &Path) -> Prepared {
         "/api/v1/workers/{name}": names,
         "/api/v1/credentials/{name}": names,
         "/api/v1/credentials/{name}/usage": names,
+        "/api/v1/secrets/{name}": names,
         "/api/v1/panels/{name}": ["jobs_per_hour"],
         "/api/v1/pipelines/{name}/timing": [master.job(&ended[0])["pipeline"]],
         "/api/v1/webhooks/deliveries/{id}": [&told],
         "/api/v1/webhooks/deliveries/{id}/replay": [&told],
     });
-    Prepared { master, real }
+    Prepared {
+        master,
+        real,
+        served,
+    }
 }
 
 /// `METHOD PATH` of every operation.
@@ -142,7 +162,11 @@ fn described(master: &Master) -> BTreeSet<String> {
 #[test]
 fn no_request_gets_an_answer_that_the_description_does_not_know() {
     let own = tempfile::tempdir().expect("make a directory");
-    let Prepared { master, real } = prepared(&own.path().join("data"));
+    let Prepared {
+        master,
+        real,
+        served: _served,
+    } = prepared(&own.path().join("data"));
     let file = |name: &str| own.path().join(name);
     let given = json!({
         "real": real,

@@ -6,6 +6,7 @@ use danube_telemetry::query::Expr;
 
 use super::jobs;
 use super::prometheus::{Point, Prometheus};
+use crate::blueprint::Served;
 use crate::master::Master;
 use crate::playbooks::{ended, tasks};
 use crate::receiver::{Receiver, Reply};
@@ -25,7 +26,8 @@ fn looks_at(condition: &Expr) -> &Expr {
 #[test]
 fn every_live_panel_and_alert_has_data_in_prometheus() {
     let receiver = Receiver::new(&[Reply::Status(200, "")]);
-    let master = Master::with(ALLOWED);
+    let served = Served::new();
+    let master = served.master(ALLOWED);
     let prometheus = Prometheus::scraping(&master);
     // A counter that appears with its first event has not grown yet, to Prometheus.
     for name in ["far", "further"] {

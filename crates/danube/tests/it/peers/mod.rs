@@ -7,6 +7,7 @@
 //! is shown when its test fails.
 
 mod alerting;
+mod around;
 mod collector;
 mod contract;
 mod deploy_files;

@@ -8,6 +8,7 @@ use danube_signals::State;
 use danube_telemetry::{FamilyDecl, Kind};
 use serde_json::Value;
 
+use super::around::Around;
 use super::jobs;
 use super::otlp::{self, Attributes, Families, Point, Pushed, attributes, list};
 use super::python::{Sample, read_openmetrics};
@@ -20,8 +21,8 @@ const LOGS: &str = "/v1/logs";
 const TRACES: &str = "/v1/traces";
 
 /// A master that pushes to `endpoint`, its metrics every second.
-fn pushing(endpoint: &str, protocol: &str) -> Master {
-    Master::with(&[
+fn pushing(around: &Around, endpoint: &str, protocol: &str) -> Master {
+    around.master(&[
         "--otel-endpoint",
         endpoint,
         "--otel-protocol",
@@ -193,9 +194,9 @@ fn told_who_we_are(requests: &[Value], list_name: &str) {
 
 /// What is shown once jobs have ended in each way.
 #[track_caller]
-fn shown_after_jobs(master: &Master) -> Vec<Sample> {
+fn shown_after_jobs(around: &mut Around, master: &Master) -> Vec<Sample> {
     jobs::run(master);
-    jobs::visited(master, "far");
+    around.used_by(master);
     // A request that families of requests can show.
     master.get("/metrics");
     let accept = [("accept", "application/openmetrics-text")];
@@ -206,8 +207,9 @@ fn shown_after_jobs(master: &Master) -> Vec<Sample> {
 fn a_collector_is_told_what_is_shown(protocol: &str) {
     let receiver = otlp::receiver();
     let collector = Rotel::handing_on_to(&receiver);
-    let master = pushing(collector.endpoint(protocol), protocol);
-    same_as_shown(&shown_after_jobs(&master), &pushed(&receiver));
+    let mut around = Around::start();
+    let master = pushing(&around, collector.endpoint(protocol), protocol);
+    same_as_shown(&shown_after_jobs(&mut around, &master), &pushed(&receiver));
     let requests = otlp::read(&receiver.received(), METRICS);
     told_who_we_are(&requests, "resourceMetrics");
     let output = collector.output();
@@ -227,8 +229,9 @@ fn a_collector_gets_over_http_what_is_shown() {
 #[test]
 fn python_reads_what_is_pushed_over_http() {
     let receiver = otlp::receiver();
-    let master = pushing(&receiver.url, "http/protobuf");
-    same_as_shown(&shown_after_jobs(&master), &pushed(&receiver));
+    let mut around = Around::start();
+    let master = pushing(&around, &receiver.url, "http/protobuf");
+    same_as_shown(&shown_after_jobs(&mut around, &master), &pushed(&receiver));
     let received = receiver.received();
     for request in &received {
         assert_eq!(request.header("content-type"), "application/x-protobuf");
@@ -251,7 +254,8 @@ fn flat<'a>(requests: &'a [Value], levels: [&'a str; 3]) -> impl Iterator<Item =
 fn a_jobs_records_and_spans_are_handed_on(protocol: &str) {
     let receiver = otlp::receiver();
     let collector = Rotel::handing_on_to(&receiver);
-    let master = pushing(collector.endpoint(protocol), protocol);
+    let around = Around::start();
+    let master = pushing(&around, collector.endpoint(protocol), protocol);
     let job = master.run("echo \"said to be heard\"; echo password=hunter22");
     jobs::counted(&master, &job);
     let trace = master.job(&job)["trace_id"].clone();

@@ -7,6 +7,7 @@ use danube_signals::State;
 use danube_telemetry::Kind;
 use serde_json::json;
 
+use super::around::Around;
 use super::jobs::{self, COUNT, ENDED};
 use super::prometheus::{JOB, Point, Prometheus};
 use super::python::read_text;
@@ -71,10 +72,11 @@ fn no_sample_was_refused(prometheus: &Prometheus) {
 
 #[test]
 fn prometheus_has_every_live_family_and_every_series_that_the_master_shows() {
-    let master = Master::start();
+    let mut around = Around::start();
+    let master = around.master(&[]);
     let prometheus = Prometheus::scraping(&master);
     jobs::run(&master);
-    jobs::visited(&master, "far");
+    around.used_by(&master);
     // A request that families of requests can show.
     master.get("/metrics");
     prometheus.scraped();

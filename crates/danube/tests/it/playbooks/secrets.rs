@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::{ansible_or_skip, credential, ended, order, with};
-use crate::credentials::forms;
+use crate::leaks::{files_hold_none, holds_none};
 use crate::master::{Master, id};
 
 const INLINE: &str = "inline-canary-3b1f77";
@@ -16,6 +16,7 @@ const WHOLE: &str = "whole-canary-90ac12";
 pub(super) const PASSWORD: &str = "vault-canary-6de845";
 const BECOME: &str = "become-canary-41b9f0";
 const EXTRA: &str = "extra-canary-aa07c3";
+const VALUES: &[&str] = &[INLINE, WHOLE, PASSWORD, BECOME, EXTRA];
 
 /// What `ansible-vault` makes of a text.
 pub(super) fn vaulted(text: &str) -> String {
@@ -58,27 +59,6 @@ fn project(dir: &Path) {
     fs::write(dir.join("site.yml"), site).unwrap();
 }
 
-#[track_caller]
-fn holds_none(bytes: &[u8], what: &str) {
-    for canary in [INLINE, WHOLE, PASSWORD, BECOME, EXTRA] {
-        for form in forms(canary) {
-            let found = bytes.windows(form.len()).any(|it| it == form.as_bytes());
-            assert!(!found, "{what} holds {form}");
-        }
-    }
-}
-
-fn files_hold_none(dir: &Path) {
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if entry.file_type().unwrap().is_dir() {
-            files_hold_none(&path);
-        } else if let Ok(bytes) = fs::read(&path) {
-            holds_none(&bytes, &path.display().to_string());
-        }
-    }
-}
-
 #[test]
 fn what_the_vault_decrypts_and_what_a_job_is_given_is_nowhere() {
     if !ansible_or_skip("secrets of a playbook job") {
@@ -110,7 +90,7 @@ fn what_the_vault_decrypts_and_what_a_job_is_given_is_nowhere() {
     let log = master.log(&name);
     let text = String::from_utf8_lossy(&log);
     assert!(text.contains("TASK [prints [redacted]]"), "{text}");
-    holds_none(&log, "the log");
+    holds_none(VALUES, &log, "the log");
     for path in [
         "",
         "/events",
@@ -121,11 +101,15 @@ fn what_the_vault_decrypts_and_what_a_job_is_given_is_nowhere() {
     ] {
         let answer = master.get(&format!("/api/v1/jobs/{name}{path}"));
         assert_eq!(answer.status, 200, "{path}");
-        holds_none(&answer.body, path);
+        holds_none(VALUES, &answer.body, path);
     }
-    holds_none(&master.get("/metrics").body, "the metrics");
-    files_hold_none(&master.dir);
-    holds_none(master.log_lines().join("\n").as_bytes(), "the server's log");
+    holds_none(VALUES, &master.get("/metrics").body, "the metrics");
+    files_hold_none(VALUES, &master.dir);
+    holds_none(
+        VALUES,
+        master.log_lines().join("\n").as_bytes(),
+        "the server's log",
+    );
     let usage = master.get("/api/v1/credentials/vault/usage").json();
     assert!(usage.to_string().contains(&name), "{usage}");
 }
@@ -153,11 +137,8 @@ fn a_wrong_vault_password_is_the_reason_and_is_not_shown() {
     let reason = job["reason"].as_str().unwrap();
     assert!(reason.to_lowercase().contains("decrypt"), "{reason}");
     let log = master.log(&id(&job));
-    for form in forms(WRONG) {
-        let told = [&log, job.to_string().as_bytes()].concat();
-        let found = told.windows(form.len()).any(|it| it == form.as_bytes());
-        assert!(!found, "{form} came out");
-    }
+    holds_none(&[WRONG], &log, "the log");
+    holds_none(&[WRONG], job.to_string().as_bytes(), "the job");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::master::{Master, id};
 
 const SITE: &str = "- hosts: all\n  gather_facts: false\n  tasks:\n    - name: where from\n      debug: {msg: \"from {{ lookup('file', 'VERSION') }}\"}\n";
 
-pub(super) fn git(dir: &Path, args: &[&str]) -> String {
+pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .args([
             "-c",
@@ -49,17 +49,22 @@ pub(super) fn repository(dir: &Path) -> [String; 2] {
 }
 
 /// A `git daemon` on loopback. Ended when dropped.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Daemon {
-    pub(super) fn start(base: &Path) -> Self {
+    pub(crate) fn start(base: &Path) -> Self {
         // A port that was free a moment ago; git can't be asked for one of its own.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
+        Self::at(base, port)
+    }
+
+    /// At the port of one that has ended.
+    pub(crate) fn at(base: &Path, port: u16) -> Self {
         let mut child = Command::new("git")
             .args([
                 "daemon",

@@ -21,31 +21,47 @@ pub(crate) struct DockerRegistry {
     dir: TempDir,
     /// What stands in its configuration beside where it listens and keeps things.
     more: String,
+    deletes: bool,
 }
 
 impl DockerRegistry {
     /// One on a free port.
     #[track_caller]
     pub(crate) fn start() -> Self {
-        Self::start_with("")
-    }
-
-    /// The same with more lines of configuration.
-    #[track_caller]
-    pub(crate) fn start_with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (child, address) = launch(dir.path(), "127.0.0.1:0", more);
+        let (child, address) = launch(dir.path(), "127.0.0.1:0", ("", true));
         Self {
             child,
             address,
             dir,
-            more: more.to_owned(),
+            more: String::new(),
+            deletes: true,
         }
+    }
+
+    /// One that refuses to delete anything, as it does by itself.
+    #[track_caller]
+    pub(crate) fn that_keeps_everything() -> Self {
+        let mut registry = Self::start();
+        registry.kill();
+        registry.deletes = false;
+        registry.start_again();
+        registry
     }
 
     /// What `registry.url` is to say.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Has it tell a master of what happens, from a start of its own on.
+    #[track_caller]
+    pub(crate) fn tell(&mut self, master: &str, token: &str) {
+        self.kill();
+        self.more = format!(
+            "notifications:\n  endpoints:\n    - name: danube\n      url: {master}/registry/notifications\n      headers:\n        Authorization: [Bearer {token}]\n      timeout: 5s\n      threshold: 5\n      backoff: 1s\n"
+        );
+        self.start_again();
     }
 
     /// SIGKILL, and the end of the process.
@@ -57,7 +73,7 @@ impl DockerRegistry {
     /// Another one at the same place with the same images, after this one was killed.
     #[track_caller]
     pub(crate) fn start_again(&mut self) {
-        let (child, _) = launch(self.dir.path(), &self.address, &self.more);
+        let (child, _) = launch(self.dir.path(), &self.address, (&self.more, self.deletes));
         self.child = child;
     }
 }
@@ -71,11 +87,11 @@ impl Drop for DockerRegistry {
 
 /// Starts one; where it listens.
 #[track_caller]
-fn launch(dir: &Path, listen: &str, more: &str) -> (Child, String) {
+fn launch(dir: &Path, listen: &str, (more, deletes): (&str, bool)) -> (Child, String) {
     let config = dir.join("config.yml");
     let store = dir.join("store");
     let text = format!(
-        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {listen}\n{more}",
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: {deletes}\nhttp:\n  addr: {listen}\n{more}",
         store.display()
     );
     fs::write(&config, text).unwrap();

@@ -1,0 +1,90 @@
+// A real OpenID provider for the tests: the certified `oidc-provider` on a free port of loopback.
+//
+// Whoever comes is signed in at once as the account that was last set. It prints its address,
+// then takes orders, a line of JSON each, on standard input, and answers each with a line:
+//
+//   {"account": {"sub": "1", "email": "a@b.example", "email_verified": true}}
+//   {"rotate": true}     it signs with a new key, and publishes only that one
+//   {"in_token": false}  the address is told by its `userinfo` alone
+//
+// It ends with its standard input.
+
+import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+// Standard output is for answers alone.
+console.info = console.warn = console.error;
+
+// The packages lie where `ci/deps.sh` installed them.
+const installed = createRequire(`${process.argv[2]}/`);
+const { default: Provider } = await import(pathToFileURL(installed.resolve('oidc-provider')));
+
+let account = { sub: '1', email: 'alice@example.org', email_verified: true };
+let inToken = true;
+let handle;
+
+const server = createServer((request, response) => handle(request, response));
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  begin(issuer);
+  console.log(issuer);
+  createInterface({ input: process.stdin })
+    .on('line', (line) => {
+      const order = JSON.parse(line);
+      if (order.account) account = order.account;
+      if ('in_token' in order) inToken = order.in_token;
+      begin(issuer);
+      console.log('done');
+    })
+    .on('close', () => process.exit(0));
+});
+
+function key() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwk = privateKey.export({ format: 'jwk' });
+  return { ...jwk, use: 'sig', alg: 'RS256', kid: randomBytes(8).toString('hex') };
+}
+
+// Each begin has a key of its own.
+function begin(issuer) {
+  const provider = new Provider(issuer, {
+    clients: [{
+      client_id: 'danube',
+      client_secret: 'a secret: with/odd+signs&more',
+      application_type: 'native',
+      redirect_uris: ['http://127.0.0.1/login/oidc/callback'],
+      response_types: ['code'],
+      grant_types: ['authorization_code'],
+    }],
+    jwks: { keys: [key()] },
+    cookies: { keys: [randomBytes(16).toString('hex')] },
+    pkce: { required: () => true, methods: ['S256'] },
+    claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+    conformIdTokenClaims: !inToken,
+    features: { devInteractions: { enabled: false } },
+    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    findAccount: (_, sub) => ({ accountId: sub, claims: () => ({ ...account, sub }) }),
+  });
+  const callback = provider.callback();
+  handle = async (request, response) => {
+    if (!request.url.startsWith('/interaction/')) return callback(request, response);
+    try {
+      const { prompt, params, session } = await provider.interactionDetails(request, response);
+      const result = prompt.name === 'login'
+        ? { login: { accountId: account.sub } }
+        : { consent: { grantId: await grant(provider, params, session) } };
+      await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+    } catch (error) {
+      response.writeHead(500).end(String(error));
+    }
+  };
+}
+
+async function grant(provider, params, session) {
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  return grant.save();
+}
