@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 
-use super::random;
+use super::{hash, token};
 
 /// How long a code is good: it goes from one program to another on one machine.
 const CODE_LIFE: Duration = Duration::from_secs(60);
@@ -31,7 +30,7 @@ struct Waiting {
 impl Codes {
     /// A code for whoever knows the text behind the challenge.
     pub(crate) fn new_code(&self, user: &str, challenge: &str, now: Instant) -> String {
-        let code = URL_SAFE_NO_PAD.encode(random::<32>());
+        let code = token();
         let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, it| now < it.until);
         if all.len() >= CODES_MAX
@@ -45,16 +44,15 @@ impl Codes {
             challenge: challenge.to_owned(),
             until: now + CODE_LIFE,
         };
-        all.insert(Sha256::digest(&code).into(), waiting);
+        all.insert(hash(&code), waiting);
         code
     }
 
     /// The user whose code it is; it is used up by whoever shows it.
     pub(crate) fn take(&self, code: &str, verifier: &str, now: Instant) -> Option<String> {
-        let hash: [u8; 32] = Sha256::digest(code).into();
         let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = all.remove(&hash)?;
-        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
+        let waiting = all.remove(&hash(code))?;
+        let challenge = URL_SAFE_NO_PAD.encode(hash(verifier));
         (now < waiting.until && challenge == waiting.challenge).then_some(waiting.user)
     }
 }
@@ -66,7 +64,7 @@ mod tests {
     #[test]
     fn a_code_is_good_once_for_a_minute_and_for_who_asked() {
         let (codes, now) = (Codes::default(), Instant::now());
-        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest("verifier"));
+        let challenge = URL_SAFE_NO_PAD.encode(hash("verifier"));
         let code = || codes.new_code("alice", &challenge, now);
         let good = code();
         assert_eq!(codes.take(&good, "verifier", now).as_deref(), Some("alice"));

@@ -6,20 +6,14 @@ use std::io;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use danube_model::Timestamp;
 use danube_store::{KeyBounds, KeyId, KeyRecord, NewKey, Role, Store, StoreError};
-use sha2::{Digest, Sha256};
 
-use super::{Caller, Reach, Stranger, random};
+use super::{Caller, Reach, Stranger, hash, is_token, token};
 use crate::lock::write_whole;
 
 /// What every key begins with, so that scanners and people recognise one.
 const PREFIX: &str = "dnb_";
-
-/// Random bytes of a key.
-const KEY_BYTES: usize = 32;
 
 /// Characters of a key that are shown in lists.
 const SHOWN_CHARS: usize = 10;
@@ -62,7 +56,7 @@ pub(crate) struct MintedKey {
 impl MintedKey {
     /// A new key with 256 random bits.
     pub(crate) fn new(name: &str, role: Role, bounds: KeyBounds) -> Self {
-        let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<KEY_BYTES>()));
+        let key = format!("{PREFIX}{}", token());
         let prefix = key.chars().take(SHOWN_CHARS).collect();
         let record = NewKey {
             name: name.to_owned(),
@@ -224,12 +218,5 @@ fn owner(record: &KeyRecord) -> String {
 
 /// Whether a text has the form of a key of ours.
 fn is_key(text: &str) -> bool {
-    let random = text
-        .strip_prefix(PREFIX)
-        .and_then(|it| URL_SAFE_NO_PAD.decode(it).ok());
-    random.is_some_and(|it| it.len() == KEY_BYTES)
-}
-
-fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
+    text.strip_prefix(PREFIX).is_some_and(is_token)
 }

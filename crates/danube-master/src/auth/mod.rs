@@ -4,12 +4,14 @@ mod codes;
 mod keys;
 mod reach;
 mod sessions;
+mod token;
 mod workers;
 
 pub(crate) use codes::Codes;
 pub(crate) use keys::{AdminKeyError, Keys, MintedKey};
 pub(crate) use reach::{Reach, is_pattern};
 pub(crate) use sessions::{SESSION_COOKIE, Sessions};
+pub(crate) use token::{hash, is_token, token};
 pub(crate) use workers::{MintedWorker, Workers};
 
 use danube_model::Timestamp;

@@ -8,13 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use danube_model::Timestamp;
 use danube_store::{KeyId, SessionOf, SessionRecord, Store, StoreError};
-use sha2::{Digest, Sha256};
 
-use super::random;
+use super::hash;
 
 /// The cookie's name. `__Host-` would need TLS, which loopback hasn't.
 pub(crate) const SESSION_COOKIE: &str = "danube_session";
@@ -96,7 +93,7 @@ impl Sessions {
 
     /// A link's token: logs in as admin, once.
     pub(crate) fn new_link(&self, now: Instant) -> String {
-        let token = token();
+        let token = super::token();
         let mut state = self.lock();
         state.links.retain(|_, until| *until >= now);
         if state.links.len() >= SESSIONS_MAX
@@ -123,7 +120,7 @@ impl Sessions {
         of: SessionOf,
         now: Timestamp,
     ) -> Result<String, StoreError> {
-        let token = token();
+        let token = super::token();
         let record = SessionRecord {
             sha256: hash(&token),
             of,
@@ -168,11 +165,13 @@ impl Sessions {
         state.sessions.values().filter(|it| it.is_good(now)).count()
     }
 
-    /// Ends a session, at once and for ever.
+    /// Ends a session, for ever: in the store first, so that none that somebody was told to have
+    /// ended is back after a restart. One that isn't known costs no write.
     pub(crate) async fn end(&self, store: &Store, token: &str) -> Result<(), StoreError> {
         let sha256 = hash(token);
-        if self.lock().sessions.remove(&sha256).is_some() {
+        if self.lock().sessions.contains_key(&sha256) {
             store.end_sessions(vec![sha256]).await?;
+            self.lock().sessions.remove(&sha256);
         }
         Ok(())
     }
@@ -215,14 +214,6 @@ impl Sessions {
 fn after(at: Timestamp, time: Duration) -> Timestamp {
     let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(at.as_millis().saturating_add(millis))
-}
-
-fn token() -> String {
-    URL_SAFE_NO_PAD.encode(random::<32>())
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }
 
 #[cfg(test)]

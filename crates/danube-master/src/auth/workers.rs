@@ -4,18 +4,12 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use danube_store::{NewWorker, Store, StoreError, WorkerId, WorkerRecord};
-use sha2::{Digest, Sha256};
 
-use super::random;
+use super::hash;
 
 /// What every token begins with: the redactor knows it as it knows an API key.
 const PREFIX: &str = "dnb_worker_";
-
-/// Random bytes of a token.
-const TOKEN_BYTES: usize = 32;
 
 /// Characters of a token that are kept, so that people can tell tokens apart.
 const SHOWN_CHARS: usize = PREFIX.len() + 6;
@@ -53,10 +47,7 @@ pub(crate) struct MintedWorker {
 impl MintedWorker {
     /// A new token with 256 random bits.
     pub(crate) fn new(name: &str) -> Self {
-        let token = format!(
-            "{PREFIX}{}",
-            URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>())
-        );
+        let token = format!("{PREFIX}{}", super::token());
         let record = NewWorker {
             name: name.to_owned(),
             prefix: token.chars().take(SHOWN_CHARS).collect(),
@@ -108,10 +99,6 @@ impl Workers {
         };
         workers.insert(record.sha256, Live { worker, told: None });
     }
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }
 
 #[cfg(test)]

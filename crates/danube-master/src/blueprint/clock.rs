@@ -27,7 +27,7 @@ const NAME: &str = "cron";
 
 /// Looks for ever; ends with the server.
 pub(crate) async fn start_in_time(app: Shared) {
-    if app.blueprint.interval().is_none() {
+    if app.settings.blueprint.is_none() && app.settings.blueprint_dir.is_none() {
         return;
     }
     let mut of = None;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use danube_blueprint::{Blueprint, read};
+use danube_signals::BlueprintSyncFailed;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{Shared, blocking};
@@ -19,7 +20,8 @@ pub(crate) fn from(dir: &Path) -> Result<Arc<Blueprint>, String> {
     })
 }
 
-/// Reads it again at each SIGHUP; a wrong one leaves the last in force. Ends with the master.
+/// Reads it again at each SIGHUP; a wrong one leaves the last in force, and is told. Ends with
+/// the master.
 pub(crate) async fn watch(app: Shared, dir: PathBuf) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         return;
@@ -31,7 +33,7 @@ pub(crate) async fn watch(app: Shared, dir: PathBuf) {
                 app.blueprint.set(blueprint);
                 app.adopt();
             }
-            Ok(Err(why)) => crate::start::say(&format!("{why}; the last one stays in force")),
+            Ok(Err(why)) => app.signals.emit(BlueprintSyncFailed { error: &why }),
             Err(_) => {}
         }
     }

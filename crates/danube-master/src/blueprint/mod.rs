@@ -146,9 +146,9 @@ impl Current {
         self.follower.as_ref().map(|it| it.settings().interval)
     }
 
-    /// How it went last; none where none is followed.
-    pub(crate) fn how(&self) -> Option<Told> {
-        self.follower.as_ref().map(|_| self.told().clone())
+    /// How it went last.
+    pub(crate) fn how(&self) -> Told {
+        self.told().clone()
     }
 
     /// The same for readers.

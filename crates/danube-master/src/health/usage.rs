@@ -59,16 +59,21 @@ fn logs(app: &Shared) {
             .at(DiskKind::Logs)
             .set_u64(bytes);
     }
-    if let Some(Ok(bytes)) = app.registry.started().map(Started::usage_bytes) {
-        app.signals
-            .disk_usage_bytes
-            .at(DiskKind::Registry)
-            .set_u64(bytes);
-    }
+    registry(app);
     if let Ok(bytes) = app.artifacts.usage_bytes() {
         app.signals
             .disk_usage_bytes
             .at(DiskKind::Artifacts)
+            .set_u64(bytes);
+    }
+}
+
+/// Measures what the registry that the server started keeps.
+pub(crate) fn registry(app: &Shared) {
+    if let Some(Ok(bytes)) = app.registry.started().map(Started::usage_bytes) {
+        app.signals
+            .disk_usage_bytes
+            .at(DiskKind::Registry)
             .set_u64(bytes);
     }
 }

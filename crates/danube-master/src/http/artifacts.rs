@@ -16,6 +16,7 @@ use danube_model::limits::NAME_BYTES_MAX;
 use danube_model::{Attempt, JobId, Mistake, wrong_artifact_name};
 use danube_signals::{DeniedResource, PermissionDenied};
 use danube_store::{Artifact, ArtifactOutcome, NewArtifact};
+use danube_telemetry::trace::hex;
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use serde::Deserialize;
@@ -449,8 +450,4 @@ pub(super) fn view(it: Artifact) -> ArtifactView {
         created_at: it.created_at,
         is_kept: it.is_kept,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
 }

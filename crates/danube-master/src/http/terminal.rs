@@ -15,6 +15,7 @@ use danube_api::{Code, LoginEnded, LoginKey, LoginProof, Problem};
 use danube_model::Timestamp;
 use danube_signals::LoginSucceeded;
 use danube_store::{KeyBounds, Role};
+use danube_telemetry::trace::hex;
 use serde::Deserialize;
 
 use super::answer::{Answer, json};
@@ -187,7 +188,7 @@ pub(crate) async fn key(
         user: Some(user.clone()),
         ..KeyBounds::default()
     };
-    let number: String = random::<4>().iter().map(|it| format!("{it:02x}")).collect();
+    let number = hex(&random::<4>());
     // What the role is, the blueprint says at each request.
     let minted = MintedKey::new(&format!("login/{user}/{number}"), Role::Viewer, bounds);
     let record = app.store.create_key(minted.record).await;

@@ -5,7 +5,6 @@
 //! from the blueprint.
 
 mod provider;
-mod query;
 mod verify;
 
 use std::collections::{HashMap, VecDeque};
@@ -15,14 +14,13 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use danube_model::Timestamp;
-use sha2::{Digest, Sha256};
+use form_urlencoded::Serializer;
 use tokio::sync::Semaphore;
 
-use crate::auth::random;
+use crate::auth::{hash, token};
 use crate::settings::OidcSettings;
 use provider::{Description, Provider, Tokens};
-use query::Query;
-use verify::{Claims, Expected, KeySet, key_of, verify};
+use verify::{Claims, Expected, KeySet, Refused, key_of, verify};
 
 /// How long somebody may take at the provider.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
@@ -30,8 +28,9 @@ const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 /// Sign-ins under way at once; the oldest goes first. Strangers may begin one.
 const WAITING_MAX: usize = 10_000;
 
-/// How long a provider's description is believed.
-const DESCRIBED_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long a provider's description is believed, and its keys: one that it doesn't publish any
+/// more, because somebody else has it, must not open this server for long.
+const BELIEVED_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Fetches of keys in a minute: whoever shows tokens with made-up names of keys makes no more.
 const FETCHES_MAX: usize = 6;
@@ -59,7 +58,7 @@ struct Known {
 #[derive(Default)]
 struct State {
     described: Option<(Description, Instant)>,
-    keys: Option<KeySet>,
+    keys: Option<(KeySet, Instant)>,
     fetches: VecDeque<Instant>,
     /// By the hash of the state that the browser brings back.
     waiting: HashMap<[u8; 32], Waiting>,
@@ -90,7 +89,7 @@ pub(crate) enum Failed {
     #[error("the provider can't be asked: {0}")]
     Provider(String),
     #[error(transparent)]
-    Refused(#[from] verify::Refused),
+    Refused(#[from] Refused),
     #[error("the provider tells no e-mail address; oidc.scopes must hold `email`")]
     NoEmail,
     #[error("the provider hasn't verified that the e-mail address is yours")]
@@ -126,9 +125,9 @@ impl Oidc {
         let known = self.known.as_ref().ok_or(Failed::Off)?;
         let described = known.described()?;
         let (state, nonce, verifier) = (token(), token(), token());
-        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
-        let mut query = Query::default();
-        for (name, value) in [
+        let challenge = URL_SAFE_NO_PAD.encode(hash(&verifier));
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs([
             ("response_type", "code"),
             ("client_id", &known.settings.client_id),
             ("redirect_uri", redirect),
@@ -137,14 +136,12 @@ impl Oidc {
             ("nonce", &nonce),
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
-        ] {
-            query.add(name, value);
-        }
+        ]);
         known.wait(&state, nonce, verifier, Instant::now());
         let url = &described.authorization_endpoint;
         let joint = if url.contains('?') { '&' } else { '?' };
         Ok(Begun {
-            url: format!("{url}{joint}{}", query.text()),
+            url: format!("{url}{joint}{}", query.finish()),
             state,
         })
     }
@@ -203,7 +200,7 @@ impl Known {
     fn described(&self) -> Result<Description, Failed> {
         let now = Instant::now();
         if let Some((described, at)) = &self.lock().described
-            && now < *at + DESCRIBED_FOR
+            && now < *at + BELIEVED_FOR
         {
             return Ok(described.clone());
         }
@@ -213,8 +210,8 @@ impl Known {
         Ok(described)
     }
 
-    /// The claims of the ID token. A key that isn't known is looked for once more, for
-    /// providers change theirs.
+    /// The claims of the ID token. A key that isn't known, or doesn't fit, is looked for once
+    /// more, for providers change theirs.
     fn verified(
         &self,
         described: &Description,
@@ -222,10 +219,11 @@ impl Known {
         nonce: &str,
     ) -> Result<Claims, Failed> {
         let kid = key_of(&tokens.id_token)?;
-        let held = self.lock().keys.clone();
-        let keys = match held {
-            Some(keys) if keys.has(kid.as_deref()) => keys,
-            held => self.fetched(described, held, Instant::now())?,
+        let now = Instant::now();
+        let held = self.lock().held(now);
+        let (keys, are_fresh) = match held {
+            Some(keys) if keys.has(kid.as_deref()) => (keys, false),
+            held => (self.fetched(described, held, now)?, true),
         };
         let expected = Expected {
             issuer: &self.settings.issuer,
@@ -234,7 +232,14 @@ impl Known {
             now: Timestamp::now().as_millis() / 1_000,
             leeway: i64::try_from(self.settings.leeway.as_secs()).unwrap_or(i64::MAX),
         };
-        Ok(verify(&tokens.id_token, &keys, &expected)?)
+        match verify(&tokens.id_token, &keys, &expected) {
+            // A provider that gives its keys no names may have changed them, too.
+            Err(Refused::UnknownKey | Refused::Signature) if !are_fresh => {
+                let keys = self.fetched(described, Some(keys), now)?;
+                Ok(verify(&tokens.id_token, &keys, &expected)?)
+            }
+            judged => Ok(judged?),
+        }
     }
 
     fn fetched(
@@ -248,7 +253,7 @@ impl Known {
             return held.ok_or_else(|| Failed::Provider(why.to_owned()));
         }
         let keys = self.provider.keys(described).map_err(Failed::Provider)?;
-        self.lock().keys = Some(keys.clone());
+        self.lock().keys = Some((keys.clone(), now));
         Ok(keys)
     }
 
@@ -286,6 +291,12 @@ impl Known {
 }
 
 impl State {
+    /// The keys, as long as they are believed.
+    fn held(&self, now: Instant) -> Option<KeySet> {
+        let (keys, at) = self.keys.as_ref()?;
+        (now < *at + BELIEVED_FOR).then(|| keys.clone())
+    }
+
     fn may_fetch(&mut self, now: Instant) -> bool {
         while self
             .fetches
@@ -300,14 +311,6 @@ impl State {
         }
         may
     }
-}
-
-fn token() -> String {
-    URL_SAFE_NO_PAD.encode(random::<32>())
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
 }
 
 /// Asks a provider whether it is one that this server can sign in at; may take 20 seconds.
@@ -329,6 +332,19 @@ mod tests {
         assert_eq!(fetched, FETCHES_MAX);
         assert!(!state.may_fetch(now + FETCHES_IN / 2));
         assert!(state.may_fetch(now + FETCHES_IN));
+    }
+
+    #[test]
+    fn keys_are_believed_for_ten_minutes() {
+        let now = Instant::now();
+        let keys: KeySet = serde_json::from_str(r#"{"keys": []}"#).unwrap();
+        let state = State {
+            keys: Some((keys, now)),
+            ..State::default()
+        };
+        let almost = now + BELIEVED_FOR - Duration::from_secs(1);
+        assert!(state.held(almost).is_some());
+        assert!(state.held(now + BELIEVED_FOR).is_none());
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use danube_outgoing::{Ask, Client, Done, Limits, Policy};
+use form_urlencoded::{Serializer, byte_serialize};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::query::{Query, encode};
 use super::verify::KeySet;
 use crate::settings::OidcSettings;
 
@@ -152,23 +152,27 @@ impl Provider {
             client_secret,
             ..
         } = self;
-        let mut form = Query::default();
-        form.add("grant_type", "authorization_code");
-        form.add("code", code);
-        form.add("redirect_uri", redirect);
-        form.add("code_verifier", verifier);
+        let mut form = Serializer::new(String::new());
+        form.extend_pairs([
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", redirect),
+            ("code_verifier", verifier),
+        ]);
         let mut credentials = Vec::new();
         match client_secret {
             Some(secret) if described.takes_basic() => {
                 // Encoded as a form first, as RFC 6749 has it (2.3.1).
-                let pair = format!("{}:{}", encode(client_id), encode(secret));
+                let pair = format!("{}:{}", encoded(client_id), encoded(secret));
                 credentials.push(("authorization", format!("Basic {}", STANDARD.encode(pair))));
             }
             Some(secret) => {
-                form.add("client_id", client_id);
-                form.add("client_secret", secret);
+                form.append_pair("client_id", client_id);
+                form.append_pair("client_secret", secret);
             }
-            None => form.add("client_id", client_id),
+            None => {
+                form.append_pair("client_id", client_id);
+            }
         }
         let ask = Ask {
             headers: vec![
@@ -184,7 +188,7 @@ impl Provider {
         let url = &described.token_endpoint;
         let target = self.client.policy().check(url);
         let target = target.map_err(|why| format!("the address {} {why}", shown(url)))?;
-        let done = self.client.post(&target, &ask, form.text().as_bytes());
+        let done = self.client.post(&target, &ask, form.finish().as_bytes());
         answer(url, done)
     }
 
@@ -203,6 +207,11 @@ impl Provider {
         };
         answer(url, self.client.get(&target, &ask))
     }
+}
+
+/// As in a form.
+fn encoded(text: &str) -> String {
+    byte_serialize(text.as_bytes()).collect()
 }
 
 fn limits() -> Limits {

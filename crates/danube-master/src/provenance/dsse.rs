@@ -6,6 +6,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use danube_api::{Envelope, EnvelopeSignature};
+use danube_telemetry::trace::hex;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -77,8 +78,7 @@ impl PublicKey {
     /// Its id: the SHA-256 of its 32 bytes, in hex.
     #[must_use]
     pub fn id(&self) -> String {
-        let hash = Sha256::digest(self.0);
-        hash.iter().map(|it| format!("{it:02x}")).collect()
+        hex(&Sha256::digest(self.0))
     }
 
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {

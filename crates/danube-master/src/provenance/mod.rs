@@ -12,7 +12,7 @@ use danube_redact::Secrets;
 use danube_signals::JobSpans;
 use danube_store::{Artifact, JobTrace};
 use danube_telemetry::trace::proto::ResourceSpans;
-use danube_telemetry::trace::{spans, text_of};
+use danube_telemetry::trace::{hex, spans, text_of};
 use danube_worker::trace::context_of;
 use serde_json::{Value, json};
 
@@ -133,8 +133,4 @@ pub(crate) fn commit(of: &JobTrace, trace: &[ResourceSpans]) -> Option<String> {
     let span = spans(trace).find(|it| it.span_id == own)?;
     let commit = text_of(&span.attributes, "vcs.ref.head.revision")?;
     Some(commit.to_owned())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
 }

@@ -49,37 +49,37 @@ pub(super) async fn delete(app: &Shared) -> Reaped {
         return Reaped::default();
     }
     let own = app.clone();
-    let deleted = blocking(move || {
-        let mut images = 0;
-        for image in &old {
-            match own.registry.delete(image) {
-                Ok(is_gone) => images += u64::from(is_gone),
-                // The next would hear the same.
-                Err(_) => break,
-            }
-        }
-        images
-    });
-    let images = deleted.await.unwrap_or_default();
+    let images = blocking(move || own.registry.delete(&old)).await;
+    let images = images.unwrap_or_default();
     if images == 0 {
         return Reaped::default();
     }
+    // Until it answers again, which the next look waits for.
+    let _paused = app.registry.started().map(Started::pause);
     let own = app.clone();
-    let bytes_freed = blocking(move || own.registry.started().map_or(0, collect)).await;
+    let collected = blocking(move || own.registry.started().map(collect)).await;
     let _ = registry::look(app).await;
+    let bytes_freed = match collected.ok().flatten() {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(why)) => {
+            app.registry.failed(why);
+            0
+        }
+        None => 0,
+    };
     Reaped {
         images,
-        bytes_freed: bytes_freed.unwrap_or_default(),
+        bytes_freed,
         ..Reaped::default()
     }
 }
 
 /// Has our own registry delete what no image names any more; the bytes that are free again.
-fn collect(registry: &Started) -> u64 {
+fn collect(registry: &Started) -> Result<u64, String> {
     let before = registry.usage_bytes().unwrap_or_default();
     // What isn't collected now is by the next that deletes something.
-    let _ = registry.collect();
-    before.saturating_sub(registry.usage_bytes().unwrap_or(before))
+    registry.collect()?;
+    Ok(before.saturating_sub(registry.usage_bytes().unwrap_or(before)))
 }
 
 /// Only measures.

@@ -3,7 +3,7 @@
 //! Whatever the registry answers is checked before it stands in an address: names, tags and
 //! digests have the forms that the specification of OCI's distribution gives them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use danube_telemetry::outgoing::{self, NoRoots};
 use serde::Deserialize;
@@ -42,6 +42,8 @@ pub(crate) struct Api {
     address: RegistryAddress,
     /// Or why there is none.
     agent: Result<Agent, NoRoots>,
+    /// When all that is asked for has to be answered; none for a single call.
+    until: Option<Instant>,
 }
 
 /// What an image consists of.
@@ -79,6 +81,15 @@ impl Api {
         Self {
             agent: outgoing::agent(&address.url, USER_AGENT),
             address: address.clone(),
+            until: None,
+        }
+    }
+
+    /// For many calls, which together may take so long: what is called later fails at once.
+    pub(super) fn within(self, time: Duration) -> Self {
+        Self {
+            until: Some(Instant::now() + time),
+            ..self
         }
     }
 
@@ -179,6 +190,13 @@ impl Api {
     fn call(&self, method: &str, path: &str) -> Result<Response<Body>, String> {
         let url = &self.address.url;
         let agent = self.agent.as_ref().map_err(ToString::to_string)?;
+        let left = self
+            .until
+            .map(|it| it.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(format!("{url} doesn't answer all that it is asked in time"));
+        }
+        let deadline = left.map_or(CALL_DEADLINE, |it| it.min(CALL_DEADLINE));
         let address = format!("{url}/v2/{path}");
         let mut request = match method {
             "HEAD" => agent.head(address),
@@ -191,7 +209,7 @@ impl Api {
         }
         let asked = request
             .config()
-            .timeout_global(Some(CALL_DEADLINE))
+            .timeout_global(Some(deadline))
             .build()
             .call();
         asked.map_err(|error| format!("{url}: {error}"))

@@ -1,7 +1,7 @@
 //! What lies in the registry: its images, how large they are, which had their time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use danube_model::Timestamp;
 use danube_store::ImageName;
@@ -47,16 +47,12 @@ impl Known {
     /// Asks the registry for everything. Times of use are those of now, until the store has
     /// said better. Blocks for [`LOOK_DEADLINE`] at most.
     pub(super) fn look(&mut self, api: &Api) -> Result<Look, String> {
-        let began = Instant::now();
+        let api = &api.clone().within(LOOK_DEADLINE);
         let at = Timestamp::now();
         let mut parts: HashMap<String, u64> = HashMap::new();
         let mut images = Vec::new();
         for repository in api.repositories(REPOSITORIES_MAX)? {
             for (digest, tags) in tagged(api, &repository)? {
-                if began.elapsed() > LOOK_DEADLINE {
-                    let seconds = LOOK_DEADLINE.as_secs();
-                    return Err(format!("the registry wasn't seen whole within {seconds} s"));
-                }
                 if images.len() == IMAGES_MAX {
                     return Err(format!("the registry has more than {IMAGES_MAX} images"));
                 }

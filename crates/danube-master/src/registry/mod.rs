@@ -30,6 +30,7 @@ use danube_signals::Signals;
 use danube_store::ImageName;
 
 use crate::app::{Shared, blocking};
+use crate::health::usage;
 use crate::settings::{RegistryAddress, RegistrySettings};
 use images::Known;
 use notifications::Seen;
@@ -38,6 +39,9 @@ use token::Token;
 /// Images that were used since the last look began: as many are remembered, and past that
 /// none is deleted until the next.
 const USED_MAX: usize = 10_000;
+
+/// How long deleting may take: what is left goes with the next look.
+const DELETE_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Keeps bytes out of the server's log.
 type Mask<'a> = &'a dyn Fn(&[u8]);
@@ -163,22 +167,35 @@ impl Registry {
     }
 
     /// Notes what went wrong, until the next look goes well.
-    fn failed(&self, why: String) {
+    pub(crate) fn failed(&self, why: String) {
         lock(&self.last).error = Some(why);
     }
 
-    /// Deletes an image, unless it was used since the last look began. Whether it is gone by
-    /// this. Blocks.
-    pub(crate) fn delete(&self, image: &ImageName) -> Result<bool, String> {
-        let is_used = {
-            let used = lock(&self.used);
-            used.contains(image) || used.len() >= USED_MAX
+    /// Deletes images, but those that were used since the last look began; how many are gone by
+    /// this. It ends with the first that isn't deleted: the next would hear the same. Blocks for
+    /// [`DELETE_DEADLINE`] at most.
+    pub(crate) fn delete(&self, images: &[ImageName]) -> u64 {
+        let Some(api) = self.api().map(|it| it.within(DELETE_DEADLINE)) else {
+            return 0;
         };
-        let Some(api) = self.api().filter(|_| !is_used) else {
-            return Ok(false);
-        };
-        let deleted = api.delete(&image.repository, &image.digest);
-        deleted.inspect_err(|why| self.failed(why.clone()))
+        let mut gone = 0;
+        for image in images {
+            let is_used = {
+                let used = lock(&self.used);
+                used.contains(image) || used.len() >= USED_MAX
+            };
+            if is_used {
+                continue;
+            }
+            match api.delete(&image.repository, &image.digest) {
+                Ok(was_there) => gone += u64::from(was_there),
+                Err(why) => {
+                    self.failed(why);
+                    break;
+                }
+            }
+        }
+        gone
     }
 }
 
@@ -221,6 +238,8 @@ async fn look_now(app: &Shared, api: Api) -> Result<Arc<Look>, String> {
         image.last_used_at = at;
     }
     app.signals.registry_storage_bytes.set_u64(look.bytes);
+    let own = app.clone();
+    let _ = blocking(move || usage::registry(&own)).await;
     let look = Arc::new(look);
     *lock(&app.registry.last) = Last {
         look: Some(Arc::clone(&look)),

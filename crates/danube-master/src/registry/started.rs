@@ -6,9 +6,9 @@
 //! headers of its notifications, and our token with them, into its log.
 
 use std::collections::VecDeque;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +17,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use danube_signals::{RegistryExited, Signals};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{lock, tether};
-use crate::auth::random;
+use crate::auth;
+use crate::lock::write_whole;
 use crate::settings::StartedRegistry;
 
 /// The pause before it is started again: twice as long each time it ends soon.
@@ -52,9 +51,6 @@ const LINE_BYTES_MAX: usize = 500;
 /// what processes that ended leave to be told. Whoever gives more waits.
 const ORDERS_MAX: usize = 8;
 
-/// Random bytes of a secret.
-const SECRET_BYTES: usize = 32;
-
 /// What the thread is told.
 enum Order {
     /// The process with this number ended; the last that it said.
@@ -72,8 +68,19 @@ pub(crate) struct Started {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Nothing is waited for any more.
     is_stopping: Arc<AtomicBool>,
+    /// The reaper alone sets it.
+    is_paused: AtomicBool,
     /// Where it keeps images.
     store: PathBuf,
+}
+
+/// While it lives, the registry is expected not to answer.
+pub(crate) struct Paused<'a>(&'a AtomicBool);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Started {
@@ -90,7 +97,9 @@ impl Started {
             .mode(0o700)
             .create(&store)?;
         let config = dir.join("registry.json");
-        write(&config, &configuration(settings, &store, (told, token)))?;
+        // It holds a token.
+        let text = configuration(settings, &store, (told, token));
+        write_whole(&config, &text, 0o600)?;
         let (orders, taken) = sync_channel(ORDERS_MAX);
         let is_stopping = Arc::new(AtomicBool::new(false));
         let keeper = Keeper {
@@ -108,6 +117,7 @@ impl Started {
             orders: Mutex::new(orders),
             thread: Mutex::new(Some(thread)),
             is_stopping,
+            is_paused: AtomicBool::new(false),
             store,
         })
     }
@@ -120,6 +130,17 @@ impl Started {
     /// Deletes what no image names any more, while no registry runs.
     pub(crate) fn collect(&self) -> Result<(), String> {
         self.ask(Order::Collect)
+    }
+
+    /// From now on it is expected not to answer, until what comes back is dropped.
+    pub(crate) fn pause(&self) -> Paused<'_> {
+        self.is_paused.store(true, Ordering::Relaxed);
+        Paused(&self.is_paused)
+    }
+
+    /// Whether it is stopped on purpose: then nothing is wrong with it.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Relaxed)
     }
 
     /// Bytes of its files.
@@ -157,8 +178,8 @@ fn configuration(settings: &StartedRegistry, store: &Path, (told, token): (&str,
             "filesystem": {"rootdirectory": store},
             "delete": {"enabled": true},
         },
-        // Of a server with others behind the same address it would have to be the same.
-        "http": {"addr": settings.listen.to_string(), "secret": secret()},
+        // The secret signs what a client keeps of an upload that isn't finished.
+        "http": {"addr": settings.listen.to_string(), "secret": auth::token()},
         "notifications": {"endpoints": [{
             "name": "danube",
             "url": format!("{told}/registry/notifications"),
@@ -169,18 +190,6 @@ fn configuration(settings: &StartedRegistry, store: &Path, (told, token): (&str,
         }]},
     })
     .to_string()
-}
-
-/// Signs what a client keeps of an upload that isn't finished.
-fn secret() -> String {
-    URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>())
-}
-
-/// It holds a token, so only the owner reads it.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)?.write_all(text.as_bytes())
 }
 
 fn usage_bytes(dir: &Path) -> io::Result<u64> {

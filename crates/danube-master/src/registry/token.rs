@@ -4,11 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
-
-use crate::auth::random;
+use crate::auth::{hash, is_token, token};
 use crate::lock::write_whole;
 
 /// What it begins with, so that scanners and people recognise one.
@@ -16,9 +12,6 @@ const PREFIX: &str = "dnr_";
 
 /// Its file in the data directory, readable by the owner alone.
 const FILE: &str = "registry.token";
-
-/// Random bytes of a token.
-const TOKEN_BYTES: usize = 32;
 
 /// A token, as far as it has to be known: its hash.
 pub(super) struct Token([u8; 32]);
@@ -29,17 +22,14 @@ impl Token {
     pub(super) fn of(dir: &Path, mask: &dyn Fn(&[u8])) -> io::Result<(Self, String)> {
         let path = dir.join(FILE);
         let found = match fs::read_to_string(&path) {
-            Ok(text) => Some(text).filter(|it| is_token(it.trim())),
+            Ok(text) => Some(text).filter(|it| is_ours(it.trim())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         let token = match found {
             Some(text) => text.trim().to_owned(),
             None => {
-                let made = format!(
-                    "{PREFIX}{}",
-                    URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>())
-                );
+                let made = format!("{PREFIX}{}", token());
                 write_whole(&path, &format!("{made}\n"), 0o600)?;
                 made
             }
@@ -48,22 +38,15 @@ impl Token {
         Ok((Self(hash(&token)), token))
     }
 
-    /// Hashes are compared, so the time tells nothing of the token.
+    /// Whether this is it.
     pub(super) fn is(&self, shown: &str) -> bool {
         self.0 == hash(shown)
     }
 }
 
 /// Whether a text has the form of a token: a file that was cut is none.
-fn is_token(text: &str) -> bool {
-    let random = text
-        .strip_prefix(PREFIX)
-        .and_then(|it| URL_SAFE_NO_PAD.decode(it).ok());
-    random.is_some_and(|it| it.len() == TOKEN_BYTES)
-}
-
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
+fn is_ours(text: &str) -> bool {
+    text.strip_prefix(PREFIX).is_some_and(is_token)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use danube_executor::Stop;
 use danube_model::{FailReason, Globs, StepStatus, spec};
+use danube_telemetry::trace::hex;
 
 use super::Running;
 use crate::artifacts::{Found, Source, Unfound};
@@ -163,7 +164,7 @@ impl Running<'_> {
                 Err(Unkept::Away(_)) if self.is_over() => return Err(Unkept::Stopped),
                 Err(error) => return Err(error),
                 Ok(sha256) => {
-                    let sha256: String = sha256.iter().map(|it| format!("{it:02x}")).collect();
+                    let sha256 = hex(&sha256);
                     return Ok(format!(
                         "kept artifact {path} ({bytes} bytes, sha256 {sha256})"
                     ));

@@ -6,6 +6,7 @@ use danube_signals::Check;
 
 use super::super::check::{Answer, Heal, HealthCheck};
 use crate::app::Shared;
+use crate::registry::Started;
 
 /// How long it may take: a call ends by itself before.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -51,6 +52,10 @@ fn look(app: &Shared) -> Answer {
             Some(why) => Answer::degraded(why).beyond_healing(),
             None => Answer::ok(),
         },
+        Err(_) if app.registry.started().is_some_and(Started::is_paused) => {
+            let why = "the registry is stopped while what no image names any more is collected";
+            Answer::degraded(why).beyond_healing()
+        }
         Err(why) => Answer::failed(why),
     }
 }

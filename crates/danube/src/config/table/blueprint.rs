@@ -54,7 +54,7 @@ pub(super) const BLUEPRINT: &[Row] = &[
         preset: Preset::Unset,
         flag: "blueprint-dir",
         short_variable: None,
-        help: "A directory of this machine that declares users and teams, for who has no git repository for it; read at the start and at SIGHUP",
+        help: "A directory of this machine that declares the same, for who has no git repository for it; read at the start and at SIGHUP",
         example: "\"/etc/danube/blueprint\"",
     },
 ];

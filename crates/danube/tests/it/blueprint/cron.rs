@@ -105,6 +105,57 @@ fn a_run_that_was_missed_is_made_up_for_once_over_any_number_of_kills() {
 }
 
 #[test]
+fn a_blueprint_in_a_directory_has_its_times_too() {
+    let served = Served::new();
+    served.write("pipelines/late.yaml", &timed("late", "-3 minutes"));
+    let own = tempfile::tempdir().unwrap();
+    let (dir, lines) = (own.path().join("data"), own.path().join("lines"));
+    std::fs::create_dir(&lines).unwrap();
+    let declared = served.dir();
+    let arguments = [
+        "--blueprint-dir",
+        declared.to_str().unwrap(),
+        "--pipelines",
+        lines.to_str().unwrap(),
+    ];
+    let mut master = Master::start_in(&dir, &arguments);
+    known(&dir, 1, 0);
+    master.kill();
+    drop(master);
+    was_down(&dir, 1);
+    let mut master = Master::start_in(&dir, &arguments);
+    let told = master.event(|it| it["event"] == "pipeline_triggered");
+    assert_eq!(
+        (&told["pipeline"], &told["user"]),
+        (&json!("late"), &json!("cron"))
+    );
+    check(&master, "disabled");
+    known(&dir, 1, millis_ago(Duration::from_secs(600)));
+    master.kill();
+    drop(master);
+    // One that can't be started is told here as well.
+    std::fs::write(lines.join("late.yaml"), pipeline("late", "")).unwrap();
+    served.write("pipelines/late.yaml", &timed("late", "-2 minutes"));
+    let mut master = Master::start_in(&dir, &arguments);
+    known(&dir, 1, millis_ago(Duration::from_secs(60)));
+    master.kill();
+    drop(master);
+    was_down(&dir, 1);
+    let master = Master::start_in(&dir, &arguments);
+    let message = check(&master, "degraded");
+    assert!(message.contains("late"), "{message}");
+
+    // A wrong one at SIGHUP is told, and changes nothing.
+    served.write("users/alice.yaml", "kind: [");
+    master.signal("HUP");
+    let told = master.event(|it| it["event"] == "blueprint_sync_failed");
+    assert!(
+        told["error"].as_str().unwrap().contains("mistakes"),
+        "{told}"
+    );
+}
+
+#[test]
 fn one_that_can_not_be_started_is_told_by_health() {
     let served = Served::new();
     served.write("pipelines/late.yaml", &timed("late", "-3 minutes"));

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -27,14 +28,23 @@ fn program() -> String {
 #[track_caller]
 fn start(dir: &Path, listen: &str, more: &[&str]) -> Master {
     let program = program();
+    start_with(
+        dir,
+        listen,
+        &[&["--registry-program", &program], more].concat(),
+    )
+}
+
+#[track_caller]
+fn start_with(dir: &Path, listen: &str, more: &[&str]) -> Master {
     let own = [
         "--registry-start",
         "--registry-listen",
         listen,
-        "--registry-program",
-        &program,
+        "--health-interval",
+        "1",
     ];
-    let master = Master::start_in(dir, &[&own[..], &["--health-interval", "1"], more].concat());
+    let master = Master::start_in(dir, &[&own, more].concat());
     until("the registry answers", DEADLINE, || {
         (check(&master)["status"] == "ok").then_some(())
     });
@@ -151,12 +161,10 @@ fn what_no_image_names_is_collected_when_one_is_deleted() {
         .flat_map(|it| it.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
     Image::with(&large).push(&listen, "team/app:v1");
-    let seen = || {
-        let asked = master.call("POST", "/api/v1/admin/reaper", Some(&json!({})));
-        assert_eq!(asked.status, 200, "{}", asked.text());
-        asked.json()
-    };
+    let seen = || reap(&master);
     assert_eq!(seen()["images_deleted"], 0);
+    let usage = || master.metric("danube_disk_usage_bytes{kind=\"registry\"}");
+    assert!(usage() > 1e6, "{}", usage());
     age(&dir, 8);
     Image::with(b"small").push(&listen, "team/app:v2");
     until("the push is told", DEADLINE, || {
@@ -169,6 +177,7 @@ fn what_no_image_names_is_collected_when_one_is_deleted() {
         reaped["bytes_freed"].as_u64().unwrap() > 1_000_000,
         "{reaped}"
     );
+    assert!(usage() < 1e6, "{}", usage());
     assert_eq!(
         names(&master.get("/api/v1/registry/images").json()),
         ["team/app:v2"]
@@ -176,6 +185,66 @@ fn what_no_image_names_is_collected_when_one_is_deleted() {
     until("it serves again", DEADLINE, || {
         pull(&listen, "team/app:v2").status.success().then_some(())
     });
+}
+
+/// Has the reaper run; what it did.
+fn reap(master: &Master) -> Value {
+    let asked = master.call("POST", "/api/v1/admin/reaper", Some(&json!({})));
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    asked.json()
+}
+
+#[test]
+fn a_registry_that_is_stopped_to_collect_is_not_taken_for_one_that_failed() {
+    let own = tempfile::tempdir().unwrap();
+    let (dir, gate) = (own.path().join("data"), own.path().join("gate"));
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &gate,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    // The real one, which waits at the gate before it collects.
+    let slow = own.path().join("slow-registry");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" != garbage-collect ] || read -r _ < '{}'\nexec '{}' \"$@\"\n",
+        gate.display(),
+        program()
+    );
+    fs::write(&slow, script).unwrap();
+    fs::set_permissions(&slow, fs::Permissions::from_mode(0o755)).unwrap();
+    let listen = free();
+    let slow = slow.display().to_string();
+    let more = [
+        "--registry-program",
+        &slow,
+        "--images-days",
+        "7",
+        "--heal",
+        "auto",
+    ];
+    let master = start_with(&dir, &listen, &more);
+    Image::with(b"content").push(&listen, "team/app:v1");
+    reap(&master);
+    age(&dir, 8);
+    let reaped = thread::scope(|scope| {
+        let reaping = scope.spawn(|| reap(&master));
+        until("it is stopped and nobody is alarmed", DEADLINE, || {
+            let check = check(&master);
+            let said = check["message"].as_str().unwrap();
+            (check["status"] == "degraded" && said.contains("collected")).then_some(())
+        });
+        fs::write(&gate, "go\n").unwrap();
+        reaping.join().unwrap()
+    });
+    assert_eq!(reaped["images_deleted"], 1, "{reaped}");
+    until("it answers again", DEADLINE, || {
+        (check(&master)["status"] == "ok").then_some(())
+    });
+    let lines = master.log_lines().join("\n");
+    assert!(!lines.contains("self_heal_attempted"), "{lines}");
 }
 
 #[test]
