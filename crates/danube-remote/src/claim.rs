@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use danube_api::rpc::{
     CLAIM_PATH, Claim, ClaimAnswer, Given, HAND_BACK_PATH, HandBack, Lease, Taken,
@@ -17,6 +18,10 @@ use crate::link::CallError;
 /// Entries that are taken at once: one, so that workers with room share what waits, however
 /// much room one of them has.
 const ENTRIES_AT_ONCE: usize = 1;
+
+/// How long a job that was given waits for the end of an attempt of it that this worker has
+/// just lost and still kills; a third of a lease, so the new one doesn't lapse meanwhile.
+const LOST_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Agent {
     /// Asks for jobs for as long as it is let.
@@ -105,9 +110,9 @@ impl Agent {
     /// Runs a job that was given.
     async fn take(&self, given: Given) {
         let attempt = Attempt::from(given.lease);
-        // Of an attempt before, which this worker has lost.
+        let is_rid = self.is_rid_of(attempt.job).await;
+        // What shipped an attempt before.
         self.desk.prune(&self.worker.running());
-        let runs_before = self.worker.running().iter().any(|it| it.job == attempt.job);
         let work = Work {
             attempt,
             order: given.order,
@@ -116,7 +121,7 @@ impl Agent {
             log_base: given.log_base,
             token: Some(JobToken::of(given.token)),
         };
-        if runs_before || self.run(work).is_none() {
+        if !is_rid || self.run(work).is_none() {
             let back = HandBack {
                 lease: given.lease,
                 reason: "the worker had no room".to_owned(),
@@ -132,6 +137,17 @@ impl Agent {
             drop(sent);
             tokio::time::sleep(RETRY_AFTER).await;
         }
+    }
+
+    /// Waits until no attempt of this job runs here.
+    async fn is_rid_of(&self, job: JobId) -> bool {
+        let gone = async {
+            while self.worker.running().iter().any(|it| it.job == job) {
+                // Nobody else waits for this: jobs are asked for by one task.
+                self.desk.freed.notified().await;
+            }
+        };
+        tokio::time::timeout(LOST_DEADLINE, gone).await.is_ok()
     }
 
     fn run(&self, work: Work) -> Option<()> {
