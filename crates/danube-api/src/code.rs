@@ -111,6 +111,9 @@ codes! {
     /// Too many at once.
     TooMany "too_many" 429 "too many requests"
         "Wait as long as `Retry-After` says.";
+    /// As many jobs wait as may.
+    QueueFull "queue_full" 429 "as many jobs wait as may"
+        "Try again when some have begun. `max_pending` of the pipeline, or `queue.max_pending` of the server, says how many may wait.";
     /// Something broke that isn't the caller's fault.
     Internal "internal" 500 "the server failed"
         "Look for the request id in the server's log.";

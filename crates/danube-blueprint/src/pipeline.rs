@@ -49,6 +49,7 @@ pub(crate) fn read(
     let worker = worker(&mut fields);
     let triggers = triggers::read(&mut fields);
     let permissions = permissions(&mut fields, uses);
+    let team = team(&mut fields, uses);
     let both_limits = fields.has("limits") && worker.limits.is_some();
     if both_limits {
         let at = fields.place("limits");
@@ -60,6 +61,7 @@ pub(crate) fn read(
     if let Some(limits) = worker.limits {
         pipeline.limits = limits;
     }
+    pipeline.queueing.team = team.or_else(|| owner(&permissions));
     triggers::check(&triggers, &pipeline, mistakes);
     Some(Declared {
         pipeline,
@@ -120,6 +122,29 @@ fn wrong_image(text: &str) -> Option<&'static str> {
     let begins = text.starts_with(|it: char| it.is_ascii_alphanumeric());
     let sane = begins && text.len() <= IMAGE_BYTES_MAX && text.chars().all(allowed);
     (!sane).then_some("must be the name of an image, such as registry.example.org/build:1.2")
+}
+
+/// The team whose share of the workers its jobs take.
+fn team(fields: &mut Fields<'_>, uses: &mut Vec<Text>) -> Option<String> {
+    let (pointer, at) = (fields.below("team"), fields.place("team"));
+    let text = fields.take_checked("team", wrong_name)?;
+    uses.push(Text {
+        text: text.clone(),
+        pointer,
+        at,
+    });
+    Some(text)
+}
+
+/// The same where nothing is said: whose pipeline it is by its permissions. Who may only read it
+/// owns nothing of it.
+fn owner(permissions: &Permissions) -> Option<String> {
+    let of = |which| {
+        let mut teams = permissions.teams.iter();
+        let found = teams.find(|(_, permission)| **permission == which);
+        found.map(|(team, _)| team.clone())
+    };
+    of(Permission::Admin).or_else(|| of(Permission::Write))
 }
 
 fn permissions(fields: &mut Fields<'_>, uses: &mut Vec<Text>) -> Permissions {

@@ -3,7 +3,9 @@
 //! A schema says what one file may hold; what is wrong between files, only [`crate::read()`]
 //! finds. Where the check is a program (schedules, time zones, addresses), the schema is wider.
 
-use danube_model::limits::{DURATION_SECONDS_MAX, NAME_BYTES_MAX, SCRIPT_BYTES_MAX, STEPS_MAX};
+use danube_model::limits::{
+    CONCURRENCY_MAX, DURATION_SECONDS_MAX, NAME_BYTES_MAX, PENDING_MAX, SCRIPT_BYTES_MAX, STEPS_MAX,
+};
 use danube_model::spec::API_VERSION;
 use danube_model::{ARTIFACT_NAME_BYTES_MAX, GLOBS_MAX};
 use serde_json::{Map, Value, json};
@@ -220,6 +222,10 @@ fn pipeline() -> Value {
             "retry_on_lost": boolean("Run again when the worker is lost."),
             "limits": machine("The same as `worker.resources`."),
             "secrets": names("Names of the secrets that its steps may ask for."),
+            "concurrency": whole(1, u64::from(CONCURRENCY_MAX), "How many of its jobs run at once, on all workers together."),
+            "max_pending": whole(1, u64::from(PENDING_MAX), "How many of its jobs may wait; one more is refused."),
+            "cancel_superseded": {"enum": [true, false, "pending"], "description": "A newer job for the same ref and parameters cancels older ones: those that wait (`pending`), or also those that run (`true`)."},
+            "team": name("The team whose share of the workers its jobs take; its owner by `permissions` if left out."),
             "steps": steps(),
             "script": text("Path of a program in the repository that is run instead of steps."),
             "worker": object(&[], worker),

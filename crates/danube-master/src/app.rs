@@ -207,6 +207,10 @@ impl App {
                 Code::TooMany,
                 "too many writes are waiting; try again in a second",
             ),
+            StoreError::QueueFull { .. } => Problem::new(
+                Code::QueueFull,
+                format!("{error}; nothing was changed: try again when some have begun"),
+            ),
             StoreError::Refused(_) | StoreError::Fenced { .. } => {
                 Problem::new(Code::WrongState, error.to_string())
             }

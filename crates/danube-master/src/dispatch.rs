@@ -204,11 +204,12 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::Instant;
 
-    use danube_model::spec::{Limits, Pipeline, Shell};
+    use danube_model::spec::{Limits, Pipeline, Queueing, Shell};
     use danube_model::{JobId, Order, Task, Trace, Trigger};
     use danube_store::{Assignment, NewJob, Options};
 
     use super::*;
+    use crate::schedule::Of;
 
     fn new_job() -> NewJob {
         NewJob {
@@ -225,6 +226,7 @@ mod tests {
                     retry_on_lost: true,
                     limits: Limits::default(),
                     secrets: BTreeSet::new(),
+                    queueing: Queueing::default(),
                     steps: Vec::new(),
                 }),
                 git_ref: None,
@@ -241,6 +243,7 @@ mod tests {
             queue: "default".to_owned(),
             idempotency: None,
             callback: None,
+            subject: None,
         }
     }
 
@@ -266,7 +269,13 @@ mod tests {
         let worker = "w".to_owned();
         let claims = store.claim(vec![Assignment { job, worker }]).wait();
         let attempt = claims.unwrap().claimed[0].attempt;
-        leases.begin(attempt, ("w", "default"), Instant::now());
+        let of = Of {
+            worker: "w",
+            queue: "default",
+            team: "",
+            pipeline: "p",
+        };
+        leases.begin(attempt, of, Instant::now());
         let report = |cause: &Cause| {
             let answer = store.finish(attempt, ended(cause.clone())).wait();
             answer.or_else(|error| done_before((&store, &leases), attempt, cause, error))

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use danube_joblog::JobLogs;
 use danube_model::{Queues, Timestamp};
@@ -213,6 +213,7 @@ impl Kept {
                 feed: Arc::clone(&links.feed),
                 task: tasks::thread("store-writer"),
             }),
+            pending_max: settings.pending_max,
             ..Options::default()
         };
         let store = Store::open(dir, options)?;
@@ -429,6 +430,7 @@ fn scheduler(
         lease: settings.lease,
         queues: Arc::clone(queues),
         feed: Arc::clone(&links.feed),
+        turns: Mutex::default(),
         is_in_doubt: true.into(),
     }
 }

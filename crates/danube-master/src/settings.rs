@@ -39,6 +39,8 @@ pub struct Settings {
     pub lease: Duration,
     /// The queues that jobs may wait in.
     pub queues: Queues,
+    /// How many jobs may wait, all together.
+    pub pending_max: u64,
     /// The Redis that carries what waits to workers elsewhere, if there is one.
     pub queue_url: Option<Address>,
     /// How long running jobs may go on after SIGTERM, and how long a job's

@@ -359,6 +359,7 @@ async fn submit_demo(app: &Shared) {
         body_bytes: 0,
         idempotency: None,
         trigger: Trigger::Demo,
+        subject: None,
         asked: None,
     };
     match accept(app, &caller, ask).await {

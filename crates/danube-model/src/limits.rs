@@ -17,6 +17,12 @@ pub const VARIABLES_MAX: usize = 500;
 /// Bytes of one variable's value; Linux refuses 128 KiB and more.
 pub const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 
+/// Jobs of one pipeline that it may let run at once: more than any set of workers runs.
+pub const CONCURRENCY_MAX: u32 = 1_000_000;
+
+/// Jobs that a pipeline, or a server, may let wait: some gigabytes of database.
+pub const PENDING_MAX: u32 = 10_000_000;
+
 /// Fields of one map, variables included: twice what is allowed of those, so
 /// that too many of them get their own message.
 pub const FIELDS_MAX: usize = 2 * VARIABLES_MAX;

@@ -1,10 +1,11 @@
 //! How many jobs wait and run, without asking the database.
 
-use std::sync::Mutex;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
 
 use danube_model::State;
 
-use crate::{Counts, Moved};
+use crate::{Counts, Live, Moved};
 
 /// What one transaction changes in the counts.
 #[derive(Debug, Default)]
@@ -43,6 +44,17 @@ impl Change {
         self.moves.append(&mut later.moves);
     }
 
+    /// By how much it changes what waits.
+    pub(crate) fn pending(&self) -> i64 {
+        self.pending
+    }
+
+    /// The same of a pipeline.
+    pub(crate) fn pending_of(&self, pipeline: &str) -> i64 {
+        let own = self.moves.iter().filter(|it| it.pipeline == pipeline);
+        own.map(pending).sum()
+    }
+
     /// Every move, in order.
     pub(crate) fn moves(&self) -> &[Moved] {
         &self.moves
@@ -57,25 +69,78 @@ impl Change {
     }
 }
 
+/// By how much a move changes what waits.
+fn pending(moved: &Moved) -> i64 {
+    i64::from(moved.to == State::Pending) - i64::from(moved.from == Some(State::Pending))
+}
+
 /// The counts as of the latest commit. The writer changes them, anyone reads.
 #[derive(Default)]
-pub(crate) struct Ledger(Mutex<Counts>);
+pub(crate) struct Ledger(Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    all: Counts,
+    /// Pending jobs by pipeline; one entry a pipeline that has any.
+    pending: HashMap<String, u64>,
+}
+
+impl Counted {
+    fn add(&mut self, pipeline: &str, jobs: i64) {
+        match self.pending.get_mut(pipeline) {
+            Some(known) => {
+                *known = known.saturating_add_signed(jobs);
+                if *known == 0 {
+                    self.pending.remove(pipeline);
+                }
+            }
+            None => {
+                if let Ok(jobs @ 1..) = u64::try_from(jobs) {
+                    self.pending.insert(pipeline.to_owned(), jobs);
+                }
+            }
+        }
+    }
+}
 
 impl Ledger {
     pub(crate) fn get(&self) -> Counts {
-        *self.0.lock().expect("nothing panics while it holds this")
+        self.lock().all
     }
 
-    pub(crate) fn set(&self, counts: Counts) {
-        *self.0.lock().expect("nothing panics while it holds this") = counts;
+    /// How many jobs of a pipeline are pending.
+    pub(crate) fn pending(&self, pipeline: &str) -> u64 {
+        self.lock().pending.get(pipeline).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn set(&self, counts: Counts, live: &Live) {
+        let mut counted = Counted {
+            all: counts,
+            ..Counted::default()
+        };
+        for it in &live.pending {
+            counted.add(&it.pipeline, i64::try_from(it.jobs).unwrap_or(i64::MAX));
+        }
+        *self.lock() = counted;
     }
 
     /// Adds a committed change.
     pub(crate) fn apply(&self, change: &Change) -> Counts {
-        let mut counts = self.0.lock().expect("nothing panics while it holds this");
+        let mut counted = self.lock();
+        for moved in &change.moves {
+            match pending(moved) {
+                0 => {}
+                jobs => counted.add(&moved.pipeline, jobs),
+            }
+        }
+        let counts = &mut counted.all;
         counts.pending = counts.pending.saturating_add_signed(change.pending);
         counts.active = counts.active.saturating_add_signed(change.active);
         *counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().expect("nothing panics while it holds this")
     }
 }
 

@@ -48,6 +48,14 @@ pub enum StoreError {
     /// The table of moves refuses.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// As many jobs wait as may.
+    #[error("{}", full(.pipeline.as_deref(), *.max))]
+    QueueFull {
+        /// The pipeline whose jobs these are; none for those of all.
+        pipeline: Option<String>,
+        /// How many may.
+        max: u64,
+    },
     /// There is no such job.
     #[error("there is no job {0}")]
     NoJob(JobId),
@@ -136,6 +144,15 @@ impl From<rusqlite::Error> for StoreError {
             }
             _ => Self::Internal(error.to_string()),
         }
+    }
+}
+
+fn full(pipeline: Option<&str>, max: u64) -> String {
+    match pipeline {
+        Some(name) => {
+            format!("{max} jobs of the pipeline `{name}` wait, as many as its `max_pending` allows")
+        }
+        None => format!("{max} jobs wait, as many as `queue.max_pending` allows"),
     }
 }
 

@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
+use danube_model::spec::Superseded;
 use danube_model::{Cause, Follows, Job, JobId, Order, PlaybookJob, Timestamp, Trace, Trigger};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use crate::open::Shared;
 use crate::readers::Readers;
-use crate::rows::{self, Record};
+use crate::rows::{self, Record, Turn, columns};
 use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{
-    CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, moves,
-    playbooks, webhooks,
+    CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, admission,
+    moves, playbooks, webhooks,
 };
 
 /// The purpose under which orders are sealed.
 pub(crate) const ORDER: &str = "order";
+
+/// The jobs about the same that haven't ended, oldest first.
+pub(crate) const OLDER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM jobs INDEXED BY jobs_subject WHERE subject = ?1 \
+     AND state IN ('pending', 'scheduling', 'running') ORDER BY seq LIMIT ?2"
+);
 
 /// Expired idempotency keys removed by each submit that brings one: more than
 /// it adds, so that they never pile up, and few, so that nobody waits for it.
@@ -72,8 +81,16 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         return Ok(Submitted {
             job: full(tx, record)?,
             replayed: true,
+            superseded: Vec::new(),
         });
     }
+    let rules = admission::rules(&new.order);
+    let subject = (rules.cancel_superseded != Superseded::None)
+        .then_some(new.subject.as_deref())
+        .flatten();
+    let subject = subject.map(|it| admission::subject(tx, &new.order, it));
+    let older = admission::older(tx, subject.as_ref(), rules.cancel_superseded)?;
+    admission::check(tx, (new.order.task.name(), rules.max_pending), &older)?;
     let record = Record {
         seq: 0,
         job: Job {
@@ -113,7 +130,14 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         fence: 0,
         moves: 0,
         cancel_by: None,
+        superseded_by: None,
+        turn: Turn {
+            team: rules.team.unwrap_or_default(),
+            concurrency: rules.concurrency,
+            subject,
+        },
     };
+    let superseded = admission::supersede(tx, older, (new.id, &new.submitted_by))?;
     let seq = if tx.shared.sealer.is_current(&sealed.order) {
         insert(tx, &record, &sealed.order)?
     } else {
@@ -131,6 +155,7 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
     Ok(Submitted {
         job: record.job,
         replayed: false,
+        superseded,
     })
 }
 
@@ -174,8 +199,16 @@ pub(crate) fn cancel(tx: &Tx<'_>, id: JobId, by: &str) -> Result<CancelOutcome, 
 }
 
 /// The reason of a job that somebody cancelled.
-pub(crate) fn cancelled_by(by: &str) -> String {
+fn cancelled_by(by: &str) -> String {
     format!("cancelled by {by}")
+}
+
+/// The reason of a job that was asked to be cancelled.
+pub(crate) fn cancel_reason(record: &Record) -> Option<String> {
+    match record.superseded_by {
+        Some(newer) => Some(format!("superseded by job {newer}")),
+        None => record.cancel_by.as_deref().map(cancelled_by),
+    }
 }
 
 pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreError> {
@@ -195,6 +228,9 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         ..retry.trace.clone()
     };
     let sealed = seal_order(&tx.shared.sealer, retry.new, &order)?;
+    let rules = admission::rules(&order);
+    // It is older work: newer jobs cancel it, it cancels none.
+    admission::check(tx, (&record.job.pipeline, rules.max_pending), &[])?;
     let old = record.job;
     record.job = Job {
         id: retry.new,
@@ -224,6 +260,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         steps: Vec::new(),
         playbook: old.playbook,
     };
+    record.superseded_by = None;
     let (old, old_seq) = (old.id, record.seq);
     let seq = insert(tx, &record, &sealed)?;
     webhooks::copy(tx, (old, old_seq), (retry.new, seq))?;
@@ -276,16 +313,19 @@ pub(crate) fn seal_order(sealer: &Sealer, id: JobId, order: &Order) -> Result<Ve
 fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<i64, StoreError> {
     let job = &record.job;
     let playbook = job.playbook.as_ref();
+    let turn = &record.turn;
+    let lane = turn.concurrency.map_or("", |_| &job.pipeline);
     let inserted = tx
         .connection
         .prepare_cached(
             "INSERT INTO jobs (id, kind, pipeline, state, trigger_type, trigger_ref, \
              submitted_by, queue, retry_on_lost, retry_of, trace_id, traceparent, created_at, \
-             source_type, source, attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
+             source_type, source, team, concurrency, lane, subject, \
+             attempt, losses, fence, moves, log_bytes, log_missing_bytes) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
-             0, 0, 0, 0, 0, 0)",
+             ?16, ?17, ?18, ?19, 0, 0, 0, 0, 0, 0)",
         )?
-        .insert((
+        .insert(rusqlite::params![
             job.id.as_bytes(),
             job.kind.as_str(),
             &job.pipeline,
@@ -301,7 +341,11 @@ fn insert(tx: &Tx<'_>, record: &Record, sealed: &[u8]) -> Result<i64, StoreError
             job.created_at.as_millis(),
             playbook.map(|it| &it.source_type),
             playbook.map(|it| &it.source),
-        ));
+            &turn.team,
+            turn.concurrency,
+            lane,
+            &turn.subject,
+        ]);
     let seq = inserted.map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => StoreError::JobExists(job.id),
         _ => error.into(),

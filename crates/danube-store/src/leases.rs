@@ -50,6 +50,7 @@ fn claim_one(tx: &Tx<'_>, assignment: &Assignment, claims: &mut Claims) -> Resul
         },
         worker: assignment.worker.clone(),
         retry_on_lost: record.retry_on_lost,
+        team: record.turn.team,
         job: record.job,
         queued_at,
         order,
@@ -92,7 +93,7 @@ pub(crate) fn step(
 
 pub(crate) fn finish(tx: &Tx<'_>, attempt: Attempt, ended: &Ended) -> Result<Job, StoreError> {
     let mut record = held(tx, attempt)?;
-    let asked = record.cancel_by.as_deref().map(jobs::cancelled_by);
+    let asked = jobs::cancel_reason(&record);
     let detail = match ended.cause {
         Cause::Failed(reason) => Some(reason.as_str().to_owned()),
         Cause::Stopped => asked.clone(),
@@ -140,7 +141,7 @@ pub(crate) fn hand_back(
     // `started` isn't urgent and may have been refused: the worker knows better.
     let may_have_run = may_have_run || record.job.state == State::Running;
     let cause = if record.cancel_by.is_some() {
-        record.job.reason = record.cancel_by.as_deref().map(jobs::cancelled_by);
+        record.job.reason = jobs::cancel_reason(&record);
         Cause::Stopped
     } else if may_have_run && !record.retry_on_lost {
         record.job.reason = Some(format!("{reason}; this job runs at most once"));
@@ -167,8 +168,8 @@ pub(crate) fn lost(tx: &Tx<'_>, attempt: Attempt, reason: &str) -> Result<Job, S
         attempts_left,
         cancel_asked: record.cancel_by.is_some(),
     };
-    record.job.reason = Some(match (&record.cancel_by, record.losses) {
-        (Some(by), _) => format!("{} ({reason})", jobs::cancelled_by(by)),
+    record.job.reason = Some(match (jobs::cancel_reason(&record), record.losses) {
+        (Some(asked), _) => format!("{asked} ({reason})"),
         (None, _) if !record.retry_on_lost => {
             format!("worker lost ({reason}); this job runs at most once")
         }

@@ -9,6 +9,7 @@
 //! Start with `writer/mod.rs` for how a write becomes durable, and with
 //! `moves.rs` for the one place where a job's state changes.
 
+mod admission;
 mod artifacts;
 mod audit;
 mod blueprint;
@@ -73,9 +74,9 @@ pub use secrets::{GivenSecrets, SecretRecord, SecretRefusal};
 pub use sessions::{SessionOf, SessionRecord};
 pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
-    CredentialUse, Filter, Idempotency, JobTrace, LeaseState, Leased, LogDeletion, MaskOutcome,
-    NewJob, NewWorker, PastRun, PastRuns, PastStep, Resealed, Retry, RetryOutcome, Rotation,
-    RunEvents, RunNames, SealState, Submitted, Waiting, WorkerId, WorkerRecord,
+    CredentialUse, Filter, Idempotency, JobTrace, Lane, LeaseState, Leased, LogDeletion,
+    MaskOutcome, NewJob, NewWorker, PastRun, PastRuns, PastStep, Resealed, Retry, RetryOutcome,
+    Rotation, RunEvents, RunNames, SealState, Submitted, Waiting, WorkerId, WorkerRecord,
 };
 pub use webhooks::{
     AfterTry, Callback, DueWebhook, OLD_SECRETS_MAX, Outbox, ROTATION_OVERLAP, ReplayOutcome,

@@ -217,6 +217,9 @@ mod tests {
         schema::migrate(&mut connection).unwrap();
         for sql in [
             crate::read::WAITING,
+            crate::read::NEXT_LANE,
+            crate::read::FIRST_LANE,
+            crate::jobs::OLDER,
             crate::read::PENDING_JOB,
             crate::read::LEASED,
             crate::read::HISTORY,

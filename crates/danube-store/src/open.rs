@@ -61,6 +61,8 @@ pub struct Options {
     pub idempotency_kept: Duration,
     /// How long a write waits for another process's lock.
     pub lock_wait_max: Duration,
+    /// How many jobs may wait, all together.
+    pub pending_max: u64,
 }
 
 impl Default for Options {
@@ -69,6 +71,7 @@ impl Default for Options {
             meter: Arc::new(NoMeter),
             idempotency_kept: IDEMPOTENCY_KEPT,
             lock_wait_max: LOCK_WAIT_MAX,
+            pending_max: u64::MAX,
         }
     }
 }
@@ -183,7 +186,7 @@ impl Shared {
             pending: live.pending.iter().map(|it| it.jobs).sum(),
             active: live.leased.len() as u64,
         };
-        self.counts.set(counts);
+        self.counts.set(counts, &live);
         self.options.meter.counted(&live);
         self.options.meter.counts(counts.pending, counts.active);
         Ok(())

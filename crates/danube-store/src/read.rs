@@ -7,12 +7,22 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::rows::{self, Record, count, id, named, state, time, to_integer};
 use crate::{
-    Counts, JobTrace, LeaseState, Leased, Live, Moved, Store, StoreError, Waiters, Waiting, jobs,
-    playbooks,
+    Counts, JobTrace, Lane, LeaseState, Leased, Live, Moved, Store, StoreError, Waiters, Waiting,
+    jobs, playbooks,
 };
 
-pub(crate) const WAITING: &str = "SELECT seq, id, queue, traceparent FROM jobs \
-    INDEXED BY jobs_pending WHERE state = 'pending' AND queue = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+pub(crate) const WAITING: &str = "SELECT seq, id, queue, traceparent, team, lane, concurrency FROM jobs \
+    INDEXED BY jobs_pending WHERE state = 'pending' AND queue = ?1 AND team = ?2 AND lane = ?3 \
+    AND seq > ?4 ORDER BY seq LIMIT ?5";
+
+/// The next lane of a queue, with the bound of its first job.
+pub(crate) const NEXT_LANE: &str = "SELECT team, lane, concurrency FROM jobs \
+    INDEXED BY jobs_pending WHERE state = 'pending' AND queue = ?1 AND (team, lane) > (?2, ?3) \
+    ORDER BY team, lane, seq LIMIT 1";
+
+/// The first one: that of no team and no bounded pipeline is below all others, and often the only one.
+pub(crate) const FIRST_LANE: &str = "SELECT team, lane, concurrency FROM jobs \
+    INDEXED BY jobs_pending WHERE state = 'pending' AND queue = ?1 ORDER BY team, lane, seq LIMIT 1";
 
 /// Steps from name to name, so that it costs as much as there are queues, not jobs.
 pub(crate) const PENDING_QUEUES: &str = "WITH RECURSIVE names(name) AS ( \
@@ -20,11 +30,11 @@ pub(crate) const PENDING_QUEUES: &str = "WITH RECURSIVE names(name) AS ( \
     SELECT (SELECT min(queue) FROM jobs INDEXED BY jobs_pending WHERE state = 'pending' AND queue > name) \
     FROM names WHERE name IS NOT NULL) SELECT name FROM names WHERE name IS NOT NULL";
 
-pub(crate) const PENDING_JOB: &str =
-    "SELECT seq, id, queue, traceparent FROM jobs WHERE id = ?1 AND state = 'pending'";
+pub(crate) const PENDING_JOB: &str = "SELECT seq, id, queue, traceparent, team, lane, concurrency FROM jobs \
+    WHERE id = ?1 AND state = 'pending'";
 
 pub(crate) const LEASED: &str = "SELECT id, fence, attempt, worker_id, state, \
-    cancel_by IS NOT NULL, queue FROM jobs WHERE state IN ('scheduling', 'running')";
+    cancel_by IS NOT NULL, queue, team, pipeline FROM jobs WHERE state IN ('scheduling', 'running')";
 
 /// Walks all of the index of ids: some 100 ms for a million jobs, paid by the
 /// person who types a short id instead of by every submit.
@@ -50,7 +60,12 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
     Ok(Waiting {
         seq: row.get(0)?,
         job: id(row, 1)?,
-        queue: row.get(2)?,
+        lane: Lane {
+            queue: row.get(2)?,
+            team: row.get(4)?,
+            pipeline: row.get(5)?,
+        },
+        concurrency: row.get(6)?,
         traceparent: row.get(3)?,
     })
 }
@@ -155,6 +170,7 @@ impl Store {
                 attempts: attempts.collect::<Result<_, _>>()?,
                 events: playbooks::all_events(connection, &record)?,
                 job: record.job,
+                team: record.turn.team,
                 trace,
                 repository,
                 parameters,
@@ -175,21 +191,57 @@ impl Store {
         })
     }
 
-    /// The pending jobs of a queue that were accepted after the one with the number
+    /// The lanes of a queue in which jobs are pending, each with how many of its pipeline may
+    /// run at once as its oldest job says. Costs as much as there are lanes, whatever waits.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn lanes(&self, queue: &str) -> Result<Vec<(Lane, Option<u32>)>, StoreError> {
+        let read = |row: &Row<'_>| {
+            let lane = Lane {
+                queue: queue.to_owned(),
+                team: row.get(0)?,
+                pipeline: row.get(1)?,
+            };
+            Ok((lane, row.get(2)?))
+        };
+        self.inner.readers.read(|connection| {
+            let mut first = connection.prepare_cached(FIRST_LANE)?;
+            let mut next = connection.prepare_cached(NEXT_LANE)?;
+            let mut lanes: Vec<(Lane, Option<u32>)> = Vec::new();
+            loop {
+                let found = match lanes.last() {
+                    None => first.query_row([queue], read),
+                    Some((last, _)) => next.query_row((queue, &last.team, &last.pipeline), read),
+                };
+                match found.optional()? {
+                    Some(lane) => lanes.push(lane),
+                    None => return Ok(lanes),
+                }
+            }
+        })
+    }
+
+    /// The pending jobs of a lane that were accepted after the one with the number
     /// `after` (0 for all), oldest first.
     ///
     /// # Errors
     /// When the database can't be read.
     pub fn waiting(
         &self,
-        queue: &str,
+        lane: &Lane,
         after: i64,
         limit: usize,
     ) -> Result<Vec<Waiting>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let Lane {
+            queue,
+            team,
+            pipeline,
+        } = lane;
         self.inner.readers.read(|connection| {
             let mut statement = connection.prepare_cached(WAITING)?;
-            let rows = statement.query_map((queue, after, limit), waiting)?;
+            let rows = statement.query_map((queue, team, pipeline, after, limit), waiting)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
@@ -228,6 +280,8 @@ impl Store {
                     state: named(row, 4, State::parse)?,
                     cancel_asked: row.get(5)?,
                     queue: row.get(6)?,
+                    team: row.get(7)?,
+                    pipeline: row.get(8)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

@@ -15,6 +15,19 @@ pub(crate) struct Record {
     pub(crate) fence: u64,
     pub(crate) moves: i64,
     pub(crate) cancel_by: Option<String>,
+    /// The newer job for which it is or was cancelled.
+    pub(crate) superseded_by: Option<JobId>,
+    pub(crate) turn: Turn,
+}
+
+/// Whose share of the workers a job takes, and which bound its pipeline has.
+#[derive(Clone, Default)]
+pub(crate) struct Turn {
+    /// Empty for none.
+    pub(crate) team: String,
+    pub(crate) concurrency: Option<u32>,
+    /// What it is about, as a keyed hash.
+    pub(crate) subject: Option<[u8; 32]>,
 }
 
 /// The columns that [`record`] reads, in its order.
@@ -23,7 +36,8 @@ macro_rules! columns {
         "seq, id, kind, pipeline, state, trigger_type, trigger_ref, submitted_by, queue, \
          retry_on_lost, retry_of, trace_id, traceparent, created_at, started_at, finished_at, \
          attempt, losses, fence, moves, worker_id, cancel_by, exit_code, reason, log_bytes, \
-         log_complete, log_missing_bytes, log_deleted_at, source_type, source"
+         log_complete, log_missing_bytes, log_deleted_at, source_type, source, team, concurrency, \
+         subject, superseded_by"
     };
 }
 pub(crate) use columns;
@@ -75,6 +89,12 @@ pub(crate) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         fence: count(row, 18)?,
         moves: row.get(19)?,
         cancel_by,
+        superseded_by: optional_id(row, 33)?,
+        turn: Turn {
+            team: row.get(30)?,
+            concurrency: row.get(31)?,
+            subject: row.get(32)?,
+        },
     })
 }
 

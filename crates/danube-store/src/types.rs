@@ -35,6 +35,10 @@ pub struct NewJob {
     pub idempotency: Option<Idempotency>,
     /// Where its end is told.
     pub callback: Option<Callback>,
+    /// What it is about, for its pipeline's `cancel_superseded`: newer jobs of the same
+    /// pipeline about the same, with the same parameters, cancel older ones. None for one that
+    /// cancels none and is cancelled by none.
+    pub subject: Option<String>,
 }
 
 /// A client's promise that two requests with one key are one request.
@@ -53,6 +57,8 @@ pub struct Submitted {
     pub job: Job,
     /// It was made by an earlier request with the same idempotency key.
     pub replayed: bool,
+    /// The older jobs that it took the place of: each is cancelled, or its worker is to stop it.
+    pub superseded: Vec<CancelOutcome>,
 }
 
 /// A wish to lease a job to a worker.
@@ -80,6 +86,8 @@ pub struct Claimed {
     pub order: Order,
     /// Run again when the worker is lost.
     pub retry_on_lost: bool,
+    /// Whose share of the workers it takes; empty for none.
+    pub team: String,
 }
 
 /// What became of jobs that were to be leased.
@@ -127,6 +135,8 @@ pub struct Retry {
 pub struct JobTrace {
     /// The job, without steps.
     pub job: Job,
+    /// Whose share of the workers it takes; empty for none.
+    pub team: String,
     /// Where it stands; nothing when its order can't be read any more.
     pub trace: Trace,
     /// Where its source comes from, if it has one.
@@ -253,10 +263,24 @@ pub struct Waiting {
     pub seq: i64,
     /// Which job.
     pub job: JobId,
-    /// The queue that it waits in.
-    pub queue: String,
+    /// The lane that it waits in.
+    pub lane: Lane,
+    /// How many jobs of its pipeline may run at once.
+    pub concurrency: Option<u32>,
     /// The context under which its spans are told.
     pub traceparent: String,
+}
+
+/// Jobs that wait one behind the other: those of one queue and one team, and of one pipeline
+/// where that bounds how many run at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane {
+    /// The queue.
+    pub queue: String,
+    /// The team; empty for none.
+    pub team: String,
+    /// The pipeline; empty where it isn't bounded.
+    pub pipeline: String,
 }
 
 /// A job that a worker holds.
@@ -268,6 +292,10 @@ pub struct Leased {
     pub worker: String,
     /// The queue that it waited in.
     pub queue: String,
+    /// Whose share of the workers it takes; empty for none.
+    pub team: String,
+    /// Its pipeline's name.
+    pub pipeline: String,
     /// `Scheduling` or `Running`.
     pub state: State,
     /// Somebody asked to cancel it.

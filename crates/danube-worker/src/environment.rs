@@ -151,7 +151,7 @@ fn in_percent(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use danube_model::spec::{Limits, Pipeline, Shell, Step};
+    use danube_model::spec::{Limits, Pipeline, Queueing, Shell, Step};
     use danube_model::{Attempt, JobId, Order, Task};
 
     use super::*;
@@ -192,6 +192,7 @@ mod tests {
             retry_on_lost: true,
             limits: Limits::default(),
             secrets: std::collections::BTreeSet::new(),
+            queueing: Queueing::default(),
             steps: vec![step],
         };
         Work {

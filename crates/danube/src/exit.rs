@@ -74,7 +74,11 @@ impl Exit {
             | Code::SecretsFull
             | Code::NoBlueprint
             | Code::ProfileBusy => Self::Conflict,
-            Code::TooMany | Code::BlueprintAway | Code::Unavailable | Code::TooSlow => Self::Away,
+            Code::TooMany
+            | Code::QueueFull
+            | Code::BlueprintAway
+            | Code::Unavailable
+            | Code::TooSlow => Self::Away,
             Code::Malformed
             | Code::BlueprintWrong
             | Code::MethodNotAllowed
@@ -135,6 +139,7 @@ mod tests {
             "not_found 5",
             "profile_busy 6",
             "profiling_off 4",
+            "queue_full 7",
             "range_not_satisfiable 1",
             "secrets_full 6",
             "too_large 1",

@@ -203,6 +203,9 @@ const fn hint_for(code: Code) -> &'static str {
         Code::Invalid => "correct everything that is listed; nothing was changed",
         Code::TooLarge => "send less, or raise `server.body_bytes_max` on the server",
         Code::TooMany => "wait a little and try again",
+        Code::QueueFull => {
+            "try again when some jobs have begun; `danube jobs --status pending` lists those that wait"
+        }
         Code::Unavailable => "try again; `danube health` says what is missing",
         Code::TooSlow => "try again; a submit with the same --idempotency-key",
         Code::NoSpace => "free space below the server's data directory; nothing was changed",

@@ -97,7 +97,12 @@ async fn start_due(app: &Shared, table: &mut Timetable, now: i64) {
 fn passes(code: Code) -> bool {
     matches!(
         code,
-        Code::TooMany | Code::Unavailable | Code::TooSlow | Code::NoSpace | Code::Internal
+        Code::TooMany
+            | Code::QueueFull
+            | Code::Unavailable
+            | Code::TooSlow
+            | Code::NoSpace
+            | Code::Internal
     )
 }
 
@@ -127,6 +132,7 @@ async fn start(app: &Shared, entry: &Entry, at: i64) -> Result<(), Problem> {
             key,
         }),
         trigger: Trigger::Cron,
+        subject: None,
         asked: None,
     };
     accept(app, &caller, ask).await.map(drop)

@@ -8,14 +8,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use danube_model::{JobId, Queues, State};
 use danube_queue::{Listed, Place};
-use danube_store::{Live, Moved, Waiting};
+use danube_store::{Lane, Live, Moved, Waiting};
 
 use crate::bell::Bell;
-use crate::schedule::{Lease, Rooms};
 
 /// Entries of one queue's stream at most: more than its workers take between two looks, and
 /// little enough to be listed in a moment.
 pub(crate) const ENTRIES_MAX: usize = 1_000;
+
+/// Entries of one team in a queue's stream while several teams wait there: a stream gives back in
+/// the order in which it was filled, so who comes to it waits behind no more than these.
+pub(crate) const TEAM_ENTRIES_MAX: usize = 16;
 
 /// Jobs that may move while the store is asked what waits, before it is asked again.
 const MOVES_MAX: usize = 10_000;
@@ -37,6 +40,8 @@ struct Inner {
     left: HashSet<JobId>,
     /// Queues in which a job may wait that has no entry, and whether it may be an old one.
     unlisted: HashMap<String, Since>,
+    /// Entries that were made so far.
+    made: u64,
     /// Jobs that ceased to wait since [`Desk::watch`].
     moves: Option<HashSet<JobId>>,
     status: Status,
@@ -45,6 +50,10 @@ struct Inner {
 struct Entry {
     /// In which queue's stream.
     queue: String,
+    /// Where the job waits.
+    lane: Lane,
+    /// How many were made before it.
+    made: u64,
     place: Option<Place>,
 }
 
@@ -106,7 +115,7 @@ impl Desk {
             return;
         }
         if let Some(entry) = state.entries.remove(&job) {
-            state.unlist(&entry.queue, Since::Ever);
+            state.unlist(&entry.lane.queue, Since::Ever);
         }
     }
 
@@ -133,11 +142,11 @@ impl Desk {
         for Listed { place, job } in listed {
             match job {
                 Some(job) if !state.entries.contains_key(&job) => {
-                    let entry = Entry {
+                    let lane = Lane {
                         queue: place.queue.clone(),
-                        place: Some(place),
+                        ..Lane::default()
                     };
-                    state.entries.insert(job, entry);
+                    state.enter(job, (place.queue.clone(), lane), Some(place));
                 }
                 _ => removed.push(place),
             }
@@ -154,6 +163,13 @@ impl Desk {
         let all = state.entries.iter();
         all.map(|(job, entry)| (*job, entry.queue.clone()))
             .collect()
+    }
+
+    /// Where a job waits that was found with an entry.
+    pub(crate) fn know(&self, job: JobId, lane: Lane) {
+        if let Some(entry) = self.lock().entries.get_mut(&job) {
+            entry.lane = lane;
+        }
     }
 
     /// The job is to have no entry any more.
@@ -209,7 +225,7 @@ impl Desk {
         let Some(moves) = state.moves.take() else {
             // Too much moved: whoever asks again gets a better answer.
             for it in &waiting {
-                state.unlist(&it.queue, Since::Ever);
+                state.unlist(&it.lane.queue, Since::Ever);
             }
             return Vec::new();
         };
@@ -221,15 +237,12 @@ impl Desk {
             .filter(|it| is_new(it, &state))
             .collect();
         if new.len() > room {
-            state.unlist(&new[room].queue, Since::Ever);
+            state.unlist(&new[room].lane.queue, Since::Ever);
             new.truncate(room);
         }
         for it in &new {
-            let entry = Entry {
-                queue: queues.of(&it.queue).name.clone(),
-                place: None,
-            };
-            state.entries.insert(it.job, entry);
+            let stream = queues.of(&it.lane.queue).name.clone();
+            state.enter(it.job, (stream, it.lane.clone()), None);
         }
         new
     }
@@ -251,13 +264,91 @@ impl Desk {
         entries.filter(|it| it.queue == queue).count()
     }
 
+    /// How many entries there are beside those of this lane in a queue's stream.
+    pub(crate) fn beside(&self, queue: &str, lane: &Lane) -> Beside {
+        let state = self.lock();
+        let mut beside = Beside::default();
+        for entry in state.entries.values() {
+            let is_here = entry.queue == queue;
+            let is_own = entry.lane.pipeline == lane.pipeline;
+            beside.queue += usize::from(is_here);
+            beside.team += usize::from(is_here && entry.lane.team == lane.team);
+            beside.lane += usize::from(entry.lane == *lane);
+            beside.pipeline += usize::from(is_own && !lane.pipeline.is_empty());
+        }
+        beside
+    }
+
+    /// The teams that have entries in a queue's stream, with how many.
+    pub(crate) fn teams(&self, queue: &str) -> HashMap<String, usize> {
+        let state = self.lock();
+        let mut teams = HashMap::new();
+        for entry in state.entries.values().filter(|it| it.queue == queue) {
+            match teams.get_mut(&entry.lane.team) {
+                Some(count) => *count += 1,
+                None => drop(teams.insert(entry.lane.team.clone(), 1)),
+            }
+        }
+        teams
+    }
+
+    /// Takes the last entries of each team away that has more than so many in a queue's stream.
+    /// A worker that has one of them all the same asks for a job that waits, and gets it.
+    pub(crate) fn trim(&self, queue: &str, most: usize) -> Vec<Place> {
+        let mut state = self.lock();
+        let mut of_team: HashMap<&str, Vec<(u64, JobId)>> = HashMap::new();
+        for (job, entry) in &state.entries {
+            if entry.queue == queue && entry.place.is_some() && !state.left.contains(job) {
+                let team = of_team.entry(&entry.lane.team).or_default();
+                team.push((entry.made, *job));
+            }
+        }
+        let mut last: Vec<JobId> = Vec::new();
+        for mut jobs in of_team.into_values().filter(|it| it.len() > most) {
+            jobs.sort_unstable();
+            last.extend(jobs[most..].iter().map(|it| it.1));
+        }
+        let mut places = Vec::with_capacity(last.len());
+        for job in last {
+            if let Some(entry) = state.entries.remove(&job) {
+                state.unlist(&entry.lane.queue, Since::Ever);
+                places.extend(entry.place);
+            }
+        }
+        places
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Whole after every line that changes it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Entries that what is to be listed shares room with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Beside {
+    /// In the same queue's stream.
+    pub(crate) queue: usize,
+    /// Of the same team there.
+    pub(crate) team: usize,
+    /// Of the same lane.
+    pub(crate) lane: usize,
+    /// Of the same pipeline, in all streams; 0 where that isn't bounded.
+    pub(crate) pipeline: usize,
+}
+
 impl Inner {
+    fn enter(&mut self, job: JobId, (queue, lane): (String, Lane), place: Option<Place>) {
+        self.made += 1;
+        let entry = Entry {
+            queue,
+            lane,
+            made: self.made,
+            place,
+        };
+        self.entries.insert(job, entry);
+    }
+
     fn moved(&mut self, moved: &Moved) {
         if moved.to == State::Pending {
             let since = match moved.from {
@@ -290,11 +381,17 @@ impl Inner {
     }
 }
 
-/// How many more entries a queue may have: as many as its workers may begin jobs, and no
-/// more than its stream may hold.
-pub(crate) fn room(queues: &Queues, leases: &[Lease], (queue, entries): (&str, usize)) -> usize {
-    let may_begin = Rooms::new(queues, leases).of(queue);
-    may_begin.min(ENTRIES_MAX).saturating_sub(entries)
+/// How many more entries a lane may have: as many jobs as may begin in its queue and of its
+/// pipeline, and no more than its stream may hold, and its team there.
+pub(crate) fn room(
+    (in_queue, of_pipeline): (usize, usize),
+    beside: Beside,
+    of_team: usize,
+) -> usize {
+    let in_stream = in_queue.min(ENTRIES_MAX).saturating_sub(beside.queue);
+    let of_pipeline = of_pipeline.saturating_sub(beside.pipeline);
+    let of_team = of_team.saturating_sub(beside.team);
+    in_stream.min(of_pipeline).min(of_team)
 }
 
 #[cfg(test)]
@@ -324,8 +421,17 @@ mod tests {
         Waiting {
             seq,
             job,
-            queue: "default".to_owned(),
+            lane: lane(""),
+            concurrency: None,
             traceparent: String::new(),
+        }
+    }
+
+    fn lane(team: &str) -> Lane {
+        Lane {
+            queue: "default".to_owned(),
+            team: team.to_owned(),
+            pipeline: String::new(),
         }
     }
 
@@ -443,9 +549,42 @@ mod tests {
 
     #[test]
     fn a_stream_holds_what_may_begin_and_no_more_than_it_may() {
-        let queues = Queues::new(vec!["deploy:jobs_at_once=3".parse().unwrap()]).unwrap();
-        assert_eq!(room(&queues, &[], ("deploy", 1)), 2);
-        assert_eq!(room(&queues, &[], ("deploy", 4)), 0);
-        assert_eq!(room(&queues, &[], ("default", 1)), ENTRIES_MAX - 1);
+        let beside = |queue, team, pipeline| Beside {
+            queue,
+            team,
+            pipeline,
+            lane: 0,
+        };
+        let (any, all) = (usize::MAX, ENTRIES_MAX);
+        assert_eq!(room((3, any), beside(1, 1, 0), all), 2);
+        assert_eq!(room((3, any), beside(4, 1, 0), all), 0);
+        assert_eq!(room((any, any), beside(1, 1, 0), all), ENTRIES_MAX - 1);
+        assert_eq!(room((any, 3), beside(9, 1, 2), all), 1);
+        assert_eq!(room((any, any), beside(9, 4, 0), TEAM_ENTRIES_MAX), 12);
+    }
+
+    #[test]
+    fn a_team_that_has_many_entries_gives_the_last_ones_back() {
+        let (desk, jobs) = (desk(), [JobId::new(), JobId::new(), JobId::new()]);
+        for (job, place) in jobs.iter().zip(["1-0", "2-0", "3-0"]) {
+            lists(&desk, *job, place);
+        }
+        let other = JobId::new();
+        desk.watch();
+        let waits = Waiting {
+            lane: lane("web"),
+            ..waiting(other, 9)
+        };
+        desk.send(vec![waits], (&Queues::default(), 9));
+        desk.sent([(other, place("4-0"))].into_iter());
+        let teams = HashMap::from([(String::new(), 3), ("web".to_owned(), 1)]);
+        assert_eq!(desk.teams("default"), teams);
+        assert_eq!(desk.trim("default", 3), []);
+        let mut removed = desk.trim("default", 1);
+        removed.sort_by(|a, b| a.id.cmp(&b.id));
+        assert_eq!(removed, [place("2-0"), place("3-0")]);
+        let beside = desk.beside("default", &lane("web"));
+        assert_eq!((beside.queue, beside.team, beside.lane), (2, 1, 1));
+        assert_eq!(desk.take_unlisted(), [("default".to_owned(), Since::Ever)]);
     }
 }

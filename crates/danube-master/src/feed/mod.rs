@@ -18,16 +18,16 @@ use danube_signals::{
     Check, HealResult, QueueConnected, QueueDisconnected, QueueRefilled, SelfHealAttempted,
     Signals, Stretch,
 };
-use danube_store::{Store, StoreError, Waiting};
+use danube_store::{Lane, Store, StoreError, Waiting};
 use danube_telemetry::tasks::{self, Task};
 use danube_telemetry::trace::Clock;
 
 use crate::health::Health;
 use crate::remote::Remote;
-use crate::schedule::Leases;
+use crate::schedule::{Lease, Leases, Rooms};
 use crate::trace::Traces;
-use desk::room;
 pub(crate) use desk::{Desk, Since, Status};
+use desk::{ENTRIES_MAX, TEAM_ENTRIES_MAX, room};
 
 /// How often it is looked whether Redis still has everything.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +37,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Why it refills when Redis was there all the time and lost something.
 const LOST: &str = "lost";
+
+/// Lanes of which it is kept how far they were looked through.
+const SEEN_MAX: usize = 10_000;
 
 /// Entries that are added or removed with one call.
 const BATCH: usize = 500;
@@ -107,8 +110,8 @@ struct Feeding {
     task: Task,
     feed: Feed,
     epoch: String,
-    /// Up to which job each queue has been looked through.
-    seen: HashMap<String, i64>,
+    /// Up to which job each lane has been looked through; forgotten with each comparison.
+    seen: HashMap<Lane, i64>,
 }
 
 impl Feeding {
@@ -184,13 +187,14 @@ impl Feeding {
         for some in self.of.desk.listed().chunks(BATCH) {
             let jobs: Vec<JobId> = some.iter().map(|it| it.0).collect();
             let pending = self.of.store.pending_of(&jobs)?;
-            let pending: HashMap<JobId, &str> = pending
-                .iter()
-                .map(|it| (it.job, self.of.queues.of(&it.queue).name.as_str()))
-                .collect();
+            let mut pending: HashMap<JobId, Lane> =
+                pending.into_iter().map(|it| (it.job, it.lane)).collect();
             for (job, queue) in some {
-                if pending.get(job) != Some(&queue.as_str()) {
-                    self.of.desk.leave(*job);
+                match pending.remove(job) {
+                    Some(lane) if self.of.queues.of(&lane.queue).name == *queue => {
+                        self.of.desk.know(*job, lane);
+                    }
+                    _ => self.of.desk.leave(*job),
                 }
             }
         }
@@ -252,38 +256,71 @@ impl Feeding {
         Ok(added)
     }
 
+    /// Lists what waits in a queue. Where several teams wait, each has few entries at a time, the
+    /// team with the fewest jobs first.
     fn list(&mut self, queue: &str, since: Since) -> Result<u64, Broken> {
-        let desk = Arc::clone(&self.of.desk);
-        let stream = self.of.queues.of(queue).name.clone();
-        let after = match since {
-            Since::Ever => 0,
-            Since::Last => self.seen.get(queue).copied().unwrap_or(0),
-        };
-        let entries = desk.count(&stream);
-        let room = room(&self.of.queues, &self.of.leases.all(), (queue, entries));
-        if room == 0 {
-            // When one leaves, it is looked again: every move rings.
-            desk.unlisted(queue, since);
-            return Ok(0);
+        let (desk, queues) = (Arc::clone(&self.of.desk), Arc::clone(&self.of.queues));
+        let stream = &queues.of(queue).name;
+        let leases = self.of.leases.all();
+        let mut teams = desk.teams(stream);
+        let mut lanes = self.of.store.lanes(queue)?;
+        for (lane, _) in &lanes {
+            teams.entry(lane.team.clone()).or_default();
         }
-        let (room, known) = match since {
+        let mut of_team = ENTRIES_MAX;
+        if teams.len() > 1 {
+            of_team = TEAM_ENTRIES_MAX;
+            for some in desk.trim(stream, of_team).chunks(BATCH) {
+                self.feed.remove(some)?;
+            }
+            add_running(&mut teams, &leases);
+            lanes.sort_by_key(|(lane, _)| teams.get(&lane.team).copied());
+        }
+        let rooms = Rooms::new(&queues, &leases);
+        let mut added = 0;
+        for (lane, concurrency) in lanes {
+            let may_begin = rooms.of_pipeline(&lane.pipeline, concurrency);
+            let beside = desk.beside(stream, &lane);
+            let room = room((rooms.of(queue), may_begin), beside, of_team);
+            if room == 0 {
+                // When one leaves, it is looked again: every move rings.
+                desk.unlisted(queue, since);
+                continue;
+            }
+            added += self.list_lane(stream, lane, (since, room, beside.lane))?;
+        }
+        Ok(added)
+    }
+
+    /// Gives `room` jobs of a lane an entry at most; `listed` have one.
+    fn list_lane(
+        &mut self,
+        stream: &str,
+        lane: Lane,
+        (since, room, listed): (Since, usize, usize),
+    ) -> Result<u64, Broken> {
+        let desk = Arc::clone(&self.of.desk);
+        let (after, known) = match (since, self.seen.get(&lane)) {
+            (Since::Last, Some(seq)) => (*seq, 0),
             // Among old ones are some that have an entry.
-            Since::Ever => (room, entries),
-            Since::Last => (room, 0),
+            _ => (0, listed),
         };
         desk.watch();
         let limit = room + known;
-        let waiting = self.of.store.waiting(queue, after, limit)?;
-        let is_all = waiting.len() < limit;
-        if let Some(last) = waiting.last() {
-            self.seen.insert(queue.to_owned(), last.seq);
+        let waiting = self.of.store.waiting(&lane, after, limit)?;
+        if waiting.len() == limit {
+            desk.unlisted(&lane.queue, Since::Last);
         }
-        if !is_all {
-            desk.unlisted(queue, Since::Last);
+        if self.seen.len() >= SEEN_MAX {
+            // Each is looked through from its beginning once more.
+            self.seen.clear();
+        }
+        if let Some(last) = waiting.last() {
+            self.seen.insert(lane, last.seq);
         }
         let new = desk.send(waiting, (&self.of.queues, room));
         for some in new.chunks(BATCH) {
-            self.add(&stream, some)?;
+            self.add(stream, some)?;
         }
         Ok(new.len() as u64)
     }
@@ -327,6 +364,15 @@ impl Feeding {
                 }
             }
             Broken::Store(error) => self.of.health.database_failed(&error),
+        }
+    }
+}
+
+/// Adds each team's jobs that run.
+fn add_running(teams: &mut HashMap<String, usize>, leases: &[Lease]) {
+    for lease in leases {
+        if let Some(count) = teams.get_mut(&lease.team) {
+            *count += 1;
         }
     }
 }

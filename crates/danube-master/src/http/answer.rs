@@ -33,7 +33,10 @@ impl IntoResponse for Refusal {
                 header::HeaderValue::from_static("Bearer"),
             );
         }
-        if matches!(problem.code, Code::TooMany | Code::Unavailable) {
+        if matches!(
+            problem.code,
+            Code::TooMany | Code::QueueFull | Code::Unavailable
+        ) {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         }
         response

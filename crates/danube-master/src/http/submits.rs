@@ -14,7 +14,7 @@ use danube_model::spec::Pipeline;
 use danube_model::{Job, JobId, Kind, Mistake, Queues, Trigger};
 use danube_outgoing::{Policy, Refused, Target};
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
-use danube_store::{Idempotency, NewJob, Retry, RetryOutcome, Role};
+use danube_store::{CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, Role};
 use danube_telemetry::TraceContext;
 use danube_telemetry::trace::Clock;
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::pipelines::{NoPipeline, of_both};
 use crate::submit::{Checked, World, check, real_below};
-use crate::tell;
+use crate::tell::{self, Why};
 
 /// Submits a job; with `sync`, waits for its end.
 #[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = danube_api::Submit,
@@ -55,6 +55,7 @@ pub(crate) async fn submit(
         body_bytes: body.len(),
         idempotency,
         trigger: Trigger::Api,
+        subject: None,
         asked: Some(asked),
     };
     let (job, warnings) = accept(&app, &caller, ask).await?;
@@ -89,8 +90,18 @@ pub(crate) struct Ask {
     pub(crate) idempotency: Option<Idempotency>,
     /// What made it.
     pub(crate) trigger: Trigger,
+    /// What it is about, where its ref alone doesn't say: `pull request 5`. Older jobs about
+    /// the same may be cancelled for it.
+    pub(crate) subject: Option<String>,
     /// The request that it came with, if it came with one.
     pub(crate) asked: Option<Asked>,
+}
+
+/// What older jobs have to be about to be cancelled for a new one. A run of a schedule isn't
+/// about a change: one that takes longer than the time between two would never end.
+fn what_about(trigger: Trigger, said: Option<String>, git_ref: Option<&str>) -> Option<String> {
+    let of_ref = || format!("ref {}", git_ref.unwrap_or_default());
+    (trigger != Trigger::Cron).then(|| said.unwrap_or_else(of_ref))
 }
 
 /// Checks and stores a submit; the demo comes this way too. Returns the job, and
@@ -105,6 +116,7 @@ pub(crate) async fn accept(
         body_bytes,
         idempotency,
         trigger,
+        subject,
         asked,
     } = ask;
     // One for whoever asks without a request.
@@ -138,6 +150,7 @@ pub(crate) async fn accept(
     let context = asked
         .as_ref()
         .map_or_else(TraceContext::random, Asked::context);
+    let subject = what_about(trigger, subject, order.git_ref.as_deref());
     let new = NewJob {
         id: JobId::new(),
         order,
@@ -150,6 +163,7 @@ pub(crate) async fn accept(
         queue,
         idempotency,
         callback,
+        subject,
     };
     let submitted = app
         .store
@@ -163,7 +177,24 @@ pub(crate) async fn accept(
             traced(app, asked, &submitted.job, (load, durable));
         }
     }
+    for outcome in submitted.superseded {
+        stop_superseded(app, outcome);
+    }
     Ok((submitted.job, warnings))
+}
+
+/// An older job was cancelled with the commit of a newer one. A server that is killed before
+/// this finds what is to be stopped in the store.
+fn stop_superseded(app: &App, outcome: CancelOutcome) {
+    match outcome {
+        CancelOutcome::Cancelled(job) => {
+            tell::moved(&app.signals, &job, Why::default());
+            app.traces.ended_unclaimed(job.id);
+            app.phases.touch(job.id);
+        }
+        CancelOutcome::Asked(job) => drop(app.cancel(job.id)),
+        CancelOutcome::AlreadyEnded(_) | CancelOutcome::NotFound => {}
+    }
 }
 
 /// Who says in full what is to be run has to call it by a name that they reach.

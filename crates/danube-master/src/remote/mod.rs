@@ -25,7 +25,7 @@ use danube_worker::{Bearer, TokenHash, Traced};
 use tokio::sync::Notify;
 
 use crate::dispatch::LocalDispatch;
-use crate::schedule::Leases;
+use crate::schedule::{Leases, Of};
 use job_log::JobLog;
 use offers::Offer;
 pub(crate) use offers::{AskedFor, Offered, Waiting, Wants};
@@ -273,7 +273,12 @@ impl Remote {
         for mask in &trace.masks {
             let _ = secrets.register_short(mask.as_bytes());
         }
-        let of = (peer.worker.as_str(), trace.job.queue.as_str());
+        let of = Of {
+            worker: &peer.worker,
+            queue: &trace.job.queue,
+            team: &trace.team,
+            pipeline: &trace.job.pipeline,
+        };
         self.leases().adopt(attempt, of, Instant::now());
         let mut state = self.lock();
         state.held.entry(attempt.job).or_insert_with(|| Held {

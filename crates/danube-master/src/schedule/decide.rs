@@ -1,29 +1,56 @@
 //! Decides which waiting job goes to which worker, and whose lease is over.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use danube_model::{Attempt, JobId, Queues};
+use danube_store::{Lane, Waiting};
+
+/// Jobs that one look gives to idle workers at most: a bound on one transaction.
+pub(crate) const ASSIGN_MAX: usize = 256;
 
 /// One consistent picture of the queues.
 pub(crate) struct QueueView {
-    /// Jobs that wait, in the order in which they are handed out.
-    pub(crate) waiting: Vec<Waiter>,
+    /// Jobs that wait, the oldest first: of each lane the first ones.
+    pub(crate) waiting: Vec<Waiting>,
     /// Workers with room.
     pub(crate) idle: Vec<Idle>,
     /// Workers that ask for one job.
     pub(crate) asked: Vec<Asked>,
     /// Leases that are held.
     pub(crate) leases: Vec<Lease>,
+    /// Which teams had their turn.
+    pub(crate) turns: Turns,
 }
 
-/// A job that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Waiter {
-    /// Which.
-    pub(crate) job: JobId,
-    /// In which queue.
-    pub(crate) queue: String,
+/// When each team was last given a place. Kept in memory alone: forgotten with a restart, all
+/// teams begin anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    count: u64,
+    last: HashMap<String, u64>,
+}
+
+impl Turns {
+    /// It is given one.
+    pub(crate) fn take(&mut self, team: &str) {
+        self.count += 1;
+        match self.last.get_mut(team) {
+            Some(last) => *last = self.count,
+            None => drop(self.last.insert(team.to_owned(), self.count)),
+        }
+    }
+
+    /// The number of its last one; 0 for none.
+    fn of(&self, team: &str) -> u64 {
+        self.last.get(team).copied().unwrap_or(0)
+    }
+
+    /// Forgets those that neither wait nor run.
+    pub(crate) fn keep(&mut self, is_here: impl Fn(&str) -> bool) {
+        self.last.retain(|team, _| is_here(team));
+    }
 }
 
 /// A worker that takes jobs.
@@ -52,8 +79,8 @@ pub(crate) struct Asked {
     pub(crate) offer: u64,
     /// Which job.
     pub(crate) job: JobId,
-    /// The queue that it waits in; none when it doesn't wait.
-    pub(crate) queue: Option<String>,
+    /// The job as it waits; none when it doesn't.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 /// A worker's right to a job.
@@ -65,6 +92,10 @@ pub(crate) struct Lease {
     pub(crate) worker: String,
     /// The queue that the job waited in.
     pub(crate) queue: String,
+    /// Whose share of the workers it takes; empty for none.
+    pub(crate) team: String,
+    /// The job's pipeline.
+    pub(crate) pipeline: String,
     /// When it was last heard of.
     pub(crate) renewed_at: Instant,
 }
@@ -99,21 +130,27 @@ pub(crate) enum To {
     Offer(u64),
 }
 
-/// How many jobs of each queue may still begin.
+/// How many jobs of each queue, and of each pipeline, may still begin.
 pub(crate) struct Rooms<'a> {
     queues: &'a Queues,
     running: HashMap<&'a str, usize>,
+    of_pipeline: HashMap<&'a str, usize>,
 }
 
 impl<'a> Rooms<'a> {
     /// With these leases held.
-    pub(crate) fn new(queues: &'a Queues, leases: &[Lease]) -> Self {
-        let mut running = HashMap::new();
+    pub(crate) fn new(queues: &'a Queues, leases: &'a [Lease]) -> Self {
+        let (mut running, mut of_pipeline) = (HashMap::new(), HashMap::new());
         for lease in leases {
             let queue = queues.of(&lease.queue);
             *running.entry(queue.name.as_str()).or_default() += 1;
+            *of_pipeline.entry(lease.pipeline.as_str()).or_default() += 1;
         }
-        Self { queues, running }
+        Self {
+            queues,
+            running,
+            of_pipeline,
+        }
     }
 
     /// How many more jobs may begin that wait in this queue.
@@ -124,14 +161,67 @@ impl<'a> Rooms<'a> {
         most.saturating_sub(running.unwrap_or(0))
     }
 
-    /// Takes one place; `false` when there is none.
-    pub(crate) fn take(&mut self, queue: &str) -> bool {
-        let has_room = self.of(queue) > 0;
+    /// How many more jobs of this pipeline may begin, when so many may run at once.
+    pub(crate) fn of_pipeline(&self, pipeline: &str, concurrency: Option<u32>) -> usize {
+        let running = self.of_pipeline.get(pipeline).copied().unwrap_or(0);
+        let most = concurrency.map_or(usize::MAX, |it| it as usize);
+        most.saturating_sub(running)
+    }
+
+    /// Whether this one may begin.
+    fn has(&self, waiting: &Waiting) -> bool {
+        let lane = &waiting.lane;
+        self.of(&lane.queue) > 0 && self.of_pipeline(&lane.pipeline, waiting.concurrency) > 0
+    }
+
+    /// Takes its place; `false` when there is none.
+    fn take(&mut self, waiting: &'a Waiting) -> bool {
+        let has_room = self.has(waiting);
         if has_room {
+            let Lane {
+                queue, pipeline, ..
+            } = &waiting.lane;
             let queue = self.queues.of(queue);
             *self.running.entry(queue.name.as_str()).or_default() += 1;
+            *self.of_pipeline.entry(pipeline).or_default() += 1;
         }
         has_room
+    }
+}
+
+/// Who is next among the teams: the one with the fewest jobs that run, so that places are
+/// shared; of those with as many the one whose last turn is the longest ago, so that none waits
+/// behind all jobs of another where there is one place; then the one with the oldest job.
+struct Shares<'a> {
+    running: HashMap<&'a str, usize>,
+    turns: Turns,
+}
+
+impl<'a> Shares<'a> {
+    fn new(view: &'a QueueView) -> Self {
+        let mut running = HashMap::new();
+        for lease in &view.leases {
+            *running.entry(lease.team.as_str()).or_default() += 1;
+        }
+        Self {
+            running,
+            turns: view.turns.clone(),
+        }
+    }
+
+    fn take(&mut self, team: &'a str) {
+        *self.running.entry(team).or_default() += 1;
+        self.turns.take(team);
+    }
+
+    /// The team whose turn it is, of those that wait with these jobs.
+    fn next(&self, waiting: &BTreeMap<&'a str, VecDeque<&'a Waiting>>) -> Option<&'a str> {
+        let of = |(team, jobs): (&&'a str, &VecDeque<&Waiting>)| {
+            let running = self.running.get(team).copied().unwrap_or(0);
+            (running, self.turns.of(team), jobs.front().map(|it| it.seq))
+        };
+        let next = waiting.iter().min_by_key(|it| of(*it));
+        next.map(|(team, _)| *team)
     }
 }
 
@@ -145,12 +235,19 @@ pub(crate) fn decide(
     let lapsed = view.leases.iter().filter(|it| it.renewed_at + lease < now);
     let mut actions: Vec<Action> = lapsed.map(|it| Action::Rescue(it.attempt)).collect();
     let mut rooms = Rooms::new(queues, &view.leases);
+    let mut shares = Shares::new(view);
 
     let mut given: Vec<JobId> = Vec::new();
-    for Asked { offer, job, queue } in &view.asked {
+    for Asked {
+        offer,
+        job,
+        waiting,
+    } in &view.asked
+    {
         let (offer, job) = (*offer, *job);
-        let waits = queue.as_ref().filter(|_| !given.contains(&job));
-        if waits.is_some_and(|it| rooms.take(it)) {
+        let waits = waiting.as_ref().filter(|_| !given.contains(&job));
+        if let Some(it) = waits.filter(|it| rooms.take(it)) {
+            shares.take(&it.lane.team);
             given.push(job);
             let to = To::Offer(offer);
             actions.push(Action::Assign { job, to });
@@ -158,25 +255,57 @@ pub(crate) fn decide(
             actions.push(Action::Refuse { offer, job });
         }
     }
-
+    let mut waiting: BTreeMap<Reverse<i32>, BTreeMap<&str, VecDeque<&Waiting>>> = BTreeMap::new();
+    for it in view.waiting.iter().filter(|it| !given.contains(&it.job)) {
+        let of = waiting.entry(Reverse(queues.of(&it.lane.queue).priority));
+        let of = of.or_default().entry(&it.lane.team);
+        of.or_default().push_back(it);
+    }
     let mut idle = view.idle.clone();
-    for waiter in view.waiting.iter().filter(|it| !given.contains(&it.job)) {
-        let queue = &queues.of(&waiter.queue).name;
+    let mut left = ASSIGN_MAX;
+    for mut teams in waiting.into_values() {
+        while left > 0
+            && let Some(team) = shares.next(&teams)
+        {
+            let jobs = teams.get_mut(team).expect("it is one of them");
+            let found = next_of(jobs, (&mut rooms, queues), &mut idle);
+            if jobs.is_empty() {
+                teams.remove(team);
+            }
+            if let Some(action) = found {
+                shares.take(team);
+                actions.push(action);
+                left -= 1;
+            }
+        }
+    }
+    actions
+}
+
+/// Gives the first of these jobs that can begin to a worker, and drops those before it: what
+/// can't begin now can't later in this look, for room only gets less.
+fn next_of<'a>(
+    jobs: &mut VecDeque<&'a Waiting>,
+    (rooms, queues): (&mut Rooms<'a>, &Queues),
+    idle: &mut [Idle],
+) -> Option<Action> {
+    while let Some(it) = jobs.pop_front() {
+        let queue = &queues.of(&it.lane.queue).name;
         // The worker with most room, so that load spreads.
         let takers = idle.iter_mut().filter(|it| it.free > 0 && it.takes(queue));
         let Some(best) = takers.max_by_key(|it| it.free) else {
             continue;
         };
-        if !rooms.take(queue) {
+        if !rooms.take(it) {
             continue;
         }
         best.free -= 1;
-        actions.push(Action::Assign {
-            job: waiter.job,
+        return Some(Action::Assign {
+            job: it.job,
             to: To::Worker(best.worker.clone()),
         });
     }
-    actions
+    None
 }
 
 /// When to look next: when a lease lapses, and with each heartbeat before, to
@@ -191,6 +320,9 @@ pub(crate) fn next_look(
     // A moment later, for a lease is over only after its last instant.
     Some((lapse + Duration::from_millis(1)).min(now + heartbeat))
 }
+
+#[cfg(test)]
+mod fairness;
 
 #[cfg(test)]
 mod tests {
@@ -215,16 +347,24 @@ mod tests {
             },
             worker: "w".to_owned(),
             queue: "default".to_owned(),
+            team: String::new(),
+            pipeline: "p".to_owned(),
             renewed_at,
         }
     }
 
-    fn waiters(queue: &str, jobs: &[JobId]) -> Vec<Waiter> {
-        let waiter = |job: &JobId| Waiter {
+    fn waiters(queue: &str, jobs: &[JobId]) -> Vec<Waiting> {
+        let waiter = |(job, seq): (&JobId, i64)| Waiting {
+            seq,
             job: *job,
-            queue: queue.to_owned(),
+            lane: Lane {
+                queue: queue.to_owned(),
+                ..Lane::default()
+            },
+            concurrency: None,
+            traceparent: String::new(),
         };
-        jobs.iter().map(waiter).collect()
+        jobs.iter().zip(1..).map(waiter).collect()
     }
 
     fn empty() -> QueueView {
@@ -233,6 +373,7 @@ mod tests {
             idle: vec![],
             asked: vec![],
             leases: vec![],
+            turns: Turns::default(),
         }
     }
 
@@ -341,7 +482,7 @@ mod tests {
         let asked = |offer, job, queue: Option<&str>| Asked {
             offer,
             job,
-            queue: queue.map(str::to_owned),
+            waiting: queue.map(|it| waiters(it, &[job]).remove(0)),
         };
         let view = QueueView {
             waiting: waiters("deploy", &jobs),

@@ -11,6 +11,19 @@ use danube_model::{Attempt, JobId};
 
 use super::decide::Lease;
 
+/// What a lease is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Of<'a> {
+    /// Who holds it.
+    pub(crate) worker: &'a str,
+    /// The queue that the job waited in.
+    pub(crate) queue: &'a str,
+    /// Whose share of the workers it takes; empty for none.
+    pub(crate) team: &'a str,
+    /// The job's pipeline.
+    pub(crate) pipeline: &'a str,
+}
+
 /// The leases that are held now. One entry a running job.
 #[derive(Default)]
 pub(crate) struct Leases {
@@ -18,19 +31,21 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// A lease begins: of a worker, for a job that waited in a queue.
-    pub(crate) fn begin(&self, attempt: Attempt, (worker, queue): (&str, &str), now: Instant) {
+    /// A lease begins.
+    pub(crate) fn begin(&self, attempt: Attempt, of: Of<'_>, now: Instant) {
         let lease = Lease {
             attempt,
-            worker: worker.to_owned(),
-            queue: queue.to_owned(),
+            worker: of.worker.to_owned(),
+            queue: of.queue.to_owned(),
+            team: of.team.to_owned(),
+            pipeline: of.pipeline.to_owned(),
             renewed_at: now,
         };
         self.lock().insert(attempt.job, lease);
     }
 
     /// A lease that the store knows of; one that is here already stays as it is.
-    pub(crate) fn adopt(&self, attempt: Attempt, of: (&str, &str), now: Instant) {
+    pub(crate) fn adopt(&self, attempt: Attempt, of: Of<'_>, now: Instant) {
         let known = self
             .lock()
             .get(&attempt.job)
@@ -104,7 +119,13 @@ mod tests {
             number: 1,
             ..new
         };
-        leases.begin(new, ("w", "default"), start);
+        let of = Of {
+            worker: "w",
+            queue: "default",
+            team: "",
+            pipeline: "p",
+        };
+        leases.begin(new, of, start);
         let later = start + Duration::from_secs(5);
         leases.renew(&[old], later);
         leases.end(old);

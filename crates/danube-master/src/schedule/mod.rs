@@ -4,17 +4,16 @@ mod decide;
 mod leases;
 mod rescue;
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use danube_executor::Stop;
 use danube_model::{FailReason, JobId, Queues};
 use danube_signals::{Signals, SystemError};
-use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError};
+use danube_store::{Assignment, Claimed, LeaseState, Leased, Store, StoreError, Waiting};
 use danube_telemetry::tasks;
 use danube_telemetry::watchdog::Heartbeat;
 use danube_worker::{Work, Worker};
@@ -25,9 +24,9 @@ use crate::health::{Beat, Health};
 use crate::remote::{AskedFor, Remote};
 use crate::runs::Runs;
 use crate::tell::{self, Why};
-use decide::{Action, Asked, Idle, QueueView, To, Waiter, decide, next_look};
-pub(crate) use decide::{Lease, Rooms};
-pub(crate) use leases::Leases;
+use decide::{ASSIGN_MAX, Action, Asked, Idle, QueueView, To, decide, next_look};
+pub(crate) use decide::{Lease, Rooms, Turns};
+pub(crate) use leases::{Leases, Of};
 pub(crate) use rescue::{Rescue, after_restart};
 
 /// How long to wait after the store refused, before it is asked again.
@@ -39,9 +38,6 @@ const WORKER_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a full disk is looked at again: with the health checks.
 const SPACE_RETRY_EVERY: Duration = Duration::from_secs(2);
-
-/// Jobs that one round gives out at most: a bound on one transaction.
-const ASSIGN_MAX: usize = 256;
 
 /// What the scheduler works on.
 pub(crate) struct Scheduler {
@@ -61,6 +57,8 @@ pub(crate) struct Scheduler {
     pub(crate) lease: Duration,
     pub(crate) queues: Arc<Queues>,
     pub(crate) feed: Arc<Desk>,
+    /// Which teams had their turn. Only this thread uses it.
+    pub(crate) turns: Mutex<Turns>,
     /// The store may know of leases that aren't in `leases`.
     pub(crate) is_in_doubt: AtomicBool,
 }
@@ -158,7 +156,7 @@ impl Scheduler {
             (self.idle(), self.remote.asked())
         };
         let waiting = self.waiting(&idle)?;
-        let of = self.queues_of(&asked)?;
+        let of = self.waiting_of(&asked)?;
         // Only now: a read that hung must not make live jobs look silent.
         let now = Instant::now();
         self.leases.renew(&self.worker.running(), now);
@@ -167,6 +165,7 @@ impl Scheduler {
             idle,
             asked: asked.iter().map(|it| wanted(it, &of)).collect(),
             leases: self.leases.all(),
+            turns: self.turns(),
         };
         let (mut assignments, mut rescued) = (Vec::new(), false);
         // Which job goes to whoever asked for it.
@@ -191,6 +190,7 @@ impl Scheduler {
                 Action::Refuse { offer, job } => self.refuse(offer, job),
             }
         }
+        self.note_turns(&view, &assignments);
         if assignments.is_empty() {
             // A rescued job waits now, and was not in the view above.
             return Ok(match (rescued, is_full) {
@@ -239,9 +239,9 @@ impl Scheduler {
         std::iter::once(here).chain(elsewhere).collect()
     }
 
-    /// The jobs that may begin now, the queue with the highest priority first, and no more
-    /// than there is room for.
-    fn waiting(&self, idle: &[Idle]) -> Result<Vec<Waiter>, StoreError> {
+    /// The jobs that may begin now, the oldest first: of each lane as many as there is room
+    /// for.
+    fn waiting(&self, idle: &[Idle]) -> Result<Vec<Waiting>, StoreError> {
         if idle.iter().all(|it| it.free == 0) {
             return Ok(Vec::new());
         }
@@ -253,28 +253,49 @@ impl Scheduler {
             let takers = idle.iter().filter(|it| it.takes(&queue.name));
             let free: usize = takers.map(|it| it.free).sum();
             let limit = free.min(rooms.of(&name)).min(ASSIGN_MAX);
-            if limit > 0 {
-                let oldest = self.read(|it| it.waiting(&name, 0, limit))?;
-                waiting.extend(oldest.into_iter().map(|it| (queue.priority, it)));
+            if limit == 0 {
+                continue;
+            }
+            for (lane, concurrency) in self.read(|it| it.lanes(&name))? {
+                let limit = limit.min(rooms.of_pipeline(&lane.pipeline, concurrency));
+                if limit > 0 {
+                    waiting.extend(self.read(|it| it.waiting(&lane, 0, limit))?);
+                }
             }
         }
-        waiting.sort_by_key(|(priority, it)| (Reverse(*priority), it.seq));
-        waiting.truncate(ASSIGN_MAX);
-        let waiters = waiting.into_iter().map(|(_, it)| Waiter {
-            job: it.job,
-            queue: it.queue,
-        });
-        Ok(waiters.collect())
+        waiting.sort_by_key(|it| it.seq);
+        Ok(waiting)
     }
 
-    /// The queues of the jobs that somebody asked for, as far as they wait.
-    fn queues_of(&self, asked: &[AskedFor]) -> Result<HashMap<JobId, String>, StoreError> {
+    fn turns(&self) -> Turns {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.clone()
+    }
+
+    /// Who was given a place had its turn.
+    fn note_turns(&self, view: &QueueView, assignments: &[Assignment]) {
+        let asked = view.asked.iter().filter_map(|it| it.waiting.as_ref());
+        let waiting = || asked.clone().chain(&view.waiting);
+        let teams: HashMap<JobId, &str> = waiting()
+            .map(|it| (it.job, it.lane.team.as_str()))
+            .collect();
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.keep(|team| {
+            waiting().any(|it| it.lane.team == team) || view.leases.iter().any(|it| it.team == team)
+        });
+        for it in assignments {
+            turns.take(teams.get(&it.job).copied().unwrap_or_default());
+        }
+    }
+
+    /// The jobs that somebody asked for, as far as they wait.
+    fn waiting_of(&self, asked: &[AskedFor]) -> Result<HashMap<JobId, Waiting>, StoreError> {
         if asked.is_empty() {
             return Ok(HashMap::new());
         }
         let jobs: Vec<JobId> = asked.iter().map(|it| it.job).collect();
         let pending = self.read(|it| it.pending_of(&jobs))?;
-        Ok(pending.into_iter().map(|it| (it.job, it.queue)).collect())
+        Ok(pending.into_iter().map(|it| (it.job, it)).collect())
     }
 
     /// Gives claimed jobs to the workers. From the first that the one in this process
@@ -288,7 +309,12 @@ impl Scheduler {
         let (mut refused, mut failed) = (false, None);
         for claimed in claimed {
             let attempt = claimed.attempt;
-            let of = (claimed.worker.as_str(), claimed.job.queue.as_str());
+            let of = Of {
+                worker: &claimed.worker,
+                queue: &claimed.job.queue,
+                team: &claimed.team,
+                pipeline: &claimed.job.pipeline,
+            };
             self.leases.begin(attempt, of, Instant::now());
             let is_here = claimed.worker == self.worker.id();
             if !(is_here && refused) && self.hand_over(claimed, asks) {
@@ -367,11 +393,19 @@ impl Scheduler {
             attempt,
             worker,
             queue,
+            team,
+            pipeline,
             cancel_asked,
             ..
         } in self.read(Store::leased)?
         {
-            self.leases.adopt(attempt, (&worker, &queue), now);
+            let of = Of {
+                worker: &worker,
+                queue: &queue,
+                team: &team,
+                pipeline: &pipeline,
+            };
+            self.leases.adopt(attempt, of, now);
             if cancel_asked {
                 let _ = self.worker.stop(attempt, Stop::Cancel) || self.remote.cancel(attempt.job);
             }
@@ -380,11 +414,11 @@ impl Scheduler {
     }
 }
 
-fn wanted(asked: &AskedFor, of: &HashMap<JobId, String>) -> Asked {
+fn wanted(asked: &AskedFor, of: &HashMap<JobId, Waiting>) -> Asked {
     Asked {
         offer: asked.offer,
         job: asked.job,
-        queue: of.get(&asked.job).cloned(),
+        waiting: of.get(&asked.job).cloned(),
     }
 }
 

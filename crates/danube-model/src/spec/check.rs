@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step, artifacts, secrets,
+    API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step, artifacts, queueing, secrets,
 };
 use crate::limits::{
     DURATION_SECONDS_MAX, JOB_DURATION_SECONDS_DEFAULT, SCRIPT_BYTES_MAX, STEPS_MAX,
@@ -132,6 +132,7 @@ pub fn take_pipeline(
     let limits =
         limits.and_then(|node| read_limits(node, &fields.below("limits"), fields.mistakes()));
     let named = secrets::named(fields);
+    let queueing = queueing::take(fields);
     let steps = instead.or_else(|| {
         let node = fields.require("steps")?;
         let below = fields.below("steps");
@@ -148,6 +149,7 @@ pub fn take_pipeline(
         retry_on_lost: retry_on_lost.unwrap_or(true),
         limits: limits.unwrap_or_default(),
         secrets: named,
+        queueing,
         steps: steps?,
     })
 }

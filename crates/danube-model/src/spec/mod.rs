@@ -9,6 +9,7 @@ mod artifacts;
 mod check;
 mod document;
 mod fields;
+mod queueing;
 mod repository;
 mod secrets;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use check::{Head, parse_file, read_envelope, read_limits, read_request, take_pipeline};
 pub use document::{Node, Value};
 pub use fields::{Fields, is_name, is_near, is_variable_name};
+pub use queueing::{Queueing, Superseded};
 pub use repository::{Repository, is_git_ref};
 
 /// The version of the file format.
@@ -49,6 +51,9 @@ pub struct Pipeline {
     /// Names of the secrets that its jobs may have.
     #[serde(default)]
     pub secrets: BTreeSet<String>,
+    /// How its jobs wait for their turn.
+    #[serde(flatten)]
+    pub queueing: Queueing,
     /// At least one; names are unique.
     pub steps: Vec<Step>,
 }

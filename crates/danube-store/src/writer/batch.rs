@@ -1,6 +1,6 @@
 //! One transaction for many requests, and what happens when it is lost.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -263,10 +263,10 @@ fn run(
         shared,
         now: Timestamp::now(),
         change: Cell::default(),
+        total: RefCell::default(),
         undo: Cell::new(false),
         reopen: Cell::new(false),
     };
-    let mut total = Change::default();
     let mut kept = false;
     for request in batch {
         if apart == Apart::Wholly {
@@ -286,7 +286,7 @@ fn run(
                 return Err(error);
             }
             (Ok(()), _) if !tx.undo.get() => {
-                total.append(tx.change.take());
+                tx.total.borrow_mut().append(tx.change.take());
                 kept |= changed;
             }
             (_, Apart::Wholly) => execute("ROLLBACK TO request")?,
@@ -306,7 +306,7 @@ fn run(
         shared.is_refused.store(false, Ordering::Relaxed);
     }
     Ok(Some(Done {
-        change: total,
+        change: tx.total.take(),
         reopen: tx.reopen.get(),
     }))
 }

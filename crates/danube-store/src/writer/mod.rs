@@ -9,7 +9,7 @@ mod company;
 pub(crate) mod pending;
 mod queue;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,6 +98,8 @@ pub(crate) struct Tx<'a> {
     /// One time for the whole transaction.
     pub(crate) now: Timestamp,
     change: Cell<Change>,
+    /// What the requests before this one change.
+    total: RefCell<Change>,
     undo: Cell<bool>,
     reopen: Cell<bool>,
 }
@@ -115,6 +117,23 @@ impl Tx<'_> {
             to: job.state,
         });
         self.change.set(change);
+    }
+
+    /// How many jobs are pending, as the requests before this one leave it.
+    pub(crate) fn pending(&self) -> u64 {
+        let change = self.total.borrow().pending();
+        self.shared
+            .counts
+            .get()
+            .pending
+            .saturating_add_signed(change)
+    }
+
+    /// The same of a pipeline.
+    pub(crate) fn pending_of(&self, pipeline: &str) -> u64 {
+        let change = self.total.borrow().pending_of(pipeline);
+        let before = self.shared.counts.pending(pipeline);
+        before.saturating_add_signed(change)
     }
 
     /// A webhook became due.

@@ -129,7 +129,9 @@ fn clients_that_go_away_leave_no_transaction_open() {
 fn read_until(store: &Store, jobs: u64) -> u64 {
     let mut reads = 0;
     while store.counts().pending < jobs {
-        let waiting = store.waiting("default", 0, 1_000).unwrap();
+        let waiting = store
+            .waiting(&crate::support::plain_lane(), 0, 1_000)
+            .unwrap();
         let listed = store.list(&Default::default(), None, 1_000).unwrap();
         assert!(listed.items.len() >= waiting.len(), "the later sees more");
         for job in listed.items.iter().take(3) {

@@ -8,7 +8,8 @@ use danube_store::{
 };
 
 use crate::support::{
-    assignment, claim, ended, is_fenced, new_job, order, recorded, running, store, submit,
+    assignment, claim, ended, is_fenced, new_job, order, plain_lane, recorded, running, store,
+    submit,
 };
 
 #[test]
@@ -503,7 +504,7 @@ fn the_queue_is_in_the_order_of_acceptance() {
     let first = claim(&store, ids[0]).attempt;
     claim(&store, ids[1]);
     let waiting = |limit| -> Vec<_> {
-        let waiting = store.waiting("default", 0, limit).unwrap();
+        let waiting = store.waiting(&plain_lane(), 0, limit).unwrap();
         waiting.iter().map(|it| it.job).collect()
     };
     assert_eq!(waiting(2), ids[2..4]);

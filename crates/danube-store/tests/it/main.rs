@@ -5,6 +5,7 @@
     reason = "helpers of tests, which clippy doesn't take for tests"
 )]
 
+mod admission;
 mod blueprint;
 mod commits;
 mod copy;

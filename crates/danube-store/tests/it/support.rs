@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use danube_model::spec::{Limits, Pipeline, Shell, Step as PipelineStep};
+use danube_model::spec::{Limits, Pipeline, Queueing, Shell, Step as PipelineStep};
 use danube_model::{Attempt, Cause, Ended, Job, JobId, Order, Step, StepStatus, Task, Trigger};
-use danube_store::{Assignment, Claimed, Meter, NewJob, Operation, Options, Store, StoreError};
+use danube_store::{
+    Assignment, Claimed, Lane, Meter, NewJob, Operation, Options, Store, StoreError,
+};
 use tempfile::TempDir;
 
 pub(crate) fn store() -> (Store, TempDir) {
@@ -23,12 +25,13 @@ pub(crate) fn open(dir: &Path) -> Store {
 
 /// Makes the database look as one of schema 2 does: what came later is taken away.
 pub(crate) fn back_to_schema_2(connection: &rusqlite::Connection) {
-    let steps = "DROP INDEX jobs_pending; DROP TABLE credentials; DROP TABLE credential_uses; \
+    let steps = "DROP INDEX jobs_pending; DROP INDEX jobs_subject; DROP TABLE credentials; DROP TABLE credential_uses; \
                  DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
                  DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
                  DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE images; DROP TABLE sessions; \
                  ALTER TABLE api_keys DROP COLUMN expires_at; ALTER TABLE api_keys DROP COLUMN account; ALTER TABLE api_keys DROP COLUMN pipelines; ALTER TABLE api_keys DROP COLUMN user; \
-                 ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; \
+                 ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; ALTER TABLE jobs DROP COLUMN team; \
+                 ALTER TABLE jobs DROP COLUMN concurrency; ALTER TABLE jobs DROP COLUMN lane; ALTER TABLE jobs DROP COLUMN subject; ALTER TABLE jobs DROP COLUMN superseded_by; \
                  DELETE FROM meta WHERE name = 'hash_key'; PRAGMA user_version = 2";
     connection.execute_batch(steps).unwrap();
 }
@@ -53,6 +56,7 @@ pub(crate) fn order(pipeline: &str) -> Order {
             retry_on_lost: true,
             limits: Limits::default(),
             secrets: BTreeSet::new(),
+            queueing: Queueing::default(),
             steps: vec![PipelineStep {
                 name: "say".into(),
                 run: "echo hi".into(),
@@ -84,6 +88,15 @@ pub(crate) fn new_job(pipeline: &str) -> NewJob {
         queue: "default".into(),
         idempotency: None,
         callback: None,
+        subject: None,
+    }
+}
+
+/// The default queue's lane of no team and no bounded pipeline.
+pub(crate) fn plain_lane() -> Lane {
+    Lane {
+        queue: "default".into(),
+        ..Lane::default()
     }
 }
 

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use danube_model::limits::FILE_BYTES_MAX;
-use danube_model::spec::{Limits, Pipeline, Shell, Step, is_name, is_variable_name, parse_file};
+use danube_model::spec::{
+    Limits, Pipeline, Queueing, Shell, Step, is_name, is_variable_name, parse_file,
+};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -155,6 +157,7 @@ pub(super) fn pipeline_of(words: &[String]) -> Pipeline {
         retry_on_lost: true,
         limits: Limits::default(),
         secrets: BTreeSet::new(),
+        queueing: Queueing::default(),
         steps: vec![Step {
             name: name.to_owned(),
             run: run.join(" "),

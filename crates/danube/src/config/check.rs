@@ -61,6 +61,7 @@ pub(crate) fn check(
         lease: Duration::from_secs(it.number("queue.lease_seconds")?),
         grace: Duration::from_secs(it.number("server.grace_seconds")?),
         queues: queues(&it, mistakes)?,
+        pending_max: it.number("queue.max_pending")?,
         queue_url: it.redis("queue.url"),
         jobs_at_once: usize::try_from(it.number("queue.jobs_at_once")?).unwrap_or(usize::MAX),
         steps: steps(&it)?,

@@ -15,6 +15,8 @@ use observability::OBSERVABILITY;
 use registry::REGISTRY;
 use signin::SIGN_IN;
 
+use danube_model::limits::PENDING_MAX;
+
 use super::size::{GIB, KIB, MIB, TIB};
 use super::value::{DAY_SECONDS, Kind, Value};
 
@@ -146,6 +148,18 @@ const WORK: &[Row] = &[
         short_variable: None,
         help: "Jobs that run at once in this process; 0 runs none here",
         example: "4",
+    },
+    Row {
+        key: "queue.max_pending",
+        kind: Kind::Count {
+            min: 1,
+            max: PENDING_MAX as u64,
+        },
+        preset: Preset::Fixed("1000000"),
+        flag: "max-pending",
+        short_variable: None,
+        help: "Jobs that may wait, all together; one more is refused with 429",
+        example: "100000",
     },
     Row {
         key: "queue.queues",

@@ -43,6 +43,7 @@ mod stop;
 mod stream;
 mod systemd;
 mod traces;
+mod turns;
 mod watch;
 mod watchdog;
 mod webhooks;
