@@ -1,5 +1,6 @@
 //! A blocking client, as the command line uses it.
 
+mod approvals;
 mod artifacts;
 mod audit;
 mod backup;

@@ -14,7 +14,8 @@ pub struct NewCredential {
     /// Its name: letters, digits and `-_.`. Stands in the address when it is `PUT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `ssh_key`, `password`, `become`, `vault_password`, `git` or `nexus_token`.
+    /// `ssh_key`, `password`, `become`, `vault_password`, `git`, `nexus_token`,
+    /// `github`, `gitlab` or `gitea`.
     pub kind: String,
     /// Secret: a private key as `ssh-keygen` writes it, with its last newline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,9 +26,12 @@ pub struct NewCredential {
     /// Secret: a password, or a token that is used as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// Secret: a bearer token.
+    /// Secret: a bearer token, or the one by which a forge is told results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// Secret: what signs a forge's webhooks, or comes along with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<String>,
     /// Shown: the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -37,6 +41,9 @@ pub struct NewCredential {
     /// Shown: the vault id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_id: Option<String>,
+    /// Shown: the address of a forge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 impl fmt::Debug for NewCredential {
@@ -55,7 +62,7 @@ pub struct CredentialView {
     pub name: String,
     /// What it is for.
     pub kind: String,
-    /// What is shown of it: `username`, `method`, `vault_id`.
+    /// What is shown of it: `username`, `method`, `vault_id`, `url`.
     pub metadata: BTreeMap<String, String>,
     /// Grows each time it is set.
     pub version: i64,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 
+use crate::ForgeView;
 use crate::playbook::{HostView, ProgressView};
 
 /// The body of a submit, as documented. The server checks it field by field
@@ -116,7 +117,7 @@ pub struct JobView {
     /// `pending scheduling running success failure timeout cancelled`; a playbook job shows
     /// `failed` for `failure`.
     pub status: String,
-    /// What made it: `api`, `retry`, `demo`.
+    /// What made it: `api`, `retry`, `demo`, `cron`, `webhook`.
     pub trigger_type: String,
     /// The branch, tag or commit that was asked for.
     pub trigger_ref: Option<String>,
@@ -162,6 +163,9 @@ pub struct JobView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub log_deleted_at: Option<Timestamp>,
+    /// Where it comes from, if a forge asked for it; absent in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<ForgeView>,
     /// What whoever submitted it should know; only in the answer to the submit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -280,6 +284,7 @@ impl JobView {
             log_complete: job.log_complete,
             log_missing_bytes: job.log_missing_bytes,
             log_deleted_at: job.log_deleted_at,
+            forge: None,
             warnings: Vec::new(),
             steps: Some(job.steps.into_iter().map(StepView::from).collect()),
         }

@@ -8,6 +8,7 @@ mod audit;
 mod blueprint;
 mod code;
 mod credential;
+mod forge;
 mod health;
 mod job;
 mod key;
@@ -41,6 +42,7 @@ pub use code::Code;
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
 };
+pub use forge::{ForgeView, WebhookTaken};
 pub use health::{CheckView, HealView, HealthReport, HealthView, ReadyView, ReapView};
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};

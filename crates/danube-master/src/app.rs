@@ -17,6 +17,7 @@ use crate::artifacts::Artifacts;
 use crate::auth::{Caller, Codes, Keys, Sessions, Stranger, Workers};
 use crate::blueprint::Current;
 use crate::feed::Desk;
+use crate::forges::Forges;
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
@@ -90,6 +91,8 @@ pub(crate) struct App {
     pub(crate) watch: Watch,
     /// Sends webhooks.
     pub(crate) webhooks: Webhooks,
+    /// Takes what forges tell, and tells them how jobs stand.
+    pub(crate) forges: Forges,
     /// Open readers of logs that are followed.
     pub(crate) readers: Arc<Readers>,
     /// Turns and buffers of scrapes.

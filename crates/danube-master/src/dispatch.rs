@@ -233,6 +233,7 @@ mod tests {
                 parameters: BTreeMap::new(),
                 masks: Vec::new(),
                 trace: Trace::default(),
+                forge: None,
             },
             trigger: Trigger::Api,
             submitted_by: "me".to_owned(),

@@ -17,6 +17,7 @@ mod demo;
 mod dispatch;
 mod drain;
 mod feed;
+mod forges;
 mod health;
 mod http;
 mod lock;
@@ -57,9 +58,9 @@ pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use oidc::ask_provider;
 pub use registry::{ask_registry, tether_main_if_asked};
 pub use settings::{
-    ArtifactSettings, BlueprintSettings, HealMode, HealthSettings, OidcSettings, Profiling,
-    RegistryAddress, RegistrySettings, Settings, StartedRegistry, StepSettings, WatchSettings,
-    WebhookSettings,
+    ArtifactSettings, BlueprintSettings, ForgeSettings, HealMode, HealthSettings, OidcSettings,
+    Profiling, RegistryAddress, RegistrySettings, Settings, StartedRegistry, StepSettings,
+    WatchSettings, WebhookSettings,
 };
 pub use start::{StartError, run};
 pub use stopped::StoppedDirectory;

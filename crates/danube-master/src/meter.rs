@@ -24,6 +24,8 @@ pub(crate) struct StoreMeter {
     pub(crate) vault: Arc<Vault>,
     /// Wakes whoever sends webhooks.
     pub(crate) webhooks: Arc<Notify>,
+    /// Wakes whoever tells forges how jobs stand.
+    pub(crate) statuses: Arc<Notify>,
     pub(crate) playbooks: PlaybookGauges,
     /// Hears what waits, where Redis carries it.
     pub(crate) feed: Arc<Desk>,
@@ -79,6 +81,7 @@ impl Meter for StoreMeter {
 
     fn webhook_due(&self) {
         self.webhooks.notify_one();
+        self.statuses.notify_one();
     }
 
     fn counted(&self, live: &Live) {

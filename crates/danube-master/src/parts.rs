@@ -27,6 +27,7 @@ use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::feed::{Desk, Feeder};
+use crate::forges::Forges;
 use crate::health::{self, Beat, Health, HealthCheck};
 use crate::http::metrics::Scrapes;
 use crate::http::traces::Rates;
@@ -89,6 +90,7 @@ struct Links {
     runs: Arc<Runs>,
     vault: Arc<Vault>,
     webhooks: Arc<Notify>,
+    statuses: Arc<Notify>,
     feed: Arc<Desk>,
     profiler: Arc<Profiler>,
 }
@@ -106,6 +108,7 @@ impl Links {
             runs: Arc::new(Runs::new(signals.clone())),
             vault: Arc::new(Vault::new(signals.clone())),
             webhooks: Arc::default(),
+            statuses: Arc::default(),
             feed: Arc::default(),
         }
     }
@@ -172,6 +175,7 @@ impl Parts {
             rates: Rates::default(),
             watch: Watch::new(&settings.watch, signals),
             webhooks: Webhooks::new(&settings.webhooks, links.webhooks, signals),
+            forges: Forges::new(&settings.forges, links.statuses, signals),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
@@ -209,6 +213,7 @@ impl Kept {
                 runs: Arc::clone(&links.runs),
                 vault: Arc::clone(&links.vault),
                 webhooks: Arc::clone(&links.webhooks),
+                statuses: Arc::clone(&links.statuses),
                 playbooks: PlaybookGauges::new(signals.clone(), &settings.queues),
                 feed: Arc::clone(&links.feed),
                 task: tasks::thread("store-writer"),

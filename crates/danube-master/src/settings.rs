@@ -85,6 +85,8 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// How webhooks are sent.
     pub webhooks: WebhookSettings,
+    /// How forges are told how jobs stand.
+    pub forges: ForgeSettings,
     /// Make the demo's repository and run its pipeline.
     pub demo: bool,
     /// Show metrics at `/metrics`.
@@ -269,6 +271,15 @@ pub struct WatchSettings {
     pub workers_expected: u32,
     /// Address of the Alertmanager that is told of alerts.
     pub alertmanager_url: Option<String>,
+}
+
+/// How forges are called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForgeSettings {
+    /// Networks and hosts that a forge may be in although they aren't public.
+    pub allow_private: Vec<Rule>,
+    /// Also over plain HTTP.
+    pub allow_http: bool,
 }
 
 /// How webhooks are sent.

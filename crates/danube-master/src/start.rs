@@ -224,6 +224,10 @@ fn start_tasks(app: &Shared, checks: Vec<HealthCheck>, hangup: Signal) {
     spawn("cron", crate::blueprint::start_in_time(Arc::clone(app)));
     spawn("blueprint", crate::blueprint::run(Arc::clone(app)));
     spawn("webhooks", crate::webhooks::run(Arc::clone(app)));
+    spawn(
+        "commit-status",
+        crate::forges::tell_statuses(Arc::clone(app)),
+    );
     tokio::spawn(seal_key::resume(Arc::clone(app)));
 }
 
@@ -360,6 +364,7 @@ async fn submit_demo(app: &Shared) {
         idempotency: None,
         trigger: Trigger::Demo,
         subject: None,
+        forge: None,
         asked: None,
     };
     match accept(app, &caller, ask).await {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::playbook::source::without_secrets;
 use crate::playbook::{Playbook, Progress};
 use crate::spec::{Limits, Pipeline};
-use crate::{JobId, State, Timestamp, Trace};
+use crate::{FromForge, JobId, State, Timestamp, Trace};
 
 /// What kind of work a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,11 +52,19 @@ pub enum Trigger {
     Demo,
     /// Its time had come.
     Cron,
+    /// A forge told of a push, or of a request to merge.
+    Webhook,
 }
 
 impl Trigger {
     /// Every trigger.
-    pub const ALL: [Self; 4] = [Self::Api, Self::Retry, Self::Demo, Self::Cron];
+    pub const ALL: [Self; 5] = [
+        Self::Api,
+        Self::Retry,
+        Self::Demo,
+        Self::Cron,
+        Self::Webhook,
+    ];
 
     /// The name on the wire and in the store.
     #[must_use]
@@ -66,6 +74,7 @@ impl Trigger {
             Self::Retry => "retry",
             Self::Demo => "demo",
             Self::Cron => "cron",
+            Self::Webhook => "webhook",
         }
     }
 
@@ -175,6 +184,23 @@ pub struct Order {
     /// Where the job stands in its trace.
     #[serde(default)]
     pub trace: Trace,
+    /// What a forge asked for, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<FromForge>,
+}
+
+impl Order {
+    /// Whether it may have no secrets and no credentials: it runs what a stranger wrote.
+    #[must_use]
+    pub fn is_untrusted(&self) -> bool {
+        self.forge.as_ref().is_some_and(FromForge::is_untrusted)
+    }
+
+    /// What is fetched: the commit that is known, or what was asked for.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        self.forge.as_ref().map(|it| &*it.commit)
+    }
 }
 
 impl fmt::Debug for Order {

@@ -6,6 +6,7 @@
 mod artifact;
 mod audit;
 pub mod credential;
+mod forge;
 mod glob;
 mod id;
 mod job;
@@ -21,6 +22,7 @@ mod trace;
 
 pub use artifact::{ARTIFACT_NAME_BYTES_MAX, ARTIFACTS_MAX, wrong_artifact_name};
 pub use audit::{AuditHead, BadAuditHead};
+pub use forge::{ForgeKind, FromForge};
 pub use glob::{GLOBS_MAX, Globs, wrong_glob};
 pub use id::{BadId, JobId, SHORT_ID_CHARS};
 pub use job::{

@@ -11,7 +11,6 @@ use crate::labels::{K8sOperation, Outcome};
 pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
 /// Its check is what heals it; no family waits for it.
 pub(crate) const DEX: &str = "sign-in by Dex";
-const FORGES: &str = "triggers by forges";
 
 /// Declares families that nothing records yet, by the part that will.
 macro_rules! families {
@@ -59,22 +58,10 @@ const fn event(
 }
 
 /// Events to come.
-pub(crate) static EVENTS: &[EventDecl] = &[
-    event(
-        "webhook_rejected",
-        Level::WARN,
-        "danube.api",
-        &["forge", "reason"],
-        (
-            "A forge's webhook was not accepted: bad signature, stale or too large.",
-            FORGES,
-        ),
-    ),
-    event(
-        "k8s_unreachable",
-        Level::ERROR,
-        "danube.orchestrator",
-        &["error"],
-        ("The Kubernetes API doesn't answer.", KUBERNETES),
-    ),
-];
+pub(crate) static EVENTS: &[EventDecl] = &[event(
+    "k8s_unreachable",
+    Level::ERROR,
+    "danube.orchestrator",
+    &["error"],
+    ("The Kubernetes API doesn't answer.", KUBERNETES),
+)];

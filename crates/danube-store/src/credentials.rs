@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::rows::{id, optional_time, time};
 use crate::seal::{Sealer, owner};
 use crate::writer::{Class, Tx};
-use crate::{CredentialRecord, CredentialUse, Pending, Store, StoreError, leases};
+use crate::{CredentialRecord, CredentialUse, Pending, Store, StoreError, jobs, leases};
 
 /// The purpose under which the values are sealed.
 const CREDENTIAL: &str = "credential";
@@ -293,15 +293,19 @@ fn delete(tx: &Tx<'_>, name: &str) -> Result<Option<CredentialRecord>, StoreErro
 }
 
 fn resolve(tx: &Tx<'_>, attempt: Attempt, names: &[String]) -> Result<Vec<Credential>, StoreError> {
-    leases::held(tx, attempt)?;
+    let held = leases::held(tx, attempt)?;
+    if jobs::order(tx, &held)?.is_untrusted() {
+        return Err(StoreError::NoCredentials(names.to_vec()));
+    }
     if names.len() > CREDENTIALS_OF_JOB_MAX {
         return Err(StoreError::TooManyCredentials);
     }
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in names {
         match unsealed(tx, name)? {
-            Some(credential) => found.push(credential),
-            None => missing.push(name.clone()),
+            // What a forge is known by is the server's own.
+            Some(credential) if credential.kind.forge().is_none() => found.push(credential),
+            _ => missing.push(name.clone()),
         }
     }
     if !missing.is_empty() {

@@ -13,7 +13,7 @@ use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{
     CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, admission,
-    moves, playbooks, webhooks,
+    forges, moves, playbooks, webhooks,
 };
 
 /// The purpose under which orders are sealed.
@@ -149,6 +149,9 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         )?
     };
     owe_webhook(tx, seq, new, sealed)?;
+    if let Some(from) = &new.order.forge {
+        forges::insert(tx, seq, from)?;
+    }
     if let Some(entry) = &sealed.idempotency {
         remember(tx, entry, new.id)?;
     }
@@ -211,7 +214,8 @@ pub(crate) fn cancel_reason(record: &Record) -> Option<String> {
     }
 }
 
-pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreError> {
+/// With `approve`, a job that a fork's commit made may have from now on what its pipeline may.
+pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry, approve: bool) -> Result<RetryOutcome, StoreError> {
     let Some(mut record) = rows::find(tx.connection, retry.job)? else {
         return Ok(RetryOutcome::NotFound);
     };
@@ -219,6 +223,9 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
         return full(tx, record).map(RetryOutcome::NotEnded);
     }
     let mut order = order(tx, &record)?;
+    if let Some(from) = order.forge.as_mut().filter(|_| approve) {
+        from.approved_by = Some(retry.by.clone());
+    }
     order.trace = Trace {
         follows: Some(Follows {
             job: record.job.id.to_string(),
@@ -264,6 +271,9 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry) -> Result<RetryOutcome, StoreErr
     let (old, old_seq) = (old.id, record.seq);
     let seq = insert(tx, &record, &sealed)?;
     webhooks::copy(tx, (old, old_seq), (retry.new, seq))?;
+    if let Some(from) = &order.forge {
+        forges::insert(tx, seq, from)?;
+    }
     Ok(RetryOutcome::Made(record.job))
 }
 

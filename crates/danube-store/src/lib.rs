@@ -18,6 +18,7 @@ mod counts;
 mod credentials;
 mod cron;
 mod error;
+mod forges;
 mod health;
 
 mod holder;
@@ -62,6 +63,9 @@ pub use blueprint::{StoredBlueprint, TakenBlueprint};
 pub use copy::{LogClaim, Pinned, Snapshot, SnapshotCounts};
 pub use cron::CronTimes;
 pub use error::{OpenError, StoreError};
+pub use forges::{
+    DELIVERIES_MAX, DELIVERY_KEPT, Delivery, DueStatus, ForgeJob, SeenDelivery, StatusTried,
+};
 pub use holder::LockHolder;
 pub use images::ImageName;
 pub use keys::{KeyBounds, KeyId, KeyRecord, NewKey, Role};
@@ -236,7 +240,15 @@ impl Store {
     pub fn retry(&self, retry: Retry) -> Pending<RetryOutcome> {
         self.inner
             .writer
-            .send(Class::Growing(0), move |tx| jobs::retry(tx, &retry))
+            .send(Class::Growing(0), move |tx| jobs::retry(tx, &retry, false))
+    }
+
+    /// The same, and the new job may have what its pipeline may have, though a fork's commit
+    /// made it: whoever asks has looked at that commit.
+    pub fn approve(&self, approve: Retry) -> Pending<RetryOutcome> {
+        self.inner
+            .writer
+            .send(Class::Growing(0), move |tx| jobs::retry(tx, &approve, true))
     }
 
     /// Adds a value that later attempts of the job, and retries of it, keep out

@@ -2,10 +2,9 @@
 
 use danube_model::{Cause, State, Timestamp};
 
-use crate::StoreError;
 use crate::rows::{Record, to_integer};
-use crate::webhooks;
 use crate::writer::Tx;
+use crate::{StoreError, forges, webhooks};
 
 /// Bytes of a reason or detail: a sentence or two. A worker that sends a whole
 /// log as its reason must not bloat every list.
@@ -48,6 +47,7 @@ pub(crate) fn apply(
         ))?;
     if to.is_terminal() {
         webhooks::job_ended(tx, record.seq)?;
+        forges::job_ended(tx, record.seq)?;
     }
     tx.moved(record, Some(from));
     Ok(())

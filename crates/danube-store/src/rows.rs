@@ -106,6 +106,13 @@ pub(crate) fn find(connection: &Connection, job: JobId) -> Result<Option<Record>
     Ok(found)
 }
 
+/// The same by its place in the order of acceptance.
+pub(crate) fn at(connection: &Connection, seq: i64) -> Result<Option<Record>, StoreError> {
+    const SQL: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE seq = ?1");
+    let mut statement = connection.prepare_cached(SQL)?;
+    Ok(statement.query_row([seq], record).optional()?)
+}
+
 /// The steps of the latest attempt, in order.
 pub(crate) fn steps(connection: &Connection, record: &Record) -> Result<Vec<Step>, StoreError> {
     steps_of(connection, record.seq, record.job.attempt)

@@ -58,6 +58,11 @@ pub struct GivenSecrets {
 /// Why a job isn't given a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretRefusal {
+    /// It runs what a stranger wrote, and nobody has approved that.
+    #[error(
+        "the job runs a fork's commit, which gets none unless somebody approves it (`danube approve`)"
+    )]
+    Untrusted,
     /// Its pipeline doesn't say that it may have it.
     #[error("the pipeline doesn't name it in `secrets`")]
     NotNamed,
@@ -264,7 +269,9 @@ fn resolve(tx: &Tx<'_>, attempt: Attempt, names: &[String]) -> Result<GivenSecre
     };
     let mut secrets = Vec::new();
     for name in names {
-        let found = if is_named(name) {
+        let found = if order.is_untrusted() {
+            Err(SecretRefusal::Untrusted)
+        } else if is_named(name) {
             unsealed(tx, (&held.job.pipeline, name))?
         } else {
             Err(SecretRefusal::NotNamed)

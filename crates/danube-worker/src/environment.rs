@@ -207,6 +207,7 @@ mod tests {
                 parameters: variables(&[("LEVEL", "2")]),
                 masks: Vec::new(),
                 trace: danube_model::Trace::default(),
+                forge: None,
             },
             traceparent: String::new(),
             queued_at: danube_model::Timestamp::from_millis(0),

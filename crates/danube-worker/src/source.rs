@@ -11,8 +11,17 @@ pub(crate) use danube_source::git_settings::{has_moved, local};
 /// Fixed text: repository and ref reach it as variables only, so nothing that
 /// a person typed is ever read as script or as an option.
 const SCRIPT: &str = r#"git init --quiet .
-git fetch --quiet --no-tags --depth 1 --no-recurse-submodules -- "$DANUBE_REPOSITORY" "$DANUBE_REF"
-git checkout --quiet --force --detach FETCH_HEAD
+get() { git fetch --quiet --no-tags --no-recurse-submodules "$1" -- "$DANUBE_REPOSITORY" "$2"; }
+if [ -z "$DANUBE_WANTED" ]; then
+    get --depth=1 "$DANUBE_REF"
+    git checkout --quiet --force --detach FETCH_HEAD
+else
+    get --depth=1 "$DANUBE_WANTED" 2>/dev/null || {
+        echo 'the server gives no commit by its id; fetching the history of its ref'
+        get --depth=2147483647 "$DANUBE_REF"
+    }
+    git checkout --quiet --force --detach "$DANUBE_WANTED"
+fi
 git log -1 --format='cloned %H%n%s'
 "#;
 
@@ -39,7 +48,7 @@ pub(crate) fn command() -> Command {
 /// own, for ssh keys and git settings; `config` a file that this call writes.
 pub(crate) fn variables(
     repository: &str,
-    git_ref: Option<&str>,
+    (git_ref, commit): (Option<&str>, Option<&str>),
     home: &str,
     config: &Path,
 ) -> std::io::Result<Vec<(String, String)>> {
@@ -52,6 +61,8 @@ pub(crate) fn variables(
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     variables.push(pair("DANUBE_REPOSITORY", repository));
     variables.push(pair("DANUBE_REF", git_ref.unwrap_or("HEAD")));
+    // The one that a forge told of, whatever its branch is at by now.
+    variables.push(pair("DANUBE_WANTED", commit.unwrap_or_default()));
     Ok(variables)
 }
 

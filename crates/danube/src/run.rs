@@ -176,6 +176,7 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         parameters,
         masks,
         trace: Trace::default(),
+        forge: None,
     })
 }
 

@@ -133,6 +133,7 @@ async fn start(app: &Shared, entry: &Entry, at: i64) -> Result<(), Problem> {
         }),
         trigger: Trigger::Cron,
         subject: None,
+        forge: None,
         asked: None,
     };
     accept(app, &caller, ask).await.map(drop)

@@ -44,6 +44,8 @@ pub(crate) struct Current {
     turn: tokio::sync::Mutex<()>,
     /// Rings when another is in force.
     changed: Notify,
+    /// Rings when the repository is to be looked at before its time.
+    look_now: Notify,
     rules: Option<Redaction>,
 }
 
@@ -144,6 +146,17 @@ impl Current {
     /// How often the repository is looked at; none where none is followed.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.follower.as_ref().map(|it| it.settings().interval)
+    }
+
+    /// The repository that is followed, and its branch.
+    pub(crate) fn followed(&self) -> Option<(&str, &str)> {
+        let settings = self.follower.as_ref()?.settings();
+        Some((&settings.url, &settings.branch))
+    }
+
+    /// Has the repository be looked at now; whoever asks doesn't wait.
+    pub(crate) fn look_now(&self) {
+        self.look_now.notify_one();
     }
 
     /// How it went last.

@@ -35,7 +35,11 @@ pub(crate) async fn run(app: Shared) {
     loop {
         // Whatever it came to is told and shown.
         let _ = sync(&app, false).await;
-        sleep(interval).await;
+        // One that was asked for meanwhile is made up for.
+        tokio::select! {
+            () = sleep(interval) => {}
+            () = app.blueprint.look_now.notified() => {}
+        }
     }
 }
 

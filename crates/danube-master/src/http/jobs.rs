@@ -12,6 +12,7 @@ use danube_store::{CancelOutcome, Filter, StoreError};
 use serde::Deserialize;
 
 use super::answer::Answer;
+use super::approvals::origin;
 use super::caller::{Doer, Looker};
 use super::incoming::Id;
 use crate::app::{App, Shared, blocking};
@@ -103,7 +104,11 @@ pub(crate) async fn job(
     Id(id): Id,
 ) -> Answer<Json<JobView>> {
     let job = with_log(&app, find(&app, &caller, &id).await?).await?;
-    Ok(Json(JobView::whole(job)))
+    let forge = origin(&app, job.id).await?;
+    Ok(Json(JobView {
+        forge,
+        ..JobView::whole(job)
+    }))
 }
 
 /// What happened to a job.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod approvals;
 mod around;
 mod artifacts;
 mod asked;
@@ -13,6 +14,7 @@ mod claims;
 mod credentials;
 mod folds;
 mod follow;
+mod forges;
 mod incoming;
 mod jobs;
 mod keeping;
@@ -83,6 +85,7 @@ fn job_routes() -> Router<Shared> {
         .route("/jobs", post(submits::submit).get(jobs::list))
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
         .route("/jobs/{id}/retry", post(submits::retry))
+        .route("/jobs/{id}/approve", post(approvals::approve))
         .route("/jobs/{id}/history", get(jobs::history))
         .route("/jobs/{id}/events", get(run_events::list))
         .route("/jobs/{id}/stream", get(run_events::live))
@@ -142,6 +145,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .merge(job_routes())
         .merge(secrets::routes())
         .merge(blueprint::routes())
+        .merge(forges::routes())
         .route("/pipelines/timing", get(timing::pipelines))
         .route("/pipelines/{name}/timing", get(timing::pipeline))
         .route("/api-keys", post(keys::create).get(keys::list))

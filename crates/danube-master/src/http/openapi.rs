@@ -9,9 +9,9 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    admin, artifacts, audit, backup, blueprint, credentials, folds, jobs, keeping, keys, logs,
-    mask, meta, metrics, panels, profiles, provenance, registry, run_events, search, secrets,
-    stream, submits, timing, traces, webhooks, workers,
+    admin, approvals, artifacts, audit, backup, blueprint, credentials, folds, forges, jobs,
+    keeping, keys, logs, mask, meta, metrics, panels, profiles, provenance, registry, run_events,
+    search, secrets, stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -19,13 +19,14 @@ use super::{
 #[openapi(
     info(title = "Danube", description = "A self-hosted job server that you can see through.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        submits::submit, jobs::list, jobs::job, jobs::history, run_events::list, run_events::live, jobs::cancel, submits::retry,
+        submits::submit, jobs::list, jobs::job, jobs::history, run_events::list, run_events::live, jobs::cancel, submits::retry, approvals::approve,
         logs::log, logs::delete, stream::stream, folds::folds, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         workers::create, workers::list, workers::revoke,
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
         secrets::put, secrets::list, secrets::delete,
         admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup, audit::list,
         blueprint::blueprint, blueprint::sync_now,
+        forges::webhook,
         panels::list, panels::data, panels::alerts,
         registry::images,
         artifacts::upload, artifacts::list, artifacts::download, artifacts::delete, keeping::keep, provenance::of_job, provenance::key,
@@ -36,7 +37,7 @@ use super::{
     ),
     components(schemas(danube_api::LogEvent, danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
     modifiers(&Security, &Names, &Problems),
-    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "secrets"), (name = "workers"), (name = "blueprint"), (name = "panels"), (name = "traces"), (name = "artifacts"), (name = "registry"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
+    tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "secrets"), (name = "workers"), (name = "blueprint"), (name = "forges"), (name = "panels"), (name = "traces"), (name = "artifacts"), (name = "registry"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
 )]
 struct Document;
 

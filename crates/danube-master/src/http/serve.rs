@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,8 +113,8 @@ pub(crate) async fn serve(
                 () = &mut stop => break 'served,
             }
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 after_failed_accept(&error).await;
                 continue;
@@ -124,6 +125,7 @@ pub(crate) async fn serve(
         let service = OnLine {
             router: TowerToHyperService::new(router.clone()),
             line: line.clone(),
+            peer: Peer(peer.ip()),
         };
         let (one, two) = (one.clone(), two.clone());
         let watcher = open.watcher();
@@ -204,10 +206,16 @@ impl Line {
     }
 }
 
+/// The address at a connection's other end: that of a proxy, where one stands before the
+/// server. Requests find it in their extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 /// The routes for the requests of one connection.
 struct OnLine {
     router: TowerToHyperService<Router>,
     line: Line,
+    peer: Peer,
 }
 
 impl Service<Request<Incoming>> for OnLine {
@@ -217,6 +225,7 @@ impl Service<Request<Incoming>> for OnLine {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.line.clone());
+        request.extensions_mut().insert(self.peer);
         self.router.call(request)
     }
 }

@@ -11,7 +11,7 @@ use danube_api::{Code, JobView, Problem};
 use danube_model::credential::CredentialKind;
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
-use danube_model::{Job, JobId, Kind, Mistake, Queues, Trigger};
+use danube_model::{FromForge, Job, JobId, Kind, Mistake, Queues, Trigger};
 use danube_outgoing::{Policy, Refused, Target};
 use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, Role};
@@ -56,6 +56,7 @@ pub(crate) async fn submit(
         idempotency,
         trigger: Trigger::Api,
         subject: None,
+        forge: None,
         asked: Some(asked),
     };
     let (job, warnings) = accept(&app, &caller, ask).await?;
@@ -93,6 +94,8 @@ pub(crate) struct Ask {
     /// What it is about, where its ref alone doesn't say: `pull request 5`. Older jobs about
     /// the same may be cancelled for it.
     pub(crate) subject: Option<String>,
+    /// What a forge asks for, if one does.
+    pub(crate) forge: Option<FromForge>,
     /// The request that it came with, if it came with one.
     pub(crate) asked: Option<Asked>,
 }
@@ -117,6 +120,7 @@ pub(crate) async fn accept(
         idempotency,
         trigger,
         subject,
+        forge,
         asked,
     } = ask;
     // One for whoever asks without a request.
@@ -146,6 +150,7 @@ pub(crate) async fn accept(
     if let Some(asked) = &asked {
         order.trace = asked.trace(source_type, load);
     }
+    order.forge = forge;
     app.lower(&mut order);
     let context = asked
         .as_ref()
@@ -383,6 +388,16 @@ pub(crate) async fn retry(
 ) -> Answer<Response> {
     let began = asked.now();
     let id = find_id(&app, &caller, &id).await?;
+    again(&app, caller, (&asked, began), (id, false)).await
+}
+
+/// Runs it again; with `approve`, with what its pipeline may have.
+pub(super) async fn again(
+    app: &Shared,
+    caller: Caller,
+    (asked, began): (&Asked, u64),
+    (id, approve): (JobId, bool),
+) -> Answer<Response> {
     let load = Stretch {
         began,
         ended: asked.now(),
@@ -396,16 +411,15 @@ pub(crate) async fn retry(
         traceparent: context.child().to_string(),
         trace: asked.trace("retry", load),
     };
-    match app
-        .store
-        .retry(retry)
-        .await
-        .map_err(|error| app.problem(&error))?
-    {
+    let outcome = match approve {
+        true => app.store.approve(retry),
+        false => app.store.retry(retry),
+    };
+    match outcome.await.map_err(|error| app.problem(&error))? {
         RetryOutcome::Made(job) => {
             let durable = asked.now();
-            tell_submitted(&app, &job, "retry");
-            traced(&app, &asked, &job, (load, durable));
+            tell_submitted(app, &job, "retry");
+            traced(app, asked, &job, (load, durable));
             Ok(accepted(JobView::whole(job)))
         }
         RetryOutcome::NotEnded(job) => {

@@ -115,6 +115,7 @@ fn read(
             source_type: work.source_type.to_owned(),
             ..Trace::default()
         },
+        forge: None,
     };
     let queue = queue.unwrap_or_else(|| QUEUE_DEFAULT.to_owned());
     masks::check_names(&mut fields, &order, &queue);

@@ -107,7 +107,7 @@ pub(super) fn decide(due: Vec<DueWebhook>, under_way: &UnderWay) -> Vec<DueWebho
 
 /// What was heard of a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// It answered.
     Answer {
         /// The status.
@@ -121,15 +121,15 @@ pub(super) enum Heard {
 
 /// What an attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// What follows.
-    pub(super) next: AfterTry,
+    pub(crate) next: AfterTry,
     /// Why it doesn't count as delivered.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What follows an attempt that was the `round`th before, from 0. `dice` is between 0 and 1.
-pub(super) fn after(
+pub(crate) fn after(
     heard: &Heard,
     round: u32,
     first_pause: Duration,

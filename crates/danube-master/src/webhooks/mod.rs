@@ -33,7 +33,8 @@ use crate::app::{App, Shared, blocking};
 use crate::auth::random;
 use crate::settings::WebhookSettings;
 use crate::tell;
-use decide::{Heard, PER_AILING_MAX, PER_ORIGIN_MAX, Sending, UnderWay, after, decide};
+pub(crate) use decide::{Heard, after};
+use decide::{PER_AILING_MAX, PER_ORIGIN_MAX, Sending, UnderWay, decide};
 pub(crate) use message::{id, job_of, shown_secret};
 
 /// How long a receiver may take, as Standard Webhooks suggests.
@@ -46,7 +47,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const STORE_RETRY_EVERY: Duration = Duration::from_secs(2);
 
 /// Who calls.
-const USER_AGENT: &str = concat!("danube/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("danube/", env!("CARGO_PKG_VERSION"));
 
 /// What the sender has.
 pub(crate) struct Webhooks {
@@ -323,7 +324,7 @@ fn parent(app: &App, job: &Job) -> Option<[u8; 8]> {
 }
 
 /// When the receiver wants to be asked again: seconds, or a date.
-fn retry_after(answer: &Answer) -> Option<Duration> {
+pub(crate) fn retry_after(answer: &Answer) -> Option<Duration> {
     read_retry_after(answer.header("retry-after")?, SystemTime::now())
 }
 
@@ -336,7 +337,7 @@ fn read_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// A number between 0 and 1.
-fn dice() -> f64 {
+pub(crate) fn dice() -> f64 {
     f64::from(u32::from_ne_bytes(random())) / f64::from(u32::MAX)
 }
 

@@ -1,5 +1,7 @@
 //! The kinds of credentials, as one table: checks, help and docs are made from it.
 
+use crate::ForgeKind;
+
 /// What a credential is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CredentialKind {
@@ -15,6 +17,12 @@ pub enum CredentialKind {
     Git,
     /// What a Nexus repository asks for.
     NexusToken,
+    /// Who GitHub is: what signs its webhooks, and what it is told results by.
+    GitHub,
+    /// The same of a GitLab.
+    GitLab,
+    /// The same of a Gitea or Forgejo.
+    Gitea,
 }
 
 /// One kind and what it consists of.
@@ -56,6 +64,8 @@ pub enum Form {
     User,
     /// A word that is shown, as [`is_credential_name`](super::is_credential_name) has it.
     Word,
+    /// The address of a web site that is shown, without a login.
+    Address,
 }
 
 impl Form {
@@ -89,6 +99,18 @@ const PASSPHRASE: FieldSpec = needing(
         Form::Secret,
         "opens the private key, where it is locked",
     ),
+);
+
+const WEBHOOK_SECRET: FieldSpec = field(
+    "webhook_secret",
+    Form::Secret,
+    "signs its webhooks, or comes along with them",
+);
+
+const FORGE_TOKEN: FieldSpec = field(
+    "token",
+    Form::Secret,
+    "the token that may set the status of commits",
 );
 
 /// Every kind.
@@ -180,6 +202,47 @@ pub const KINDS: &[KindSpec] = &[
         ],
         one_of: &["password", "token"],
     },
+    KindSpec {
+        kind: CredentialKind::GitHub,
+        name: "github",
+        about: "GitHub, whose webhooks start pipelines",
+        fields: &[
+            WEBHOOK_SECRET,
+            FORGE_TOKEN,
+            field(
+                "url",
+                Form::Address,
+                "its address; https://github.com if none is given",
+            ),
+        ],
+        one_of: &["webhook_secret"],
+    },
+    KindSpec {
+        kind: CredentialKind::GitLab,
+        name: "gitlab",
+        about: "a GitLab, whose webhooks start pipelines",
+        fields: &[
+            WEBHOOK_SECRET,
+            FORGE_TOKEN,
+            field(
+                "url",
+                Form::Address,
+                "its address; https://gitlab.com if none is given",
+            ),
+        ],
+        one_of: &["webhook_secret"],
+    },
+    KindSpec {
+        kind: CredentialKind::Gitea,
+        name: "gitea",
+        about: "a Gitea or Forgejo, whose webhooks start pipelines",
+        fields: &[
+            needing("url", WEBHOOK_SECRET),
+            FORGE_TOKEN,
+            field("url", Form::Address, "its address"),
+        ],
+        one_of: &["webhook_secret"],
+    },
 ];
 
 impl CredentialKind {
@@ -196,6 +259,17 @@ impl CredentialKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.spec().name
+    }
+
+    /// The forge that is known by it, if one is.
+    #[must_use]
+    pub const fn forge(self) -> Option<ForgeKind> {
+        match self {
+            Self::GitHub => Some(ForgeKind::GitHub),
+            Self::GitLab => Some(ForgeKind::GitLab),
+            Self::Gitea => Some(ForgeKind::Gitea),
+            _ => None,
+        }
     }
 
     /// The kind with this name.

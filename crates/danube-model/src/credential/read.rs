@@ -141,6 +141,7 @@ fn take_shown(fields: &mut Fields<'_>, spec: &FieldSpec) -> Option<String> {
     let node = fields.take(spec.name)?;
     let good = |it: &String| match spec.form {
         Form::Word => is_credential_name(it),
+        Form::Address => is_address(it),
         _ => is_user(it),
     };
     match node.value {
@@ -148,6 +149,9 @@ fn take_shown(fields: &mut Fields<'_>, spec: &FieldSpec) -> Option<String> {
         _ => {
             let rule = match spec.form {
                 Form::Word => credential_name_rule(),
+                Form::Address => format!(
+                    "an address such as https://git.example.org, without a login, of {CREDENTIAL_SHOWN_BYTES_MAX} characters at most"
+                ),
                 _ => format!(
                     "1 to {CREDENTIAL_SHOWN_BYTES_MAX} characters without spaces, `:` and control characters, not beginning with `-`"
                 ),
@@ -166,6 +170,17 @@ fn is_user(text: &str) -> bool {
         && text
             .chars()
             .all(|it| !it.is_whitespace() && !it.is_control() && it != ':')
+}
+
+/// The address of a web site: whose, and where below it. Where it leads is judged when it is
+/// called.
+fn is_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://");
+    let rest = rest.or_else(|| text.strip_prefix("http://"));
+    let odd = |it: u8| !it.is_ascii_graphic() || b"\\\"<>^`{|}?#@".contains(&it);
+    let begins = |it: &str| it.starts_with(|it: char| it.is_ascii_alphanumeric() || it == '[');
+    text.len() <= CREDENTIAL_SHOWN_BYTES_MAX
+        && rest.is_some_and(|it| begins(it) && !it.bytes().any(odd))
 }
 
 /// What must be there together, and what mustn't.

@@ -2,6 +2,7 @@
 //! under `also` what only its metrics need.
 
 mod blueprint;
+mod forge;
 mod job;
 mod life;
 mod queue;
@@ -13,6 +14,7 @@ use crate::declared::EventDecl;
 use crate::signals::Signals;
 
 pub use blueprint::*;
+pub use forge::*;
 pub use job::*;
 pub use life::*;
 pub use queue::*;
@@ -153,4 +155,6 @@ pub(crate) static LIVE: &[EventDecl] = &[
     QueueRefilled::DECL,
     WebhookSent::DECL,
     WebhookFailed::DECL,
+    WebhookRejected::DECL,
+    CommitStatusFailed::DECL,
 ];

@@ -133,6 +133,32 @@ fn blueprint_sync_completed() {
 }
 
 #[test]
+fn webhook_rejected() {
+    check_full(
+        WebhookRejected {
+            forge: "gitea",
+            reason: "signature",
+        },
+        r#"{"level":"warning","logger":"danube.api","event":"webhook_rejected","forge":"gitea","reason":"signature"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn commit_status_failed() {
+    check_full(
+        CommitStatusFailed {
+            job_id: "0192",
+            forge: "gitea",
+            credential_name: "work",
+            error: "status 503",
+        },
+        r#"{"level":"warning","logger":"danube.api","event":"commit_status_failed","job_id":"0192","forge":"gitea","credential_name":"work","error":"status 503"}"#,
+        &[],
+    );
+}
+
+#[test]
 fn blueprint_sync_failed() {
     check_full(
         BlueprintSyncFailed {

@@ -13,6 +13,7 @@ mod crash;
 mod credentials;
 mod disk;
 mod fence;
+mod forges;
 mod jobs;
 mod keys;
 mod late;

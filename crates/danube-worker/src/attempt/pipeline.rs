@@ -57,7 +57,7 @@ impl Running<'_> {
         let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
         match source::variables(
             repository,
-            self.work.order.git_ref.as_deref(),
+            (self.work.order.git_ref.as_deref(), self.work.order.commit()),
             &home,
             &place.private_file("gitconfig"),
         ) {

@@ -80,7 +80,7 @@ fn set() -> Command {
     Command::new("set")
         .about("Make a credential, or set it anew")
         .after_help(format!(
-            "Kinds:\n{}\n\nFor git a value that begins as a private key is one, any other is the password of --username; for \
+            "Kinds:\n{}\n\nFor a forge the value is its webhook secret. For git a value that begins as a private key is one, any other is the password of --username; for \
              nexus_token it is the password of --username, without one a bearer token. Files are taken as they are, but that \
              passwords lose the line ends at their end; `--value-stdin` is the same for standard input.",
             kinds.join("\n")
@@ -103,6 +103,14 @@ fn set() -> Command {
         .arg(shown("username", "USER", "The user to connect as or to become; shown in lists"))
         .arg(shown("method", "METHOD", "For become: sudo, su, doas, …"))
         .arg(shown("vault-id", "ID", "For vault_password: the vault id"))
+        .arg(shown("url", "URL", "For gitea, and for a GitHub or GitLab of one's own: its address"))
+        .arg(
+            Arg::new("token-file")
+                .long("token-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(std::path::PathBuf))
+                .help("For a forge: take the token that may set the status of commits from this file"),
+        )
         .arg(
             Arg::new("value-file")
                 .long("value-file")
@@ -184,6 +192,7 @@ fn new_credential(matches: &ArgMatches) -> Result<NewCredential, Failure> {
         username: text("username"),
         method: text("method"),
         vault_id: text("vault-id"),
+        url: text("url"),
         ..NewCredential::default()
     };
     let value = value::read(matches)?;
@@ -191,11 +200,15 @@ fn new_credential(matches: &ArgMatches) -> Result<NewCredential, Failure> {
     match kind.as_str() {
         "ssh_key" => new.private_key = Some(value),
         "git" if is_key => new.private_key = Some(value),
+        "github" | "gitlab" | "gitea" => new.webhook_secret = Some(value::one_line(value)),
         "nexus_token" if new.username.is_none() => new.token = Some(value::one_line(value)),
         _ => new.password = Some(value::one_line(value)),
     }
     if let Some(path) = matches.get_one::<std::path::PathBuf>("passphrase-file") {
         new.passphrase = Some(value::one_line(value::from_file(path)?));
+    }
+    if let Some(path) = matches.get_one::<std::path::PathBuf>("token-file") {
+        new.token = Some(value::one_line(value::from_file(path)?));
     }
     new.kind = kind;
     Ok(new)

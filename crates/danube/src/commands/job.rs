@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command};
-use danube_api::{JobView, ProgressView, StepView};
+use danube_api::{ForgeView, JobView, ProgressView, StepView};
 use danube_model::{QUEUE_DEFAULT, Timestamp};
 
 use super::follow::incomplete;
@@ -97,6 +97,7 @@ fn what(job: &JobView, screen: &Screen) -> Vec<Line> {
     } else {
         all.push(("pipeline", clean(&job.pipeline)));
     }
+    all.extend(job.forge.iter().flat_map(came_from));
     // What every job has is no news.
     let queue = Some(clean(&job.queue)).filter(|it| it != QUEUE_DEFAULT);
     let queue = queue.unwrap_or_default();
@@ -110,6 +111,31 @@ fn what(job: &JobView, screen: &Screen) -> Vec<Line> {
         ("queue", queue),
     ]);
     all
+}
+
+/// Which commit a forge asked for, and what may not be had for it.
+fn came_from(forge: &ForgeView) -> Vec<Line> {
+    let request = forge
+        .request
+        .map(|it| format!(" #{it}"))
+        .unwrap_or_default();
+    let fork = match (&forge.approved_by, forge.is_fork) {
+        (Some(by), _) => format!("approved by {}", clean(by)),
+        (None, true) => "runs without secrets until it is approved (danube approve)".to_owned(),
+        (None, false) => String::new(),
+    };
+    let repository = format!(
+        "{}{request} at {}",
+        clean(&forge.repository),
+        clean(&forge.name)
+    );
+    let untold = forge.status_error.as_deref().unwrap_or_default();
+    vec![
+        ("repository", repository),
+        ("commit", clean(&forge.commit)),
+        ("fork", fork),
+        ("untold", clean(untold)),
+    ]
 }
 
 /// When it ran and where, and what is left of it.

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod apikey;
+mod approve;
 mod artifact;
 mod audit;
 mod backup;
@@ -131,6 +132,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: JOBS,
         command: retry::command,
         task: Task::Client(retry::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: approve::command,
+        task: Task::Client(approve::perform),
     },
     Verb {
         group: JOBS,

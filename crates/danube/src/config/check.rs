@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use danube_joblog::Retention;
 use danube_master::{
-    ArtifactSettings, HealMode, HealthSettings, Profiling, Settings, StepSettings, WatchSettings,
-    WebhookSettings,
+    ArtifactSettings, ForgeSettings, HealMode, HealthSettings, Profiling, Settings, StepSettings,
+    WatchSettings, WebhookSettings,
 };
 use danube_model::{Mistake, Queue, Queues};
 use danube_outgoing::Rule;
@@ -83,6 +83,10 @@ pub(crate) fn check(
         rules: job_rules(&rules, it.bool("redaction.email")?),
         watch: watch(&it)?,
         webhooks: webhooks(&it)?,
+        forges: ForgeSettings {
+            allow_private: it.networks("forges.allow_private"),
+            allow_http: it.bool("forges.allow_http")?,
+        },
         demo,
         metrics_enabled: it.bool("observability.metrics_enabled")?,
         profiling: profiling(&it)?,

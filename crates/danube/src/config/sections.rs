@@ -18,6 +18,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("redaction", "What is taken out of job logs beside secrets"),
     ("sources", "Where jobs may get their sources from"),
     ("webhooks", "How the ends of jobs are told"),
+    ("forges", "Where forges are told how jobs stand"),
     ("oidc", "Where users sign in"),
     (
         "observability",

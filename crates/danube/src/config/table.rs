@@ -1,7 +1,8 @@
-//! The one table of options. Those of the sections `blueprint`, `registry`, `health` and
+//! The one table of options. Those of the sections `blueprint`, `forges`, `registry`, `health` and
 //! `observability` have files of their own.
 
 mod blueprint;
+mod forges;
 mod health;
 mod observability;
 mod registry;
@@ -10,6 +11,7 @@ mod signin;
 pub(crate) use super::row::{Machine, Preset, Row};
 pub(crate) use super::sections::SECTIONS;
 use blueprint::BLUEPRINT;
+use forges::FORGES;
 use health::HEALTH;
 use observability::OBSERVABILITY;
 use registry::REGISTRY;
@@ -29,11 +31,20 @@ pub(crate) const ROWS: &[Row] = &joined::<
         WORK.len()
             + BLUEPRINT.len()
             + REGISTRY.len()
+            + FORGES.len()
             + SIGN_IN.len()
             + HEALTH.len()
             + OBSERVABILITY.len()
     },
->([WORK, BLUEPRINT, REGISTRY, SIGN_IN, HEALTH, OBSERVABILITY]);
+>([
+    WORK,
+    BLUEPRINT,
+    REGISTRY,
+    FORGES,
+    SIGN_IN,
+    HEALTH,
+    OBSERVABILITY,
+]);
 
 /// Options of the server, its jobs and what it tells others of them.
 const WORK: &[Row] = &[
@@ -482,7 +493,7 @@ const WORK: &[Row] = &[
 ];
 
 /// The parts of the table, one after the other.
-const fn joined<const ROWS: usize>(parts: [&[Row]; 6]) -> [Row; ROWS] {
+const fn joined<const ROWS: usize>(parts: [&[Row]; 7]) -> [Row; ROWS] {
     let mut all = [parts[0][0]; ROWS];
     let (mut part, mut row, mut place) = (0, 0, 0);
     while part < parts.len() {

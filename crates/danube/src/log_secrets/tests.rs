@@ -206,6 +206,16 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         duration_seconds: time,
     });
     signals.emit(BlueprintSyncFailed { error: text });
+    signals.emit(WebhookRejected {
+        forge: text,
+        reason: text,
+    });
+    signals.emit(CommitStatusFailed {
+        job_id: text,
+        forge: text,
+        credential_name: text,
+        error: text,
+    });
     signals.emit(BackupCompleted {
         user: text,
         bytes: 1,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::cli::{Place, seen};
 use crate::golden;
 use crate::peers;
-pub(crate) use served::{Served, in_force, pipeline, provoked};
+pub(crate) use served::{Served, file, in_force, pipeline, pipeline_of, provoked};
 
 /// The example, beside this crate.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/blueprint");

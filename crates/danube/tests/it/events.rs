@@ -161,6 +161,10 @@ scenarios! {
         "blueprint_sync_completed": ["commit", "pipelines", "users", "teams", "duration_seconds"],
         "blueprint_sync_failed": ["error"],
     ];
+    a_webhook_that_is_refused_and_a_forge_that_can_not_be_told_are_told: crate::forges::provoked => [
+        "webhook_rejected": ["forge", "reason"],
+        "commit_status_failed": ["job_id", "forge", "credential_name", "error"],
+    ];
     a_log_that_can_not_be_written_is_told: provoked::full_disk => [
         "log_write_failed": ["job_id", "error"],
     ];

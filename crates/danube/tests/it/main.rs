@@ -14,6 +14,7 @@ mod credentials;
 mod elsewhere;
 mod events;
 mod faults;
+mod forges;
 mod golden;
 mod health;
 mod here;

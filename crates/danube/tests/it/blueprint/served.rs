@@ -17,7 +17,12 @@ pub(crate) fn file(kind: &str, name: &str, spec: &str) -> String {
 
 /// A pipeline of one step.
 pub(crate) fn pipeline(name: &str, more: &str) -> String {
-    let spec = format!("{{{more}steps: [{{name: say, run: echo from the blueprint}}]}}");
+    pipeline_of(name, more, "echo from the blueprint")
+}
+
+/// A pipeline of one step, which does this.
+pub(crate) fn pipeline_of(name: &str, more: &str, script: &str) -> String {
+    let spec = format!("{{{more}steps: [{{name: say, run: '{script}'}}]}}");
     file("Pipeline", name, &spec)
 }
 

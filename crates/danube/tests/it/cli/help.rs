@@ -17,6 +17,7 @@ const COMMANDS: &[&str] = &[
     "history",
     "cancel",
     "retry",
+    "approve",
     "artifact",
     "artifact upload",
     "artifact list",

@@ -1,0 +1,108 @@
+//! Forges: GitHub, GitLab, Gitea and Forgejo. Their webhooks start pipelines, and they are told
+//! how the jobs stand.
+//!
+//! ```text
+//! webhook ──▶ rates.rs ──▶ signed.rs ──▶ message.rs ──▶ decide.rs ──▶ take.rs: jobs
+//! job came or ended ──▶ the store's outbox ──▶ status.rs ──▶ the forge's API
+//! ```
+//!
+//! A forge is known by a credential: its kind, its address, the secret of its webhooks, and
+//! the token that may set the status of commits.
+
+mod decide;
+pub(crate) mod message;
+mod place;
+mod rates;
+pub(crate) mod signed;
+mod status;
+mod take;
+
+use std::sync::Arc;
+
+use danube_model::ForgeKind;
+use danube_model::credential::{Credential, SecretText};
+use danube_outgoing::{Client, Policy};
+use danube_signals::Signals;
+use danube_store::{Store, StoreError};
+use danube_worker::HttpCalls;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::settings::ForgeSettings;
+use crate::webhooks::USER_AGENT;
+pub(crate) use rates::Rates;
+pub(crate) use status::tell_statuses;
+pub(crate) use take::{Replayed, ignored, take, taken};
+
+/// Large bodies at once: strangers may send them.
+const LARGE_BODIES_MAX: usize = 16;
+
+/// What takes webhooks of forges, and tells them.
+pub(crate) struct Forges {
+    /// How fast webhooks come.
+    pub(crate) rates: Rates,
+    /// Turns at having a large body in memory.
+    pub(crate) large: Semaphore,
+    /// Calls forges.
+    client: Client,
+    /// Rung when there is something to tell.
+    bell: Arc<Notify>,
+}
+
+impl Forges {
+    pub(crate) fn new(settings: &ForgeSettings, bell: Arc<Notify>, signals: &Signals) -> Self {
+        let policy = Policy {
+            allow_private: settings.allow_private.clone(),
+            allow_http: settings.allow_http,
+        };
+        let calls = Arc::new(HttpCalls(signals.clone()));
+        Self {
+            client: Client::new(policy, USER_AGENT).metered(calls),
+            bell,
+            rates: Rates::default(),
+            large: Semaphore::new(LARGE_BODIES_MAX),
+        }
+    }
+}
+
+/// A forge that is known. Holds secrets: there is no `Debug`.
+pub(crate) struct Forge {
+    pub(crate) kind: ForgeKind,
+    /// The name of its credential.
+    pub(crate) name: String,
+    /// Its address.
+    pub(crate) url: String,
+    /// What its webhooks prove themselves by.
+    pub(crate) webhook_secret: SecretText,
+    /// What it is told things by; none where it isn't told any.
+    pub(crate) token: Option<SecretText>,
+}
+
+impl Forge {
+    /// The forge of this kind with this name; none where there is none. Blocks.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub(crate) fn known(
+        store: &Store,
+        kind: ForgeKind,
+        name: &str,
+    ) -> Result<Option<Self>, StoreError> {
+        match store.own_credential(name) {
+            Ok(credential) => Ok(Self::of(credential).filter(|it| it.kind == kind)),
+            Err(StoreError::NoCredentials(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(credential: Credential) -> Option<Self> {
+        let kind = credential.kind.forge()?;
+        let url = credential.shown("url").or_else(|| place::usual_url(kind));
+        Some(Self {
+            kind,
+            url: url?.to_owned(),
+            webhook_secret: credential.secret("webhook_secret")?.clone(),
+            token: credential.secret("token").cloned(),
+            name: credential.name,
+        })
+    }
+}
