@@ -99,7 +99,6 @@ pub(crate) fn read(kind: ForgeKind, headers: &HeaderMap, body: &[u8]) -> Result<
             }
         }
     };
-    let message = message?;
     let commit = match &message.what {
         What::Push(it) => &it.commit,
         What::Request(it) => &it.commit,
@@ -210,7 +209,7 @@ struct HubUser {
     login: Option<String>,
 }
 
-fn of_hub_push(it: HubPush, kind: ForgeKind) -> Result<Message, String> {
+fn of_hub_push(it: HubPush, kind: ForgeKind) -> Message {
     let commits = it.commits.unwrap_or_default();
     let are_all = match kind {
         // What a branch lost when it was pushed by force stands in no commit of the list.
@@ -218,11 +217,11 @@ fn of_hub_push(it: HubPush, kind: ForgeKind) -> Result<Message, String> {
         _ => it.total_commits.is_some_and(|all| all == commits.len()),
     };
     let sender = it.sender.and_then(|it| it.login);
-    Ok(Message {
+    Message {
         what: pushed(&it.r#ref, it.after, paths(commits, are_all)),
         repository: it.repository.full_name,
         user: user(sender.as_deref()),
-    })
+    }
 }
 
 #[derive(Deserialize)]
@@ -248,7 +247,7 @@ struct Side {
     repo: Option<HubRepository>,
 }
 
-fn of_hub_request(it: HubRequest) -> Result<Message, String> {
+fn of_hub_request(it: HubRequest) -> Message {
     let PullRequest { head, base } = it.pull_request;
     let what = match it.action.as_str() {
         "opened" | "reopened" | "synchronize" | "synchronized" => What::Request(Request {
@@ -261,11 +260,11 @@ fn of_hub_request(it: HubRequest) -> Result<Message, String> {
         _ => What::Nothing("its commit is the same as before"),
     };
     let sender = it.sender.and_then(|it| it.login);
-    Ok(Message {
+    Message {
         what,
         repository: it.repository.full_name,
         user: user(sender.as_deref()),
-    })
+    }
 }
 
 /// Whether both sides are branches of one repository. A request that was pushed without a
@@ -299,15 +298,15 @@ struct Project {
     path_with_namespace: String,
 }
 
-fn of_lab_push(it: LabPush) -> Result<Message, String> {
+fn of_lab_push(it: LabPush) -> Message {
     let commits = it.commits.unwrap_or_default();
     // Twenty at most are listed.
     let are_all = it.total_commits_count == commits.len();
-    Ok(Message {
+    Message {
         what: pushed(&it.r#ref, it.after, paths(commits, are_all)),
         repository: it.project.path_with_namespace,
         user: user(it.user_username.as_deref()),
-    })
+    }
 }
 
 #[derive(Deserialize)]
@@ -339,7 +338,7 @@ struct LastCommit {
     id: String,
 }
 
-fn of_lab_request(it: LabRequest) -> Result<Message, String> {
+fn of_lab_request(it: LabRequest) -> Message {
     let about = it.object_attributes;
     let is_new = match about.action.as_deref() {
         Some("open" | "reopen") => true,
@@ -358,11 +357,11 @@ fn of_lab_request(it: LabRequest) -> Result<Message, String> {
         false => What::Nothing("its commit is the same as before"),
     };
     let by = it.user.and_then(|it| it.username);
-    Ok(Message {
+    Message {
         what,
         repository: it.project.path_with_namespace,
         user: user(by.as_deref()),
-    })
+    }
 }
 
 #[cfg(test)]

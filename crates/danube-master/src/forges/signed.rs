@@ -126,7 +126,7 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
     };
     let pairs = hex.as_bytes().chunks(2);
     let read = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        [high, low] => Some((digit(*high)? << 4) | digit(*low)?),
         _ => None,
     };
     pairs.map(read).collect()

@@ -150,9 +150,9 @@ fn base64(bytes: &[u8]) -> String {
     let digits = bytes.chunks(3).flat_map(|it| {
         let bits = it
             .iter()
-            .fold(0_u32, |all, byte| all << 8 | u32::from(*byte))
+            .fold(0_u32, |all, byte| (all << 8) | u32::from(*byte))
             << (8 * (3 - it.len()));
-        let digit = move |at: u32| char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize]);
+        let digit = move |at: u32| char::from(DIGITS[((bits >> (18 - 6 * at)) & 63) as usize]);
         (0..4).map(move |at| {
             if at as usize > it.len() {
                 '='
