@@ -48,18 +48,18 @@ impl Store {
         self.inner.readers.read(|connection| {
             let same = by(
                 connection,
-                "SELECT body, jobs FROM forge_deliveries WHERE name = ?1 AND body = ?2 AND at > ?3",
+                "SELECT jobs FROM forge_deliveries WHERE name = ?1 AND body = ?2 AND at > ?3",
                 (&asked.name, &asked.body, since),
             )?;
             if let (None, Some(id)) = (&same, &asked.id) {
                 let named = by(
                     connection,
-                    "SELECT body, jobs FROM forge_deliveries WHERE name = ?1 AND delivery = ?2 AND at > ?3",
+                    "SELECT jobs FROM forge_deliveries WHERE name = ?1 AND delivery = ?2 AND at > ?3",
                     (&asked.name, id, since),
                 )?;
-                return Ok(named.map(|(_, jobs)| SeenDelivery { is_same: false, jobs }));
+                return Ok(named.map(|jobs| SeenDelivery { is_same: false, jobs }));
             }
-            Ok(same.map(|(_, jobs)| SeenDelivery { is_same: true, jobs }))
+            Ok(same.map(|jobs| SeenDelivery { is_same: true, jobs }))
         })
     }
 
@@ -78,12 +78,12 @@ fn by(
     connection: &Connection,
     sql: &str,
     values: impl rusqlite::Params,
-) -> Result<Option<(Vec<u8>, Vec<JobId>)>, StoreError> {
+) -> Result<Option<Vec<JobId>>, StoreError> {
     let read = |row: &Row<'_>| {
-        let jobs: String = row.get(1)?;
+        let jobs: String = row.get(0)?;
         let jobs: Vec<String> = serde_json::from_str(&jobs).unwrap_or_default();
         let jobs = jobs.iter().filter_map(|it| it.parse().ok());
-        Ok((row.get(0)?, jobs.collect()))
+        Ok(jobs.collect())
     };
     let mut statement = connection.prepare_cached(sql)?;
     Ok(statement.query_row(values, read).optional()?)
