@@ -130,9 +130,7 @@ impl Parts {
         let listener = listen(&mut settings)?;
         lock.describe(&address(&settings))
             .map_err(system("write the lock file"))?;
-        if settings.demo {
-            prepare_demo(&mut settings)?;
-        }
+        prepare_demo(&mut settings)?;
         let health = Arc::new(Health::new(signals.clone(), settings.health.clone()));
         let told = told((&settings, &kept), exports.job_logs)?;
         let worker = worker(told, &kept, &links, signals)?;
@@ -357,8 +355,12 @@ fn told(
     })
 }
 
-/// Writes the demo's files, and allows its own repository, and no other, to whoever submits.
+/// Writes the demo's files, where there is to be one, and allows its own repository, and no
+/// other, to whoever submits.
 fn prepare_demo(settings: &mut Settings) -> Result<(), StartError> {
+    if !settings.demo {
+        return Ok(());
+    }
     let own = settings.data_dir.join("examples");
     settings.allow_paths.push(own);
     demo::prepare(&settings.data_dir, &settings.pipelines_dir)

@@ -69,6 +69,18 @@ pub(super) fn command() -> Command {
         )
 }
 
+/// What a forge has beside its webhook secret.
+fn of_forge() -> [Arg; 2] {
+    let url = Arg::new("url").long("url").value_name("URL");
+    let token = Arg::new("token-file").long("token-file").value_name("FILE");
+    [
+        url.help("For gitea, and for a GitHub or GitLab of one's own: its address"),
+        token
+            .value_parser(value_parser!(std::path::PathBuf))
+            .help("For a forge: take the token that may set the status of commits from this file"),
+    ]
+}
+
 fn set() -> Command {
     let shown = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
@@ -103,14 +115,7 @@ fn set() -> Command {
         .arg(shown("username", "USER", "The user to connect as or to become; shown in lists"))
         .arg(shown("method", "METHOD", "For become: sudo, su, doas, …"))
         .arg(shown("vault-id", "ID", "For vault_password: the vault id"))
-        .arg(shown("url", "URL", "For gitea, and for a GitHub or GitLab of one's own: its address"))
-        .arg(
-            Arg::new("token-file")
-                .long("token-file")
-                .value_name("FILE")
-                .value_parser(value_parser!(std::path::PathBuf))
-                .help("For a forge: take the token that may set the status of commits from this file"),
-        )
+        .args(of_forge())
         .arg(
             Arg::new("value-file")
                 .long("value-file")

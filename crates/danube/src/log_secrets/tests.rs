@@ -154,6 +154,20 @@ fn tell_all(text: &str) {
     tell_store(&signals, text, time);
 }
 
+/// Of forges.
+fn tell_forges(signals: &Signals, text: &str) {
+    signals.emit(WebhookRejected {
+        forge: text,
+        reason: text,
+    });
+    signals.emit(CommitStatusFailed {
+        job_id: text,
+        forge: text,
+        credential_name: text,
+        error: text,
+    });
+}
+
 fn tell_store(signals: &Signals, text: &str, time: Duration) {
     signals.emit(DatabaseUnavailable { error: text });
     signals.emit(RegistryExited {
@@ -206,16 +220,7 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         duration_seconds: time,
     });
     signals.emit(BlueprintSyncFailed { error: text });
-    signals.emit(WebhookRejected {
-        forge: text,
-        reason: text,
-    });
-    signals.emit(CommitStatusFailed {
-        job_id: text,
-        forge: text,
-        credential_name: text,
-        error: text,
-    });
+    tell_forges(signals, text);
     signals.emit(BackupCompleted {
         user: text,
         bytes: 1,
