@@ -9,11 +9,17 @@
 //! The calls are those of the worker's trait `Dispatch`, and a long poll each for new
 //! jobs and for what the master wants of running ones.
 
+mod coordinator;
 mod playbooks;
 
 use danube_model::{Attempt, Cause, Ended, FailReason, JobId, Order, Step, StepStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use coordinator::{
+    ANSWER_PATH, CALLS_PATH, CallAnswered, CallsAnswer, CallsWanted, GET_SECRET_PATH, LateProblem,
+    Noted, REPORT_STATUS_PATH, RUN_STEP_PATH, SecretGiven, StepRun, UPLOAD_ARTIFACT_PATH,
+    upload_path,
+};
 pub use playbooks::{
     CredentialsAnswer, CredentialsWanted, GivenCredential, GivenSecret, Played, SecretsAnswer,
 };
@@ -155,6 +161,9 @@ pub struct Running {
     /// It has been told to stop, and is on its way.
     #[serde(default)]
     pub stopping: bool,
+    /// The same of the token of its called steps, where it has a coordinator.
+    #[serde(default)]
+    pub steps_token_sha256: Option<String>,
 }
 
 /// A worker is there.

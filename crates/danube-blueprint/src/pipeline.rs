@@ -84,6 +84,7 @@ fn step(script: &str) -> Step {
         timeout_seconds: None,
         continue_on_error: false,
         artifacts: Vec::new(),
+        coordinates: true,
     }
 }
 

@@ -34,6 +34,8 @@ enum Cover {
     Nothing,
     /// The directory behind a descriptor opened before anything was covered.
     Directory(OwnedFd),
+    /// The same of a file.
+    File(OwnedFd),
 }
 
 /// Builds the view. Call in a fresh mount namespace, as PID 1 of a fresh PID
@@ -46,11 +48,13 @@ pub(crate) fn build(orders: &Orders) -> Result<(), Fault> {
 
     let mut hidden = Vec::new();
     for (path, cover) in covers(orders)? {
-        if matches!(cover, Cover::Nothing) && hide(&path)? {
-            hidden.push(path);
-        } else if let Cover::Directory(fd) = cover {
-            show(&fd, &path)?;
-            hidden.retain(|it| *it != path);
+        match cover {
+            Cover::Nothing => hidden.extend(hide(&path)?.then_some(path)),
+            Cover::Directory(fd) => {
+                show(&fd, &path)?;
+                hidden.retain(|it| *it != path);
+            }
+            Cover::File(fd) => show_file(&fd, &path)?,
         }
     }
     // Only now: until here they held mount points to be made.
@@ -113,15 +117,14 @@ fn covers(orders: &Orders) -> Result<Vec<(PathBuf, Cover)>, Fault> {
     }
     for path in &orders.expose {
         let path = std::fs::canonicalize(path).map_err(Fault::of("expose", path))?;
-        let fd = open_directory(&path)?;
-        all.push((path, Cover::Directory(fd)));
+        let cover = if path.is_dir() {
+            Cover::Directory(open_directory(&path)?)
+        } else {
+            Cover::File(open_file(&path)?)
+        };
+        all.push((path, cover));
     }
-    all.sort_by_key(|(path, cover)| {
-        (
-            path.components().count(),
-            matches!(cover, Cover::Directory(_)),
-        )
-    });
+    all.sort_by_key(|(path, cover)| (path.components().count(), !matches!(cover, Cover::Nothing)));
     Ok(all)
 }
 
@@ -160,6 +163,30 @@ fn show(directory: &OwnedFd, path: &Path) -> Result<(), Fault> {
     .map_err(Fault::of("show", path))
 }
 
+/// The same of a file: an empty one is made for it to appear at.
+fn show_file(file: &OwnedFd, path: &Path) -> Result<(), Fault> {
+    let failed = |it: Errno| Fault::of("make mount point", path)(it.into());
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(failed(Errno::ISDIR));
+    };
+    let parent = mount_point(parent).map_err(failed)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    match openat(parent.as_fd(), name, made, Mode::from_raw_mode(0o644)) {
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let at = openat(parent.as_fd(), name, flags, Mode::empty()).map_err(failed)?;
+    sys::mount(
+        &by_descriptor(file),
+        &by_descriptor(&at),
+        c"",
+        libc::MS_BIND,
+        c"",
+    )
+    .map_err(Fault::of("show", path))
+}
+
 fn by_descriptor(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
@@ -182,6 +209,12 @@ fn mount_point(path: &Path) -> Result<OwnedFd, Errno> {
         };
     }
     Ok(at)
+}
+
+fn open_file(path: &Path) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = open(path, flags, Mode::empty());
+    opened.map_err(|it| Fault::of("open", path)(it.into()))
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Fault> {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -103,7 +104,7 @@ pub struct Sandbox {
     /// an empty file over the other. What does not exist is skipped.
     /// Needs namespaces.
     pub hide: Vec<PathBuf>,
-    /// Directories visible at their own path even below a hidden one: the
+    /// Directories and files visible at their own path even below a hidden one: the
     /// job's workspace. They must exist. Needs namespaces.
     pub expose: Vec<PathBuf>,
     /// A directory that stands for `/tmp` and `/var/tmp`; with it, `/dev/shm`
@@ -186,6 +187,20 @@ pub trait Output {
 
     /// Called once [`Output::deadline`] has come; must move or clear it.
     fn tick(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Readable when there is something to do beside the step.
+    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Called while [`Output::wakes`] is readable and the step goes on, after what the step
+    /// wrote before. May take its time: the step's output waits in its pipes meanwhile.
+    /// `step` becomes readable when the step's main process has ended. An error kills the
+    /// step.
+    fn woken(&mut self, step: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = step;
         Ok(())
     }
 }

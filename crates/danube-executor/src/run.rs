@@ -335,8 +335,12 @@ impl Watch<'_> {
                 PollFd::nothing()
             }
         };
+        let goes_on = self.stop.is_none() && self.ended.is_none();
+        let wakes = self.output.wakes().filter(|_| goes_on);
         let mut ready = [
             PollFd::readable(self.sandbox.link.as_fd()),
+            // Before the pipes: what the step wrote before it woke us is seen with it.
+            wakes.map_or_else(PollFd::nothing, PollFd::readable),
             watch_if(
                 self.stop.is_none() && self.killed_at.is_none(),
                 self.control.any(),
@@ -346,7 +350,7 @@ impl Watch<'_> {
             unread(&self.pipes[1]),
         ];
         sys::poll(&mut ready, self.deadline()).map_err(ExecutorError::Start)?;
-        let [link, any, lost, stdout, stderr] = ready.map(|it| it.is_ready());
+        let [link, wake, any, lost, stdout, stderr] = ready.map(|it| it.is_ready());
         if link {
             self.hear()?;
         }
@@ -359,6 +363,10 @@ impl Watch<'_> {
             if is_ready {
                 self.carry(at)?;
             }
+        }
+        if wake && self.stop.is_none() && self.ended.is_none() {
+            let woken = self.output.woken(self.sandbox.link.as_fd());
+            woken.map_err(ExecutorError::Output)?;
         }
         if self
             .output

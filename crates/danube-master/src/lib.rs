@@ -12,6 +12,7 @@ mod auth;
 mod backup;
 mod bell;
 mod blueprint;
+mod coordinator;
 mod credentials;
 mod demo;
 mod dispatch;

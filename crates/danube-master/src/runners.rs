@@ -1,7 +1,9 @@
 //! Who runs a job: the worker in this process, or one on another machine.
 
+use danube_model::coordinator::{Call, CallAnswer};
 use danube_model::{Attempt, JobId};
 use danube_worker::Bearer;
+use tokio::sync::oneshot::{Receiver, channel};
 
 use crate::app::App;
 
@@ -20,6 +22,18 @@ impl App {
     pub(crate) fn bearer(&self, token: &str) -> Option<Bearer> {
         let here = self.worker.bearer(token);
         here.or_else(|| self.remote.bearer(token))
+    }
+
+    /// Has the worker that holds the attempt do what its coordinator asks for; none when
+    /// nobody runs it any more.
+    pub(crate) fn ask(&self, attempt: Attempt, call: Call) -> Option<Receiver<CallAnswer>> {
+        let (to, answer) = channel();
+        if let Some(calls) = self.worker.calls(attempt) {
+            // Whoever asked may have left.
+            calls.ask(call, Box::new(move |answer| drop(to.send(answer))));
+            return Some(answer);
+        }
+        self.remote.ask(attempt, call, to).then_some(answer)
     }
 
     /// Has what writes the job's log keep a value out from now on.

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod audit;
+pub mod coordinator;
 pub mod credential;
 mod forge;
 mod glob;

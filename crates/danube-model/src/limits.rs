@@ -69,6 +69,24 @@ pub const KEY_PIPELINES_MAX: usize = 32;
 /// until the job ends.
 pub const SECRETS_OF_PIPELINE_MAX: usize = 64;
 
+/// Calls of one coordinator that wait for their answer at once: it has one step after the
+/// other run, and each call that waits has a connection.
+pub const CALLS_WAITING_MAX: usize = 16;
+
+/// Answers to a coordinator's calls that are kept to be given again: more than may wait, so
+/// that whoever lost its connection finds its own.
+pub const CALL_ANSWERS_KEPT: usize = 2 * CALLS_WAITING_MAX;
+
+/// Bytes of a call for a step: a script, its variables, and what JSON makes of them.
+pub const CALL_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a step's standard output that a coordinator is given: it is held in memory
+/// until it was answered.
+pub const CAPTURE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of what a coordinator says of itself: a sentence or two.
+pub const REPORT_BYTES_MAX: usize = 4 * 1024;
+
 /// Seconds that a job or a step may be given: 30 days. Longer is a service.
 pub const DURATION_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 

@@ -307,14 +307,15 @@ impl Agent {
     fn heartbeat(&self, epoch: &str) -> Heartbeat {
         let held = self.worker.held();
         let mut told = self.told();
-        let is_held = |attempt: &Attempt| held.iter().any(|it| it.0 == *attempt);
+        let is_held = |attempt: &Attempt| held.iter().any(|it| it.attempt == *attempt);
         told.stopping.retain(is_held);
         told.masked.retain(|attempt, _| is_held(attempt));
-        let running = held.iter().map(|(attempt, token)| Running {
-            lease: (*attempt).into(),
-            token_sha256: hex(token),
-            masked: told.masked.get(attempt).copied().unwrap_or(0),
-            stopping: told.stopping.contains(attempt),
+        let running = held.iter().map(|it| Running {
+            lease: it.attempt.into(),
+            token_sha256: hex(&it.token),
+            masked: told.masked.get(&it.attempt).copied().unwrap_or(0),
+            stopping: told.stopping.contains(&it.attempt),
+            steps_token_sha256: it.steps_token.as_ref().map(|it| hex(it)),
         });
         Heartbeat {
             running: running.collect(),

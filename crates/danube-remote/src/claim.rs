@@ -13,6 +13,7 @@ use danube_queue::Entry;
 use danube_worker::{JobToken, Work};
 
 use crate::agent::{Agent, CLAIM_DEADLINE, RETRY_AFTER};
+use crate::calls::Hears;
 use crate::link::CallError;
 
 /// Entries that are taken at once: one, so that workers with room share what waits, however
@@ -161,6 +162,10 @@ impl Agent {
             return None;
         }
         let carrier = self.desk.carrier.clone();
+        if let Some(calls) = self.worker.calls(attempt) {
+            let hears = Hears::new(Arc::clone(&shipment), carrier.link.clone(), calls);
+            tokio::spawn(hears.listen());
+        }
         tokio::spawn(shipment.ship(carrier, self.worker.clone()));
         Some(())
     }

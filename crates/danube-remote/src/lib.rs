@@ -12,9 +12,11 @@
 //! ends it and says nothing more of it.
 
 mod agent;
+mod calls;
 mod claim;
 mod desk;
 mod hearing;
+mod job;
 mod leave;
 mod link;
 mod pieces;
@@ -23,4 +25,5 @@ mod upload;
 mod watchdog;
 
 pub use agent::{Home, RemoteError, run};
+pub use job::{JobCallError, JobLink, JobServer};
 pub use link::Master;

@@ -206,7 +206,7 @@ fn refused(status: StatusCode, body: &[u8]) -> CallError {
 }
 
 /// An error with what caused it, in one line.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -36,7 +36,7 @@ const STORED_DEADLINE: Duration = Duration::from_secs(300);
 
 /// What is sent: pieces, and an error for a file that can't be read to its end, so that
 /// nobody takes what came for all of it.
-struct Pieces(Receiver<io::Result<Bytes>>);
+pub(crate) struct Pieces(pub(crate) Receiver<io::Result<Bytes>>);
 
 impl Body for Pieces {
     type Data = Bytes;

@@ -29,6 +29,15 @@ pub struct Work {
     pub token: Option<JobToken>,
 }
 
+impl Work {
+    /// Whether one of its steps is a program that asks for others.
+    #[must_use]
+    pub fn has_coordinator(&self) -> bool {
+        let pipeline = self.order.task.pipeline();
+        pipeline.is_some_and(|it| it.steps.iter().any(|step| step.coordinates))
+    }
+}
+
 /// Takes reports. The master implements it over its store; calls may block,
 /// for they come from the job's own thread.
 pub trait Dispatch: Send + Sync + 'static {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use danube_telemetry::TraceContext;
 
 use crate::dispatch::Work;
+use crate::tools::Tools;
 
 /// What is the same for every step of a job.
 pub(crate) struct Surroundings<'a> {
@@ -24,6 +25,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) commit: Option<&'a str>,
     /// The span of what runs: spans of its processes belong below.
     pub(crate) context: TraceContext,
+    /// What a coordinator and its steps call with.
+    pub(crate) tools: Option<&'a Tools>,
 }
 
 /// What a step has beside that.
@@ -53,14 +56,22 @@ pub(crate) fn environment(
         token,
         commit,
         context,
+        tools,
     } = *around;
     let order = &work.order;
     let job = work.attempt.job.to_string();
     let traceparent = context.to_string();
     let trace_headers = headers(token);
     let resource = resource(work, step);
+    let (with_tools, python) = tools.map_or_else(
+        || (path.to_owned(), String::new()),
+        |it| {
+            let path = format!("{}:{path}", it.bin.display());
+            (path, it.python.display().to_string())
+        },
+    );
     let mut all: BTreeMap<&str, &str> = BTreeMap::from([
-        ("PATH", path),
+        ("PATH", &*with_tools),
         ("HOME", home),
         ("LANG", "C.UTF-8"),
         ("CI", "true"),
@@ -95,6 +106,9 @@ pub(crate) fn environment(
     }
     if let Some(step) = step {
         all.insert("DANUBE_STEP", step.name);
+        if tools.is_some() {
+            all.insert("PYTHONPATH", &python);
+        }
         if !server.is_empty() {
             all.insert("DANUBE_JOB_TOKEN", token);
             // What speaks OpenTelemetry sends its spans here, and they belong to the job.
@@ -174,6 +188,7 @@ mod tests {
             timeout_seconds: None,
             continue_on_error: false,
             artifacts: Vec::new(),
+            coordinates: false,
         };
         let pipeline = Pipeline {
             name: "p".to_owned(),
@@ -240,6 +255,7 @@ mod tests {
             token: "dnb_job_x",
             commit: None,
             context: TraceContext::parse(CONTEXT).expect("it is right"),
+            tools: None,
         };
         environment(&around, with_step.then_some(&step))
             .into_iter()

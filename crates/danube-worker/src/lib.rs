@@ -11,6 +11,7 @@
 
 mod artifacts;
 mod attempt;
+mod calls;
 mod dispatch;
 mod downloads;
 mod environment;
@@ -23,10 +24,12 @@ mod plays;
 mod report;
 mod source;
 mod token;
+mod tools;
 pub mod trace;
 mod verdict;
 mod worker;
 
+pub use calls::{Calls, Listener};
 pub use dispatch::{Dispatch, Leaving, ReportError, Unkept, Work};
 pub use downloads::HttpCalls;
 pub use place::{PlaceSettings, Where};
@@ -35,4 +38,4 @@ pub use plays::Plays;
 pub use token::{JobToken, TokenHash};
 pub use trace::Traced;
 pub use verdict::Verdict;
-pub use worker::{Bearer, Busy, Load, NoWorker, Settings, Worker};
+pub use worker::{Bearer, Busy, HeldTokens, Load, NoWorker, Settings, Worker};

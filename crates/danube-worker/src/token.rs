@@ -34,6 +34,19 @@ impl JobToken {
         Self(text)
     }
 
+    /// What the steps are given that a coordinator with this token has run: it opens what
+    /// any step's token opens, and tells nothing of this one.
+    #[must_use]
+    pub fn of_steps(&self) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"danube: token of called steps\n");
+        hash.update(self.0.as_bytes());
+        Self(format!(
+            "{PREFIX}{}",
+            URL_SAFE_NO_PAD.encode(hash.finalize())
+        ))
+    }
+
     /// For the environment of the steps.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -95,6 +108,15 @@ mod tests {
         assert!(!one.hash().fits(two.text()));
         assert!(!one.hash().fits(""));
         assert_eq!(format!("{one:?}"), "JobToken");
+    }
+
+    #[test]
+    fn the_token_of_called_steps_is_another_and_always_the_same() {
+        let token = JobToken::mint();
+        let steps = token.of_steps();
+        assert!(!token.hash().fits(steps.text()));
+        assert_eq!(steps.text(), token.of_steps().text());
+        assert_eq!(steps.text().len(), token.text().len());
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl Recorder {
                 ended: now,
             },
             process: None,
+            call: None,
             is_unfinished: false,
             status: step.status.as_str(),
             exit_code: None,
@@ -171,13 +172,20 @@ impl Recorder {
         });
     }
 
-    /// The step that began last has ended; its process took so long, if there was one.
-    pub(crate) fn step_ends(&mut self, step: &Step, process: Option<Duration>) {
+    /// A step has ended; its process took so long, if there was one. `is_called`: the
+    /// coordinator asked for it.
+    pub(crate) fn step_ends(
+        &mut self,
+        (index, step): (u32, &Step),
+        process: Option<Duration>,
+        is_called: bool,
+    ) {
         let now = self.now();
-        let Some(it) = self.steps.last_mut() else {
+        let Some(it) = self.steps.iter_mut().rev().find(|it| it.index == index) else {
             return;
         };
         it.time.ended = now;
+        it.call = is_called.then_some(it.time);
         it.process = process.map(|wall| Stretch {
             // What comes behind a process (its last output, its leftovers) is little;
             // what comes before, the sandbox, is what is worth to be seen.

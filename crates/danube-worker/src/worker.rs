@@ -16,6 +16,7 @@ use danube_telemetry::TraceContext;
 use danube_telemetry::otlp::Records;
 
 use crate::attempt::{self, Own};
+use crate::calls::Calls;
 use crate::dispatch::{Dispatch, Work};
 use crate::export::LogExport;
 use crate::place::{PlaceSettings, Walls};
@@ -86,6 +87,36 @@ struct Held {
     /// Shared with its thread.
     secrets: Secrets,
     token: TokenHash,
+    /// Of a job that has a coordinator.
+    coordinated: Option<Coordinated>,
+}
+
+/// What a job with a coordinator has beside that.
+struct Coordinated {
+    calls: Arc<Calls>,
+    steps_token: TokenHash,
+}
+
+impl Held {
+    /// Whether the token is one of the attempt's, and which.
+    fn fits(&self, token: &str) -> Option<bool> {
+        // Both are compared, so that the time says nothing of which one it was.
+        let own = self.token.fits(token);
+        let coordinated = self.coordinated.as_ref();
+        let steps = coordinated.is_some_and(|it| it.steps_token.fits(token));
+        (own || steps).then(|| own && self.coordinated.is_some())
+    }
+}
+
+/// An attempt that runs, and what is kept of its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldTokens {
+    /// Which.
+    pub attempt: Attempt,
+    /// The hash of its token.
+    pub token: [u8; 32],
+    /// The same of its called steps, where it has a coordinator.
+    pub steps_token: Option<[u8; 32]>,
 }
 
 /// What a worker does.
@@ -108,6 +139,8 @@ pub struct Bearer {
     pub context: TraceContext,
     /// What is kept out of all that it says.
     pub secrets: Secrets,
+    /// It is the job's coordinator: it may ask for steps and secrets.
+    pub is_coordinator: bool,
 }
 
 /// The worker takes no job now; the work comes back.
@@ -231,12 +264,26 @@ impl Worker {
             .collect()
     }
 
-    /// The same, each with the hash of its token.
+    /// The same, each with the hashes of its tokens.
     #[must_use]
-    pub fn held(&self) -> Vec<(Attempt, [u8; 32])> {
+    pub fn held(&self) -> Vec<HeldTokens> {
         let running = self.inner.lock();
-        let held = running.jobs.values();
-        held.map(|it| (it.attempt, it.token.bytes())).collect()
+        let held = running.jobs.values().map(|it| HeldTokens {
+            attempt: it.attempt,
+            token: it.token.bytes(),
+            steps_token: it.coordinated.as_ref().map(|it| it.steps_token.bytes()),
+        });
+        held.collect()
+    }
+
+    /// Where the coordinator of an attempt that runs here is served; none where it has none.
+    #[must_use]
+    pub fn calls(&self, attempt: Attempt) -> Option<Arc<Calls>> {
+        let running = self.inner.lock();
+        let held = running.jobs.get(&attempt.job);
+        let held = held.filter(|it| it.attempt == attempt)?;
+        let coordinated = held.coordinated.as_ref()?;
+        Some(Arc::clone(&coordinated.calls))
     }
 
     /// Runs a job on a thread of its own and returns at once.
@@ -249,10 +296,15 @@ impl Worker {
             return Err(Busy(Box::new(work)));
         };
         let attempt = work.attempt;
+        let calls = work.has_coordinator().then(Calls::new).transpose();
+        let Ok(calls) = calls.map(|it| it.map(Arc::new)) else {
+            return Err(Busy(Box::new(work)));
+        };
         let own = Own {
             control,
             secrets: attempt::secrets(&self.inner.settings),
             token: work.token.clone().unwrap_or_else(JobToken::mint),
+            calls,
         };
         {
             let mut running = self.inner.lock();
@@ -266,6 +318,10 @@ impl Worker {
                 control: own.control.clone(),
                 secrets: own.secrets.clone(),
                 token: own.token.hash(),
+                coordinated: own.calls.as_ref().map(|calls| Coordinated {
+                    calls: Arc::clone(calls),
+                    steps_token: own.token.of_steps().hash(),
+                }),
             };
             running.jobs.insert(attempt.job, held);
         }
@@ -324,7 +380,7 @@ impl Worker {
     pub fn knows(&self, job: JobId, token: &str) -> bool {
         let running = self.inner.lock();
         let held = running.jobs.get(&job);
-        held.is_some_and(|it| it.token.fits(token))
+        held.is_some_and(|it| it.fits(token).is_some())
     }
 
     /// Whose token this is, of the attempts that run here now.
@@ -334,14 +390,15 @@ impl Worker {
         // All are compared, so that the time says nothing of which one it was.
         let mut found = None;
         for held in running.jobs.values() {
-            if held.token.fits(token) {
-                found = Some(held);
+            if let Some(is_coordinator) = held.fits(token) {
+                found = Some((held, is_coordinator));
             }
         }
-        found.map(|held| Bearer {
+        found.map(|(held, is_coordinator)| Bearer {
             attempt: held.attempt,
             context: context_of(&held.traceparent),
             secrets: held.secrets.clone(),
+            is_coordinator,
         })
     }
 

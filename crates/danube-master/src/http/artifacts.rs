@@ -113,12 +113,24 @@ pub(crate) async fn upload(
     request: Request,
 ) -> Answer<Json<ArtifactView>> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
+    Ok(Json(
+        keep(&app, attempt, (name, query.step), request).await?,
+    ))
+}
+
+/// Takes a file from the job itself.
+pub(super) async fn keep(
+    app: &Shared,
+    attempt: Attempt,
+    (name, step): (String, Option<String>),
+    request: Request,
+) -> Result<ArtifactView, Problem> {
     if let Some(why) = wrong_artifact_name(&name) {
-        return Err(wrong("name", why).into());
+        return Err(wrong("name", why));
     }
     let is_wrong = |it: &String| it.len() > NAME_BYTES_MAX || it.chars().any(char::is_control);
-    if query.step.as_ref().is_some_and(is_wrong) {
-        return Err(wrong("step", "is no step's name").into());
+    if step.as_ref().is_some_and(is_wrong) {
+        return Err(wrong("step", "is no step's name"));
     }
     let _turn = app.turns.uploads.try_acquire().map_err(|_| {
         let detail = "too many artifacts are being sent; try again in a second";
@@ -130,17 +142,17 @@ pub(crate) async fn upload(
     let length = request.headers().get(header::CONTENT_LENGTH);
     let announced = length.and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|it| it > bytes_max) {
-        return Err(too_large(&app, bytes_max).into());
+        return Err(too_large(app, bytes_max));
     }
-    let (draft, written) = receive(&app, attempt.job, bytes_max, request.into_body()).await?;
+    let (draft, written) = receive(app, attempt.job, bytes_max, request.into_body()).await?;
     let new = NewArtifact {
         name,
         file: written.file,
         bytes: written.bytes,
         sha256: written.sha256,
-        step: query.step,
+        step,
     };
-    Ok(Json(remember(&app, attempt, new, draft).await?))
+    remember(app, attempt, new, draft).await
 }
 
 /// Has the store know the file, or nobody.

@@ -64,6 +64,11 @@ impl Asked {
         self.0.parent
     }
 
+    /// When it came, in nanoseconds since 1970.
+    pub(crate) fn began(&self) -> u64 {
+        self.0.clock.began()
+    }
+
     /// Now, in nanoseconds since 1970.
     pub(crate) fn now(&self) -> u64 {
         self.0.clock.now()

@@ -27,6 +27,9 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// and the handler gives up when nothing comes.
 const UPLOAD_ROUTE: &str = "/api/v1/jobs/{id}/artifacts/{name}";
 
+/// The same as coordinators call it.
+const UPLOAD_CALL: &str = "/rpc/upload-artifact";
+
 /// How long an upload may take in all: a gigabyte at 300 kB/s. What comes slower holds a
 /// turn that others wait for.
 const UPLOAD_DEADLINE: Duration = Duration::from_secs(3_600);
@@ -46,8 +49,11 @@ pub(crate) async fn around(
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let is_upload =
-        method == Method::PUT && route.as_ref().is_some_and(|it| it.as_str() == UPLOAD_ROUTE);
+    let is_upload = match route.as_ref().map(MatchedPath::as_str) {
+        Some(UPLOAD_ROUTE) => method == Method::PUT,
+        Some(UPLOAD_CALL) => true,
+        _ => false,
+    };
     let (body_deadline, deadline) = match is_upload {
         true => (UPLOAD_DEADLINE, UPLOAD_DEADLINE + ANSWER_DEADLINE),
         false => (BODY_DEADLINE, ANSWER_DEADLINE),

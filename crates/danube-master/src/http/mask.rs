@@ -168,7 +168,7 @@ async fn blank(app: &Shared, job: JobId, value: &str) -> Result<Blanked, Problem
 
 /// Waits until a worker on another machine keeps the value out: what it sends after
 /// that is free of it, and what came before is blanked here.
-async fn is_heard(app: &Shared, kept: KeptOut) -> bool {
+pub(super) async fn is_heard(app: &Shared, kept: KeptOut) -> bool {
     let KeptOut::Elsewhere { attempt, values } = kept else {
         return true;
     };

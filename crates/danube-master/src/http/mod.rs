@@ -9,8 +9,10 @@ mod asked;
 mod audit;
 mod backup;
 mod blueprint;
+mod called;
 mod caller;
 mod claims;
+mod coordinator;
 mod credentials;
 mod folds;
 mod follow;
@@ -76,6 +78,8 @@ fn rpc_routes() -> Router<Shared> {
         .route("/secrets", post(rpc::secrets))
         .route("/finish", post(rpc::finish))
         .route("/hand-back", post(rpc::hand_back))
+        .route("/calls", post(called::calls))
+        .route("/answer", post(called::answer))
         .layer(DefaultBodyLimit::max(rpc::BODY_BYTES_MAX))
 }
 
@@ -185,7 +189,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/openapi.json", get(meta::openapi));
     Router::new()
         .nest("/api/v1", api)
-        .nest("/rpc", rpc_routes())
+        .nest("/rpc", rpc_routes().merge(coordinator::routes()))
         .merge(registry::routes())
         .route("/health", get(meta::health))
         .route("/health/ready", get(meta::ready))

@@ -103,6 +103,7 @@ pub(crate) async fn heartbeat(
         .map(|it| Said {
             attempt: it.lease.into(),
             token: unhex(&it.token_sha256),
+            steps_token: it.steps_token_sha256.as_deref().and_then(unhex),
             // Counted by an earlier master: it begins anew.
             masked: if knows_us { it.masked as usize } else { 0 },
             stopping: it.stopping,
@@ -386,7 +387,7 @@ fn traced(attempt: Attempt, spans: Option<&Spans>) -> Result<Option<Traced>, Pro
     }))
 }
 
-async fn on_thread<T: Send + 'static>(
+pub(super) async fn on_thread<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Remote) -> Result<T, Unreported> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -6,6 +6,7 @@
 //! of a log, brings back the rest (`adopt`), and jobs whose worker doesn't come within
 //! a lease go to others.
 
+mod calls;
 mod job_log;
 mod offers;
 mod reports;
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 
 use crate::dispatch::LocalDispatch;
 use crate::schedule::{Leases, Of};
+use calls::Calls;
 use job_log::JobLog;
 use offers::Offer;
 pub(crate) use offers::{AskedFor, Offered, Waiting, Wants};
@@ -91,6 +93,10 @@ struct Held {
     /// Its worker has said that it has the job.
     is_confirmed: bool,
     token: Option<TokenHash>,
+    /// Of a job that has a coordinator: what its called steps show.
+    steps_token: Option<TokenHash>,
+    /// What its coordinator asks for.
+    calls: Calls,
     context: TraceContext,
     secrets: Secrets,
     cancel: bool,
@@ -99,6 +105,16 @@ struct Held {
     /// How many of them its worker keeps out by now.
     masked: usize,
     log: Arc<JobLog>,
+}
+
+impl Held {
+    /// Whether the token is one of the attempt's, and whether it is its coordinator's.
+    fn fits(&self, token: &str) -> Option<bool> {
+        let fits = |it: &Option<TokenHash>| it.as_ref().is_some_and(|it| it.fits(token));
+        // Both are compared, so that the time says nothing of which one it was.
+        let (own, steps) = (fits(&self.token), fits(&self.steps_token));
+        (own || steps).then(|| own && self.steps_token.is_some())
+    }
 }
 
 /// What a worker is to be told of a job.
@@ -116,6 +132,7 @@ pub(crate) struct Told {
 pub(crate) struct Said {
     pub(crate) attempt: Attempt,
     pub(crate) token: Option<[u8; 32]>,
+    pub(crate) steps_token: Option<[u8; 32]>,
     pub(crate) masked: usize,
     pub(crate) stopping: bool,
 }
@@ -233,6 +250,7 @@ impl Remote {
         held.peer = peer.clone();
         if let Some(token) = said.token {
             held.token = Some(TokenHash::from_bytes(token));
+            held.steps_token = said.steps_token.map(TokenHash::from_bytes);
         }
         let is_news = held.masked != said.masked;
         held.masked = said.masked.min(held.masks.len());
@@ -286,6 +304,8 @@ impl Remote {
             peer: peer.clone(),
             is_confirmed: true,
             token: None,
+            steps_token: None,
+            calls: Calls::default(),
             context: context_of(&trace.job.traceparent),
             secrets,
             cancel: cancel_asked,
@@ -328,8 +348,19 @@ impl Remote {
     /// Whether this is the token of the job's attempt that runs elsewhere now.
     pub(crate) fn knows(&self, job: JobId, token: &str) -> bool {
         let state = self.lock();
-        let held = state.held.get(&job).and_then(|it| it.token.as_ref());
-        held.is_some_and(|it| it.fits(token))
+        let held = state.held.get(&job);
+        held.is_some_and(|it| it.fits(token).is_some())
+    }
+
+    /// Whether a job runs elsewhere whose worker hasn't said yet what its token is: after a
+    /// restart. Then a token that nobody knows may be good in a moment.
+    pub(crate) fn may_come_to_know(&self) -> bool {
+        let leases = self.leases().all();
+        let state = self.lock();
+        leases.iter().any(|it| {
+            let held = state.held.get(&it.attempt.job);
+            is_elsewhere(&it.worker) && held.is_none_or(|it| it.token.is_none())
+        })
     }
 
     /// Whose token this is, of the attempts that run elsewhere now.
@@ -338,14 +369,15 @@ impl Remote {
         // All are compared, so that the time says nothing of which one it was.
         let mut found = None;
         for held in state.held.values() {
-            if held.token.as_ref().is_some_and(|it| it.fits(token)) {
-                found = Some(held);
+            if let Some(is_coordinator) = held.fits(token) {
+                found = Some((held, is_coordinator));
             }
         }
-        found.map(|held| Bearer {
+        found.map(|(held, is_coordinator)| Bearer {
             attempt: held.attempt,
             context: held.context,
             secrets: held.secrets.clone(),
+            is_coordinator,
         })
     }
 

@@ -9,6 +9,7 @@ use danube_worker::trace::context_of;
 use danube_worker::{JobToken, Work};
 use tokio::sync::oneshot;
 
+use super::calls::Calls;
 use super::job_log::JobLog;
 use super::{Held, Peer, Remote};
 
@@ -163,11 +164,17 @@ impl Remote {
             }
             let token = JobToken::mint();
             let _ = secrets.register(token.text().as_bytes());
+            let of_steps = work.has_coordinator().then(|| token.of_steps());
+            if let Some(token) = &of_steps {
+                let _ = secrets.register(token.text().as_bytes());
+            }
             let held = Held {
                 attempt: work.attempt,
                 peer: offer.peer,
                 is_confirmed: false,
                 token: Some(token.hash()),
+                steps_token: of_steps.map(|it| it.hash()),
+                calls: Calls::default(),
                 context: context_of(&work.traceparent),
                 secrets,
                 cancel: false,

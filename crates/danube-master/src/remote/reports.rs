@@ -226,7 +226,7 @@ impl Remote {
         }
     }
 
-    fn require(&self, peer: &Peer, attempt: Attempt) -> Result<(), Unreported> {
+    pub(super) fn require(&self, peer: &Peer, attempt: Attempt) -> Result<(), Unreported> {
         match self.holds(peer, attempt) {
             Ok(true) => {
                 self.leases().renew(&[attempt], std::time::Instant::now());

@@ -180,6 +180,7 @@ fn step(index: u32, it: &Step, end: u64, goes_on: bool) -> Option<StepTrace> {
         name: it.name.clone(),
         time,
         process: Some(time),
+        call: None,
         is_unfinished: is_open && goes_on,
         status: status.as_str(),
         exit_code: it.exit_code,

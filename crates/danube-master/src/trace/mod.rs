@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use danube_model::{Attempt, JobId, State};
 use danube_redact::{Rules, Secrets};
-use danube_signals::{AttemptTrace, Stretch, SubmitTrace, WebhookTrace};
+use danube_signals::{AttemptTrace, RunStepTrace, Stretch, SubmitTrace, WebhookTrace};
 use danube_store::{JobTrace, Store, StoreError};
 use danube_telemetry::context;
 use danube_telemetry::otlp::{Attribute, Lost, Records, Spans};
@@ -151,6 +151,19 @@ impl Traces {
         if let Some(traced) = self.rewrite(attempt) {
             self.export(&traced);
         }
+    }
+
+    /// A coordinator's request for a step is about to be answered: it is taken down before,
+    /// so that whoever sees the job's end finds it. Its own span is exported as that of any
+    /// request.
+    pub(crate) fn called(&self, job: JobId, trace: &RunStepTrace<'_>) {
+        let spans = trace.spans();
+        if let Some(export) = &self.0.spans
+            && trace.spans.context.flags & context::SAMPLED != 0
+        {
+            export.push_own(spans.iter().skip(1));
+        }
+        self.0.later.push(&job.to_string(), self.own(spans));
     }
 
     /// A webhook of an ended job was tried.

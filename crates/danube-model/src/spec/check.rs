@@ -244,6 +244,7 @@ fn read_step(
         timeout_seconds,
         continue_on_error: continue_on_error.unwrap_or(false),
         artifacts,
+        coordinates: false,
     });
     (name, step)
 }

@@ -105,6 +105,9 @@ pub struct Step {
     /// Which of its files are kept: patterns as [`crate::Globs`] has them.
     #[serde(default)]
     pub artifacts: Vec<String>,
+    /// It is the pipeline's own program, which may ask for more steps while it runs.
+    #[serde(default)]
+    pub coordinates: bool,
 }
 
 /// How a script is run.

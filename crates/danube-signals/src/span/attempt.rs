@@ -59,6 +59,12 @@ pub(super) const SPANS: &[SpanDecl] = &[
         about: "a step, the clone included",
     },
     SpanDecl {
+        name: "HTTP/2 RunStep",
+        kind: "client",
+        attributes: &["job.id", "rpc.method", "error.type"],
+        about: "while a coordinator waited for a step that it asked for",
+    },
+    SpanDecl {
         name: "Run process",
         kind: "internal",
         attributes: &[
@@ -120,6 +126,12 @@ impl JobSpans<'_> {
             span_id: self.below(attempt, b"step", index),
             ..self.context
         }
+    }
+
+    /// The span of the call by which a coordinator had a step run.
+    #[must_use]
+    pub fn call(&self, attempt: u32, index: u32) -> [u8; 8] {
+        self.below(attempt, b"call", index)
     }
 
     pub(super) fn below(&self, attempt: u32, what: &[u8], index: u32) -> [u8; 8] {
@@ -209,6 +221,8 @@ pub struct StepTrace {
     pub time: Stretch,
     /// While its process was there, as far as that is known.
     pub process: Option<Stretch>,
+    /// While its coordinator waited for it; none where nobody did.
+    pub call: Option<Stretch>,
     /// It goes on.
     pub is_unfinished: bool,
     /// The status of the step.
@@ -255,6 +269,7 @@ impl AttemptTrace {
         spans.extend(self.created.map(|it| self.phase("Create workspace", it)));
         for step in &self.steps {
             spans.push(self.step(step));
+            spans.extend(step.call.map(|it| self.call(step, it)));
             spans.extend(step.process.map(|it| self.process(step, it)));
         }
         spans.extend(self.removed.map(|it| self.phase("Remove workspace", it)));
@@ -368,6 +383,24 @@ impl AttemptTrace {
             ..self.made(step.time)
         };
         below(span, Some(ids.attempt(self.number).span_id), false)
+    }
+
+    fn call(&self, step: &StepTrace, time: Stretch) -> Span {
+        let ids = self.ids();
+        let (_, error_type) = step.result();
+        let mut attributes = vec![
+            pair("job.id", &*self.job_id),
+            pair("rpc.method", "run-step"),
+        ];
+        mark(&mut attributes, error_type, false);
+        let span = Span {
+            name: "HTTP/2 RunStep".to_owned(),
+            span_id: ids.call(self.number, step.index).to_vec(),
+            attributes,
+            kind: SpanKind::Client.into(),
+            ..self.made(time)
+        };
+        below(span, Some(ids.step(self.number, step.index).span_id), false)
     }
 
     fn process(&self, step: &StepTrace, time: Stretch) -> Span {

@@ -1,6 +1,6 @@
 //! The spans that are made, for the reference page. Each is declared beside what makes it.
 
-use super::{REQUEST, attempt, heal, playbook, submit, webhook};
+use super::{REQUEST, attempt, call, heal, playbook, submit, webhook};
 
 /// A span that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
     request
         .chain(submit::SPANS)
         .chain(job)
+        .chain(call::SPANS)
         .chain(webhook::SPANS)
         .chain(std::iter::once(&heal::SELF_HEAL))
 }
@@ -36,8 +37,8 @@ mod tests {
 
     use super::*;
     use crate::span::{
-        AttemptTrace, JobSpans, PlayTrace, PlaybookTrace, ResultTrace, RunOutcome, Source,
-        StepTrace, Stretch, SubmitTrace, TaskTrace, WebhookTrace,
+        AttemptTrace, JobSpans, PlayTrace, PlaybookTrace, ResultTrace, RunOutcome, RunStepTrace,
+        Source, StepTrace, Stretch, SubmitTrace, TaskTrace, WebhookTrace,
     };
 
     const TIME: Stretch = Stretch { began: 1, ended: 2 };
@@ -72,6 +73,7 @@ mod tests {
             name: (*name).to_owned(),
             time: TIME,
             process: Some(TIME),
+            call: Some(TIME),
             is_unfinished,
             status: "failure",
             exit_code: Some(1),
@@ -125,6 +127,24 @@ mod tests {
             time: TIME,
         };
         vec![made.span()]
+    }
+
+    fn called() -> Vec<Span> {
+        let made = RunStepTrace {
+            spans: JobSpans {
+                job_id: "0190-a",
+                context: TraceContext::random(),
+            },
+            attempt: 1,
+            step: 2,
+            span_id: [1; 8],
+            time: TIME,
+            validate: TIME,
+            secret: Some(TIME),
+            process: TIME,
+            stream: TIME,
+        };
+        made.spans()
     }
 
     fn played() -> PlaybookTrace {
@@ -189,6 +209,7 @@ mod tests {
             attempted(false, Some(played())),
             attempted(true, Some(played())),
             delivered(),
+            called(),
         ];
         let all = all.concat();
         let mut made = Shown::new();

@@ -5,6 +5,7 @@
 //! from what is known of them, as often as that is wanted.
 
 mod attempt;
+mod call;
 mod declared;
 mod heal;
 mod playbook;
@@ -20,6 +21,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
+pub use call::RunStepTrace;
 pub(crate) use declared::{SpanDecl, spans};
 pub use heal::{heal_failed, heal_span};
 pub use playbook::{

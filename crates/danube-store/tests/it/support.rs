@@ -66,6 +66,7 @@ pub(crate) fn order(pipeline: &str) -> Order {
                 timeout_seconds: None,
                 continue_on_error: false,
                 artifacts: Vec::new(),
+                coordinates: false,
             }],
         }),
         git_ref: Some("main".into()),

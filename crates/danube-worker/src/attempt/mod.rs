@@ -1,6 +1,7 @@
 //! One attempt at a job, from the empty workspace to the report. What is done in the
 //! workspace is in `pipeline.rs` and `playbook.rs`.
 
+mod coordinator;
 mod given;
 mod install;
 mod leave;
@@ -8,6 +9,8 @@ mod pipeline;
 mod playbook;
 mod said;
 
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use danube_executor::{Control, ExecutorError, StepOutcome, StepPlan, Stop, run_step};
@@ -16,6 +19,7 @@ use danube_model::{FailReason, Step, StepStatus, Task, Timestamp};
 use danube_redact::Secrets;
 use danube_signals::{JobSpans, StepCompleted, StepStarted, job_span};
 
+use crate::calls::Calls;
 use crate::dispatch::{ReportError, Work};
 use crate::environment::{StepOwn, Surroundings, environment};
 use crate::export::About;
@@ -23,9 +27,11 @@ use crate::output::LogOutput;
 use crate::place::Place;
 use crate::report::{Outcome, report};
 use crate::token::JobToken;
+use coordinator::{Called, Captured, Served, Serves};
 use leave::Wanted;
 use said::{Heeds, Said};
 
+use crate::tools::Tools;
 use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
 use crate::verdict::{Clock, Verdict, after_step, broke, step_status, told_by_span};
 use crate::worker::{Inner, Settings};
@@ -38,6 +44,8 @@ pub(crate) struct Own {
     pub(crate) secrets: Secrets,
     /// What its steps show to the server.
     pub(crate) token: JobToken,
+    /// What its coordinator asks for, where it has one.
+    pub(crate) calls: Option<Arc<Calls>>,
 }
 
 /// The rules for a job's log, and no values yet.
@@ -61,6 +69,10 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
         let _ = own.secrets.register_short(mask.as_bytes());
     }
     let _ = own.secrets.register(own.token.text().as_bytes());
+    if own.calls.is_some() {
+        let of_steps = own.token.of_steps();
+        let _ = own.secrets.register(of_steps.text().as_bytes());
+    }
     let mut commit = None;
     let outcome = match Running::begin(inner, work, (own, ids), &mut recorder) {
         Ok((mut running, from)) => {
@@ -97,6 +109,9 @@ pub(crate) fn run(inner: &Inner, work: &Work, own: &Own) {
     let is_lost = outcome.verdict == Verdict::Lost;
     let traced = Traced::new(work.attempt, &recorder.end(work, about), &own.secrets);
     let dispatch = inner.dispatch.as_ref();
+    if let Some(calls) = &own.calls {
+        calls.close();
+    }
     if !is_lost {
         dispatch.ends(&traced);
     }
@@ -115,6 +130,8 @@ struct Running<'a> {
     recorder: &'a mut Recorder,
     output: LogOutput,
     steps: Vec<Step>,
+    /// So many of them were known from the start; others were called for.
+    declared: usize,
     deadline: Instant,
     /// The limit that the latest step ran against, in seconds.
     limit: u64,
@@ -125,6 +142,38 @@ struct Running<'a> {
     said: Option<Said>,
     /// Which files of the next step are kept.
     wanted: Option<Wanted>,
+    /// Its coordinator said that it is a failure, and why.
+    reported: Option<String>,
+}
+
+/// How a step is run.
+struct How<'h> {
+    timeout_seconds: Option<u64>,
+    may_fail: bool,
+    way: Way<'h>,
+}
+
+/// What is done beside a step's way into the log.
+enum Way<'h> {
+    /// Nothing, but for what is heeded of Ansible's output.
+    Plain,
+    /// Its calls are served.
+    Serves(&'h Served<'h>),
+    /// A coordinator asked for it.
+    Called {
+        captured: &'h mut Captured,
+        /// Readable when that has ended.
+        coordinator: BorrowedFd<'h>,
+    },
+}
+
+impl How<'_> {
+    /// For as long as the job may take, and the job fails with it.
+    const PLAIN: Self = Self {
+        timeout_seconds: None,
+        may_fail: false,
+        way: Way::Plain,
+    };
 }
 
 impl<'a> Running<'a> {
@@ -140,6 +189,10 @@ impl<'a> Running<'a> {
         let mut output = LogOutput::new(writer, own.control.clone(), &inner.signals, job);
         let from = output.mark(Mark::Attempt(work.attempt.number));
         let seconds = work.order.task.max_duration_seconds();
+        let steps: Vec<Step> = step_names(work)
+            .iter()
+            .map(|name| Step::pending(name))
+            .collect();
         let running = Self {
             inner,
             work,
@@ -147,16 +200,15 @@ impl<'a> Running<'a> {
             ids,
             recorder,
             output,
-            steps: step_names(work)
-                .iter()
-                .map(|name| Step::pending(name))
-                .collect(),
+            declared: steps.len(),
+            steps,
             deadline: Instant::now() + Duration::from_secs(seconds),
             limit: seconds,
             commit: None,
             began: Instant::now(),
             said: None,
             wanted: None,
+            reported: None,
         };
         Ok((running, from))
     }
@@ -206,13 +258,23 @@ impl<'a> Running<'a> {
         index: usize,
         step: Option<&StepOwn<'_>>,
     ) -> Vec<(String, String)> {
+        self.environment_with((place, index), step, (&self.own.token, None))
+    }
+
+    fn environment_with(
+        &self,
+        (place, index): (&Place, usize),
+        step: Option<&StepOwn<'_>>,
+        (token, tools): (&JobToken, Option<&Tools>),
+    ) -> Vec<(String, String)> {
         let around = Surroundings {
             work: self.work,
             path: &self.inner.settings.path,
             home: &place.home().to_string_lossy(),
             workspace: &place.source().to_string_lossy(),
             server: &self.inner.settings.server,
-            token: self.own.token.text(),
+            token: token.text(),
+            tools,
             commit: self.commit.as_deref(),
             context: self.ids.step(self.work.attempt.number, number(index)),
         };
@@ -220,13 +282,12 @@ impl<'a> Running<'a> {
     }
 
     /// Runs one step and tells of it; the verdict when the job ends with it.
-    fn step(
-        &mut self,
-        index: usize,
-        mut plan: StepPlan,
-        timeout_seconds: Option<u64>,
-        may_fail: bool,
-    ) -> Option<Verdict> {
+    fn step(&mut self, index: usize, mut plan: StepPlan, how: How<'_>) -> Option<Verdict> {
+        let How {
+            timeout_seconds,
+            may_fail,
+            way,
+        } = how;
         let left = self.deadline.saturating_duration_since(Instant::now());
         let (timeout, clock) = match timeout_seconds {
             Some(seconds) if Duration::from_secs(seconds) < left => {
@@ -244,18 +305,14 @@ impl<'a> Running<'a> {
         plan.grace = self.inner.settings.grace;
         self.step_begins(index);
         let wanted = self.wanted.take();
-        let outcome = match &mut self.said {
-            Some(said) => {
-                let output = &mut self.output;
-                let mut output = Heeds { output, said };
-                let outcome = run_step(&plan, &self.own.control, &mut output);
-                output.end();
-                outcome
-            }
-            None => run_step(&plan, &self.own.control, &mut self.output),
-        };
-        let outcome = match outcome {
+        let is_called = matches!(way, Way::Called { .. });
+        let outcome = match self.run_by(&plan, way) {
             Ok(outcome) => outcome,
+            // Nothing else refuses its output.
+            Err(ExecutorError::Output(_)) if is_called => {
+                self.step_ends(index, StepStatus::Cancelled, None);
+                return None;
+            }
             Err(error) => {
                 self.step_ends(index, StepStatus::Failure, None);
                 return Some(broke(FailReason::SetupFailed, sentence(&error)));
@@ -271,6 +328,37 @@ impl<'a> Running<'a> {
         }
         self.step_ends(index, status, Some(&outcome));
         verdict
+    }
+
+    fn run_by(&mut self, plan: &StepPlan, way: Way<'_>) -> Result<StepOutcome, ExecutorError> {
+        let control = &self.own.control;
+        match way {
+            Way::Serves(served) => {
+                let running = self;
+                run_step(plan, control, &mut Serves { running, served })
+            }
+            Way::Called {
+                captured,
+                coordinator,
+            } => {
+                let mut output = Called {
+                    output: &mut self.output,
+                    captured,
+                    coordinator,
+                };
+                run_step(plan, control, &mut output)
+            }
+            Way::Plain => match &mut self.said {
+                Some(said) => {
+                    let output = &mut self.output;
+                    let mut output = Heeds { output, said };
+                    let outcome = run_step(plan, control, &mut output);
+                    output.end();
+                    outcome
+                }
+                None => run_step(plan, control, &mut self.output),
+            },
+        }
     }
 
     fn step_begins(&mut self, index: usize) {
@@ -298,7 +386,10 @@ impl<'a> Running<'a> {
         step.log_end = Some(offset);
         step.cpu_seconds = outcome.map(|it| it.cpu.as_secs_f64());
         step.max_rss_bytes = outcome.map(|it| it.max_rss_bytes);
-        self.recorder.step_ends(step, outcome.map(|it| it.wall));
+        let is_called = index >= self.declared;
+        let wall = outcome.map(|it| it.wall);
+        self.recorder
+            .step_ends((number(index), step), wall, is_called);
         let wall = outcome.map_or_else(|| self.began.elapsed(), |it| it.wall);
         self.inner.signals.emit(StepCompleted {
             job_id: &self.work.attempt.job.to_string(),
@@ -309,7 +400,7 @@ impl<'a> Running<'a> {
             cpu_seconds: step.cpu_seconds,
         });
         // The last step's end travels with the job's own report.
-        if index + 1 < self.steps.len() {
+        if is_called || index + 1 < self.declared {
             self.tell(index);
         }
     }

@@ -6,12 +6,14 @@ use danube_executor::{Command, Shell, StepPlan};
 use danube_model::spec::{self, Pipeline};
 use danube_model::{Cause, FailReason, StepStatus};
 
-use super::Running;
+use super::coordinator::Served;
 use super::leave::Wanted;
+use super::{How, Running, Way};
 use crate::dispatch::ReportError;
 use crate::environment::StepOwn;
 use crate::place::Place;
 use crate::source;
+use crate::tools::Tools;
 use crate::verdict::{Verdict, broke, stopped, succeeded};
 
 /// The names of the steps, the clone included.
@@ -69,7 +71,7 @@ impl Running<'_> {
                 ));
             }
         }
-        let verdict = self.step(0, plan, None, false);
+        let verdict = self.step(0, plan, How::PLAIN);
         self.commit = source::commit(place.source());
         match verdict {
             Some(Verdict::Ended {
@@ -115,9 +117,36 @@ impl Running<'_> {
             name: &step.name,
             env: &[&pipeline.env, &step.env, &secrets],
         };
-        plan.env = self.environment(place, index, Some(&own));
         self.wanted = Wanted::of(step, place.source());
-        self.step(index, plan, step.timeout_seconds, step.continue_on_error)
+        let how = How {
+            timeout_seconds: step.timeout_seconds,
+            may_fail: step.continue_on_error,
+            way: Way::Plain,
+        };
+        let calls = self.own.calls.clone().filter(|_| step.coordinates);
+        let Some(calls) = calls else {
+            plan.env = self.environment(place, index, Some(&own));
+            return self.step(index, plan, how);
+        };
+        let tools = match Tools::make(place.home()) {
+            Ok(tools) => tools,
+            Err(error) => {
+                let why = format!("make what the coordinator calls with: {error}");
+                return Some(self.never_begun(index, broke(FailReason::SetupFailed, why)));
+            }
+        };
+        let token = &self.own.token;
+        plan.env = self.environment_with((place, index), Some(&own), (token, Some(&tools)));
+        let served = Served {
+            place,
+            pipeline,
+            calls,
+            tools: &tools,
+        };
+        let way = Way::Serves(&served);
+        let verdict = self.step(index, plan, How { way, ..how });
+        served.calls.close();
+        self.as_reported(verdict)
     }
 
     /// Variables with the secrets that a step asked for. Their values are kept out of the

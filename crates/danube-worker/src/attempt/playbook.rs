@@ -15,9 +15,9 @@ use danube_model::playbook::{Inventory, Playbook, Progress, Use};
 use danube_model::{Cause, FailReason, StepStatus};
 use danube_source::{Fetched, Request, SourceError, Watch};
 
-use super::Running;
 use super::given::{self, Given};
 use super::said::{Said, fold_key};
+use super::{How, Running};
 use crate::dispatch::ReportError;
 use crate::environment::StepOwn;
 use crate::hears::Hears;
@@ -320,7 +320,7 @@ impl Running<'_> {
         };
         plan.env = self.environment(place, RUN, Some(&own));
         plan.env.extend(prepared.env);
-        let verdict = self.step(RUN, plan, None, false);
+        let verdict = self.step(RUN, plan, How::PLAIN);
         let last_words = self.said.take().map(Said::last_words).unwrap_or_default();
         let (progress, plays) = listening.finish().map(Hears::end).unwrap_or_default();
         self.recorder.played(plays);

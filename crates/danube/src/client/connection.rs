@@ -78,6 +78,12 @@ pub(crate) fn names_server(matches: &ArgMatches) -> bool {
 /// A client for the job that this program runs in, and the job's id: its
 /// environment has all that is needed. `elsewhere` says what to do outside of one.
 pub(crate) fn connect_as_job(elsewhere: &str) -> Result<(Client, String), Failure> {
+    let (server, id, token) = job(elsewhere)?;
+    Ok((Client::new(&server, &token), id))
+}
+
+/// Server, id and token of the job that this program runs in.
+pub(super) fn job(elsewhere: &str) -> Result<(String, String, String), Failure> {
     let names = ["DANUBE_SERVER", "DANUBE_JOB_ID", "DANUBE_JOB_TOKEN"];
     let values = names.map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
     let missing: Vec<&str> = names
@@ -105,7 +111,7 @@ pub(crate) fn connect_as_job(elsewhere: &str) -> Result<(Client, String), Failur
     })?;
     let token =
         one_line(&token).map_err(|error| Failure::usage(format!("DANUBE_JOB_TOKEN: {error}")))?;
-    Ok((Client::new(&server, &token), id))
+    Ok((server, id, token))
 }
 
 fn named_server(matches: &ArgMatches) -> Result<Option<String>, Failure> {

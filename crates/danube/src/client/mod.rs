@@ -2,6 +2,7 @@
 
 mod connection;
 mod follow;
+mod job_calls;
 mod log_sink;
 mod login;
 mod watched;
@@ -9,6 +10,7 @@ mod words;
 
 pub(crate) use connection::{args, connect, connect_as_job, login_server, names_server, url_of};
 pub(crate) use follow::{Follow, LogAsked, wait_for_end};
+pub(crate) use job_calls::connect_by_environment;
 pub(crate) use login::Login;
 pub(crate) use watched::Watched;
 pub(crate) use words::{duration, moment, size};

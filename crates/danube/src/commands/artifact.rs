@@ -4,18 +4,19 @@
 //! where the server is, and what to show there.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use danube_api::client::Client;
+use danube_api::rpc::upload_path;
 use danube_api::{ArtifactView, KeepArtifacts};
 use danube_model::wrong_artifact_name;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Watched, args, connect, connect_as_job, size};
+use crate::client::{Watched, args, connect, connect_by_environment, size};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal::{Cell, Screen, Table, clean};
@@ -178,14 +179,14 @@ fn upload(file: &Path, name: Option<&str>, screen: &Screen) -> Result<ExitCode, 
     }
     let opened = File::open(file).map_err(read)?;
     let bytes = opened.metadata().map_err(read)?.len();
-    let (client, id) = connect_as_job("only a running job leaves artifacts")?;
+    let calls = connect_by_environment("only a running job leaves artifacts")?;
     let step = std::env::var("DANUBE_STEP")
         .ok()
         .filter(|it| !it.is_empty());
-    let mut source = Hashed::new(opened.take(bytes));
-    let sent = client.upload_artifact((&id, name, step.as_deref()), &mut source, bytes);
+    let path = upload_path(name, step.as_deref());
+    let sent = calls.upload::<ArtifactView>(&path, (&opened, bytes));
     let stored = sent.map_err(|error| Failure::call(&format!("upload {}", clean(name)), &error))?;
-    if stored.sha256 != source.sha256() {
+    if stored.sha256 != hash(&opened, bytes).map_err(read)? {
         let message = format!(
             "upload {}: the server has other bytes than were sent",
             clean(name)
@@ -200,6 +201,14 @@ fn upload(file: &Path, name: Option<&str>, screen: &Screen) -> Result<ExitCode, 
         screen.print(&told("uploaded", &stored))?;
     }
     Ok(Exit::Ok.into())
+}
+
+/// What the file hashes to now.
+fn hash(mut file: &File, bytes: u64) -> io::Result<String> {
+    file.rewind()?;
+    let mut source = Hashed::new(file.take(bytes));
+    io::copy(&mut source, &mut io::sink())?;
+    Ok(source.sha256())
 }
 
 fn told(what: &str, it: &ArtifactView) -> String {

@@ -36,6 +36,7 @@ mod search;
 mod secret;
 mod signals;
 mod slow;
+mod step;
 mod submit;
 mod trace;
 mod version;
@@ -147,6 +148,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: JOBS,
         command: provenance::command,
         task: Task::Client(provenance::perform),
+    },
+    Verb {
+        group: JOBS,
+        command: step::command,
+        task: Task::Client(step::perform),
     },
     Verb {
         group: JOBS,

@@ -1,5 +1,6 @@
-//! `danube secret mask|set|list|delete`: values that pipelines use and logs don't show.
+//! `danube secret get|mask|set|list|delete`: values that pipelines use and logs don't show.
 
+mod get;
 mod manage;
 mod mask;
 
@@ -17,12 +18,14 @@ pub(super) fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommands(manage::commands())
+        .subcommand(get::command())
         .subcommand(mask::command())
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
     let (verb, matches) = matches.subcommand().expect("clap requires one");
     match verb {
+        "get" => get::perform(matches, screen),
         "mask" => mask::perform(matches, screen),
         _ => manage::perform(verb, matches, screen),
     }

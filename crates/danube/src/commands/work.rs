@@ -167,6 +167,7 @@ pub(super) fn pipeline_of(words: &[String]) -> Pipeline {
             timeout_seconds: None,
             continue_on_error: false,
             artifacts: Vec::new(),
+            coordinates: false,
         }],
     }
 }
