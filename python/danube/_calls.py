@@ -24,7 +24,7 @@ def call(arguments: List[str], request: Optional[Any] = None) -> Any:
     body = None if request is None else json.dumps(request).encode()
     try:
         done = subprocess.run(
-            ["danube", *arguments, "--output", "json"],
+            ["danube", "--output", "json", *arguments],
             input=body,
             stdin=subprocess.DEVNULL if body is None else None,
             stdout=subprocess.PIPE,
