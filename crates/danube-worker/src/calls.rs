@@ -186,8 +186,7 @@ mod tests {
 
     /// Asks; what is heard of it.
     fn ask(calls: &Calls, id: &str) -> mpsc::Receiver<CallAnswer> {
-        #[expect(clippy::disallowed_methods, reason = "one answer comes of one call")]
-        let (to, heard) = mpsc::channel();
+        let (to, heard) = mpsc::sync_channel(1);
         calls.ask(
             call(id),
             Box::new(move |answer| to.send(answer).expect("the test listens")),

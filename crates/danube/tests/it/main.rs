@@ -10,6 +10,7 @@ mod blueprint;
 mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;
+mod coordinator;
 mod credentials;
 mod elsewhere;
 mod events;
