@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use danube_model::Attempt;
 use danube_model::coordinator::{Call, CallAnswer, CallRefusal};
 use danube_model::limits::CALLS_WAITING_MAX;
+use danube_worker::TokenHash;
 use tokio::sync::oneshot;
 
-use super::{Peer, Remote, Unreported};
+use super::{Held, Peer, Remote, Unreported};
 
 /// The calls of one attempt that aren't answered.
 #[derive(Default)]
@@ -19,6 +20,16 @@ pub(super) struct Calls(HashMap<String, Open>);
 struct Open {
     call: Call,
     to: Vec<oneshot::Sender<CallAnswer>>,
+}
+
+impl Held {
+    /// Whether the token is one of the attempt's, and whether it is its coordinator's.
+    pub(super) fn fits(&self, token: &str) -> Option<bool> {
+        let fits = |it: &Option<TokenHash>| it.as_ref().is_some_and(|it| it.fits(token));
+        // Both are compared, so that the time says nothing of which one it was.
+        let (own, steps) = (fits(&self.token), fits(&self.steps_token));
+        (own || steps).then(|| own && self.steps_token.is_some())
+    }
 }
 
 impl Remote {

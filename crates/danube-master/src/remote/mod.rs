@@ -107,16 +107,6 @@ struct Held {
     log: Arc<JobLog>,
 }
 
-impl Held {
-    /// Whether the token is one of the attempt's, and whether it is its coordinator's.
-    fn fits(&self, token: &str) -> Option<bool> {
-        let fits = |it: &Option<TokenHash>| it.as_ref().is_some_and(|it| it.fits(token));
-        // Both are compared, so that the time says nothing of which one it was.
-        let (own, steps) = (fits(&self.token), fits(&self.steps_token));
-        (own || steps).then(|| own && self.steps_token.is_some())
-    }
-}
-
 /// What a worker is to be told of a job.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Told {
