@@ -6,6 +6,8 @@
 //   {"account": {"sub": "1", "email": "a@b.example", "email_verified": true}}
 //   {"rotate": true}     it signs with a new key, and publishes only that one
 //   {"in_token": false}  the address is told by its `userinfo` alone
+//   {"curve": "P-384"}   it signs with a key that few take
+//   {"clock": -3600}     its answers say a time that is so many seconds off
 //
 // It ends with its standard input.
 
@@ -24,6 +26,8 @@ const { default: Provider } = await import(pathToFileURL(installed.resolve('oidc
 
 let account = { sub: '1', email: 'alice@example.org', email_verified: true };
 let inToken = true;
+let curve;
+let clock = 0;
 let handle;
 
 const server = createServer((request, response) => handle(request, response));
@@ -36,6 +40,8 @@ server.listen(0, '127.0.0.1', () => {
       const order = JSON.parse(line);
       if (order.account) account = order.account;
       if ('in_token' in order) inToken = order.in_token;
+      if ('curve' in order) curve = order.curve;
+      if ('clock' in order) clock = order.clock;
       begin(issuer);
       console.log('done');
     })
@@ -43,6 +49,10 @@ server.listen(0, '127.0.0.1', () => {
 });
 
 function key() {
+  if (curve) {
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: curve });
+    return { ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'ES384' };
+  }
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const jwk = privateKey.export({ format: 'jwk' });
   return { ...jwk, use: 'sig', alg: 'RS256', kid: randomBytes(8).toString('hex') };
@@ -58,7 +68,9 @@ function begin(issuer) {
       redirect_uris: ['http://127.0.0.1/login/oidc/callback'],
       response_types: ['code'],
       grant_types: ['authorization_code'],
+      ...(curve && { id_token_signed_response_alg: 'ES384' }),
     }],
+    ...(curve && { enabledJWA: { idTokenSigningAlgValues: ['ES384'] } }),
     jwks: { keys: [key()] },
     cookies: { keys: [randomBytes(16).toString('hex')] },
     pkce: { required: () => true, methods: ['S256'] },
@@ -70,6 +82,7 @@ function begin(issuer) {
   });
   const callback = provider.callback();
   handle = async (request, response) => {
+    if (clock) response.setHeader('date', new Date(Date.now() + clock * 1000).toUTCString());
     if (!request.url.startsWith('/interaction/')) return callback(request, response);
     try {
       const { prompt, params, session } = await provider.interactionDetails(request, response);

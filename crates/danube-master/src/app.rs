@@ -5,16 +5,17 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use danube_api::{Code, Problem, rpc};
+use danube_blueprint::Permission;
 use danube_joblog::JobLogs;
 use danube_model::limits::{CREDENTIALS_MAX, SECRETS_MAX};
 use danube_model::{JobId, Queues};
-use danube_signals::{DeniedResource, PermissionDenied, Signals, SystemError};
+use danube_signals::{PermissionDenied, Signals, SystemError};
 use danube_store::{SessionOf, Store, StoreError};
 use danube_worker::Worker;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::artifacts::Artifacts;
-use crate::auth::{Caller, Codes, Keys, Sessions, Stranger, Workers};
+use crate::auth::{Caller, Codes, Keys, Sessions, Stranger, Workers, right_name};
 use crate::blueprint::Current;
 use crate::feed::Desk;
 use crate::forges::Forges;
@@ -145,20 +146,73 @@ const WAITS_MAX: usize = 1_000;
 /// How handlers are given the app.
 pub(crate) type Shared = Arc<App>;
 
-impl App {
-    /// Whether this caller reaches this pipeline. A refusal is counted; it is for the caller
-    /// to say that there is no such thing.
-    pub(crate) fn reaches(&self, caller: &Caller, pipeline: &str) -> bool {
-        let reaches = caller.reach.has(pipeline);
-        if !reaches {
-            self.signals.emit(PermissionDenied {
-                user: &caller.name,
-                resource: pipeline,
-                action: "reach the pipeline",
-                kind: Some(DeniedResource::Pipeline),
-            });
+/// Why somebody may not do what they wish.
+#[derive(Debug)]
+pub(crate) enum Barred {
+    /// They may not even look: it is for whoever asked to say that there is no such thing.
+    Hidden,
+    /// They may look, but not do that.
+    Lacks(Problem),
+}
+
+impl Barred {
+    /// The problem, where hidden things are answered with `unknown`.
+    pub(crate) fn or(self, unknown: impl FnOnce() -> Problem) -> Problem {
+        match self {
+            Self::Hidden => unknown(),
+            Self::Lacks(problem) => problem,
         }
-        reaches
+    }
+}
+
+impl App {
+    /// Whether this caller may do what they wish with this pipeline, or with a job of it that
+    /// this user submitted. A refusal is counted.
+    pub(crate) fn permits(
+        &self,
+        caller: &Caller,
+        (pipeline, submitted_by): (&str, Option<&str>),
+    ) -> Result<(), Barred> {
+        let right = caller.reach.right(pipeline, submitted_by);
+        self.bar(caller, pipeline, right)
+    }
+
+    /// The same of a job that is about to be theirs.
+    pub(crate) fn permits_own(&self, caller: &Caller, pipeline: &str) -> Result<(), Barred> {
+        let right = caller.reach.right_to_own(pipeline);
+        self.bar(caller, pipeline, right)
+    }
+
+    /// Tells that this caller may not do what they wish with that.
+    pub(crate) fn denied(&self, caller: &Caller, resource: &str) {
+        self.signals.emit(PermissionDenied {
+            user: &caller.name,
+            resource,
+            action: right_name(caller.wish.right),
+            kind: Some(caller.wish.kind),
+        });
+    }
+
+    fn bar(
+        &self,
+        caller: &Caller,
+        pipeline: &str,
+        right: Option<Permission>,
+    ) -> Result<(), Barred> {
+        if right.is_some_and(|it| it >= caller.wish.right) {
+            return Ok(());
+        }
+        self.denied(caller, pipeline);
+        let Some(right) = right else {
+            return Err(Barred::Hidden);
+        };
+        let detail = format!(
+            "`{}` may `{}` with pipeline `{pipeline}`, and this needs `{}`",
+            caller.name,
+            right_name(right),
+            right_name(caller.wish.right)
+        );
+        Err(Barred::Lacks(Problem::new(Code::Forbidden, detail)))
     }
 
     /// Who shows a key, with the rights that they have now.
@@ -169,6 +223,8 @@ impl App {
         let user = self.behind(&SessionOf::User(user))?;
         Ok(Caller {
             key: caller.key,
+            // What a key of theirs is bound to, it stays bound to.
+            reach: user.reach.within_those_of(&caller.reach),
             by_session: caller.by_session,
             ..user
         })
@@ -182,10 +238,9 @@ impl App {
                 self.with_rights(caller)
             }
             SessionOf::User(name) => {
-                let blueprint = self.blueprint.get();
-                let user = blueprint.as_ref().and_then(|it| it.users.get(name));
-                user.map(|it| Caller::user(name, it.admin))
-                    .ok_or(Stranger::Unknown)
+                let blueprint = self.blueprint.get().ok_or(Stranger::Unknown)?;
+                let user = blueprint.users.get(name).ok_or(Stranger::Unknown)?;
+                Ok(Caller::user(name, user.admin, &blueprint))
             }
             SessionOf::Link => Ok(Caller::link()),
         }

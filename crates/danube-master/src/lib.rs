@@ -56,7 +56,7 @@ mod worker_home;
 mod worker_settings;
 
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
-pub use oidc::ask_provider;
+pub use oidc::{Examined, ask_provider, examine as examine_provider};
 pub use registry::{ask_registry, tether_main_if_asked};
 pub use settings::{
     ArtifactSettings, BlueprintSettings, ForgeSettings, HealMode, HealthSettings, OidcSettings,
@@ -72,4 +72,17 @@ pub use worker_home::WorkerHome;
 #[must_use]
 pub fn openapi() -> String {
     http::document()
+}
+
+/// Where browsers come back to from an OpenID provider, with these settings.
+#[must_use]
+pub fn redirect_uri(settings: &Settings) -> String {
+    http::back_of(settings)
+}
+
+/// Every route of the server with its method and the right that it asks for, for the docs
+/// and for tests.
+#[must_use]
+pub fn rights() -> Vec<(&'static str, &'static str, String)> {
+    http::rights()
 }

@@ -260,6 +260,15 @@ impl Task {
         }
     }
 
+    /// Whether it names secrets or credentials, which its steps could tell on.
+    #[must_use]
+    pub fn opens_secrets(&self) -> bool {
+        match self {
+            Self::Pipeline(it) => !it.secrets.is_empty(),
+            Self::Playbook(it) => !it.credentials.is_empty(),
+        }
+    }
+
     /// Where its source is cloned from, as it may be shown.
     #[must_use]
     pub fn repository(&self) -> Option<String> {

@@ -13,7 +13,7 @@ use crate::seal::Sealer;
 use crate::writer::Tx;
 use crate::{
     CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, StoreError, Submitted, admission,
-    forges, moves, playbooks, webhooks,
+    forges, moves, playbooks, sight, webhooks,
 };
 
 /// The purpose under which orders are sealed.
@@ -148,6 +148,7 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
             &seal_order(&tx.shared.sealer, new.id, &new.order)?,
         )?
     };
+    sight::belongs_to(tx, seq, &new.owner)?;
     owe_webhook(tx, seq, new, sealed)?;
     if let Some(from) = &new.order.forge {
         forges::insert(tx, seq, from)?;
@@ -270,6 +271,7 @@ pub(crate) fn retry(tx: &Tx<'_>, retry: &Retry, approve: bool) -> Result<RetryOu
     record.superseded_by = None;
     let (old, old_seq) = (old.id, record.seq);
     let seq = insert(tx, &record, &sealed)?;
+    sight::belongs_to(tx, seq, &retry.owner)?;
     webhooks::copy(tx, (old, old_seq), (retry.new, seq))?;
     if let Some(from) = &order.forge {
         forges::insert(tx, seq, from)?;

@@ -44,6 +44,7 @@ mod schema;
 mod seal;
 mod secrets;
 mod sessions;
+mod sight;
 mod timing;
 mod types;
 mod webhooks;
@@ -76,11 +77,13 @@ pub use pulse::WriterSign;
 pub use restored::Resumed;
 pub use secrets::{GivenSecrets, SecretRecord, SecretRefusal};
 pub use sessions::{SessionOf, SessionRecord};
+pub use sight::USER_OWNER;
 pub use types::{
     AllPastRuns, Assignment, CancelOutcome, Claimed, Claims, Counts, CredentialRecord,
     CredentialUse, Filter, Idempotency, JobTrace, Lane, LeaseState, Leased, LogDeletion,
-    MaskOutcome, NewJob, NewWorker, PastRun, PastRuns, PastStep, Resealed, Retry, RetryOutcome,
-    Rotation, RunEvents, RunNames, SealState, Submitted, Waiting, WorkerId, WorkerRecord,
+    MaskOutcome, MemberSight, NewJob, NewWorker, PastRun, PastRuns, PastStep, Resealed, Retry,
+    RetryOutcome, Rotation, RunEvents, RunNames, SealState, Sight, Submitted, Waiting, WorkerId,
+    WorkerRecord,
 };
 pub use webhooks::{
     AfterTry, Callback, DueWebhook, OLD_SECRETS_MAX, Outbox, ROTATION_OVERLAP, ReplayOutcome,

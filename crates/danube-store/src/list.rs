@@ -7,7 +7,8 @@ use rusqlite::{Connection, ToSql};
 use crate::keys::patterns;
 use crate::rows::{self, Record, columns};
 use crate::seal::Sealer;
-use crate::{Filter, Store, StoreError};
+use crate::sight::Several;
+use crate::{Filter, Sight, Store, StoreError};
 
 /// Bytes of a cursor's seal: enough that nobody makes one up by trying.
 const CURSOR_TAG_BYTES: usize = 8;
@@ -58,13 +59,12 @@ fn page(
     below: i64,
     limit: usize,
 ) -> Result<Vec<Record>, StoreError> {
-    let of = match (&filter.pipeline, &filter.sight) {
-        (Some(pipeline), Some(sight)) if !sees(connection, sight, pipeline)? => {
-            return Ok(Vec::new());
+    let of = match places(connection, filter)? {
+        Places::None => return Ok(Vec::new()),
+        Places::Several(several) => {
+            return several.page(connection, &filter.states, (below, limit));
         }
-        (Some(pipeline), _) => Of::Pipeline(pipeline.clone()),
-        (None, Some(sight)) => Of::Sight(patterns(sight)),
-        (None, None) => Of::All,
+        Places::One(of) => of,
     };
     if filter.states.is_empty() {
         return query(connection, (None, &of), below, limit);
@@ -78,6 +78,34 @@ fn page(
     records.sort_by_key(|it| std::cmp::Reverse(it.seq));
     records.truncate(limit);
     Ok(records)
+}
+
+/// Where what a filter shows is looked for.
+enum Places {
+    None,
+    One(Of),
+    Several(Several),
+}
+
+fn places(connection: &Connection, filter: &Filter) -> Result<Places, StoreError> {
+    let Some(pipeline) = &filter.pipeline else {
+        return Ok(match &filter.sight {
+            Sight::All => Places::One(Of::All),
+            Sight::Patterns(all) => Several::fitting(connection, all)?
+                .map_or_else(|| Places::One(Of::Sight(patterns(all))), Places::Several),
+            Sight::Member(member) => Places::Several(Several::of(member, None)),
+        });
+    };
+    let whole = || Places::One(Of::Pipeline(pipeline.clone()));
+    Ok(match &filter.sight {
+        Sight::All => whole(),
+        Sight::Patterns(all) if sees(connection, all, pipeline)? => whole(),
+        Sight::Member(member) if member.pipelines.contains(pipeline) => whole(),
+        Sight::Member(member) if !member.declared.contains(pipeline) => {
+            Places::Several(Several::of(member, Some(pipeline)))
+        }
+        Sight::Patterns(_) | Sight::Member(_) => Places::None,
+    })
 }
 
 /// Whether one of the patterns fits.
@@ -208,6 +236,33 @@ mod tests {
             };
             assert!(plan.starts_with("SEARCH") && plan.contains(index), "{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_sees_is_found_without_a_walk_over_what_others_did() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        for (sql, walks) in [
+            (
+                crate::sight::HEAD,
+                "USING INDEX jobs_pipeline (pipeline=? AND rowid<?)",
+            ),
+            (
+                crate::sight::OWN_HEAD,
+                "USING COVERING INDEX job_users_user (user=? AND rowid<?)",
+            ),
+            (
+                crate::sight::ACTIVE,
+                "USING INDEX jobs_state (state=? AND rowid<?)",
+            ),
+        ] {
+            let plan = plan(&connection, sql);
+            assert!(
+                plan.starts_with("SEARCH") && plan.contains(walks),
+                "{sql}: {plan}"
+            );
+            assert!(!plan.contains("ORDER BY"), "{sql}: {plan}");
         }
     }
 

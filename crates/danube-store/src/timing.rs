@@ -36,7 +36,7 @@ const JOBS_LOOKED_AT_MAX: i64 = 20_000;
 const STEPS_READ_MAX: usize = 100_000;
 
 /// Names of pipelines that are looked for; each is a seek in an index.
-const NAMES_MAX: usize = 10_000;
+pub(crate) const NAMES_MAX: usize = 10_000;
 
 /// Pipelines of an answer about all of them: those with the newest jobs.
 const PIPELINES_MAX: usize = 200;
@@ -62,14 +62,19 @@ impl Store {
         })
     }
 
-    /// The same of every pipeline, without steps; those with the newest jobs first.
+    /// The same of every pipeline that counts, without steps; those with the newest jobs first.
     ///
     /// # Errors
     /// When the database can't be read.
-    pub fn past_runs_of_all(&self, wanted: usize) -> Result<AllPastRuns, StoreError> {
+    pub fn past_runs_of_all(
+        &self,
+        wanted: usize,
+        counts: impl Fn(&str) -> bool,
+    ) -> Result<AllPastRuns, StoreError> {
         self.inner.readers.read(|connection| {
             let mut reading = Reading::begin(false);
             let mut names = names(connection)?;
+            names.retain(|(name, _)| counts(name));
             names.sort_by_key(|(_, newest)| std::cmp::Reverse(*newest));
             let mut all = AllPastRuns {
                 is_cut: names.len() > PIPELINES_MAX,
@@ -98,7 +103,7 @@ impl Store {
 }
 
 /// Each name with its newest job.
-fn names(connection: &Connection) -> Result<Vec<(String, i64)>, StoreError> {
+pub(crate) fn names(connection: &Connection) -> Result<Vec<(String, i64)>, StoreError> {
     let mut statement = connection.prepare_cached(NAMES)?;
     let mut names: Vec<(String, i64)> = Vec::new();
     // SQLite sorts every blob behind every text.

@@ -122,6 +122,8 @@ pub struct Retry {
     pub new: JobId,
     /// The name of the API key that asks.
     pub by: String,
+    /// Who that is whatever they are called; see [`crate::USER_OWNER`].
+    pub owner: String,
     /// Hexadecimal W3C trace id of the new job.
     pub trace_id: String,
     /// The new job's context.
@@ -321,9 +323,33 @@ pub struct Filter {
     pub states: Vec<State>,
     /// Of this pipeline.
     pub pipeline: Option<String>,
-    /// Of pipelines that one of these patterns fits; of all when none. `*` stands for any
-    /// text.
-    pub sight: Option<Vec<String>>,
+    /// That somebody may see.
+    pub sight: Sight,
+}
+
+/// Which jobs somebody may see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// All.
+    #[default]
+    All,
+    /// Those of pipelines that one of these patterns fits; `*` stands for any text.
+    Patterns(Vec<String>),
+    /// Those of a user of the blueprint.
+    Member(MemberSight),
+}
+
+/// Which jobs a user of the blueprint may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberSight {
+    /// Those of these pipelines,
+    pub pipelines: Vec<String>,
+    /// and those that this user submitted,
+    pub user: String,
+    /// but of none of these pipelines,
+    pub declared: Vec<String>,
+    /// and only of those that one of these patterns fits, if there are any.
+    pub patterns: Option<Vec<String>>,
 }
 
 /// How many jobs wait and run.

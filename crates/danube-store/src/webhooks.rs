@@ -18,7 +18,7 @@ use crate::list::{read_cursor, write_cursor};
 use crate::rows::{self, count, named, optional_time, time};
 use crate::seal::Sealer;
 use crate::writer::Tx;
-use crate::{Pending, Store, StoreError};
+use crate::{Pending, Sight, Store, StoreError};
 
 pub use queue::Wanted;
 pub(crate) use secrets::reseal_secrets;
@@ -120,7 +120,7 @@ impl Store {
     /// [`StoreError::BadCursor`] for a cursor that isn't ours.
     pub fn webhooks(
         &self,
-        (owner, sight, state): (Option<&str>, Option<&[String]>, Option<WebhookState>),
+        (owner, sight, state): (Option<&str>, &Sight, Option<WebhookState>),
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<Webhook>, StoreError> {
@@ -131,8 +131,21 @@ impl Store {
              AND webhooks.state <> 'waiting' AND (:owner IS NULL OR owner = :owner) \
              AND (:state IS NULL OR webhooks.state = :state) \
              AND (:sight IS NULL OR EXISTS (SELECT 1 FROM json_each(:sight) \
-             WHERE jobs.pipeline GLOB value)) ORDER BY webhooks.seq DESC LIMIT :limit"
+             WHERE jobs.pipeline GLOB value)) \
+             AND (:hidden IS NULL OR jobs.pipeline NOT IN (SELECT value FROM json_each(:hidden))) \
+             ORDER BY webhooks.seq DESC LIMIT :limit"
         );
+        let (fitting, hidden) = match sight {
+            Sight::All => (None, None),
+            Sight::Patterns(all) => (Some(patterns(all)), None),
+            // What they see of their own; `owner` keeps those of others out.
+            Sight::Member(member) => {
+                let fitting = member.patterns.as_ref().map(|it| patterns(it));
+                let mut hidden = member.declared.clone();
+                hidden.retain(|it| !member.pipelines.contains(it));
+                (fitting, Some(patterns(&hidden)))
+            }
+        };
         let sealer = &self.inner.shared.sealer;
         let below = match cursor {
             Some(text) => read_cursor(sealer, text).ok_or(StoreError::BadCursor)?,
@@ -144,7 +157,8 @@ impl Store {
             let values = named_params! {
                 ":below": below,
                 ":owner": owner,
-                ":sight": sight.map(patterns),
+                ":sight": fitting,
+                ":hidden": hidden,
                 ":state": state.map(WebhookState::as_str),
                 ":limit": i64::try_from(limit + 1).unwrap_or(i64::MAX),
             };

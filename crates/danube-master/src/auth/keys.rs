@@ -6,10 +6,11 @@ use std::io;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
+use danube_blueprint::Permission;
 use danube_model::Timestamp;
 use danube_store::{KeyBounds, KeyId, KeyRecord, NewKey, Role, Store, StoreError};
 
-use super::{Caller, Reach, Stranger, hash, is_token, token};
+use super::{Caller, Reach, Stranger, Wish, hash, is_token, token};
 use crate::lock::write_whole;
 
 /// What every key begins with, so that scanners and people recognise one.
@@ -177,7 +178,8 @@ impl Keys {
             key: Some(record.id),
             user: bounds.user.clone(),
             role: record.role,
-            reach: Reach::of(bounds.pipelines.as_ref()),
+            reach: Reach::all(cap(record.role)).within(bounds.pipelines.as_ref()),
+            wish: Wish::LOOK,
             by_session: false,
         };
         let live = Live {
@@ -213,6 +215,15 @@ fn owner(record: &KeyRecord) -> String {
     match &record.bounds.account {
         Some(account) => format!("account-{account}"),
         None => format!("key-{}", record.id.0),
+    }
+}
+
+/// What a key may do with the pipelines that it reaches.
+const fn cap(role: Role) -> Permission {
+    match role {
+        Role::Viewer => Permission::Read,
+        Role::Member => Permission::Write,
+        Role::Admin => Permission::Admin,
     }
 }
 

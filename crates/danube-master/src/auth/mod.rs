@@ -14,11 +14,15 @@ pub(crate) use sessions::{SESSION_COOKIE, Sessions};
 pub(crate) use token::{hash, is_token, token};
 pub(crate) use workers::{MintedWorker, Workers};
 
+use std::sync::Arc;
+
+use danube_blueprint::{Blueprint, Permission};
 use danube_model::Timestamp;
-use danube_store::{KeyId, Role};
+use danube_signals::DeniedResource;
+use danube_store::{KeyId, Role, USER_OWNER};
 
 /// Somebody who showed a valid key or session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Caller {
     /// Who is told to have done it: the service account, or the key.
     pub(crate) name: String,
@@ -28,13 +32,41 @@ pub(crate) struct Caller {
     pub(crate) key: Option<KeyId>,
     /// The user of the blueprint that it is, if it is one.
     pub(crate) user: Option<String>,
-    /// What they may do.
+    /// What they may do with what belongs to no pipeline.
     pub(crate) role: Role,
-    /// With which pipelines.
+    /// What they may do with pipelines.
     pub(crate) reach: Reach,
+    /// What they are about to do, as the table of rights has it of the route.
+    pub(crate) wish: Wish,
     /// Showed a cookie instead of a key: a browser. It may read only, so that
     /// no foreign page can make it change anything.
     pub(crate) by_session: bool,
+}
+
+/// What a request needs with the pipeline that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// The right.
+    pub(crate) right: Permission,
+    /// What a refusal is counted as.
+    pub(crate) kind: DeniedResource,
+}
+
+impl Wish {
+    /// To look at a pipeline's jobs.
+    pub(crate) const LOOK: Self = Self {
+        right: Permission::Read,
+        kind: DeniedResource::Pipeline,
+    };
+}
+
+/// A right, as people are told of it.
+pub(crate) const fn right_name(right: Permission) -> &'static str {
+    match right {
+        Permission::Read => "read",
+        Permission::Write => "write",
+        Permission::Admin => "admin",
+    }
 }
 
 /// Why nobody is known behind a request.
@@ -81,7 +113,8 @@ impl Caller {
             key: None,
             user: None,
             role: Role::Admin,
-            reach: Reach::All,
+            reach: Reach::all(Permission::Admin),
+            wish: Wish::LOOK,
             by_session: false,
         }
     }
@@ -96,12 +129,17 @@ impl Caller {
     }
 
     /// A user of the blueprint, in a browser.
-    pub(crate) fn user(name: &str, is_admin: bool) -> Self {
-        let role = if is_admin { Role::Admin } else { Role::Member };
+    pub(crate) fn user(name: &str, is_admin: bool, blueprint: &Arc<Blueprint>) -> Self {
+        let (role, reach) = if is_admin {
+            (Role::Admin, Reach::all(Permission::Admin))
+        } else {
+            (Role::Member, Reach::member(name, Arc::clone(blueprint)))
+        };
         Self {
-            owner: format!("user-{name}"),
+            owner: format!("{USER_OWNER}{name}"),
             user: Some(name.to_owned()),
             role,
+            reach,
             by_session: true,
             ..Self::own(name)
         }
@@ -143,7 +181,8 @@ mod tests {
             key: None,
             user: None,
             role,
-            reach: Reach::All,
+            reach: Reach::all(Permission::Admin),
+            wish: Wish::LOOK,
             by_session,
         };
         assert!(caller(Role::Viewer, false).may(Need::Read));

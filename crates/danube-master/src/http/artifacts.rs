@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Refusal};
-use super::caller::{Looker, Manager, caller, key};
+use super::caller::{DoerOnRecord, Looker, caller, key};
 use super::incoming::Id;
 use super::jobs::find;
 use super::range::{self, Range};
@@ -358,7 +358,7 @@ pub(crate) async fn download(
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(
     State(app): State<Shared>,
-    Manager(caller): Manager,
+    DoerOnRecord(caller): DoerOnRecord,
     Named(id, name): Named,
 ) -> Answer<Json<ArtifactView>> {
     let job = find(&app, &caller, &id).await?.id;

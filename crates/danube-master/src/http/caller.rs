@@ -5,14 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::{HeaderMap, header, request::Parts};
 use danube_api::{Code, Problem};
+use danube_blueprint::Permission;
 use danube_model::{JobId, Timestamp};
-use danube_signals::{DeniedResource, PermissionDenied};
+use danube_signals::PermissionDenied;
 
 use super::answer::Refusal;
 use super::asked::Asked;
 use super::audit;
+use super::rights::{Right, Row};
 use crate::app::{App, Shared};
-use crate::auth::{Caller, Need, SESSION_COOKIE, Stranger};
+use crate::auth::{Caller, Need, SESSION_COOKIE, Stranger, right_name};
 
 /// May look at what belongs to no pipeline.
 pub(crate) struct Reader;
@@ -39,7 +41,8 @@ impl FromRequestParts<Shared> for Reader {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        everything(need(parts, app, Need::Read)?).map(|_| Self)
+        let fits = |it| it == Right::Server(Need::Read);
+        allowed(parts, app, fits).map(|_| Self)
     }
 }
 
@@ -47,7 +50,8 @@ impl FromRequestParts<Shared> for Steward {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        everything(need(parts, app, Need::Work)?).map(|_| Self)
+        let fits = |it| it == Right::Server(Need::Work);
+        allowed(parts, app, fits).map(|_| Self)
     }
 }
 
@@ -55,7 +59,8 @@ impl FromRequestParts<Shared> for Looker {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        need(parts, app, Need::Read).map(Self)
+        let fits = |it| matches!(it, Right::Known | Right::Pipeline(Permission::Read));
+        allowed(parts, app, fits).map(Self)
     }
 }
 
@@ -63,7 +68,17 @@ impl FromRequestParts<Shared> for Doer {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        need(parts, app, Need::Work).map(Self)
+        allowed(parts, app, is_doing).map(Self)
+    }
+}
+
+impl FromRequestParts<Shared> for DoerOnRecord {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
+        let caller = allowed(parts, app, is_doing)?;
+        audit::ask(app, parts, &caller).await?;
+        Ok(Self(caller))
     }
 }
 
@@ -71,7 +86,7 @@ impl FromRequestParts<Shared> for Manager {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let caller = everything(need(parts, app, Need::Manage)?)?;
+        let caller = allowed(parts, app, is_managing)?;
         if !parts.method.is_safe() {
             audit::ask(app, parts, &caller).await?;
         }
@@ -83,17 +98,7 @@ impl FromRequestParts<Shared> for ManagerOnRecord {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let caller = everything(need(parts, app, Need::Manage)?)?;
-        audit::ask(app, parts, &caller).await?;
-        Ok(Self(caller))
-    }
-}
-
-impl FromRequestParts<Shared> for DoerOnRecord {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        let caller = need(parts, app, Need::Work)?;
+        let caller = allowed(parts, app, is_managing)?;
         audit::ask(app, parts, &caller).await?;
         Ok(Self(caller))
     }
@@ -103,7 +108,7 @@ impl FromRequestParts<Shared> for Overseer {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Refusal> {
-        everything(need(parts, app, Need::Manage)?).map(|_| Self)
+        allowed(parts, app, is_managing).map(|_| Self)
     }
 }
 
@@ -120,7 +125,8 @@ impl FromRequestParts<Shared> for Masker {
             // It reaches no job but the one in the path.
             return Ok(Self(Caller::own("job")));
         }
-        need(parts, app, Need::Work).map(Self)
+        let fits = |it| matches!(it, Right::JobOr(_));
+        allowed(parts, app, fits).map(Self)
     }
 }
 
@@ -135,8 +141,21 @@ impl FromRequestParts<Shared> for Local {
         if is_private(app) && came_directly(&parts.headers) {
             return Ok(Self);
         }
-        everything(need(parts, app, Need::Read)?).map(|_| Self)
+        let fits = |it| it == Right::Local;
+        allowed(parts, app, fits).map(|_| Self)
     }
+}
+
+fn is_doing(right: Right) -> bool {
+    match right {
+        Right::Own => true,
+        Right::Pipeline(it) | Right::Listed(it) => it > Permission::Read,
+        _ => false,
+    }
+}
+
+fn is_managing(right: Right) -> bool {
+    right == Right::Server(Need::Manage)
 }
 
 /// Whether a request to a loopback address was meant for it: not passed on by a
@@ -168,28 +187,75 @@ fn is_for_this_machine(listen: SocketAddr, public_url: Option<&str>) -> bool {
     listen.ip().is_loopback() && public_url.is_none()
 }
 
-fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
+/// Who asks, if the route's row lets them. The handler says which rows fit it, so that a row
+/// can't ask for less than what the handler was written for.
+fn allowed(parts: &Parts, app: &App, fits: fn(Right) -> bool) -> Result<Caller, Refusal> {
+    let row = parts.extensions.get::<&'static Row>();
+    let Some(row) = row.filter(|it| fits(it.right)) else {
+        let detail = "the table of rights says something else of this route than its handler";
+        return Err(Problem::new(Code::Internal, detail).into());
+    };
+    let caller = Caller {
+        wish: row.right.wish(row.path),
+        ..authenticated(parts, app)?
+    };
+    match row.right {
+        Right::Server(need) => {
+            must(parts, app, &caller, (caller.may(need), action(need)))?;
+            everything(parts, app, caller)
+        }
+        Right::Local => {
+            must(
+                parts,
+                app,
+                &caller,
+                (caller.may(Need::Read), action(Need::Read)),
+            )?;
+            everything(parts, app, caller)
+        }
+        Right::Own | Right::Pipeline(_) | Right::Listed(_) | Right::JobOr(_) => {
+            let least = match row.right {
+                Right::Own => Permission::Write,
+                _ => caller.wish.right,
+            };
+            let by_browser = caller.by_session && least > Permission::Read;
+            let may = !by_browser && caller.reach.cap() >= least;
+            must(parts, app, &caller, (may, right_name(least)))?;
+            Ok(caller)
+        }
+        Right::Known | Right::Open | Right::Page | Right::Token(_) => Ok(caller),
+    }
+}
+
+fn authenticated(parts: &Parts, app: &App) -> Result<Caller, Problem> {
     let asked = parts.extensions.get::<Asked>();
     let since = asked.map(Asked::now);
     let caller = caller(app, &parts.headers);
     if let Some((asked, since)) = asked.zip(since) {
         asked.authenticated(since);
     }
-    let caller = caller.map_err(|it| Problem::new(Code::Unauthorized, it.detail()))?;
-    if caller.may(need) {
-        return Ok(caller);
-    }
-    let action = match need {
+    caller.map_err(|it| Problem::new(Code::Unauthorized, it.detail()))
+}
+
+const fn action(need: Need) -> &'static str {
+    match need {
         Need::Read => "read",
         Need::Work => "write",
         Need::Manage => "manage keys or the server",
-    };
-    app.signals.emit(PermissionDenied {
-        user: &caller.name,
-        resource: parts.uri.path(),
-        action,
-        kind: denied(parts.uri.path(), need),
-    });
+    }
+}
+
+/// Whether the kind of caller may do that at all.
+fn must(
+    parts: &Parts,
+    app: &App,
+    caller: &Caller,
+    (may, action): (bool, &'static str),
+) -> Result<(), Problem> {
+    if may {
+        return Ok(());
+    }
+    tell_denied(parts, app, caller, action);
     let detail = if caller.by_session {
         "a browser session may only read; use an API key".to_owned()
     } else {
@@ -199,14 +265,15 @@ fn need(parts: &Parts, app: &App, need: Need) -> Result<Caller, Refusal> {
             caller.role.as_str()
         )
     };
-    Err(Problem::new(Code::Forbidden, detail).into())
+    Err(Problem::new(Code::Forbidden, detail))
 }
 
 /// Only who reaches all pipelines may see what tells of all, or of the server.
-fn everything(caller: Caller) -> Result<Caller, Refusal> {
+fn everything(parts: &Parts, app: &App, caller: Caller) -> Result<Caller, Refusal> {
     if caller.reach.is_all() {
         return Ok(caller);
     }
+    tell_denied(parts, app, &caller, "read");
     let detail = format!(
         "`{}` reaches some pipelines only, and this belongs to none or to all",
         caller.name
@@ -214,14 +281,19 @@ fn everything(caller: Caller) -> Result<Caller, Refusal> {
     Err(Problem::new(Code::Forbidden, detail).into())
 }
 
-/// What was denied, as far as it is counted by kind. The path is the one below the API's own.
-fn denied(path: &str, need: Need) -> Option<DeniedResource> {
-    let of_secrets = path == "/secrets" || path.starts_with("/secrets/");
-    match need {
-        _ if of_secrets => Some(DeniedResource::Secret),
-        Need::Manage => None,
-        Need::Read | Need::Work => Some(DeniedResource::Pipeline),
-    }
+fn tell_denied(parts: &Parts, app: &App, caller: &Caller, action: &'static str) {
+    let row = parts.extensions.get::<&'static Row>();
+    // What belongs to no pipeline has no kind in the metric.
+    let kind = row.and_then(|it| match it.right {
+        Right::Server(_) | Right::Local => None,
+        _ => Some(caller.wish.kind),
+    });
+    app.signals.emit(PermissionDenied {
+        user: &caller.name,
+        resource: parts.uri.path(),
+        action,
+        kind,
+    });
 }
 
 /// Who showed a key or a session, if anybody.

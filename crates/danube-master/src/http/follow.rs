@@ -11,6 +11,7 @@ use danube_api::{Code, Problem};
 use danube_joblog::{Chunk, GapReason, LogError, LogReader, Progress, StreamKind};
 use danube_model::{Job, JobId};
 
+use super::guard::Guard;
 use super::jobs::with_log;
 use crate::app::{PhaseWatch, Shared, blocking};
 use crate::readers::Followed;
@@ -93,12 +94,19 @@ pub(crate) struct Follower {
     step: Step,
     timed: bool,
     follow: bool,
+    /// Whether they still may.
+    guard: Guard,
 }
 
 impl Follower {
     /// A reader of this part of the job's log. With `follow` the end is that of
     /// the job, or of the step.
-    pub(crate) fn new(app: Shared, job: JobId, part: Part, follow: bool) -> Result<Self, Problem> {
+    pub(crate) fn new(
+        app: Shared,
+        (job, guard): (JobId, Guard),
+        part: Part,
+        follow: bool,
+    ) -> Result<Self, Problem> {
         let before = app.followers.fetch_add(1, Ordering::SeqCst);
         let follower = Self {
             watch: app.phases.watch(job),
@@ -111,6 +119,7 @@ impl Follower {
             step: part.step,
             timed: part.timed,
             follow,
+            guard,
         };
         if before >= follower.app.followers_max {
             return Err(Problem::new(
@@ -123,6 +132,7 @@ impl Follower {
 
     /// The next piece.
     pub(crate) async fn next(&mut self) -> Result<Piece, Problem> {
+        self.guard.look(&self.app)?;
         if let Some(piece) = self.find_step().await? {
             return Ok(piece);
         }

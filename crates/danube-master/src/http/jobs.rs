@@ -181,12 +181,29 @@ fn cancel_unrecorded(app: &App, id: JobId, error: &StoreError) -> Problem {
     problem
 }
 
-/// The job with this id or short id, if it is one of a pipeline that the caller reaches.
+/// The job with this id or short id, if the caller may do with it what they wish. One that
+/// they may not even look at isn't there.
 pub(crate) async fn find(app: &Shared, caller: &Caller, text: &str) -> Result<Job, Problem> {
-    let id = full_id(app, text).await?;
+    let id = full_id(app, caller, text).await?;
     let job = app.read(move |store| store.job(id)).await?;
-    job.filter(|it| app.reaches(caller, &it.pipeline))
-        .ok_or_else(|| unknown(text))
+    let job = job.ok_or_else(|| unknown(text))?;
+    let user = user_of(app, caller, &job).await?;
+    let permitted = app.permits(caller, (&job.pipeline, user.as_deref()));
+    permitted.map_err(|it| it.or(|| unknown(text)))?;
+    Ok(job)
+}
+
+/// Who submitted the job, where that counts.
+pub(super) async fn user_of(
+    app: &Shared,
+    caller: &Caller,
+    job: &Job,
+) -> Result<Option<String>, Problem> {
+    if !caller.reach.asks_whose(&job.pipeline) {
+        return Ok(None);
+    }
+    let id = job.id;
+    app.read(move |store| store.user_of(id)).await
 }
 
 /// The same, when its log may be read.
@@ -205,12 +222,12 @@ pub(crate) async fn find_logged(app: &Shared, caller: &Caller, id: &str) -> Resu
 /// who reaches all the job needn't exist.
 pub(super) async fn find_id(app: &Shared, caller: &Caller, text: &str) -> Result<JobId, Problem> {
     if caller.reach.is_all() {
-        return full_id(app, text).await;
+        return full_id(app, caller, text).await;
     }
     find(app, caller, text).await.map(|it| it.id)
 }
 
-async fn full_id(app: &Shared, text: &str) -> Result<JobId, Problem> {
+async fn full_id(app: &Shared, caller: &Caller, text: &str) -> Result<JobId, Problem> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
@@ -218,7 +235,10 @@ async fn full_id(app: &Shared, text: &str) -> Result<JobId, Problem> {
         return Err(unknown(text));
     }
     let short = text.to_ascii_lowercase();
-    let ids = app.read(move |store| store.resolve_short(&short)).await?;
+    let mut ids = app.read(move |store| store.resolve_short(&short)).await?;
+    if ids.len() > 1 {
+        ids = seen_of(app, caller, ids).await?;
+    }
     match ids.as_slice() {
         [] => Err(unknown(text)),
         [id] => Ok(*id),
@@ -230,6 +250,20 @@ async fn full_id(app: &Shared, text: &str) -> Result<JobId, Problem> {
             ))
         }
     }
+}
+
+/// Those of these jobs that the caller may look at.
+async fn seen_of(app: &Shared, caller: &Caller, ids: Vec<JobId>) -> Result<Vec<JobId>, Problem> {
+    let mut seen = Vec::new();
+    for id in ids {
+        let Some(job) = app.read(move |store| store.job(id)).await? else {
+            continue;
+        };
+        let user = user_of(app, caller, &job).await?;
+        let right = caller.reach.right(&job.pipeline, user.as_deref());
+        seen.extend(right.map(|_| id));
+    }
+    Ok(seen)
 }
 
 pub(crate) fn unknown(id: &str) -> Problem {

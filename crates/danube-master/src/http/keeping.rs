@@ -7,7 +7,7 @@ use danube_api::{ArtifactList, Code, KeepArtifacts, Problem};
 
 use super::answer::{Answer, json};
 use super::artifacts::{one, view};
-use super::caller::Manager;
+use super::caller::DoerOnRecord;
 use super::incoming::{Id, Small};
 use super::jobs::find;
 use crate::app::Shared;
@@ -23,7 +23,7 @@ const BODY_BYTES_MAX: usize = 4096;
         (status = "4XX", description = "Unknown, or a wrong key or body; nothing was changed", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn keep(
     State(app): State<Shared>,
-    Manager(caller): Manager,
+    DoerOnRecord(caller): DoerOnRecord,
     Id(id): Id,
     headers: HeaderMap,
     Small(body): Small<BODY_BYTES_MAX>,

@@ -15,6 +15,8 @@ use super::answer::Refusal;
 use super::asked::Asked;
 use super::audit;
 use super::incoming::{BODY_DEADLINE, Lingering};
+use super::meta;
+use super::rights::{self, Found};
 use super::wait::{self, Wait};
 use crate::app::Shared;
 use crate::auth::random;
@@ -58,6 +60,11 @@ pub(crate) async fn around(
         true => (UPLOAD_DEADLINE, UPLOAD_DEADLINE + ANSWER_DEADLINE),
         false => (BODY_DEADLINE, ANSWER_DEADLINE),
     };
+    // A path that leads nowhere needs none: it is answered as such.
+    let row = route.as_ref().map(|it| rights::of(&method, it.as_str()));
+    if let Some(Found::Row(row)) = row {
+        request.extensions_mut().insert(row);
+    }
     let asked = Asked::of(&request);
     let id = request_id();
     let span = request_span(&RequestSpan {
@@ -81,7 +88,11 @@ pub(crate) async fn around(
     let request = Lingering::around(request, body_deadline);
     let recorded = app.clone();
     let handled = async move {
-        let response = next.run(request).await;
+        let response = match row {
+            Some(Found::NoMethod(allowed)) => no_method(&request, &allowed),
+            Some(Found::NoRow) => no_row(),
+            Some(Found::Row(_)) | None => next.run(request).await,
+        };
         audit::answered(&recorded, &asked, response).await
     };
     let handled = handled.instrument(span);
@@ -142,6 +153,21 @@ impl Drop for Told {
         }
         request_answered(&self.span, self.status);
     }
+}
+
+fn no_method(request: &Request, allowed: &str) -> Response {
+    let refusal = meta::method_not_allowed(request.method(), request.uri());
+    let mut response = refusal.into_response();
+    if let Ok(value) = HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    response
+}
+
+/// A route that was added without saying who may call it: nobody may.
+fn no_row() -> Response {
+    let detail = "this route has no row in the table of rights";
+    Refusal(Problem::new(Code::Internal, detail)).into_response()
 }
 
 fn broke() -> Response {

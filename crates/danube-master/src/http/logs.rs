@@ -16,6 +16,7 @@ use super::answer::Answer;
 use super::around;
 use super::caller::{DoerOnRecord, Looker};
 use super::follow::{Follower, Part, Piece, Step};
+use super::guard::Guard;
 use super::incoming::Id;
 use super::jobs::{find, find_logged, unknown};
 use super::lines::Lines;
@@ -70,6 +71,7 @@ struct Wanted {
     derive: Derive,
     part: Part,
     gaps: Gaps,
+    guard: Guard,
 }
 
 /// What a text does where bytes are missing.
@@ -96,7 +98,8 @@ pub(crate) async fn log(
     let job = find_logged(&app, &caller, &id).await?;
     let lines = Lines::asked(&query, &headers)?;
     let range = headers.get(header::RANGE).and_then(|it| it.to_str().ok());
-    let mut wanted = wanted(&query, &job, range)?;
+    let guard = Guard::new(&caller, &headers, &job);
+    let mut wanted = wanted(&query, (&job, guard), range)?;
     if let Some(span) = around::asked(&query, &headers)? {
         let (from, until) = around::find(&app, job.id, span).await?;
         let part = Part {
@@ -162,7 +165,11 @@ pub(crate) async fn delete(
     Ok(Json(LogDeleted { bytes_freed }))
 }
 
-fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Problem> {
+fn wanted(
+    query: &LogQuery,
+    (job, guard): (&Job, Guard),
+    range: Option<&str>,
+) -> Result<Wanted, Problem> {
     let follow = switch("follow", query.follow.as_deref())?;
     let timestamps = switch("timestamps", query.timestamps.as_deref())?;
     let strip = match query.ansi.as_deref() {
@@ -201,6 +208,7 @@ fn wanted(query: &LogQuery, job: &Job, range: Option<&str>) -> Result<Wanted, Pr
         derive: Derive::new(strip, timestamps),
         part,
         gaps,
+        guard,
     })
 }
 
@@ -257,13 +265,14 @@ fn streamed(app: Shared, job: &Job, wanted: Wanted) -> Result<Response, Problem>
         derive,
         part,
         gaps,
+        guard,
     } = wanted;
     let from = part.from;
     let part = Part {
         timed: derive.has_times(),
         ..part
     };
-    let follower = Follower::new(app, job.id, part, follow)?;
+    let follower = Follower::new(app, (job.id, guard), part, follow)?;
     let mut response = Response::new(body(follower, derive, gaps));
     text_headers(response.headers_mut(), from);
     Ok(response)
@@ -358,7 +367,7 @@ async fn stored(
         until: Some(until),
         ..Part::default()
     };
-    let follower = Follower::new(app, job.id, part, false)?;
+    let follower = Follower::new(app, (job.id, wanted.guard), part, false)?;
     let mut response = Response::new(body(follower, wanted.derive, wanted.gaps));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -82,10 +82,11 @@ pub(crate) async fn not_found(uri: Uri) -> Refusal {
     .into()
 }
 
-pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
+/// The answer to a method that a path doesn't take.
+pub(crate) fn method_not_allowed(method: &Method, uri: &Uri) -> Refusal {
     Problem::new(
         Code::MethodNotAllowed,
-        format!("`{}` doesn't take {method}", shown(&uri)),
+        format!("`{}` doesn't take {method}", shown(uri)),
     )
     .into()
 }

@@ -17,6 +17,7 @@ mod credentials;
 mod folds;
 mod follow;
 mod forges;
+mod guard;
 mod incoming;
 mod jobs;
 mod keeping;
@@ -34,6 +35,7 @@ mod profiles;
 mod provenance;
 mod range;
 mod registry;
+mod rights;
 mod rpc;
 mod run_events;
 mod search;
@@ -59,7 +61,15 @@ use crate::app::Shared;
 
 pub(crate) use openapi::document;
 pub(crate) use serve::{Served, serve};
+pub(crate) use signin::back_of;
 pub(crate) use submits::{Ask, accept};
+
+/// The table of rights, as it is shown.
+pub(crate) fn rights() -> Vec<(&'static str, &'static str, String)> {
+    let rows = rights::ROWS.iter();
+    rows.map(|it| (it.method, it.path, it.right.name()))
+        .collect()
+}
 
 /// Bytes of a login form, which strangers may send: a key has 47.
 const LOGIN_BYTES_MAX: usize = 4 * 1024;
@@ -204,7 +214,6 @@ pub(crate) fn router(app: Shared) -> Router {
         )
         .merge(page_routes())
         .fallback(meta::not_found)
-        .method_not_allowed_fallback(meta::method_not_allowed)
         .layer(DefaultBodyLimit::max(app.settings.body_bytes_max))
         .layer(middleware::from_fn_with_state(app.clone(), layer::around))
         .with_state(app)

@@ -1,6 +1,8 @@
 //! The API's description, generated from the handlers and the wire types.
 
+use axum::http::Method;
 use danube_api::PROBLEM_TYPE;
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -8,6 +10,7 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
+use super::rights::{self, Found};
 use super::{
     admin, approvals, artifacts, audit, backup, blueprint, credentials, folds, forges, jobs,
     keeping, keys, logs, mask, meta, metrics, panels, profiles, provenance, registry, run_events,
@@ -36,7 +39,7 @@ use super::{
         meta::health, meta::ready, meta::report, metrics::metrics, meta::openapi,
     ),
     components(schemas(danube_api::LogEvent, danube_api::EndEvent, danube_api::GapEvent, danube_api::FieldProblem, danube_api::Code)),
-    modifiers(&Security, &Names, &Problems),
+    modifiers(&Security, &Names, &Problems, &Rights),
     tags((name = "jobs"), (name = "logs"), (name = "keys"), (name = "credentials"), (name = "secrets"), (name = "workers"), (name = "blueprint"), (name = "forges"), (name = "panels"), (name = "traces"), (name = "artifacts"), (name = "registry"), (name = "webhooks"), (name = "admin"), (name = "profiles"), (name = "health")),
 )]
 struct Document;
@@ -83,6 +86,34 @@ impl Modify for Problems {
     }
 }
 
+/// Which right each operation asks for, as `docs/rights.md` explains them.
+struct Rights;
+
+impl Modify for Rights {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            let methods = [
+                (Method::GET, &mut item.get),
+                (Method::PUT, &mut item.put),
+                (Method::POST, &mut item.post),
+                (Method::DELETE, &mut item.delete),
+            ];
+            for (method, operation) in methods {
+                let Some(operation) = operation else {
+                    continue;
+                };
+                if let Found::Row(row) = rights::of(&method, path) {
+                    let right = Extensions::builder().add("x-danube-right", row.right.name());
+                    operation
+                        .extensions
+                        .get_or_insert_default()
+                        .merge(right.build());
+                }
+            }
+        }
+    }
+}
+
 fn operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
     let items = document.paths.paths.values_mut();
     items.flat_map(|it| {
@@ -126,6 +157,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn every_operation_says_its_right() {
+        let mut document = Document::openapi();
+        for it in operations(&mut document) {
+            let extensions = it.extensions.as_deref();
+            let right = extensions.and_then(|it| it.get("x-danube-right"));
+            assert!(right.is_some(), "{:?}", it.operation_id);
+        }
+    }
 
     /// Generated clients have a function for each.
     #[test]

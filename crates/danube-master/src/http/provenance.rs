@@ -8,7 +8,7 @@ use danube_api::{Code, Envelope, Problem};
 use danube_store::StoreError;
 
 use super::answer::Answer;
-use super::caller::{Looker, Reader};
+use super::caller::Looker;
 use super::incoming::Id;
 use super::jobs::find;
 use crate::app::{Shared, blocking};
@@ -69,7 +69,7 @@ pub(crate) async fn of_job(
 #[utoipa::path(get, path = "/api/v1/provenance/key", tag = "artifacts",
     responses((status = 200, description = "PEM", body = String, content_type = "application/x-pem-file"),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn key(State(app): State<Shared>, _: Reader) -> Answer<Response> {
+pub(crate) async fn key(State(app): State<Shared>, _: Looker) -> Answer<Response> {
     let pem = blocking(move || app.provenance.public()).await?;
     let pem = pem.map_err(|error| {
         let detail = format!("the key that signs can't be read or made: {error}");

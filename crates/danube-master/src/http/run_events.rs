@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::answer::Answer;
 use super::caller::Looker;
+use super::guard::Guard;
 use super::incoming::Id;
 use super::jobs::{find_id, find_logged, unknown};
 use super::serve::Line;
@@ -135,7 +136,8 @@ pub(crate) async fn live(
     let (with_events, with_log) = included(query.include.as_deref())?;
     let at = last_event(&headers, Position::read)?.unwrap_or_default();
     let job = find_logged(&app, &caller, &id).await?;
-    let log = Events::new(app.clone(), job.id, (at.offset, line.0))?;
+    let guard = Guard::new(&caller, &headers, &job);
+    let log = Events::new(app.clone(), (job.id, guard), (at.offset, line.0))?;
     let live = Live {
         log,
         with_log,

@@ -1,5 +1,5 @@
-//! Secrets of pipelines: set, list, delete. Only admins do; a value comes in and goes out to
-//! jobs alone.
+//! Secrets of pipelines: set, list, delete. Only admins do, of the pipeline or of everything; a
+//! value comes in and goes out to jobs alone.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{self, get};
 use axum::{Extension, Json, Router};
 use danube_api::{Code, NewSecret, Problem, SecretList, SecretView};
-use danube_model::limits::SECRET_VALUE_BYTES_MAX;
+use danube_model::limits::{NAME_BYTES_MAX, SECRET_VALUE_BYTES_MAX};
 use danube_store::SecretRecord;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -16,9 +16,10 @@ use zeroize::Zeroizing;
 
 use super::answer::{Answer, json};
 use super::audit::OnRecord;
-use super::caller::Manager;
+use super::caller::{Doer, DoerOnRecord};
 use super::incoming::{Id, Small};
 use crate::app::{Shared, blocking};
+use crate::auth::Caller;
 use crate::secrets;
 
 /// Bytes of a body: each of the value's may be written as `\u0000`, and there is some JSON
@@ -58,12 +59,13 @@ pub(crate) struct SecretQuery {
         (status = "4XX", description = "Nothing was changed", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn put(
     State(app): State<Shared>,
-    Manager(caller): Manager,
+    DoerOnRecord(caller): DoerOnRecord,
     (Id(name), query): (Id, Asked),
     headers: HeaderMap,
     Small(body): Small<BODY_BYTES_MAX>,
 ) -> Answer<Response> {
     let pipeline = whose(query)?;
+    permit(&app, &caller, pipeline.as_deref())?;
     let mut body = json(&headers, &body)?;
     // The value is tried on a redactor, which takes a processor.
     let checked = blocking(move || {
@@ -88,10 +90,17 @@ pub(crate) async fn put(
 
 /// Lists names; never values.
 #[utoipa::path(get, path = "/api/v1/secrets", tag = "secrets",
-    responses((status = 200, description = "Every secret", body = SecretList),
+    responses((status = 200, description = "Every secret of the pipelines that the caller is an admin of", body = SecretList),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn list(State(app): State<Shared>, _: Manager) -> Answer<Json<SecretList>> {
-    let all = app.read(danube_store::Store::secrets).await?;
+pub(crate) async fn list(
+    State(app): State<Shared>,
+    Doer(caller): Doer,
+) -> Answer<Json<SecretList>> {
+    let mut all = app.read(danube_store::Store::secrets).await?;
+    all.retain(|it| match &it.pipeline {
+        Some(pipeline) => caller.reach.right(pipeline, None) >= Some(caller.wish.right),
+        None => caller.reach.is_all(),
+    });
     Ok(Json(SecretList {
         secrets: all.into_iter().map(view).collect(),
     }))
@@ -104,11 +113,12 @@ pub(crate) async fn list(State(app): State<Shared>, _: Manager) -> Answer<Json<S
         (status = "4XX", description = "Unknown, or a wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(
     State(app): State<Shared>,
-    _: Manager,
+    DoerOnRecord(caller): DoerOnRecord,
     Id(name): Id,
     query: Asked,
 ) -> Answer<Response> {
     let pipeline = whose(query)?;
+    permit(&app, &caller, pipeline.as_deref())?;
     let deleted = app.store.delete_secret(pipeline.as_deref(), &name).await;
     let deleted = deleted.map_err(|error| app.problem(&error))?;
     let Some(record) = deleted else {
@@ -132,6 +142,29 @@ fn whose(query: Asked) -> Result<Option<String>, Problem> {
         return Err(Problem::new(Code::Malformed, detail));
     }
     Ok(pipeline)
+}
+
+/// Whether the caller may change secrets of this pipeline, or those of all.
+fn permit(app: &Shared, caller: &Caller, pipeline: Option<&str>) -> Result<(), Problem> {
+    if let Some(pipeline) = pipeline {
+        let permitted = app.permits(caller, (pipeline, None));
+        return permitted.map_err(|it| it.or(|| no_pipeline(pipeline)));
+    }
+    if caller.reach.is_all() {
+        return Ok(());
+    }
+    app.denied(caller, "all pipelines");
+    let detail = format!(
+        "`{}` is no administrator of all pipelines; name one with `pipeline`",
+        caller.name
+    );
+    Err(Problem::new(Code::Forbidden, detail))
+}
+
+fn no_pipeline(name: &str) -> Problem {
+    let name: String = name.chars().take(NAME_BYTES_MAX).collect();
+    let detail = format!("there is no pipeline `{}`", name.escape_debug());
+    Problem::new(Code::NotFound, detail)
 }
 
 /// Overwrites the value.

@@ -15,6 +15,7 @@ use super::pages::{entered, refused, secure};
 use super::terminal;
 use crate::app::{App, Shared, blocking};
 use crate::oidc::Failed;
+use crate::settings::Settings;
 use crate::start::address;
 
 /// Holds what the browser has to bring back, so that nobody can finish a sign-in in another's.
@@ -137,9 +138,14 @@ fn keep(app: &App, response: &mut Response, state: &str, seconds: u32) {
 }
 
 fn back(app: &App) -> String {
-    let base = match &app.settings.public_url {
+    back_of(&app.settings)
+}
+
+/// Where browsers come back to from the provider, with these settings.
+pub(crate) fn back_of(settings: &Settings) -> String {
+    let base = match &settings.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None => address(&app.settings),
+        None => address(settings),
     };
     format!("{base}{BACK}")
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::caller::Looker;
 use super::follow::{Follower, Part, Piece};
+use super::guard::Guard;
 use super::incoming::Id;
 use super::jobs::find_logged;
 use super::serve::Line;
@@ -54,7 +55,8 @@ pub(crate) async fn stream(
     let last = last_event(&headers, |it| it.parse().ok())?;
     let job = find_logged(&app, &caller, &id).await?;
     let from = last.or(query.from).unwrap_or(0);
-    let events = Events::new(app, job.id, (from, line.0))?;
+    let guard = Guard::new(&caller, &headers, &job);
+    let events = Events::new(app, (job.id, guard), (from, line.0))?;
     Ok(answer(unfold(events, |mut events| async move {
         let sent = events.next().await?;
         let text: String = sent.iter().map(|it| it.text(&it.at())).collect();
@@ -186,7 +188,11 @@ pub(super) struct Events {
 
 impl Events {
     /// A stream of the job's log from this offset on.
-    pub(super) fn new(app: Shared, job: JobId, (from, line): (u64, Line)) -> Result<Self, Problem> {
+    pub(super) fn new(
+        app: Shared,
+        job: (JobId, Guard),
+        (from, line): (u64, Line),
+    ) -> Result<Self, Problem> {
         let part = Part {
             from,
             timed: true,

@@ -13,7 +13,7 @@ use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
 use danube_model::{FromForge, Job, JobId, Kind, Mistake, Queues, Trigger};
 use danube_outgoing::{Policy, Refused, Target};
-use danube_signals::{JobSubmitted, PipelineTriggered, Stretch};
+use danube_signals::{DeniedResource, JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, Role};
 use danube_telemetry::TraceContext;
 use danube_telemetry::trace::Clock;
@@ -26,7 +26,7 @@ use super::incoming::{Id, Whole};
 use super::jobs::{find_id, unknown};
 use super::wait::{self, SubmitQuery, Wait};
 use crate::app::{App, Shared, blocking};
-use crate::auth::Caller;
+use crate::auth::{Caller, Wish};
 use crate::pipelines::{NoPipeline, of_both};
 use crate::submit::{Checked, World, check, real_below};
 use crate::tell::{self, Why};
@@ -140,8 +140,10 @@ pub(crate) async fn accept(
         warnings,
     } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
     let name = order.task.name();
-    if !app.reaches(caller, name) {
-        return Err(out_of_reach(caller, name));
+    let permitted = app.permits_own(caller, name);
+    permitted.map_err(|it| it.or(|| out_of_reach(caller, name)))?;
+    if source_type != NAMED {
+        no_secrets(app, caller, order.task.opens_secrets())?;
     }
     let load = Stretch {
         began,
@@ -204,13 +206,36 @@ fn stop_superseded(app: &App, outcome: CancelOutcome) {
 
 /// Who says in full what is to be run has to call it by a name that they reach.
 fn out_of_reach(caller: &Caller, name: &str) -> Problem {
-    let sight = caller.reach.sight().unwrap_or_default();
+    let only = caller.reach.patterns().map(|it| it.join(", "));
+    let only = only.map_or_else(String::new, |it| format!(", only {it}"));
     let detail = format!(
-        "`{}` reaches no pipeline `{name}`, only {}; nothing was changed",
-        caller.name,
-        sight.join(", ")
+        "`{}` reaches no pipeline `{name}`{only}; call it by another name; nothing was changed",
+        caller.name
     );
     Problem::new(Code::Forbidden, detail)
+}
+
+/// Whoever says in full what is to be run can have it tell its secrets. A user of the
+/// blueprint who isn't an administrator has none that are theirs.
+fn no_secrets(app: &App, caller: &Caller, opens_secrets: bool) -> Result<(), Problem> {
+    if !opens_secrets || !caller.reach.is_member() {
+        return Ok(());
+    }
+    let kind = DeniedResource::Secret;
+    let wish = Wish {
+        kind,
+        ..caller.wish
+    };
+    app.denied(
+        &Caller {
+            wish,
+            ..caller.clone()
+        },
+        "secrets of a run of their own",
+    );
+    let detail = "what you say in full is run without secrets and credentials; an administrator, \
+                  or a pipeline of the blueprint that you may start, has them";
+    Err(Problem::new(Code::Forbidden, detail))
 }
 
 /// Writes down how a job came to be.
@@ -266,8 +291,13 @@ async fn replayed(
         .read(move |store| store.replayed(&owner, &given))
         .await?;
     match job {
-        Some(job) if !app.reaches(caller, &job.pipeline) => Err(unknown(&job.id.to_string())),
-        other => Ok(other),
+        Some(job) => {
+            // Whoever gets it back is who submitted it.
+            let permitted = app.permits_own(caller, &job.pipeline);
+            permitted.map_err(|it| it.or(|| unknown(&job.id.to_string())))?;
+            Ok(Some(job))
+        }
+        None => Ok(None),
     }
 }
 
@@ -310,6 +340,9 @@ fn idempotency(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency>, 
     }))
 }
 
+/// How a submit asks for work that names a pipeline of the server.
+const NAMED: &str = "pipeline";
+
 /// What this caller's submit may refer to.
 struct Surroundings<'a> {
     app: &'a App,
@@ -329,13 +362,17 @@ impl World for Surroundings<'_> {
         let found = of_both(declared, self.app.pipelines.find(name), (name, by_hand));
         let reach = &self.caller.reach;
         let is_unknown = matches!(found, Err(NoPipeline::Unknown { .. }));
-        if reach.is_all() || (!is_unknown && self.app.reaches(self.caller, name)) {
+        let right = reach.right_to_own(name);
+        if reach.is_all() || (!is_unknown && right.is_some()) {
             return found;
+        }
+        if right.is_none() {
+            self.app.denied(self.caller, name);
         }
         // One that isn't reached is answered as one that isn't there.
         let mut known = self.app.pipelines.names();
         known.extend(declared.iter().flat_map(|it| it.pipelines.keys().cloned()));
-        known.retain(|it| reach.has(it));
+        known.retain(|it| reach.right_to_own(it).is_some());
         known.sort();
         Err(NoPipeline::Unknown {
             known,
@@ -388,6 +425,7 @@ pub(crate) async fn retry(
 ) -> Answer<Response> {
     let began = asked.now();
     let id = find_id(&app, &caller, &id).await?;
+    retriable(&app, &caller, id).await?;
     again(&app, caller, (&asked, began), (id, false)).await
 }
 
@@ -407,6 +445,7 @@ pub(super) async fn again(
         job: id,
         new: JobId::new(),
         by: caller.name,
+        owner: caller.owner,
         trace_id: context.trace_hex(),
         traceparent: context.child().to_string(),
         trace: asked.trace("retry", load),
@@ -431,4 +470,20 @@ pub(super) async fn again(
         }
         RetryOutcome::NotFound => Err(unknown(&id.to_string()).into()),
     }
+}
+
+/// Whether what a job was given once may be given to it again: a user's own job may have been
+/// that of a pipeline that is no pipeline any more.
+async fn retriable(app: &Shared, caller: &Caller, id: JobId) -> Result<(), Problem> {
+    if !caller.reach.is_member() {
+        return Ok(());
+    }
+    let job = app.read(move |store| store.job(id)).await?;
+    let Some(job) = job.filter(|it| caller.reach.asks_whose(&it.pipeline)) else {
+        return Ok(());
+    };
+    let opens = app.read(move |store| store.opens_secrets(id)).await?;
+    let shared = Arc::clone(app);
+    let declared = blocking(move || shared.pipelines.find(&job.pipeline).is_ok()).await?;
+    no_secrets(app, caller, opens && !declared)
 }

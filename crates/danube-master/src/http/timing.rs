@@ -44,9 +44,8 @@ pub(crate) async fn pipeline(
     query: Result<Query<TimingQuery>, QueryRejection>,
 ) -> Answer<Json<PipelineTiming>> {
     let wanted = wanted(query)?;
-    if !app.reaches(&caller, &name) {
-        return Err(unknown(&name, &[]).into());
-    }
+    let permitted = app.permits(&caller, (&name, None));
+    permitted.map_err(|it| it.or(|| unknown(&name, &[])))?;
     let asked = name.clone();
     let past = read(&app, move |store| store.past_runs(&asked, 2 * wanted)).await?;
     if past.runs.is_empty() {
@@ -65,8 +64,11 @@ pub(crate) async fn pipelines(
     query: Result<Query<TimingQuery>, QueryRejection>,
 ) -> Answer<Json<TimingList>> {
     let wanted = wanted(query)?;
-    let mut all = read(&app, move |store| store.past_runs_of_all(2 * wanted)).await?;
-    all.pipelines.retain(|(name, _)| caller.reach.has(name));
+    let counts = move |name: &str| caller.reach.right(name, None).is_some();
+    let all = read(&app, move |store| {
+        store.past_runs_of_all(2 * wanted, counts)
+    })
+    .await?;
     Ok(Json(list(all, wanted)))
 }
 
@@ -114,7 +116,7 @@ async fn must_exist(app: &Shared, caller: &Caller, name: &str) -> Result<(), Pro
         Some(declared) => {
             let mut names = read(app, Store::pipeline_names).await?;
             names.extend(declared);
-            names.retain(|it| caller.reach.has(it));
+            names.retain(|it| caller.reach.right(it, None).is_some());
             Err(unknown(name, &names))
         }
     }

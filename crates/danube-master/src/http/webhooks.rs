@@ -71,7 +71,7 @@ pub(crate) async fn list(
     let owner = (caller.role != Role::Admin).then_some(caller.owner);
     let page = app
         .read(move |store| {
-            let which = (owner.as_deref(), sight.as_deref(), state);
+            let which = (owner.as_deref(), &sight, state);
             store.webhooks(which, query.cursor.as_deref(), limit)
         })
         .await?;

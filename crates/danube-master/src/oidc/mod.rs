@@ -4,6 +4,7 @@
 //! a browser's leaving for it and coming back. Who somebody is comes from there, what they may do
 //! from the blueprint.
 
+mod examine;
 mod provider;
 mod verify;
 
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::{hash, token};
 use crate::settings::OidcSettings;
+pub use examine::{Examined, examine};
 use provider::{Description, Provider, Tokens};
 use verify::{Claims, Expected, KeySet, Refused, key_of, verify};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use danube_outgoing::{Ask, Client, Done, Limits, Policy};
+use danube_outgoing::{Answer, Ask, Client, Done, Failure, Limits, Policy};
 use form_urlencoded::{Serializer, byte_serialize};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -67,9 +67,10 @@ pub(super) struct UserInfo {
     pub(super) email_verified: Option<bool>,
 }
 
+/// What a provider says went wrong.
 #[derive(Deserialize)]
-struct Trouble {
-    error: String,
+pub(super) struct Trouble {
+    pub(super) error: String,
     error_description: Option<String>,
 }
 
@@ -145,8 +146,47 @@ impl Provider {
     pub(super) fn exchange(
         &self,
         described: &Description,
-        (code, verifier, redirect): (&str, &str, &str),
+        code: (&str, &str, &str),
     ) -> Result<Tokens, String> {
+        let done = self.ask_for(described, code)?;
+        answer(&described.token_endpoint, done)
+    }
+
+    /// What it answers to a code, whatever it is worth.
+    pub(super) fn probe_code(
+        &self,
+        described: &Description,
+        code: (&str, &str, &str),
+    ) -> Result<Answer, String> {
+        let url = shown(&described.token_endpoint);
+        let done = self.ask_for(described, code)?;
+        done.outcome.map_err(|why| format!("{url}: {why}"))
+    }
+
+    /// What went wrong, if the answer says so as providers do.
+    pub(super) fn trouble(mut answer: Answer) -> Option<Trouble> {
+        let mut body = Vec::new();
+        answer.body.read_to_end(&mut body).ok()?;
+        serde_json::from_slice(&body).ok()
+    }
+
+    /// Goes where a browser would be sent, and not on from there.
+    pub(super) fn look(&self, url: &str) -> Result<Result<Answer, Failure>, String> {
+        let target = self.client.policy().check(url);
+        let target = target.map_err(|why| format!("the address {} {why}", shown(url)))?;
+        let ask = Ask {
+            headers: vec![("accept", "text/html".to_owned())],
+            limits: limits(),
+            ..Ask::default()
+        };
+        Ok(self.client.get(&target, &ask).outcome)
+    }
+
+    fn ask_for(
+        &self,
+        described: &Description,
+        (code, verifier, redirect): (&str, &str, &str),
+    ) -> Result<Done, String> {
         let Self {
             client_id,
             client_secret,
@@ -188,8 +228,7 @@ impl Provider {
         let url = &described.token_endpoint;
         let target = self.client.policy().check(url);
         let target = target.map_err(|why| format!("the address {} {why}", shown(url)))?;
-        let done = self.client.post(&target, &ask, form.finish().as_bytes());
-        answer(url, done)
+        Ok(self.client.post(&target, &ask, form.finish().as_bytes()))
     }
 
     fn get<T: DeserializeOwned>(&self, url: &str, login: Option<String>) -> Result<T, String> {

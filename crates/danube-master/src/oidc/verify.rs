@@ -57,6 +57,23 @@ struct Jwk {
 }
 
 impl KeySet {
+    /// How many of them can sign an ID token that is taken here.
+    pub(super) fn usable(&self) -> usize {
+        let all = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+        let is_usable = |it: &&Jwk| {
+            let mut fitting = all.iter().filter(|algorithm| {
+                let header = Header {
+                    alg: String::new(),
+                    kid: None,
+                    crit: None,
+                };
+                it.fits(**algorithm, &header)
+            });
+            fitting.any(|algorithm| it.is_whole(*algorithm))
+        };
+        self.keys.iter().filter(is_usable).count()
+    }
+
     /// Whether a key of this name is among them.
     pub(super) fn has(&self, kid: Option<&str>) -> bool {
         kid.is_none() || self.keys.iter().any(|it| it.kid.as_deref() == kid)
@@ -220,6 +237,19 @@ fn judge(claims: &Claims, expected: &Expected<'_>) -> Result<(), Refused> {
 }
 
 impl Jwk {
+    /// Whether it has what the algorithm needs, and is long enough.
+    fn is_whole(&self, algorithm: Algorithm) -> bool {
+        let bytes = |part: &Option<String>| {
+            let text = part.as_ref()?;
+            URL_SAFE_NO_PAD.decode(text).ok().map(|it| it.len())
+        };
+        match algorithm {
+            Algorithm::Rs256 => bytes(&self.n).is_some_and(|it| it >= 256) && self.e.is_some(),
+            Algorithm::Es256 => bytes(&self.x) == Some(32) && bytes(&self.y) == Some(32),
+            Algorithm::EdDsa => bytes(&self.x) == Some(32),
+        }
+    }
+
     fn fits(&self, algorithm: Algorithm, header: &Header) -> bool {
         let kind = match algorithm {
             Algorithm::Rs256 => ("RSA", None),

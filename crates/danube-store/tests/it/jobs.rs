@@ -371,6 +371,7 @@ fn a_retry_is_a_new_job_with_the_same_order() {
         job: attempt.job,
         new,
         by: "anna".into(),
+        owner: "1".into(),
         trace_id: "1bf7651916cd43dd8448eb211c80319c".into(),
         traceparent: "00-1bf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         trace: Trace {

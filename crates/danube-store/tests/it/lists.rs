@@ -1,9 +1,9 @@
 //! Lists and their pages.
 
 use danube_model::{Cause, JobId, State};
-use danube_store::{Filter, Store, StoreError};
+use danube_store::{Filter, MemberSight, Sight, Store, StoreError};
 
-use crate::support::{claim, ended, store, submit_of};
+use crate::support::{claim, ended, new_job, store, submit_of};
 
 fn pages(store: &Store, filter: &Filter, limit: usize) -> Vec<JobId> {
     let mut ids = Vec::new();
@@ -23,7 +23,7 @@ fn filter(states: &[State], pipeline: Option<&str>) -> Filter {
     Filter {
         states: states.to_vec(),
         pipeline: pipeline.map(Into::into),
-        sight: None,
+        sight: Sight::All,
     }
 }
 
@@ -147,7 +147,7 @@ fn a_sight_shows_the_pipelines_that_a_pattern_fits_and_no_others() {
         let filter = Filter {
             states: states.to_vec(),
             pipeline: pipeline.map(str::to_owned),
-            sight: Some(patterns.iter().map(|&it| it.to_owned()).collect()),
+            sight: Sight::Patterns(patterns.iter().map(|&it| it.to_owned()).collect()),
         };
         let page = store.list(&filter, None, 10).unwrap();
         page.items.into_iter().map(|it| it.pipeline).collect()
@@ -163,4 +163,55 @@ fn a_sight_shows_the_pipelines_that_a_pattern_fits_and_no_others() {
     assert!(names(&two, Some("payroll"), &[]).is_empty());
     assert!(names(&[], None, &[]).is_empty());
     assert_eq!(names(&["*"], None, &[]).len(), 5);
+}
+
+#[test]
+fn a_member_sees_pipelines_of_theirs_and_their_own_jobs_of_undeclared_ones() {
+    let (store, _dir) = store();
+    let of = |pipeline: &str, owner: &str| {
+        let mut new = new_job(pipeline);
+        new.owner = owner.to_owned();
+        store.submit(new).wait().unwrap().job.id
+    };
+    let web = of("web", "key-1");
+    let own = of("scratch", "user-alice");
+    of("scratch", "user-bob");
+    // A key with the name of a user, and what the blueprint rules.
+    of("scratch", "account-user-alice");
+    of("payroll", "user-alice");
+    let pattern = of("notes", "user-alice");
+    let sight = |patterns: Option<&[&str]>| {
+        Sight::Member(MemberSight {
+            pipelines: vec!["web".into(), "never".into()],
+            user: "alice".into(),
+            declared: vec!["never".into(), "payroll".into(), "web".into()],
+            patterns: patterns.map(|all| all.iter().map(|&it| it.to_owned()).collect()),
+        })
+    };
+    let shown = |pipeline: Option<&str>, states: &[State], sight: &Sight| {
+        let filter = Filter {
+            sight: sight.clone(),
+            ..filter(states, pipeline)
+        };
+        pages(&store, &filter, 1)
+    };
+    let all = sight(None);
+    assert_eq!(shown(None, &[], &all), [pattern, own, web]);
+    assert_eq!(shown(None, &[State::Pending], &all), [pattern, own, web]);
+    assert_eq!(shown(Some("scratch"), &[], &all), [own]);
+    assert_eq!(shown(Some("scratch"), &[State::Pending], &all), [own]);
+    assert_eq!(shown(Some("web"), &[], &all), [web]);
+    assert!(shown(Some("payroll"), &[], &all).is_empty());
+    assert_eq!(shown(None, &[], &sight(Some(&["scr*", "web"]))), [own, web]);
+
+    let attempt = claim(&store, own).attempt;
+    let failed = ended(Cause::Failed(danube_model::FailReason::StepFailed));
+    store.finish(attempt, failed).wait().unwrap();
+    assert_eq!(shown(None, &[State::Failure], &all), [own]);
+    assert_eq!(
+        shown(None, &[State::Failure, State::Pending], &all),
+        [pattern, own, web]
+    );
+    assert_eq!(store.user_of(own).unwrap().as_deref(), Some("alice"));
+    assert_eq!(store.user_of(web).unwrap(), None);
 }

@@ -36,6 +36,7 @@ fn a_secret_of_an_order_is_in_no_file() {
         job: id,
         new: JobId::new(),
         by: "admin".into(),
+        owner: "1".into(),
         trace_id: job.trace_id,
         traceparent: job.traceparent,
         trace: danube_model::Trace::default(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use danube_model::{Attempt, Cause, JobId, Timestamp, Trace};
 use danube_store::{
     AfterTry, Callback, DueWebhook, Meter, NewJob, OLD_SECRETS_MAX, Options, ReplayOutcome, Retry,
-    RetryOutcome, SECRET_BYTES, ShowOutcome, ShownSecret, Store, Tried, Wanted, WebhookState,
+    RetryOutcome, SECRET_BYTES, ShowOutcome, ShownSecret, Sight, Store, Tried, Wanted,
+    WebhookState,
 };
 
 use rusqlite::Connection;
@@ -374,7 +375,9 @@ fn lists_show_the_newest_first_by_pages_owner_and_state() {
         .wait()
         .unwrap();
     let list = |owner, state, cursor: Option<&str>, limit| {
-        let page = store.webhooks((owner, None, state), cursor, limit).unwrap();
+        let page = store
+            .webhooks((owner, &Sight::All, state), cursor, limit)
+            .unwrap();
         let jobs: Vec<_> = page.items.iter().map(|it| it.job).collect();
         (jobs, page.next_cursor)
     };
@@ -387,7 +390,11 @@ fn lists_show_the_newest_first_by_pages_owner_and_state() {
     assert_eq!(list(Some("1"), None, None, 9).0, [jobs[2], jobs[0]]);
     let pending = Some(WebhookState::Pending);
     assert_eq!(list(Some("1"), pending, None, 9).0, [jobs[0]]);
-    assert!(store.webhooks((None, None, None), Some("x"), 1).is_err());
+    assert!(
+        store
+            .webhooks((None, &Sight::All, None), Some("x"), 1)
+            .is_err()
+    );
 }
 
 #[test]
@@ -418,6 +425,7 @@ fn a_retry_is_told_where_its_job_was() {
         job,
         new: JobId::new(),
         by: "other".into(),
+        owner: "1".into(),
         trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         trace: Trace::default(),
@@ -545,7 +553,7 @@ fn an_older_database_keeps_its_secrets_and_what_waits() {
              ALTER TABLE webhook_secrets ADD COLUMN previous_until INTEGER; \
              UPDATE webhook_secrets SET (previous, previous_until) = \
                (SELECT sealed, until FROM webhook_old_secrets); \
-             DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE forge_jobs; DROP TABLE forge_deliveries; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE images; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE sessions; \
+             DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE forge_jobs; DROP TABLE forge_deliveries; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE images; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE sessions; DROP TABLE job_users; \
              ALTER TABLE api_keys DROP COLUMN expires_at; ALTER TABLE api_keys DROP COLUMN account; ALTER TABLE api_keys DROP COLUMN pipelines; ALTER TABLE api_keys DROP COLUMN user; \
              DROP INDEX webhooks_origin; DROP INDEX jobs_pending; DROP INDEX jobs_subject; \
              ALTER TABLE jobs DROP COLUMN team; ALTER TABLE jobs DROP COLUMN concurrency; ALTER TABLE jobs DROP COLUMN lane; ALTER TABLE jobs DROP COLUMN subject; ALTER TABLE jobs DROP COLUMN superseded_by; ALTER TABLE webhooks DROP COLUMN replays; \

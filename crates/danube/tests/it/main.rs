@@ -39,6 +39,7 @@ mod queues;
 mod receiver;
 mod redis;
 mod registry;
+mod rights;
 mod secrets;
 mod signin;
 mod stop;

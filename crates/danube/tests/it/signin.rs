@@ -7,7 +7,7 @@
 
 mod browser;
 mod liar;
-mod peer;
+pub(crate) mod peer;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::master::{DANUBE, DEADLINE, Master};
 use crate::processes::until;
@@ -53,7 +56,7 @@ fn options(own: &Path, issuer: &str) -> Vec<String> {
     .collect()
 }
 
-fn started(own: &Path, issuer: &str) -> Master {
+pub(crate) fn started(own: &Path, issuer: &str) -> Master {
     let options = options(own, issuer);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     Master::start_in(&own.join("data"), &options)
@@ -61,6 +64,26 @@ fn started(own: &Path, issuer: &str) -> Master {
 
 fn account(sub: &str, email: &str, is_verified: bool) -> Value {
     json!({"account": {"sub": sub, "email": email, "email_verified": is_verified}})
+}
+
+/// A key of `danube login` for the user with this address, whom the provider knows.
+#[track_caller]
+pub(crate) fn key_of(master: &Master, peer: &mut Peer, email: &str) -> String {
+    peer.order(&account(email, email, true));
+    let mut browser = Browser::default();
+    let entered = browser.get(&format!("{}/login/oidc", master.address));
+    assert_eq!(entered.status, 200, "{entered:?}");
+    let verifier = "v".repeat(43);
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
+    let form = format!("port=65000&challenge={challenge}&state={}", "s".repeat(22));
+    let yes = browser.post(&format!("{}/login/cli", master.address), &form);
+    let code = yes.text.split("code=").nth(1);
+    let code = code.unwrap_or_else(|| panic!("{yes:?}")).split('&').next();
+    let proof = json!({"code": code, "verifier": verifier}).to_string();
+    let headers = [("content-type", "application/json")];
+    let made = master.request("POST", "/login/cli/key", &headers, proof.as_bytes());
+    assert_eq!(made.status, 200, "{}", made.text());
+    made.json()["key"].as_str().unwrap().to_owned()
 }
 
 mod peers {
@@ -274,6 +297,100 @@ mod peers {
             String::from_utf8_lossy(&again.stdout),
             "nobody was logged in\n"
         );
+    }
+
+    /// What `danube doctor oidc` says is wrong, by part, and what to do; with these settings beside
+    /// the good ones.
+    fn wrong_parts(own: &Path, issuer: &str, others: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut command = Command::new(DANUBE);
+        command
+            .args(["doctor", "oidc", "-o", "json", "--data-dir"])
+            .arg(own.join("data"))
+            .env("DANUBE_OIDC_ISSUER", issuer)
+            .env("DANUBE_OIDC_ALLOW_PRIVATE", "127.0.0.1")
+            .env("DANUBE_OIDC_CLIENT_SECRET_FILE", own.join("oidc.secret"))
+            .env("DANUBE_BLUEPRINT_DIR", own.join("blueprint"));
+        for (name, value) in others {
+            match name.strip_prefix("--") {
+                Some(_) => command.args([name, value]),
+                None => command.env(name, value),
+            };
+        }
+        let output = command.output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{output:?}"));
+        let checks = report["checks"].as_array().unwrap().iter();
+        let failed = checks.filter(|it| it["status"] == "failed").map(|it| {
+            let text = format!("{} {}", it["detail"], it["fix"]);
+            (it["check"].as_str().unwrap().to_owned(), text)
+        });
+        let failed: Vec<_> = failed.collect();
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(!failed.is_empty())),
+            "{out}"
+        );
+        assert!(!out.contains(SECRET), "{out}");
+        failed
+    }
+
+    #[test]
+    fn doctor_says_which_part_of_a_set_up_is_wrong() {
+        let own = tempfile::tempdir().unwrap();
+        declare(
+            &own.path().join("blueprint"),
+            &[("alice", "alice@example.org")],
+        );
+        let secret = own.path().join("oidc.secret");
+        fs::write(&secret, SECRET).unwrap();
+        let other = own.path().join("other.secret");
+        fs::write(&other, "another").unwrap();
+        let mut peer = Peer::start();
+        let issuer = peer.issuer.clone();
+        let check = |issuer: &str, others: &[(&str, &str)], expected: &[(&str, &str)]| {
+            let found = wrong_parts(own.path(), issuer, others);
+            let parts: Vec<&str> = found.iter().map(|(part, _)| part.as_str()).collect();
+            let wanted: Vec<&str> = expected.iter().map(|(part, _)| *part).collect();
+            assert_eq!(parts, wanted, "{others:?}: {found:?}");
+            for ((_, text), (_, word)) in found.iter().zip(expected) {
+                assert!(text.contains(word), "{word}: {text}");
+            }
+        };
+        check(&issuer, &[], &[]);
+        check(&issuer, &[("--email", "Alice@example.org")], &[]);
+        check(
+            &issuer,
+            &[("--email", "bob@example.org")],
+            &[("users", "has the address bob@example.org")],
+        );
+        check(&format!("{issuer}/"), &[], &[("issuer", "to the letter")]);
+        check(
+            "http://127.0.0.1:1",
+            &[],
+            &[("issuer", "start the provider")],
+        );
+        check(
+            &issuer,
+            &[("DANUBE_OIDC_CLIENT_SECRET_FILE", other.to_str().unwrap())],
+            &[("client", "its id or its secret is wrong")],
+        );
+        check(
+            &issuer,
+            &[("DANUBE_OIDC_CLIENT_ID", "somebody")],
+            &[
+                ("client", "its id or its secret is wrong"),
+                ("redirect", "refuses a sign-in"),
+            ],
+        );
+        check(
+            &issuer,
+            &[("DANUBE_SERVER_PUBLIC_URL", "https://ci.example.org")],
+            &[("redirect", "https://ci.example.org/login/oidc/callback")],
+        );
+        peer.order(&json!({"clock": -3600}));
+        check(&issuer, &[], &[("clock", "s apart")]);
+        peer.order(&json!({"clock": 0, "curve": "P-384"}));
+        check(&issuer, &[], &[("keys", "none of the keys")]);
     }
 
     #[test]

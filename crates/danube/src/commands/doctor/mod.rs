@@ -13,6 +13,7 @@ mod isolation;
 mod keys;
 mod limits;
 mod neighbours;
+mod oidc;
 mod programs;
 mod server;
 mod settings;
@@ -73,11 +74,6 @@ const CHECKS: [(&str, Look); 19] = [
 ];
 
 pub(super) fn command() -> Command {
-    let path = |name: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_parser(value_parser!(PathBuf))
-    };
     Command::new("doctor")
         .about("Look whether this machine has what jobs need, and say what to do")
         .long_about(
@@ -90,13 +86,37 @@ pub(super) fn command() -> Command {
             "Run it as the user that runs the master. The settings are those that `danube master` would \
              start with here. Nothing is changed. Exits 1 when something failed.",
         )
-        .arg(path("config").value_name("FILE").help(
+        .args(settings_arguments())
+        .subcommand(oidc::command(settings_arguments()))
+}
+
+/// What says which settings are meant.
+fn settings_arguments() -> [Arg; 2] {
+    let path = |name: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_parser(value_parser!(PathBuf))
+    };
+    [
+        path("config").value_name("FILE").help(
             "Settings file; without it DATA_DIR/danube.toml or /etc/danube/danube.toml, where there is one",
-        ))
-        .arg(path("data-dir").value_name("DIR").help("The data directory to look at"))
+        ),
+        path("data-dir").value_name("DIR").help("The data directory to look at"),
+    ]
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
+    if let Some(("oidc", matches)) = matches.subcommand() {
+        let (config, mistakes, file) = config::look(&sources(matches));
+        let mut found = vec![("settings", settings::settings(&mistakes, file.as_deref()))];
+        let email = matches.get_one::<String>("email");
+        found.extend(
+            config
+                .iter()
+                .flat_map(|it| oidc::look(it, email.map(String::as_str))),
+        );
+        return report(&found, screen);
+    }
     let (config, mistakes, file) = config::look(&sources(matches));
     let config = config.map(Arc::new);
     let mut found = vec![("settings", settings::settings(&mistakes, file.as_deref()))];
@@ -108,6 +128,10 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         };
         found.push((name, one));
     }
+    report(&found, screen)
+}
+
+fn report(found: &[(&str, Found)], screen: &Screen) -> Result<ExitCode, Failure> {
     if screen.is_json() {
         let checks: Vec<_> = found
             .iter()
@@ -117,7 +141,7 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
             .collect();
         screen.json(&json!({"checks": checks}))?;
     } else {
-        screen.print(&table(&found).render(screen, true))?;
+        screen.print(&table(found).render(screen, true))?;
     }
     let is_fine = !found
         .iter()
