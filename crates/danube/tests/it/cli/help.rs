@@ -40,6 +40,7 @@ const COMMANDS: &[&str] = &[
     "registry",
     "registry list",
     "doctor",
+    "doctor oidc",
     "backup",
     "restore",
     "alerts",
