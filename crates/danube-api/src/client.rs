@@ -7,6 +7,7 @@ mod backup;
 mod blueprint;
 mod credentials;
 mod health;
+mod pipelines;
 mod profiles;
 mod provenance;
 mod registry;

@@ -16,6 +16,7 @@ mod log;
 mod log_level;
 mod login;
 mod mask;
+mod pipelines;
 mod playbook;
 mod problem;
 mod profile;
@@ -52,6 +53,7 @@ pub use log::{
 pub use log_level::{LogLevelView, NewLogLevel};
 pub use login::{LoginEnded, LoginKey, LoginProof};
 pub use mask::{MaskValue, Masked};
+pub use pipelines::{ParameterView, PipelineList, PipelineView};
 pub use playbook::{FailureView, HostTotals, HostView, ProgressView, RunEventList};
 pub use problem::{FieldProblem, PROBLEM_TYPE, Problem};
 pub use profile::{RuntimeView, TaskList, TaskView, ThreadView};

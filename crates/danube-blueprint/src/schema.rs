@@ -4,7 +4,8 @@
 //! finds. Where the check is a program (schedules, time zones, addresses), the schema is wider.
 
 use danube_model::limits::{
-    CONCURRENCY_MAX, DURATION_SECONDS_MAX, NAME_BYTES_MAX, PENDING_MAX, SCRIPT_BYTES_MAX, STEPS_MAX,
+    CONCURRENCY_MAX, DURATION_SECONDS_MAX, NAME_BYTES_MAX, PARAMETER_CHOICES_MAX,
+    PARAMETER_TEXT_BYTES_MAX, PENDING_MAX, SCRIPT_BYTES_MAX, STEPS_MAX,
 };
 use danube_model::spec::API_VERSION;
 use danube_model::{ARTIFACT_NAME_BYTES_MAX, GLOBS_MAX};
@@ -216,7 +217,7 @@ fn pipeline() -> Value {
             "repository": text("What is cloned before the first step."),
             "ref": text("Branch, tag or commit; a submit's wins."),
             "max_duration_seconds": whole(1, DURATION_SECONDS_MAX, "Seconds that the whole job may take."),
-            "parameters": variables("What a submit may set, with defaults."),
+            "parameters": parameters(),
             "env": variables("Variables of every step."),
             "shell": shell("The shell of every step that names none."),
             "retry_on_lost": boolean("Run again when the worker is lost."),
@@ -236,6 +237,26 @@ fn pipeline() -> Value {
     let has =
         |name: &str| json!({"required": [name], "properties": {name: {"not": {"type": "null"}}}});
     schema["oneOf"] = json!([has("steps"), has("script")]);
+    schema
+}
+
+fn parameters() -> Value {
+    let short =
+        json!({"type": ["string", "number", "boolean"], "maxLength": PARAMETER_TEXT_BYTES_MAX});
+    let whole = object(
+        &[],
+        json!({
+            "description": about(short.clone(), "What it is for."),
+            "default": about(short.clone(), "Its value when nobody says; without one somebody has to."),
+            "type": {"enum": ["text", "number", "boolean"], "description": "What a value has to be; text if left out."},
+            "choices": {"type": "array", "items": short, "minItems": 1, "maxItems": PARAMETER_CHOICES_MAX, "description": "The values that there are."},
+            "secret": boolean("Its value is kept out of logs and of everything else that is told."),
+        }),
+    );
+    let mut schema =
+        variables("What a submit may set: a default, or all that is to be said of it.");
+    let default = schema["additionalProperties"].take();
+    schema["additionalProperties"] = json!({"anyOf": [default, whole]});
     schema
 }
 

@@ -1,5 +1,7 @@
 //! What starts a pipeline.
 
+use std::collections::BTreeMap;
+
 use danube_model::spec::{Fields, Node, Pipeline};
 use danube_model::{Mistake, Position};
 
@@ -149,11 +151,31 @@ pub(crate) fn check(read: &Read, pipeline: &Pipeline, mistakes: &mut Vec<Mistake
         let help = "say which one, or take the trigger out";
         note(format!("/spec/triggers/{name}"), at, message, help);
     }
+    if let Some((name, at)) = read.needs_repository {
+        // Nobody is there who could be asked.
+        let wrong = pipeline.with_parameters(BTreeMap::new());
+        for it in wrong.err().unwrap_or_default() {
+            let message = format!(
+                "nobody says it where `{name}` starts the pipeline: {}",
+                it.message
+            );
+            let help = "give it a default, or take the trigger out";
+            note(format!("/spec/triggers/{name}"), at, message, help);
+        }
+    }
     for (index, (cron, at)) in read.triggers.cron.iter().zip(&read.crons).enumerate() {
-        if let Err(unknown) = pipeline.with_parameters(cron.parameters.clone()) {
-            let message = format!("the pipeline has no parameter `{}`", unknown.join("`, `"));
-            let help = "declare it in `parameters` of the pipeline";
-            note(format!("/spec/triggers/cron/{index}"), *at, message, help);
+        let wrong = pipeline.with_parameters(cron.parameters.clone());
+        for it in wrong.err().unwrap_or_default() {
+            let help = match it.code {
+                "parameter.unknown" => "declare it in `parameters` of the pipeline",
+                _ => "say so in `parameters` of the trigger, or give it a default",
+            };
+            note(
+                format!("/spec/triggers/cron/{index}"),
+                *at,
+                it.message,
+                help,
+            );
         }
     }
 }

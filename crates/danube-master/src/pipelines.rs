@@ -98,6 +98,18 @@ impl Pipelines {
         }
     }
 
+    /// All of them, as far as files can be read, each with its file.
+    pub(crate) fn all(&self) -> Vec<(String, Pipeline)> {
+        // Looks at what changed.
+        let _ = self.names();
+        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = known.iter().filter_map(|(path, it)| {
+            let pipeline = it.pipeline.as_ref().ok()?;
+            Some((file_name(path), pipeline.clone()))
+        });
+        good.collect()
+    }
+
     /// The pipeline with this name.
     pub(crate) fn find(&self, name: &str) -> Result<Pipeline, NoPipeline> {
         let files = files(&self.dir).map_err(|error| {

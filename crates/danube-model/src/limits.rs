@@ -23,6 +23,12 @@ pub const CONCURRENCY_MAX: u32 = 1_000_000;
 /// Jobs that a pipeline, or a server, may let wait: some gigabytes of database.
 pub const PENDING_MAX: u32 = 10_000_000;
 
+/// Values of which a parameter may be one: a list that a person can choose from.
+pub const PARAMETER_CHOICES_MAX: usize = 100;
+
+/// Bytes of a parameter's description, of its default and of each of its choices.
+pub const PARAMETER_TEXT_BYTES_MAX: usize = 1_000;
+
 /// Fields of one map, variables included: twice what is allowed of those, so
 /// that too many of them get their own message.
 pub const FIELDS_MAX: usize = 2 * VARIABLES_MAX;

@@ -91,7 +91,41 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
     let subject = subject.map(|it| admission::subject(tx, &new.order, it));
     let older = admission::older(tx, subject.as_ref(), rules.cancel_superseded)?;
     admission::check(tx, (new.order.task.name(), rules.max_pending), &older)?;
-    let record = Record {
+    let turn = Turn {
+        team: rules.team.unwrap_or_default(),
+        concurrency: rules.concurrency,
+        subject,
+    };
+    let record = record(tx, new, turn);
+    let superseded = admission::supersede(tx, older, (new.id, &new.submitted_by))?;
+    let seq = if tx.shared.sealer.is_current(&sealed.order) {
+        insert(tx, &record, &sealed.order)?
+    } else {
+        // The key was rotated while this waited; nothing new may need the old one.
+        insert(
+            tx,
+            &record,
+            &seal_order(&tx.shared.sealer, new.id, &new.order)?,
+        )?
+    };
+    sight::belongs_to(tx, seq, &new.owner)?;
+    owe_webhook(tx, seq, new, sealed)?;
+    if let Some(from) = &new.order.forge {
+        forges::insert(tx, seq, from)?;
+    }
+    if let Some(entry) = &sealed.idempotency {
+        remember(tx, entry, new.id)?;
+    }
+    Ok(Submitted {
+        job: record.job,
+        replayed: false,
+        superseded,
+    })
+}
+
+/// The record of a new job.
+fn record(tx: &Tx<'_>, new: &NewJob, turn: Turn) -> Record {
+    Record {
         seq: 0,
         job: Job {
             id: new.id,
@@ -131,36 +165,8 @@ pub(crate) fn submit(tx: &Tx<'_>, new: &NewJob, sealed: &Sealed) -> Result<Submi
         moves: 0,
         cancel_by: None,
         superseded_by: None,
-        turn: Turn {
-            team: rules.team.unwrap_or_default(),
-            concurrency: rules.concurrency,
-            subject,
-        },
-    };
-    let superseded = admission::supersede(tx, older, (new.id, &new.submitted_by))?;
-    let seq = if tx.shared.sealer.is_current(&sealed.order) {
-        insert(tx, &record, &sealed.order)?
-    } else {
-        // The key was rotated while this waited; nothing new may need the old one.
-        insert(
-            tx,
-            &record,
-            &seal_order(&tx.shared.sealer, new.id, &new.order)?,
-        )?
-    };
-    sight::belongs_to(tx, seq, &new.owner)?;
-    owe_webhook(tx, seq, new, sealed)?;
-    if let Some(from) = &new.order.forge {
-        forges::insert(tx, seq, from)?;
+        turn,
     }
-    if let Some(entry) = &sealed.idempotency {
-        remember(tx, entry, new.id)?;
-    }
-    Ok(Submitted {
-        job: record.job,
-        replayed: false,
-        superseded,
-    })
 }
 
 /// The new job's webhook, if its end is to be told.

@@ -4,6 +4,7 @@
 mod desk;
 mod printer;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use danube_executor::{Limits, Nursery, Stop};
 use danube_joblog::JobLogs;
 use danube_model::credential::Credential;
-use danube_model::spec::Repository;
+use danube_model::spec::{Pipeline, Repository};
 use danube_model::{Attempt, JobId, Order, Task, Timestamp, Trace};
 use danube_redact::{Refused, Rules, Secrets};
 use danube_signals::Signals;
@@ -157,12 +158,14 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         ..
     } = args;
     check_masks(&masks, allow_short_masks, &screen)?;
-    let parameters = pipeline.with_parameters(parameters).map_err(|unknown| {
-        Failure::usage(format!(
-            "the pipeline has no parameter `{}`",
-            unknown.join("`, `")
-        ))
+    let parameters = pipeline.with_parameters(parameters).map_err(|wrong| {
+        let wrong: Vec<String> = wrong.into_iter().map(|it| it.message).collect();
+        Failure::usage(wrong.join("; "))
     })?;
+    let mut masks = masks;
+    let secret = secret_values(&pipeline, &parameters);
+    check_masks(&secret, false, &screen)?;
+    masks.extend(secret);
     pipeline.env.extend(env);
     if let Some(Ok(Repository::Local(path))) = pipeline.repository.as_deref().map(Repository::parse)
         && let Some(real) = path.canonicalize().ok().as_deref().and_then(Path::to_str)
@@ -178,6 +181,14 @@ fn order(args: RunArgs) -> Result<Order, Failure> {
         trace: Trace::default(),
         forge: None,
     })
+}
+
+/// The values of secret parameters.
+fn secret_values(pipeline: &Pipeline, parameters: &BTreeMap<String, String>) -> Vec<String> {
+    let declared = pipeline.parameters.iter().flatten();
+    let secret = declared.filter(|(_, it)| it.secret);
+    let values = secret.filter_map(|(name, _)| parameters.get(name));
+    values.filter(|it| !it.is_empty()).cloned().collect()
 }
 
 fn check_masks(masks: &[String], allow_short: bool, screen: &Screen) -> Result<(), Failure> {

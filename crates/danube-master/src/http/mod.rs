@@ -31,6 +31,7 @@ pub(crate) mod metrics;
 mod openapi;
 mod pages;
 mod panels;
+mod pipelines;
 mod profiles;
 mod provenance;
 mod range;
@@ -160,6 +161,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .merge(secrets::routes())
         .merge(blueprint::routes())
         .merge(forges::routes())
+        .route("/pipelines", get(pipelines::list))
         .route("/pipelines/timing", get(timing::pipelines))
         .route("/pipelines/{name}/timing", get(timing::pipeline))
         .route("/api-keys", post(keys::create).get(keys::list))

@@ -142,6 +142,7 @@ pub(crate) static ROWS: &[Row] = &[
     get("/api/v1/jobs/{id}/provenance", READ),
     get("/api/v1/provenance/key", Right::Known),
     // Pipelines.
+    get("/api/v1/pipelines", Right::Known),
     get("/api/v1/pipelines/timing", Right::Known),
     get("/api/v1/pipelines/{name}/timing", READ),
     get("/api/v1/secrets", Right::Listed(Admin)),

@@ -54,6 +54,17 @@ pub(super) fn read(fields: &mut Fields<'_>) -> (Vec<String>, Vec<String>) {
     (masks, warnings)
 }
 
+/// Refuses more values than a job may have, those of secret parameters included.
+pub(super) fn check_all(fields: &mut Fields<'_>, masks: &[String]) {
+    let bytes: usize = masks.iter().map(String::len).sum();
+    if masks.len() > MASKS_MAX || bytes > MASKS_BYTES_MAX {
+        let why = format!(
+            "and the secret parameters have more than {MASKS_MAX} values or {MASKS_BYTES_MAX} bytes together"
+        );
+        fields.refuse("mask", None, &why);
+    }
+}
+
 /// Whether the redactor takes a value; why not, without the value.
 pub(crate) fn check_mask(text: &str, allow_short: bool) -> Result<(), String> {
     if text.len() > MASK_BYTES_MAX {

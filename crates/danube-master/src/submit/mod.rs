@@ -94,7 +94,7 @@ fn read(
         .map_err(|mistake| mistakes.push(mistake))
         .ok()?;
     let mut fields = Fields::open(node, "", mistakes)?;
-    let (masks, warnings) = masks::read(&mut fields);
+    let (mut masks, warnings) = masks::read(&mut fields);
     let queue = read_queue(&mut fields, world);
     let retry_on_lost = fields.take_bool("retry_on_lost");
     let callback = callback::read(&mut fields, world, &masks);
@@ -106,6 +106,8 @@ fn read(
         fields.end();
         return None;
     };
+    masks.extend(work.secret_values);
+    masks::check_all(&mut fields, &masks);
     let order = Order {
         task: work.task,
         git_ref: work.git_ref,
@@ -136,6 +138,8 @@ struct Work {
     source_type: &'static str,
     git_ref: Option<String>,
     parameters: BTreeMap<String, String>,
+    /// Those of them that are secret, which are masked.
+    secret_values: Vec<String>,
     /// When the submit doesn't say.
     retry_on_lost: bool,
 }

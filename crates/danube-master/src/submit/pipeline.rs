@@ -7,7 +7,7 @@ use danube_model::limits::NAME_BYTES_MAX;
 use danube_model::spec::{Fields, Node, Pipeline, Repository, Value, read_request};
 use danube_model::{Mistake, Task};
 
-use super::{Work, World};
+use super::{Work, World, check_mask};
 use crate::pipelines::NoPipeline;
 
 /// Reads the fields that such a submit has for itself.
@@ -32,11 +32,15 @@ pub(super) fn read(fields: &mut Fields<'_>, world: &dyn World) -> Option<Work> {
     };
     let mut pipeline = pipeline?;
     let parameters = with_defaults(fields, &pipeline, parameters);
+    let secret_values = secret_values(fields, &pipeline, &parameters);
+    // Nobody asks again: what a run gets is decided here.
+    pipeline.parameters = None;
     check_repository(fields, &mut pipeline, source_type, world);
     Some(Work {
         source_type,
         git_ref: git_ref.or_else(|| pipeline.git_ref.clone()),
         parameters,
+        secret_values,
         retry_on_lost: pipeline.retry_on_lost,
         task: Task::Pipeline(pipeline),
     })
@@ -90,29 +94,63 @@ fn unknown(name: &str, known: &[String], wrong: &[String]) -> String {
     text
 }
 
-/// Declared parameters get their defaults; undeclared ones are mistakes.
+/// Declared parameters get their defaults; what is wrong with those that were given is noted.
 fn with_defaults(
     fields: &mut Fields<'_>,
     pipeline: &Pipeline,
     given: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let unknown = match pipeline.with_parameters(given) {
+    let wrong = match pipeline.with_parameters(given) {
         Ok(all) => return all,
-        Err(unknown) => unknown,
+        Err(wrong) => wrong,
     };
     let declared = pipeline.parameters.iter().flat_map(BTreeMap::keys);
     let allowed: Vec<String> = declared.map(|it| format!("`{it}`")).collect();
-    for name in unknown {
-        let pointer = format!("{}/{name}", fields.below("parameters"));
-        fields.mistakes().push(Mistake {
-            code: "parameter.unknown",
-            pointer,
-            at: None,
-            message: format!("the pipeline has no parameter `{name}`"),
-            help: Some(format!("allowed are {}", allowed.join(", "))),
-        });
+    for it in wrong {
+        let is_unknown = it.code == "parameter.unknown";
+        let help = is_unknown.then(|| format!("allowed are {}", allowed.join(", ")));
+        note(fields, &it.name, (it.code, it.message), help);
     }
     BTreeMap::new()
+}
+
+/// The values of secret parameters, which are kept out of everything that is told.
+fn secret_values(
+    fields: &mut Fields<'_>,
+    pipeline: &Pipeline,
+    parameters: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut values = Vec::new();
+    let declared = pipeline.parameters.iter().flatten();
+    for (name, _) in declared.filter(|(_, it)| it.secret) {
+        let Some(value) = parameters.get(name).filter(|it| !it.is_empty()) else {
+            continue;
+        };
+        match check_mask(value, false) {
+            Ok(()) => values.push(value.clone()),
+            Err(why) => {
+                let message = format!("the secret parameter `{name}` can't be kept secret: {why}");
+                note(fields, name, ("parameter.value", message), None);
+            }
+        }
+    }
+    values
+}
+
+fn note(
+    fields: &mut Fields<'_>,
+    name: &str,
+    (code, message): (&'static str, String),
+    help: Option<String>,
+) {
+    let pointer = format!("{}/{name}", fields.below("parameters"));
+    fields.mistakes().push(Mistake {
+        code,
+        pointer,
+        at: None,
+        message,
+        help,
+    });
 }
 
 /// `file://` and paths only from where the operator, or the caller's key, allows.

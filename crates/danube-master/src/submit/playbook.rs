@@ -39,6 +39,7 @@ pub(super) fn read(fields: &mut Fields<'_>, world: &dyn World) -> Option<Work> {
         source_type: playbook.source.kind().as_str(),
         git_ref: None,
         parameters: BTreeMap::new(),
+        secret_values: Vec::new(),
         retry_on_lost: true,
         task: Task::Playbook(playbook),
     })

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step, artifacts, queueing, secrets,
+    API_VERSION, Fields, Limits, Node, Pipeline, Repository, Shell, Step, artifacts, parameters,
+    queueing, secrets,
 };
 use crate::limits::{
     DURATION_SECONDS_MAX, JOB_DURATION_SECONDS_DEFAULT, SCRIPT_BYTES_MAX, STEPS_MAX,
@@ -124,7 +125,7 @@ pub fn take_pipeline(
     let repository = fields.take_checked("repository", |text| Repository::parse(text).err());
     let git_ref = fields.take_ref("ref");
     let max_duration_seconds = fields.take_count("max_duration_seconds", DURATION_SECONDS_MAX);
-    let parameters = fields.take_variables("parameters");
+    let parameters = parameters::take(fields);
     let env = fields.take_variables("env");
     let shell = fields.take_word("shell", &SHELLS);
     let retry_on_lost = fields.take_bool("retry_on_lost");

@@ -62,6 +62,11 @@ impl<'m> Fields<'m> {
         })
     }
 
+    /// All that is left, as it was written.
+    pub(super) fn into_entries(self) -> Vec<(String, Option<Position>, Node)> {
+        self.entries
+    }
+
     /// The list of mistakes, to note one more.
     pub fn mistakes(&mut self) -> &mut Vec<Mistake> {
         self.mistakes
@@ -225,7 +230,8 @@ impl<'m> Fields<'m> {
         Some(variables)
     }
 
-    fn variable(
+    /// The value of a variable, whose name is checked, too.
+    pub(super) fn variable(
         &mut self,
         pointer: &str,
         key: &str,
@@ -329,7 +335,7 @@ impl<'m> Fields<'m> {
 }
 
 /// Text of a scalar. Numbers and booleans are what people write without quotes.
-fn plain_text(node: &Node) -> Option<String> {
+pub(super) fn plain_text(node: &Node) -> Option<String> {
     match &node.value {
         Value::Text(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),

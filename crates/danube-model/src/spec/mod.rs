@@ -9,6 +9,7 @@ mod artifacts;
 mod check;
 mod document;
 mod fields;
+mod parameters;
 mod queueing;
 mod repository;
 mod secrets;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use check::{Head, parse_file, read_envelope, read_limits, read_request, take_pipeline};
 pub use document::{Node, Value};
 pub use fields::{Fields, is_name, is_near, is_variable_name};
+pub use parameters::{Parameter, ParameterType, WrongParameter};
 pub use queueing::{Queueing, Superseded};
 pub use repository::{Repository, is_git_ref};
 
@@ -38,8 +40,8 @@ pub struct Pipeline {
     pub git_ref: Option<String>,
     /// Seconds that the whole job may take.
     pub max_duration_seconds: u64,
-    /// Parameters that a submit may set, with their defaults; `None` accepts any.
-    pub parameters: Option<BTreeMap<String, String>>,
+    /// Parameters that a submit may set; `None` accepts any.
+    pub parameters: Option<BTreeMap<String, Parameter>>,
     /// Variables of every step.
     pub env: BTreeMap<String, String>,
     /// The shell of every step that names none.
@@ -62,25 +64,15 @@ impl Pipeline {
     /// The parameters of a run: what was given over what is declared.
     ///
     /// # Errors
-    /// The names that were given but aren't declared, where any are declared.
+    /// Everything that is wrong with what was given, where any are declared.
     pub fn with_parameters(
         &self,
         given: BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, Vec<String>> {
-        let Some(declared) = &self.parameters else {
-            return Ok(given);
-        };
-        let unknown: Vec<String> = given
-            .keys()
-            .filter(|it| !declared.contains_key(*it))
-            .cloned()
-            .collect();
-        if !unknown.is_empty() {
-            return Err(unknown);
+    ) -> Result<BTreeMap<String, String>, Vec<WrongParameter>> {
+        match &self.parameters {
+            None => Ok(given),
+            Some(declared) => parameters::of_run(declared, given),
         }
-        let mut all = declared.clone();
-        all.extend(given);
-        Ok(all)
     }
 }
 

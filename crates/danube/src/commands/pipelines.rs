@@ -1,28 +1,36 @@
-//! `danube pipelines check`: finds the mistakes of pipeline files, without a server.
+//! `danube pipelines list`: what can be submitted by name, and what each asks for. `danube pipelines
+//! check`: finds the mistakes of pipeline files, without a server.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use danube_api::ParameterView;
 use danube_model::spec::{Pipeline, parse_file};
 use danube_model::{Mistake, Mistakes, Source};
 use serde_json::json;
 
 use super::work::read_file;
+use crate::client::{args, connect};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::terminal::{Colour, Screen, clean};
+use crate::terminal::{Cell, Colour, Screen, Table, clean};
 
 /// Endings of pipeline files; the server reads the same.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 pub(super) fn command() -> Command {
     Command::new("pipelines")
-        .about("Check pipeline files")
+        .about("List the pipelines of a server, check pipeline files")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("list")
+                .about("List what can be submitted by name, with its parameters: `!` has to be given, `*` is secret")
+                .args(args()),
+        )
         .subcommand(
             Command::new("check")
                 .about("Find every mistake of pipeline files, without a server")
@@ -38,7 +46,10 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
-    let (_, matches) = matches.subcommand().expect("clap requires one");
+    let (name, matches) = matches.subcommand().expect("clap requires one");
+    if name == "list" {
+        return list(matches, screen);
+    }
     let given = matches
         .get_many::<PathBuf>("path")
         .expect("clap requires one");
@@ -67,6 +78,50 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         (wrong, all) => format!("{wrong} of {all} files are wrong"),
     };
     Err(Failure::mistakes(Exit::Failed, message, check.wrong))
+}
+
+fn list(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
+    let client = connect(matches, true)?;
+    let found = client.pipelines();
+    let found = found.map_err(|error| Failure::call("list pipelines", &error))?;
+    if screen.is_json() {
+        screen.json(&found)?;
+        return Ok(Exit::Ok.into());
+    }
+    let mut table = Table::new(&["PIPELINE", "FROM", "PARAMETERS"], &[1, 2]);
+    for it in &found.pipelines {
+        let declared = it.parameters.iter().flatten();
+        let parameters: Vec<String> = declared.map(|(name, it)| shown(name, it)).collect();
+        let parameters = match it.parameters {
+            Some(_) => parameters.join(" "),
+            None => "any".to_owned(),
+        };
+        table.row(vec![
+            Cell::new(&it.name),
+            Cell::new(&it.file),
+            Cell::new(&parameters),
+        ]);
+    }
+    screen.print(&table.render(screen, true))?;
+    Ok(Exit::Ok.into())
+}
+
+/// `LEVEL=1`, `WHERE!=eu|us` where somebody has to say it, `TOKEN*!` where it is secret.
+fn shown(name: &str, it: &ParameterView) -> String {
+    let mut text = name.to_owned();
+    if it.secret {
+        text.push('*');
+    }
+    if it.required {
+        text.push('!');
+    }
+    let of = match (&it.default, it.choices.as_slice(), &*it.kind) {
+        (_, choices @ [_, ..], _) => choices.join("|"),
+        (Some(default), ..) => default.clone(),
+        (None, _, "text") => return text,
+        (None, _, kind) => kind.to_owned(),
+    };
+    format!("{text}={of}")
 }
 
 /// A file itself, or the pipeline files of a directory in the order of their names.

@@ -17,8 +17,6 @@ use observability::OBSERVABILITY;
 use registry::REGISTRY;
 use signin::SIGN_IN;
 
-use danube_model::limits::PENDING_MAX;
-
 use super::size::{GIB, KIB, MIB, TIB};
 use super::value::{DAY_SECONDS, Kind, Value};
 
@@ -164,7 +162,7 @@ const WORK: &[Row] = &[
         key: "queue.max_pending",
         kind: Kind::Count {
             min: 1,
-            max: PENDING_MAX as u64,
+            max: 10_000_000,
         },
         preset: Preset::Fixed("1000000"),
         flag: "max-pending",

@@ -31,6 +31,7 @@ mod metrics;
 mod nursery;
 mod otlp;
 mod pages;
+mod parameters;
 mod peers;
 mod playbooks;
 mod processes;
