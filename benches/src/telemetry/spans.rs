@@ -298,6 +298,7 @@ fn attempt_trace(job: &str) -> AttemptTrace {
         ended: began + to * SECOND,
     };
     let step = |index: u32, name: &str| StepTrace {
+        call: None,
         index,
         name: name.to_owned(),
         time: stretch(1, 2),

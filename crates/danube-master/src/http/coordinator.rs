@@ -200,7 +200,7 @@ async fn given(
     for (name, outcome) in given {
         let value = outcome.map_err(|why| {
             let code = match why {
-                SecretRefusal::NotNamed => Code::Forbidden,
+                SecretRefusal::NotNamed | SecretRefusal::Untrusted => Code::Forbidden,
                 SecretRefusal::Missing => Code::NotFound,
                 SecretRefusal::Unreadable => Code::WrongState,
             };
