@@ -82,6 +82,7 @@ const COMMANDS: &[&str] = &[
     "config show",
     "config default",
     "pipelines",
+    "pipelines list",
     "pipelines check",
     "blueprint",
     "blueprint check",
