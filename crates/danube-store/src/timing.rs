@@ -353,7 +353,8 @@ mod tests {
             connection
                 .execute(
                     "INSERT INTO jobs VALUES (?1, ?2, 'pipeline', 'p', 'success', 'api', NULL, 'a', \
-                     'q', 1, NULL, 't', 'tp', 1, 2, 3, 1, 0, 1, 1, 'w', NULL, 0, NULL, 0, 1, 0, NULL, NULL, NULL)",
+                     'q', 1, NULL, 't', 'tp', 1, 2, 3, 1, 0, 1, 1, 'w', NULL, 0, NULL, 0, 1, 0, NULL, NULL, NULL, \
+                     '', NULL, '', NULL, NULL)",
                     (seq, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, seq]),
                 )
                 .unwrap();

@@ -161,7 +161,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .merge(secrets::routes())
         .merge(blueprint::routes())
         .merge(forges::routes())
-        .route("/pipelines", get(pipelines::list))
+        .route("/pipelines", get(pipelines::pipelines))
         .route("/pipelines/timing", get(timing::pipelines))
         .route("/pipelines/{name}/timing", get(timing::pipeline))
         .route("/api-keys", post(keys::create).get(keys::list))

@@ -13,7 +13,7 @@ use crate::app::{App, Shared, blocking};
 #[utoipa::path(get, path = "/api/v1/pipelines", tag = "jobs",
     responses((status = 200, description = "By name, with their parameters", body = PipelineList),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn list(
+pub(crate) async fn pipelines(
     State(app): State<Shared>,
     Looker(caller): Looker,
 ) -> Answer<Json<PipelineList>> {

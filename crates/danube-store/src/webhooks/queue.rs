@@ -150,7 +150,7 @@ mod tests {
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {webhooks}) \
              INSERT INTO jobs SELECT i, unhex(printf('%032x', i)), 'pipeline', 'build', 'success', \
                'api', NULL, 'admin', 'default', 0, NULL, '', '', 0, 0, 0, 1, 0, 1, 1, NULL, NULL, 0, \
-               NULL, 0, 1, 0, NULL, NULL, NULL FROM n; \
+               NULL, 0, 1, 0, NULL, NULL, NULL, '', NULL, '', NULL, NULL FROM n; \
              INSERT INTO webhooks SELECT seq, '1', 'https://h/', 'https://h' || (seq % {origins}), x'00', \
                'pending', 0, 0, 0, seq, NULL, 0 FROM jobs; \
              INSERT INTO webhook_origins SELECT origin, 0, min(due_at) FROM webhooks GROUP BY origin;"
