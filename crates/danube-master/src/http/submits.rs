@@ -157,9 +157,9 @@ pub(crate) async fn accept(
     let context = asked
         .as_ref()
         .map_or_else(TraceContext::random, Asked::context);
-    let subject = what_about(trigger, subject, order.git_ref.as_deref());
     let new = NewJob {
         id: JobId::new(),
+        subject: what_about(trigger, subject, order.git_ref.as_deref()),
         order,
         trigger,
         submitted_by: caller.name.clone(),
@@ -170,7 +170,6 @@ pub(crate) async fn accept(
         queue,
         idempotency,
         callback,
-        subject,
     };
     let submitted = app
         .store

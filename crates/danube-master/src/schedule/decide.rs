@@ -10,6 +10,9 @@ use danube_store::{Lane, Waiting};
 /// Jobs that one look gives to idle workers at most: a bound on one transaction.
 pub(crate) const ASSIGN_MAX: usize = 256;
 
+/// Teams whose turns are kept: more than a blueprint declares.
+const TURNS_MAX: usize = 10_000;
+
 /// One consistent picture of the queues.
 pub(crate) struct QueueView {
     /// Jobs that wait, the oldest first: of each lane the first ones.
@@ -36,6 +39,10 @@ impl Turns {
     /// It is given one.
     pub(crate) fn take(&mut self, team: &str) {
         self.count += 1;
+        if self.last.len() >= TURNS_MAX {
+            // All begin anew.
+            self.last.clear();
+        }
         match self.last.get_mut(team) {
             Some(last) => *last = self.count,
             None => drop(self.last.insert(team.to_owned(), self.count)),
@@ -45,11 +52,6 @@ impl Turns {
     /// The number of its last one; 0 for none.
     fn of(&self, team: &str) -> u64 {
         self.last.get(team).copied().unwrap_or(0)
-    }
-
-    /// Forgets those that neither wait nor run.
-    pub(crate) fn keep(&mut self, is_here: impl Fn(&str) -> bool) {
-        self.last.retain(|team, _| is_here(team));
     }
 }
 

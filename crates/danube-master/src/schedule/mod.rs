@@ -275,14 +275,10 @@ impl Scheduler {
     /// Who was given a place had its turn.
     fn note_turns(&self, view: &QueueView, assignments: &[Assignment]) {
         let asked = view.asked.iter().filter_map(|it| it.waiting.as_ref());
-        let waiting = || asked.clone().chain(&view.waiting);
-        let teams: HashMap<JobId, &str> = waiting()
-            .map(|it| (it.job, it.lane.team.as_str()))
-            .collect();
+        let waiting = asked.chain(&view.waiting);
+        let teams: HashMap<JobId, &str> =
+            waiting.map(|it| (it.job, it.lane.team.as_str())).collect();
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.keep(|team| {
-            waiting().any(|it| it.lane.team == team) || view.leases.iter().any(|it| it.team == team)
-        });
         for it in assignments {
             turns.take(teams.get(&it.job).copied().unwrap_or_default());
         }
