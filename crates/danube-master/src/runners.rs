@@ -3,7 +3,7 @@
 use danube_model::coordinator::{Call, CallAnswer};
 use danube_model::{Attempt, JobId};
 use danube_worker::Bearer;
-use tokio::sync::oneshot::{Receiver, channel};
+use tokio::sync::oneshot;
 
 use crate::app::App;
 
@@ -26,8 +26,12 @@ impl App {
 
     /// Has the worker that holds the attempt do what its coordinator asks for; none when
     /// nobody runs it any more.
-    pub(crate) fn ask(&self, attempt: Attempt, call: Call) -> Option<Receiver<CallAnswer>> {
-        let (to, answer) = channel();
+    pub(crate) fn ask(
+        &self,
+        attempt: Attempt,
+        call: Call,
+    ) -> Option<oneshot::Receiver<CallAnswer>> {
+        let (to, answer) = oneshot::channel();
         if let Some(calls) = self.worker.calls(attempt) {
             // Whoever asked may have left.
             calls.ask(call, Box::new(move |answer| drop(to.send(answer))));

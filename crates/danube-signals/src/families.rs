@@ -202,11 +202,11 @@ families! {
         { .sparse("method").bounded("route").sparse("status") }
         recorded "one layer around all routes; 499 when the client left before the answer; without the wait of a submit with `sync`";
     rpc_requests_total: Open<2, (), Counter> =
-        counter("danube.rpc.requests", "Calls of workers elsewhere at the master.")
+        counter("danube.rpc.requests", "Calls of workers elsewhere, and of coordinators, at the master.")
         { .unit("{request}").sparse("method").sparse("status") }
         recorded "one layer around all routes";
     rpc_request_duration_seconds: Open<1, (), Histogram> =
-        histogram("danube.rpc.request.duration", "Time from the head of such a call to the head of its answer; how long a worker waits for news isn't in it.", CALL)
+        histogram("danube.rpc.request.duration", "Time from the head of such a call to the head of its answer; how long a worker waits for news, or a coordinator for a long step, isn't in it.", CALL)
         { .sparse("method") }
         recorded "one layer around all routes";
     api_request_duration_seconds: Open<3, (), Histogram> =

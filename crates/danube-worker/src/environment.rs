@@ -62,16 +62,12 @@ pub(crate) fn environment(
     let job = work.attempt.job.to_string();
     let traceparent = context.to_string();
     let trace_headers = headers(token);
+    let parameters = parameters(&order.parameters);
     let resource = resource(work, step);
-    let (with_tools, python) = tools.map_or_else(
-        || (path.to_owned(), String::new()),
-        |it| {
-            let path = format!("{}:{path}", it.bin.display());
-            (path, it.python.display().to_string())
-        },
-    );
+    let with_tools = tools.map(|it| format!("{}:{path}", it.bin.display()));
+    let python = tools.map(|it| it.python.display().to_string());
     let mut all: BTreeMap<&str, &str> = BTreeMap::from([
-        ("PATH", &*with_tools),
+        ("PATH", with_tools.as_deref().unwrap_or(path)),
         ("HOME", home),
         ("LANG", "C.UTF-8"),
         ("CI", "true"),
@@ -96,18 +92,13 @@ pub(crate) fn environment(
     if !server.is_empty() {
         all.insert("DANUBE_SERVER", server);
     }
-    let parameters: Vec<(String, &String)> = order
-        .parameters
-        .iter()
-        .map(|(name, value)| (format!("DANUBE_PARAM_{name}"), value))
-        .collect();
     for (name, value) in &parameters {
         all.insert(name, value);
     }
     if let Some(step) = step {
         all.insert("DANUBE_STEP", step.name);
-        if tools.is_some() {
-            all.insert("PYTHONPATH", &python);
+        if let Some(python) = &python {
+            all.insert("PYTHONPATH", python);
         }
         if !server.is_empty() {
             all.insert("DANUBE_JOB_TOKEN", token);
@@ -125,6 +116,14 @@ pub(crate) fn environment(
     all.insert("DANUBE_JOB_ID", &job);
     all.into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The parameters of a job, as variables.
+fn parameters(given: &BTreeMap<String, String>) -> Vec<(String, &String)> {
+    let named = given.iter();
+    named
+        .map(|(name, value)| (format!("DANUBE_PARAM_{name}"), value))
         .collect()
 }
 

@@ -51,15 +51,7 @@ pub(crate) async fn around(
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let is_upload = match route.as_ref().map(MatchedPath::as_str) {
-        Some(UPLOAD_ROUTE) => method == Method::PUT,
-        Some(UPLOAD_CALL) => true,
-        _ => false,
-    };
-    let (body_deadline, deadline) = match is_upload {
-        true => (UPLOAD_DEADLINE, UPLOAD_DEADLINE + ANSWER_DEADLINE),
-        false => (BODY_DEADLINE, ANSWER_DEADLINE),
-    };
+    let (body_deadline, deadline) = deadlines(&method, route.as_ref());
     // A path that leads nowhere needs none: it is answered as such.
     let row = route.as_ref().map(|it| rights::of(&method, it.as_str()));
     if let Some(Found::Row(row)) = row {
@@ -120,6 +112,19 @@ pub(crate) async fn around(
     harden(&mut response, &id);
     told.status = response.status().as_u16();
     response
+}
+
+/// How long its body may take, and how long its answer.
+fn deadlines(method: &Method, route: Option<&MatchedPath>) -> (Duration, Duration) {
+    let is_upload = match route.map(MatchedPath::as_str) {
+        Some(UPLOAD_ROUTE) => *method == Method::PUT,
+        Some(UPLOAD_CALL) => true,
+        _ => false,
+    };
+    match is_upload {
+        true => (UPLOAD_DEADLINE, UPLOAD_DEADLINE + ANSWER_DEADLINE),
+        false => (BODY_DEADLINE, ANSWER_DEADLINE),
+    }
 }
 
 /// A request, told when its answer begins or its client has left. What follows of a

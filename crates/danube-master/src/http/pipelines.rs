@@ -64,8 +64,7 @@ fn parameter(it: &Parameter) -> ParameterView {
         description: it.description.clone(),
         kind: it.kind.as_str().to_owned(),
         required: it.default.is_none(),
-        // What is kept out of the log isn't shown here either.
-        default: it.default.clone().filter(|_| !it.secret),
+        default: it.default.clone(),
         choices: it.choices.clone(),
         secret: it.secret,
     }

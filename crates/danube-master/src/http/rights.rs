@@ -105,6 +105,7 @@ const fn row(method: &'static str, path: &'static str, right: Right) -> Row {
 }
 
 const JOB: Right = Right::Token("job");
+const COORDINATOR: Right = Right::Token("coordinator");
 const WORKER: Right = Right::Token("worker");
 const LOOK: Right = Right::Server(Need::Read);
 const WORK: Right = Right::Server(Need::Work);
@@ -200,9 +201,9 @@ pub(crate) static ROWS: &[Row] = &[
     post("/rpc/calls", WORKER),
     post("/rpc/answer", WORKER),
     // The job itself.
-    post("/rpc/run-step", JOB),
-    post("/rpc/get-secret", JOB),
-    post("/rpc/report-status", JOB),
+    post("/rpc/run-step", COORDINATOR),
+    post("/rpc/get-secret", COORDINATOR),
+    post("/rpc/report-status", COORDINATOR),
     post("/rpc/upload-artifact", JOB),
     post("/api/v1/forges/{forge}/{name}", Right::Token("forge")),
     post("/registry/notifications", Right::Token("registry")),

@@ -11,7 +11,7 @@ use danube_api::{Code, JobView, Problem};
 use danube_model::credential::CredentialKind;
 use danube_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use danube_model::spec::Pipeline;
-use danube_model::{FromForge, Job, JobId, Kind, Mistake, Queues, Trigger};
+use danube_model::{FromForge, Job, JobId, Kind, Mistake, Order, Queues, Trigger};
 use danube_outgoing::{Policy, Refused, Target};
 use danube_signals::{DeniedResource, JobSubmitted, PipelineTriggered, Stretch};
 use danube_store::{CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, Role};
@@ -139,12 +139,7 @@ pub(crate) async fn accept(
         callback,
         warnings,
     } = checked.map_err(|mistakes| Problem::invalid(&mistakes))?;
-    let name = order.task.name();
-    let permitted = app.permits_own(caller, name);
-    permitted.map_err(|it| it.or(|| out_of_reach(caller, name)))?;
-    if source_type != NAMED {
-        no_secrets(app, caller, order.task.opens_secrets())?;
-    }
+    may_submit(app, caller, (&order, source_type))?;
     let load = Stretch {
         began,
         ended: now(),
@@ -187,6 +182,21 @@ pub(crate) async fn accept(
         stop_superseded(app, outcome);
     }
     Ok((submitted.job, warnings))
+}
+
+/// Whether this caller may start that.
+fn may_submit(
+    app: &App,
+    caller: &Caller,
+    (order, source_type): (&Order, &str),
+) -> Result<(), Problem> {
+    let name = order.task.name();
+    let permitted = app.permits_own(caller, name);
+    permitted.map_err(|it| it.or(|| out_of_reach(caller, name)))?;
+    match source_type == NAMED {
+        true => Ok(()),
+        false => no_secrets(app, caller, order.task.opens_secrets()),
+    }
 }
 
 /// An older job was cancelled with the commit of a newer one. A server that is killed before

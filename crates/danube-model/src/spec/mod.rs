@@ -97,8 +97,9 @@ pub struct Step {
     /// Which of its files are kept: patterns as [`crate::Globs`] has them.
     #[serde(default)]
     pub artifacts: Vec<String>,
-    /// It is the pipeline's own program, which may ask for more steps while it runs.
-    #[serde(default)]
+    /// It is the pipeline's own program, which may ask for more steps while it runs. Nobody
+    /// may submit such a step, so that of others isn't written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub coordinates: bool,
 }
 

@@ -368,12 +368,12 @@ fact! {
 }
 
 fact! {
-    /// A worker on another machine called the master.
+    /// A worker on another machine, or a coordinator, called the master.
     RpcCall<'a> = "rpc_call", DEBUG, "danube.worker";
     {
         /// The last part of the call's path.
         method: &'a str,
-        /// A wait for news included.
+        /// A wait for news, or for a step, included.
         duration_ms: Millis,
     }
     also {}

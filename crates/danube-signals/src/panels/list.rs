@@ -121,7 +121,7 @@ pub(super) fn performance() -> Vec<Panel> {
         panel(
             (dashboard, Unit::PerSecond),
             ("rpc_rate", "RPC rate"),
-            "Calls between workers and master, by method.",
+            "Calls of workers elsewhere and of coordinators, by method.",
             vec![query(
                 "{{method}}",
                 series(&family::rpc_requests_total)

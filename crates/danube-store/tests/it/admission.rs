@@ -33,6 +33,7 @@ fn retry(job: JobId) -> Retry {
         job,
         new: JobId::new(),
         by: "admin".into(),
+        owner: "1".into(),
         trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         trace: danube_model::Trace::default(),

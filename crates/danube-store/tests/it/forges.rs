@@ -35,6 +35,7 @@ fn retry_of(job: JobId) -> Retry {
         job,
         new: JobId::new(),
         by: "anna".to_owned(),
+        owner: "1".into(),
         trace_id: String::new(),
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
         trace: Trace::default(),

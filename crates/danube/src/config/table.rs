@@ -1,10 +1,10 @@
-//! The one table of options. Those of the sections `blueprint`, `forges`, `registry`, `health` and
-//! `observability` have files of their own.
+//! The one table of options. Most sections have files of their own.
 
 mod blueprint;
 mod forges;
 mod health;
 mod observability;
+mod others;
 mod registry;
 mod signin;
 
@@ -14,6 +14,7 @@ use blueprint::BLUEPRINT;
 use forges::FORGES;
 use health::HEALTH;
 use observability::OBSERVABILITY;
+use others::OTHERS;
 use registry::REGISTRY;
 use signin::SIGN_IN;
 
@@ -27,6 +28,7 @@ const LEASE_SECONDS_MIN: u64 = 3;
 pub(crate) const ROWS: &[Row] = &joined::<
     {
         WORK.len()
+            + OTHERS.len()
             + BLUEPRINT.len()
             + REGISTRY.len()
             + FORGES.len()
@@ -36,6 +38,7 @@ pub(crate) const ROWS: &[Row] = &joined::<
     },
 >([
     WORK,
+    OTHERS,
     BLUEPRINT,
     REGISTRY,
     FORGES,
@@ -44,7 +47,7 @@ pub(crate) const ROWS: &[Row] = &joined::<
     OBSERVABILITY,
 ]);
 
-/// Options of the server, its jobs and what it tells others of them.
+/// Options of the server and its jobs.
 const WORK: &[Row] = &[
     Row {
         key: "server.data_dir",
@@ -415,83 +418,10 @@ const WORK: &[Row] = &[
                tells how to write one",
         example: "[{ id = \"acme_key\", keyword = \"ACME-\", pattern = 'ACME-[A-Z0-9]{12}' }]",
     },
-    Row {
-        key: "sources.allow_paths",
-        kind: Kind::Paths,
-        preset: Preset::Unset,
-        flag: "allow-path",
-        short_variable: None,
-        help: "Directories from which file:// repositories may be cloned",
-        example: "[\"/srv/git\"]",
-    },
-    Row {
-        key: "sources.allow_private",
-        kind: Kind::Networks,
-        preset: Preset::Unset,
-        flag: "sources-allow-private",
-        short_variable: None,
-        help: "Networks and hosts that sources of playbooks may come from although they aren't public",
-        example: "[\"10.1.0.0/16\", \"*.corp.example\"]",
-    },
-    Row {
-        key: "sources.galaxy",
-        kind: Kind::Bool,
-        preset: Preset::Fixed("false"),
-        flag: "sources-galaxy",
-        short_variable: None,
-        help: "Install the roles and collections that a playbook's source requires, with ansible-galaxy in the walls of \
-               its job",
-        example: "true",
-    },
-    Row {
-        key: "sources.galaxy_server",
-        kind: Kind::Url,
-        preset: Preset::Unset,
-        flag: "sources-galaxy-server",
-        short_variable: None,
-        help: "The Galaxy server that is asked for roles and collections, in place of the public one",
-        example: "\"https://galaxy.example.org\"",
-    },
-    Row {
-        key: "webhooks.allow_private",
-        kind: Kind::Networks,
-        preset: Preset::Unset,
-        flag: "webhooks-allow-private",
-        short_variable: None,
-        help: "Networks and hosts that a callback_url may lead to although they aren't public",
-        example: "[\"10.1.0.0/16\", \"hooks.internal\", \"*.corp.example\"]",
-    },
-    Row {
-        key: "webhooks.allow_http",
-        kind: Kind::Bool,
-        preset: Preset::Fixed("false"),
-        flag: "webhooks-allow-http",
-        short_variable: None,
-        help: "Let a callback_url begin with http://, where others on the way read along",
-        example: "true",
-    },
-    Row {
-        key: "webhooks.retry_seconds",
-        kind: Kind::Seconds { min: 1, max: 3_600 },
-        preset: Preset::Fixed("10"),
-        flag: "webhooks-retry",
-        short_variable: None,
-        help: "Longest pause before a webhook's second attempt; each later one may be three times as long, up to four hours",
-        example: "30",
-    },
-    Row {
-        key: "webhooks.retention_days",
-        kind: Kind::Count { min: 1, max: 3_650 },
-        preset: Preset::Fixed("30"),
-        flag: "webhooks-days",
-        short_variable: None,
-        help: "Days after which a webhook that was delivered or given up is forgotten with its attempts",
-        example: "90",
-    },
 ];
 
 /// The parts of the table, one after the other.
-const fn joined<const ROWS: usize>(parts: [&[Row]; 7]) -> [Row; ROWS] {
+const fn joined<const ROWS: usize>(parts: [&[Row]; 8]) -> [Row; ROWS] {
     let mut all = [parts[0][0]; ROWS];
     let (mut part, mut row, mut place) = (0, 0, 0);
     while part < parts.len() {

@@ -39,7 +39,10 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// artifacts with the same token (`artifacts.rs` sends some), a profile takes up to
 /// a minute and one is taken at a time (`profile.rs` and `profiles.rs` call both), and the description itself
 /// was read to begin with.
-const NOT_CALLED: [&str; 5] = [
+const NOT_CALLED: [&str; 7] = [
+    // Signed by a forge, and for the job of a fork's commit: `forges` has them.
+    "POST /api/v1/forges/{forge}/{name}",
+    "POST /api/v1/jobs/{id}/approve",
     "PUT /api/v1/jobs/{id}/artifacts/{name}",
     "POST /v1/traces",
     "GET /debug/pprof/profile",

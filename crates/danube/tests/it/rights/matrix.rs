@@ -127,6 +127,8 @@ fn expected(right: &str, caller: &Caller) -> Outcome {
         "token:job or pipeline:write" if caller.name == "job token" => Outcome::Let,
         "token:job or pipeline:write" => on_web(2),
         "token:job" if caller.name == "job token" => Outcome::Let,
+        // The job is one of steps, without a coordinator.
+        "token:coordinator" if caller.name == "job token" => Outcome::Denied,
         "token:worker" if caller.name == "worker token" => Outcome::Let,
         // A key is another thing than a token: it is refused, in either way.
         it if it.starts_with("token:") => Outcome::Unknown,
@@ -323,7 +325,7 @@ the right of each operation as `x-danube-right`. This page is written by a test;
 | `pipeline:read`, `:write`, `:admin` | who has that right to the pipeline of the job, or to the one that is named |
 | `listed:admin` | a good key that may have that right to some pipeline; what is shown is of the pipelines to which it has it |
 | `server:read`, `:write`, `:admin` | a key of all pipelines with the role `viewer`, `member`, `admin`, and users who are administrators |
-| `token:…` | who shows the token that the job, the worker, the registry or the sign-in was given |
+| `token:…` | who shows the token that the job, its coordinator, the worker, the registry or the sign-in was given; a forge signs what it sends |
 
 | method | route | right |
 | --- | --- | --- |
