@@ -34,6 +34,7 @@ pub use cgroup::{CgroupParent, Controller};
 pub use control::{Control, Stop};
 pub use error::ExecutorError;
 pub use leftovers::kill_leftovers;
+pub use mounts::TMP_DIRECTORIES;
 pub use nursery::{Nursery, sandbox_main_if_asked};
 pub use plan::{
     Command, End, Isolation, Limits, Output, Sandbox, Shell, StepOutcome, StepPlan, Stream,

@@ -13,7 +13,7 @@ use crate::sys;
 use crate::wire::{Fault, Orders};
 
 /// Directories that `private_tmp` stands for.
-const TMP_DIRECTORIES: [&str; 2] = ["/tmp", "/var/tmp"];
+pub const TMP_DIRECTORIES: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// Other directories that everybody may write to: what a job leaves there would
 /// be found by the next.

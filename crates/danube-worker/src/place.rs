@@ -10,7 +10,7 @@ use danube_executor::{
 };
 use danube_model::spec;
 
-use crate::{source, tools};
+use crate::source;
 
 /// The operator's decisions about the walls.
 #[derive(Debug, Clone)]
@@ -215,10 +215,6 @@ impl Place {
             let settings = &walls.settings;
             sandbox.hide = [&settings.hide[..], &settings.hide_from_steps[..]].concat();
             sandbox.expose = vec![workspace.path().to_owned()];
-            let is_hidden = |it: &PathBuf| sandbox.hide.iter().any(|hidden| it.starts_with(hidden));
-            // Which a step may call the server with: `danube` in the worker's home.
-            let program = tools::program().filter(is_hidden);
-            sandbox.expose.extend(program);
             sandbox.private_tmp = Some(workspace.tmp().to_owned());
         }
         sandbox

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use danube_executor::{Sandbox, TMP_DIRECTORIES};
+
 /// The directory for it in the job's home.
 const DIRECTORY: &str = ".danube";
 
@@ -70,7 +72,22 @@ impl Tools {
     }
 }
 
+/// Lets a step see this program where its own view covers it: in the worker's home, or in
+/// the place of the job's `/tmp`.
+pub(crate) fn show(sandbox: &mut Sandbox) {
+    let tmp = sandbox.private_tmp.is_some().then_some(TMP_DIRECTORIES);
+    let tmp = tmp.into_iter().flatten().map(Path::new);
+    let covers: Vec<&Path> = sandbox
+        .hide
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(tmp)
+        .collect();
+    let is_covered = |it: &PathBuf| covers.iter().any(|cover| it.starts_with(cover));
+    sandbox.expose.extend(program().filter(is_covered));
+}
+
 /// This program's file; none once another version lies in its place.
-pub(crate) fn program() -> Option<PathBuf> {
+fn program() -> Option<PathBuf> {
     std::env::current_exe().ok().filter(|it| it.is_file())
 }

@@ -208,6 +208,31 @@ fn a_step_has_a_tmp_of_its_own_even_if_everything_lies_in_tmp() {
 }
 
 #[test]
+fn a_file_that_the_own_tmp_covers_is_shown_where_it_was_and_nothing_beside_it() {
+    for isolation in namespaced() {
+        let job = Job::with(isolation);
+        let beside = tempfile::tempdir_in("/tmp").unwrap();
+        let (shown, other) = (beside.path().join("shown"), beside.path().join("other"));
+        fs::write(&shown, "shown\n").unwrap();
+        fs::write(&other, "other\n").unwrap();
+        // A step of another user reads it, too.
+        for (path, mode) in [(beside.path(), 0o755), (&*shown, 0o644)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let dir = beside.path().display();
+        let mut plan = job.sh(&format!("ls -A {dir}; cat {dir}/shown"));
+        plan.sandbox.expose = vec![job.workspace.path().into(), shown.clone()];
+        plan.sandbox.private_tmp = Some(job.workspace.tmp().into());
+        // A second step of the job finds the place already made.
+        for _ in 0..2 {
+            let ran = job.run(plan.clone()).unwrap();
+            assert_eq!(ran.stdout, "shown\nshown\n", "{}", ran.stderr);
+        }
+        assert_eq!(fs::read_to_string(&other).unwrap(), "other\n");
+    }
+}
+
+#[test]
 fn a_link_in_the_jobs_tmp_cannot_steer_the_next_steps_mounts() {
     if !plain_namespaces() {
         eprintln!("skipped: needs root and namespaces");

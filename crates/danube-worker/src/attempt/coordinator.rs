@@ -26,7 +26,7 @@ use crate::calls::Calls;
 use crate::environment::StepOwn;
 use crate::output::LogOutput;
 use crate::place::Place;
-use crate::tools::Tools;
+use crate::tools::{self, Tools};
 use crate::verdict::Verdict;
 
 /// Where a coordinator is served.
@@ -182,7 +182,8 @@ impl Running<'_> {
                 },
             },
         };
-        let sandbox = place.sandbox(&self.inner.walls, &pipeline.limits);
+        let mut sandbox = place.sandbox(&self.inner.walls, &pipeline.limits);
+        tools::show(&mut sandbox);
         let mut plan = StepPlan::new(command, place.source(), sandbox);
         let own = StepOwn {
             name: &call.name,

@@ -13,7 +13,7 @@ use crate::dispatch::ReportError;
 use crate::environment::StepOwn;
 use crate::place::Place;
 use crate::source;
-use crate::tools::Tools;
+use crate::tools::{self, Tools};
 use crate::verdict::{Verdict, broke, stopped, succeeded};
 
 /// The names of the steps, the clone included.
@@ -135,6 +135,7 @@ impl Running<'_> {
                 return Some(self.never_begun(index, broke(FailReason::SetupFailed, why)));
             }
         };
+        tools::show(&mut plan.sandbox);
         let token = &self.own.token;
         plan.env = self.environment_with((place, index), Some(&own), (token, Some(&tools)));
         let served = Served {

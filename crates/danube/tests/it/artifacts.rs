@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::elsewhere::Elsewhere;
 use crate::faults::SmallDisk;
 use crate::master::{Answer, DANUBE, DEADLINE, Master, id, one_step};
-use crate::processes::{root_or_skip, until};
+use crate::processes::{arrival, root_or_skip, until};
 use crate::wire::connect;
 
 /// A job whose step waits, and the token that it told.
@@ -40,7 +40,7 @@ impl Waiting {
         let mut order = one_step(&script);
         order["spec"]["shell"] = json!("bash");
         let id = id(&master.submit(&order));
-        let (token, line) = Self::arrival(&listener);
+        let (token, line) = Self::arrival(listener);
         Self {
             id,
             token,
@@ -50,7 +50,7 @@ impl Waiting {
     }
 
     fn arrival(listener: &TcpListener) -> (String, BufReader<TcpStream>) {
-        let mut line = BufReader::new(listener.accept().unwrap().0);
+        let mut line = BufReader::new(arrival(listener));
         let mut token = String::new();
         line.read_line(&mut token).unwrap();
         (token.trim().to_owned(), line)

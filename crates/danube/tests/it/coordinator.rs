@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::leaks::{files_hold_none, holds_none};
 use crate::master::{Master, id};
 use crate::playbooks::git;
+use crate::processes::arrival;
 use crate::secrets;
 use crate::traces;
 
@@ -90,7 +91,7 @@ impl Gate {
 
     /// Who waits, and what was told.
     pub(crate) fn met(&self) -> (TcpStream, String) {
-        let (stream, _) = self.0.accept().unwrap();
+        let stream = arrival(&self.0);
         let mut line = String::new();
         BufReader::new(stream.try_clone().unwrap())
             .read_line(&mut line)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -42,6 +43,15 @@ pub(crate) fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> O
         // tidy: allow(sleep): nobody announces what is looked for in `/proc`
         thread::sleep(LOOK_EVERY);
     }
+}
+
+/// The next connection that a job makes here.
+#[track_caller]
+pub(crate) fn arrival(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let (stream, _) = until("a connection", DEADLINE, || listener.accept().ok());
+    stream.set_nonblocking(false).unwrap();
+    stream
 }
 
 /// Every process that works for this job, by the mark in its environment.

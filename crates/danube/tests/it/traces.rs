@@ -14,6 +14,7 @@ use danube_telemetry::trace::{hex, text_of};
 use serde_json::{Value, json};
 
 use crate::master::{Master, id, one_step};
+use crate::processes::arrival;
 
 /// The spans of a job, as the API shows them.
 #[track_caller]
@@ -86,7 +87,7 @@ impl Told {
         let mut order = one_step(&script);
         order["spec"]["shell"] = json!("bash");
         let job = id(&master.submit(&order));
-        let mut connection = BufReader::new(listener.accept().unwrap().0);
+        let mut connection = BufReader::new(arrival(&listener));
         let mut line = String::new();
         connection.read_line(&mut line).unwrap();
         Self {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::secrets::{clean_everywhere, clean_files};
 use crate::master::{Answer, DANUBE, Master, id, one_step};
+use crate::processes::arrival;
 use crate::wire::{Puppets, raw};
 
 /// Letters and digits that stand nowhere else.
@@ -176,7 +177,7 @@ fn a_short_value_of_a_submit_is_masked_on_request_with_a_warning() {
 
 /// What a step that waits on a socket tells of its environment, and the socket.
 fn asked(listener: &TcpListener) -> (Vec<String>, BufReader<TcpStream>) {
-    let (stream, _) = listener.accept().unwrap();
+    let stream = arrival(listener);
     let mut lines = BufReader::new(stream);
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();

@@ -9,6 +9,7 @@ use super::{ansible_or_skip, credential, events, tasks, with};
 use crate::elsewhere::{Elsewhere, Wire};
 use crate::leaks::holds_none;
 use crate::master::{Master, id};
+use crate::processes::arrival;
 
 const BECOME: &str = "become-canary-far-5d07";
 
@@ -63,7 +64,7 @@ fn a_playbook_goes_on_while_its_master_can_not_be_reached() {
     let job = id(&master.submit(&order));
     master.until_log(&job, "TASK [waits]");
     wire.cut();
-    gate.accept().unwrap().0.write_all(b"go\n").unwrap();
+    arrival(&gate).write_all(b"go\n").unwrap();
     wire.lead_to(&master);
     let job = master.ended(&job);
     assert_eq!(job["status"], "success", "{job:#}");

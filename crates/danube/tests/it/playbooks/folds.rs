@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{ansible_or_skip, ended, events, order, tasks, with};
 use crate::elsewhere::{Elsewhere, Wire};
 use crate::master::{Master, id};
+use crate::processes::arrival;
 
 fn folds(master: &Master, job: &str) -> Vec<Value> {
     let answer = master.get(&format!("/api/v1/jobs/{job}/logs/folds"));
@@ -148,7 +149,7 @@ fn a_task_that_goes_on_has_no_end_yet() {
     );
     let order = with(tasks(&text), "options", json!({"limit": "one"}));
     let job = id(&master.submit(&order));
-    let mut waiting = gate.accept().unwrap().0;
+    let mut waiting = arrival(&gate);
     master.until_log(&job, "TASK [waits]");
     let ends: Vec<bool> = folds(&master, &job)
         .iter()
@@ -183,7 +184,7 @@ fn folds_come_from_a_worker_elsewhere_whose_master_was_away() {
     let job = id(&master.submit(&order));
     master.until_log(&job, "TASK [waits]");
     wire.cut();
-    gate.accept().unwrap().0.write_all(b"go\n").unwrap();
+    arrival(&gate).write_all(b"go\n").unwrap();
     wire.lead_to(&master);
     let job = master.ended(&job);
     assert_eq!(job["status"], "success", "{job:#}");

@@ -9,6 +9,7 @@ use super::{declare, with};
 use crate::elsewhere::token;
 use crate::golden;
 use crate::master::{Answer, Master, id};
+use crate::processes::arrival;
 use crate::signin::peer::Peer;
 use crate::signin::{key_of, started};
 
@@ -75,7 +76,7 @@ fn running(master: &Master) -> Running {
     let body =
         json!({"spec": {"name": "web", "shell": "bash", "steps": [{"name": "say", "run": run}]}});
     let id = id(&master.submit(&body));
-    let line = listener.accept().unwrap().0;
+    let line = arrival(&listener);
     let mut token = String::new();
     BufReader::new(&line).read_line(&mut token).unwrap();
     Running {
