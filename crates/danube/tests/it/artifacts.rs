@@ -40,7 +40,7 @@ impl Waiting {
         let mut order = one_step(&script);
         order["spec"]["shell"] = json!("bash");
         let id = id(&master.submit(&order));
-        let (token, line) = Self::arrival(listener);
+        let (token, line) = Self::arrival(&listener);
         Self {
             id,
             token,
