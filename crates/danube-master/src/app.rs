@@ -1,6 +1,7 @@
 //! What every request handler holds.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,12 +22,12 @@ use crate::feed::Desk;
 use crate::forges::Forges;
 use crate::health::Health;
 use crate::http::metrics::Scrapes;
-use crate::http::traces::Rates;
 use crate::log_level::{LogLevel, MaskInLog};
 use crate::oidc::Oidc;
 use crate::pipelines::Pipelines;
 use crate::profiling::Profiler;
 use crate::provenance;
+use crate::rates::Rates;
 use crate::readers::{READER_FILES, Readers};
 use crate::reaper::Reaper;
 use crate::registry::Registry;
@@ -86,8 +87,10 @@ pub(crate) struct App {
     pub(crate) profiler: Arc<Profiler>,
     /// Who may do now what takes much.
     pub(crate) turns: Turns,
-    /// How fast jobs may send.
-    pub(crate) rates: Rates,
+    /// How fast the tools of jobs may send spans.
+    pub(crate) span_rates: Rates<JobId>,
+    /// How often an address may show a wrong key.
+    pub(crate) tries: Rates<IpAddr>,
     /// What is seen of the metrics over time.
     pub(crate) watch: Watch,
     /// Sends webhooks.

@@ -32,6 +32,7 @@ mod pipelines;
 mod playbook_gauges;
 mod profiling;
 pub mod provenance;
+mod rates;
 mod readers;
 mod reaper;
 mod registry;

@@ -30,7 +30,7 @@ use crate::feed::{Desk, Feeder};
 use crate::forges::Forges;
 use crate::health::{self, Beat, Health, HealthCheck};
 use crate::http::metrics::Scrapes;
-use crate::http::traces::Rates;
+use crate::http::{traces, tries};
 use crate::lock::DirectoryLock;
 use crate::log_level::{LogControl, LogLevel};
 use crate::loops::Loops;
@@ -41,6 +41,7 @@ use crate::pipelines::Pipelines;
 use crate::playbook_gauges::PlaybookGauges;
 use crate::profiling::Profiler;
 use crate::provenance;
+use crate::rates::Rates;
 use crate::readers::Readers;
 use crate::reaper::Reaper;
 use crate::registry::Registry;
@@ -170,7 +171,8 @@ impl Parts {
             phases: links.phases,
             profiler: links.profiler,
             turns: Turns::default(),
-            rates: Rates::default(),
+            span_rates: Rates::new(traces::RATE),
+            tries: Rates::new(tries::RATE),
             watch: Watch::new(&settings.watch, signals),
             webhooks: Webhooks::new(&settings.webhooks, links.webhooks, signals),
             forges: Forges::new(&settings.forges, links.statuses, signals),

@@ -8,11 +8,11 @@
 
 mod code;
 mod docs;
-mod faults;
 mod files;
 mod licence;
 mod packages;
 mod repo;
+mod shown;
 mod source;
 
 use std::path::Path;
@@ -57,7 +57,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let mut findings: Vec<Finding> = files.iter().flat_map(check_file).collect();
     findings.extend(docs::architecture_names_every_crate(&files));
     findings.extend(docs::links_resolve(&files));
-    findings.extend(faults::page_is_what_is_tested(&files));
+    findings.extend(shown::pages_are_what_is_tested(&files));
     findings.extend(packages::check(&graph, &tree, &files));
     findings.extend(licence::check(&graph, &files));
     findings.sort();

@@ -2,7 +2,7 @@
 //! how the jobs stand.
 //!
 //! ```text
-//! webhook ──▶ rates.rs ──▶ signed.rs ──▶ message.rs ──▶ decide.rs ──▶ take.rs: jobs
+//! webhook ──▶ ../rates.rs ──▶ signed.rs ──▶ message.rs ──▶ decide.rs ──▶ take.rs: jobs
 //! job came or ended ──▶ the store's outbox ──▶ status.rs ──▶ the forge's API
 //! ```
 //!
@@ -12,11 +12,11 @@
 mod decide;
 pub(crate) mod message;
 mod place;
-mod rates;
 pub(crate) mod signed;
 mod status;
 mod take;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use danube_model::ForgeKind;
@@ -27,19 +27,26 @@ use danube_store::{Store, StoreError};
 use danube_worker::HttpCalls;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::rates::{Rate, Rates};
 use crate::settings::ForgeSettings;
 use crate::webhooks::USER_AGENT;
-pub(crate) use rates::Rates;
 pub(crate) use status::tell_statuses;
 pub(crate) use take::{Replayed, ignored, take, taken};
+
+/// How fast webhooks may come from one address to forges of one kind: a push to many branches,
+/// or of many repositories, is one webhook each.
+const RATE: Rate = Rate {
+    burst: 300,
+    per_second: 5.0,
+};
 
 /// Large bodies at once: strangers may send them.
 const LARGE_BODIES_MAX: usize = 16;
 
 /// What takes webhooks of forges, and tells them.
 pub(crate) struct Forges {
-    /// How fast webhooks come.
-    pub(crate) rates: Rates,
+    /// How fast webhooks come: strangers may call, so each address has its share.
+    pub(crate) rates: Rates<(Option<ForgeKind>, IpAddr)>,
     /// Turns at having a large body in memory.
     pub(crate) large: Semaphore,
     /// Calls forges.
@@ -58,7 +65,7 @@ impl Forges {
         Self {
             client: Client::new(policy, USER_AGENT).metered(calls),
             bell,
-            rates: Rates::default(),
+            rates: Rates::new(RATE),
             large: Semaphore::new(LARGE_BODIES_MAX),
         }
     }

@@ -17,6 +17,7 @@ use super::audit;
 use super::incoming::{BODY_DEADLINE, Lingering};
 use super::meta;
 use super::rights::{self, Found};
+use super::tries::Try;
 use super::wait::{self, Wait};
 use crate::app::Shared;
 use crate::auth::random;
@@ -54,8 +55,10 @@ pub(crate) async fn around(
     let (body_deadline, deadline) = deadlines(&method, route.as_ref());
     // A path that leads nowhere needs none: it is answered as such.
     let row = route.as_ref().map(|it| rights::of(&method, it.as_str()));
+    let mut tries = None;
     if let Some(Found::Row(row)) = row {
         request.extensions_mut().insert(row);
+        tries = Try::of(&request, row);
     }
     let asked = Asked::of(&request);
     let id = request_id();
@@ -84,6 +87,10 @@ pub(crate) async fn around(
             Some(Found::NoMethod(allowed)) => no_method(&request, &allowed),
             Some(Found::NoRow) => no_row(),
             Some(Found::Row(_)) | None => next.run(request).await,
+        };
+        let response = match tries {
+            Some(it) => it.answered(&recorded, response),
+            None => response,
         };
         audit::answered(&recorded, &asked, response).await
     };

@@ -49,6 +49,7 @@ mod terminal;
 mod text;
 mod timing;
 pub(crate) mod traces;
+pub(crate) mod tries;
 mod wait;
 mod webhooks;
 mod workers;

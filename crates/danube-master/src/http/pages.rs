@@ -230,8 +230,13 @@ pub(crate) fn refused(app: &App, status: StatusCode, why: &str) -> Response {
         resource: None,
         action: Some("login"),
     });
+    login_page(app, status, why)
+}
+
+/// The login page with a message.
+pub(crate) fn login_page(app: &App, status: StatusCode, message: &str) -> Response {
     let mut response = render(&LoginPage {
-        message: why,
+        message,
         is_oidc: app.oidc.is_on(),
     });
     *response.status_mut() = status;

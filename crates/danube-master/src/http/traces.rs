@@ -1,8 +1,6 @@
 //! Shows a job's trace, and takes what the tools inside a job send.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -20,6 +18,7 @@ use super::caller::{Looker, key};
 use super::incoming::Id;
 use super::jobs::{find, unknown};
 use crate::app::{Shared, blocking};
+use crate::rates::Rate;
 
 /// Bytes of a body on the wire.
 pub(crate) const BODY_BYTES_MAX: usize = WIRE_BYTES_MAX;
@@ -140,7 +139,7 @@ async fn taken(
     let encoding = encoding.ok_or_else(|| {
         Refused::unsupported("`Content-Type` must be application/x-protobuf or application/json")
     })?;
-    if !app.rates.admits(bearer.attempt.job, Instant::now()) {
+    if !app.span_rates.take(bearer.attempt.job, Instant::now()) {
         return Err(Refused::too_many(
             "this job sends too many requests; send larger batches",
         ));
@@ -176,57 +175,9 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Requests that a job may send at once, and how many a second afterwards: an exporter
-/// sends one every few seconds, a test run with a process a test some dozens.
-const BURST: f64 = 200.0;
-const A_SECOND: f64 = 20.0;
-
-/// Jobs whose requests are counted. Those that run are far fewer.
-const COUNTED_MAX: usize = 4_096;
-
-/// How fast jobs may send.
-#[derive(Default)]
-pub(crate) struct Rates(Mutex<HashMap<JobId, Bucket>>);
-
-struct Bucket {
-    left: f64,
-    at: Instant,
-}
-
-impl Rates {
-    fn admits(&self, job: JobId, now: Instant) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= COUNTED_MAX {
-            // Full again means forgotten.
-            let full = Duration::from_secs_f64(BURST / A_SECOND);
-            all.retain(|_, it| now.saturating_duration_since(it.at) < full);
-        }
-        let bucket = all.entry(job).or_insert(Bucket {
-            left: BURST,
-            at: now,
-        });
-        let since = now.saturating_duration_since(bucket.at).as_secs_f64();
-        bucket.left = (bucket.left + since * A_SECOND).min(BURST);
-        bucket.at = now;
-        let admits = bucket.left >= 1.0;
-        if admits {
-            bucket.left -= 1.0;
-        }
-        admits
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_is_admitted_and_then_so_many_a_second() {
-        let (rates, now, job) = (Rates::default(), Instant::now(), JobId::new());
-        let admitted = |job, now| (0..1_000).filter(|_| rates.admits(job, now)).count();
-        assert_eq!(admitted(job, now), 200);
-        assert_eq!(admitted(job, now + Duration::from_secs(1)), 20);
-        assert_eq!(admitted(job, now + Duration::from_secs(3_600)), 200);
-        assert_eq!(admitted(JobId::new(), now), 200, "another job's own");
-    }
-}
+/// How fast a job may send: an exporter sends one request every few seconds, a test run with a
+/// process a test some dozens.
+pub(crate) const RATE: Rate = Rate {
+    burst: 200,
+    per_second: 20.0,
+};

@@ -3,6 +3,7 @@
 
 mod api;
 mod artifacts;
+mod attacks;
 mod audit;
 mod auth;
 mod backup;

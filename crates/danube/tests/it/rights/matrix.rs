@@ -141,6 +141,8 @@ fn outcome(answer: &Answer) -> Outcome {
     let text = answer.text();
     match answer.status {
         401 => Outcome::Unknown,
+        // So many are tried here that they are told to wait.
+        429 if text.contains("Too many wrong keys") => Outcome::Unknown,
         403 => Outcome::Denied,
         404 if text.contains("there is no job `") || text.contains("there is no pipeline `") => {
             Outcome::Hidden
@@ -289,10 +291,8 @@ mod peers {
         // A job's token is good for its job alone.
         let path = format!("/api/v1/jobs/{ended}/mask");
         let mask = json!({"value": "a value to mask"});
-        assert_eq!(
-            with(&master, &job.token, "POST", &path, Some(&mask)).status,
-            401
-        );
+        let answer = with(&master, &job.token, "POST", &path, Some(&mask));
+        assert_eq!(outcome(&answer), Outcome::Unknown, "{}", answer.text());
         job._line.write_all(b"go\n").unwrap();
         master.ended(&job.id);
     }
