@@ -15,6 +15,7 @@ have() {
         redis-server | redis-cli) on_path "$1" || on_path "valkey-${1#redis-}" ;;
         docker-registry) on_path docker-registry || on_path registry ;;
         python3-venv) [ -n "$(python_for_peers)" ] ;;
+        sshd) on_path sshd || [ -x /usr/sbin/sshd ] ;;
         *) on_path "$1" ;;
     esac
 }
@@ -34,9 +35,9 @@ tools='git bash cc make'
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
 # carries jobs in the tests, the Ansible that runs the tests' playbooks, Go for its `pprof`, which reads our
-# profiles, a Docker registry with the skopeo that pushes to it and pulls from it, and Node for the OpenID provider
-# that the tests sign in at. Without them everything else can still be built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go docker-registry skopeo node npm'
+# profiles, a Docker registry with the skopeo that pushes to it and pulls from it, an sshd in front of a git repository,
+# and Node for the OpenID provider that the tests sign in at. Without them everything else can still be built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go docker-registry skopeo sshd node npm'
 # The systemd that judges the units of deploy/systemd, and runs them where namespaces allow it. Alpine has none.
 [ "$(uname -s)" != Linux ] || on_path apk || peers="$peers systemd-analyze"
 
@@ -54,6 +55,8 @@ package_of() {
         *:go) echo go ;;
         dnf:docker-registry) echo docker-distribution ;;
         *:docker-registry | *:skopeo | *:npm) echo "$2" ;;
+        pacman:sshd) echo openssh ;;
+        *:sshd) echo openssh-server ;;
         apt-get:node | dnf:node | apk:node | pacman:node) echo nodejs ;;
         *:node) echo node ;;
         apt-get:redis-server) echo redis-server ;;
@@ -210,6 +213,7 @@ install_missing_peers() {
     have alertmanager || services="$services prometheus-alertmanager"
     have redis-server || services="$services redis-server"
     have docker-registry || services="$services docker-registry"
+    have sshd || services="$services ssh"
     say "missing: ${missing}- installing with $manager:$packages"
     # shellcheck disable=SC2086
     if without_services install $packages; then

@@ -44,6 +44,9 @@ pub struct ArtifactView {
     /// Whether somebody said that it is kept: neither its time nor the size of all ends it.
     #[serde(default)]
     pub is_kept: bool,
+    /// The same, because the blueprint says so of the job; shown in lists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kept_by_blueprint: bool,
 }
 
 /// How long artifacts of a job are kept.

@@ -52,7 +52,7 @@ pub struct BlueprintSetting {
 /// Why a look at the repository came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlueprintError {
-    /// When.
+    /// Since when that is so.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// The commit that is wrong; absent when there was none to read.

@@ -7,6 +7,7 @@ mod artifact;
 mod audit;
 mod blueprint;
 mod code;
+mod config;
 mod credential;
 mod forge;
 mod health;
@@ -40,6 +41,7 @@ pub use blueprint::{
     BlueprintView,
 };
 pub use code::Code;
+pub use config::{ConfigView, SettingOrigin, SettingView};
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
 };
@@ -89,6 +91,9 @@ pub const FIRST_LINE_HEADER: &str = "danube-first-line";
 
 /// Where the level of the server's log is.
 pub const LOG_LEVEL_PATH: &str = "/api/v1/admin/log-level";
+
+/// Where the settings are that the server runs with.
+pub const CONFIG_PATH: &str = "/api/v1/admin/config";
 
 /// Where a profile of the processor is taken.
 pub const CPU_PROFILE_PATH: &str = "/debug/pprof/profile";

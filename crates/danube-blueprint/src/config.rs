@@ -4,7 +4,8 @@ use danube_model::Mistake;
 use danube_model::limits::DURATION_SECONDS_MAX;
 use danube_model::spec::{Fields, Node, Value, read_limits};
 
-use crate::model::{Config, Limits, Observability, Redaction, Retention};
+use crate::model::{Config, Keep, Limits, Observability, Redaction, Retention};
+use crate::texts::patterns;
 
 /// Days of ten years, as the settings of the server have it.
 pub(crate) const DAYS_MAX: u64 = 3_650;
@@ -14,6 +15,9 @@ pub(crate) const FREE_PERCENT_MAX: u64 = 90;
 
 /// Bytes that may be named at all: JSON's numbers are exact up to there.
 pub(crate) const BYTES_MAX: u64 = 1 << 53;
+
+/// Rules of what is kept: each is asked for each log and artifact that would go.
+pub(crate) const KEEPS_MAX: usize = 100;
 
 /// Words for the level of a log.
 pub(crate) const LEVELS: [&str; 6] = ["error", "warning", "info", "debug", "trace", "off"];
@@ -53,8 +57,43 @@ fn retention(fields: &mut Fields<'_>) -> Retention {
         logs_days: number(fields, "logs_days", DAYS_MAX),
         logs_max_bytes: number(fields, "logs_max_bytes", BYTES_MAX),
         artifacts_days: number(fields, "artifacts_days", DAYS_MAX),
+        artifacts_max_bytes: number(fields, "artifacts_max_bytes", BYTES_MAX),
         disk_free_percent: number(fields, "disk_free_percent", FREE_PERCENT_MAX),
+        keep: keeps(fields),
     }
+}
+
+fn keeps(fields: &mut Fields<'_>) -> Vec<Keep> {
+    let list = fields.take_list("keep").unwrap_or_default();
+    if list.len() > KEEPS_MAX {
+        fields.refuse("keep", None, &format!("has more than {KEEPS_MAX} entries"));
+        return Vec::new();
+    }
+    let below = fields.below("keep");
+    let all = list.into_iter().enumerate();
+    all.filter_map(|(index, node)| keep(node, &format!("{below}/{index}"), fields.mistakes()))
+        .collect()
+}
+
+fn keep(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<Keep> {
+    let (at, known) = (node.at, mistakes.len());
+    let mut fields = Fields::open(node, pointer, mistakes)?;
+    let keep = Keep {
+        pipelines: patterns(&mut fields, "pipelines"),
+        refs: patterns(&mut fields, "refs"),
+        days: number(&mut fields, "days", DAYS_MAX).filter(|it| *it > 0),
+    };
+    fields.end();
+    if keep.pipelines.is_empty() && keep.refs.is_empty() && mistakes.len() == known {
+        mistakes.push(Mistake {
+            code: "field.value",
+            pointer: pointer.to_owned(),
+            at,
+            message: "names neither `pipelines` nor `refs`, so all would be kept".to_owned(),
+            help: Some("name some, or set `logs_days` and `artifacts_days` to 0".to_owned()),
+        });
+    }
+    Some(keep)
 }
 
 fn observability(fields: &mut Fields<'_>) -> Observability {

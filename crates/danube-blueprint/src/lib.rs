@@ -26,7 +26,7 @@ pub use changes::{Change, ChangeKind, Part, changes};
 pub use cron::{BadCron, Cron};
 pub use files::{BYTES_MAX, DEPTH_MAX, ENTRIES_MAX, FILES_MAX};
 pub use model::{
-    Blueprint, Config, CronTrigger, Declared, Limits, Observability, Permission, Permissions,
+    Blueprint, Config, CronTrigger, Declared, Keep, Limits, Observability, Permission, Permissions,
     PullRequestTrigger, PushTrigger, Redaction, Retention, Team, Triggers, User,
 };
 pub use read::read;

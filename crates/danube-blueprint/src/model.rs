@@ -1,9 +1,15 @@
 //! What a blueprint is once it is checked. It can't be wrong: only [`crate::read()`] makes one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use danube_model::spec::Pipeline;
 use serde::{Deserialize, Serialize};
+
+use crate::texts::matches;
+
+/// A day as retention counts it.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything that a repository declares, by name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -44,8 +50,51 @@ pub struct Retention {
     pub logs_max_bytes: Option<u64>,
     /// Days of an artifact; 0 for ever.
     pub artifacts_days: Option<u64>,
+    /// Bytes of the artifacts of all jobs; 0 for no limit.
+    #[serde(default)]
+    pub artifacts_max_bytes: Option<u64>,
     /// Share of the disk that stays free; 0 for none.
     pub disk_free_percent: Option<u64>,
+    /// Jobs of which all is kept, whatever the others say.
+    #[serde(default)]
+    pub keep: Vec<Keep>,
+}
+
+/// Jobs whose logs, traces and artifacts neither their time nor a lack of room ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// Patterns of pipelines; see [`crate::matches()`].
+    pub pipelines: Vec<String>,
+    /// Patterns of refs; with any, a job without a ref isn't meant.
+    pub refs: Vec<String>,
+    /// For so many days; none for ever.
+    pub days: Option<u64>,
+}
+
+impl Keep {
+    /// Whether what a job of this pipeline and ref left so long ago is kept.
+    #[must_use]
+    pub fn keeps(&self, pipeline: &str, git_ref: Option<&str>, age: Duration) -> bool {
+        let is_young = self.days.is_none_or(|days| age <= DAY * days_of(days));
+        is_young && matches(&self.pipelines, pipeline) && self.takes_ref(git_ref)
+    }
+
+    /// A branch and a tag go by their short names, too.
+    fn takes_ref(&self, git_ref: Option<&str>) -> bool {
+        if self.refs.is_empty() {
+            return true;
+        }
+        let Some(whole) = git_ref else {
+            return false;
+        };
+        let short = ["refs/heads/", "refs/tags/"].iter();
+        let short = short.filter_map(|it| whole.strip_prefix(it)).next();
+        matches(&self.refs, short.unwrap_or(whole))
+    }
+}
+
+fn days_of(days: u64) -> u32 {
+    u32::try_from(days).unwrap_or(u32::MAX)
 }
 
 /// What the server tells of itself.
@@ -196,5 +245,47 @@ impl Blueprint {
         let mut all = self.users.iter();
         let found = all.find(|(_, it)| it.email.eq_ignore_ascii_case(email));
         found.map(|(name, user)| (name.as_str(), user))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_goes_by_pipeline_ref_and_age() {
+        let texts = |text: &str| text.split_whitespace().map(Into::into).collect();
+        let check = |keep: (&str, &str, Option<u64>), job: (&str, Option<&str>, u32), expected| {
+            let rule = Keep {
+                pipelines: texts(keep.0),
+                refs: texts(keep.1),
+                days: keep.2,
+            };
+            let found = rule.keeps(job.0, job.1, DAY * job.2);
+            assert_eq!(found, expected, "{keep:?} {job:?}");
+        };
+        check(("release", "", None), ("release", None, 9_999), true);
+        check(("release", "", None), ("build", None, 0), false);
+        check(
+            ("release-* !release-try", "", None),
+            ("release-try", None, 0),
+            false,
+        );
+        check(("", "v*", None), ("any", Some("v1.2"), 9_999), true);
+        check(("", "v*", None), ("any", Some("refs/tags/v1.2"), 0), true);
+        check(
+            ("", "main", None),
+            ("any", Some("refs/heads/main"), 0),
+            true,
+        );
+        check(
+            ("", "main", None),
+            ("any", Some("refs/pull/7/head"), 0),
+            false,
+        );
+        check(("", "!wip/*", None), ("any", None, 0), false);
+        check(("a", "main", Some(90)), ("a", Some("main"), 90), true);
+        check(("a", "main", Some(90)), ("a", Some("main"), 91), false);
+        check(("a", "main", Some(90)), ("b", Some("main"), 1), false);
     }
 }

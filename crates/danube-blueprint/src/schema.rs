@@ -11,7 +11,7 @@ use danube_model::spec::API_VERSION;
 use danube_model::{ARTIFACT_NAME_BYTES_MAX, GLOBS_MAX};
 use serde_json::{Map, Value, json};
 
-use crate::config::{BYTES_MAX, DAYS_MAX, FREE_PERCENT_MAX, LEVELS};
+use crate::config::{BYTES_MAX, DAYS_MAX, FREE_PERCENT_MAX, KEEPS_MAX, LEVELS};
 use crate::texts::TEXTS_MAX;
 
 /// One schema.
@@ -164,7 +164,9 @@ fn config() -> Value {
         "logs_days": days("Days that a job log is kept; 0 for ever."),
         "logs_max_bytes": whole(0, BYTES_MAX, "Bytes of all job logs; 0 for no limit."),
         "artifacts_days": days("Days that an artifact is kept; 0 for ever."),
+        "artifacts_max_bytes": whole(0, BYTES_MAX, "Bytes of the artifacts of all jobs; 0 for no limit."),
         "disk_free_percent": whole(0, FREE_PERCENT_MAX, "Share of the disk that stays free; 0 for none."),
+        "keep": list(&keep(), KEEPS_MAX, "Jobs whose logs, traces and artifacts are kept, whatever the others say."),
     });
     let limits = json!({
         "max_duration_seconds": whole(1, DURATION_SECONDS_MAX, "Seconds that a job may take, whatever its pipeline says."),
@@ -185,6 +187,21 @@ fn config() -> Value {
             "limits": about(object(&[], limits), "What jobs may take."),
         }),
     )
+}
+
+/// One that names neither would keep all.
+fn keep() -> Value {
+    let mut schema = object(
+        &[],
+        json!({
+            "pipelines": patterns("Patterns of pipelines: `*` stands for any text, `!` before one takes out again."),
+            "refs": patterns("Patterns of branches, tags and other refs; with any, a job without a ref isn't meant."),
+            "days": whole(0, DAYS_MAX, "For so many days; 0, or left out, for ever."),
+        }),
+    );
+    let some = |name: &str| json!({"required": [name], "properties": {name: {"type": "array", "minItems": 1}}});
+    schema["anyOf"] = json!([some("pipelines"), some("refs")]);
+    schema
 }
 
 fn user() -> Value {
@@ -284,13 +301,14 @@ fn steps() -> Value {
     steps
 }
 
+fn patterns(description: &str) -> Value {
+    let one = json!({"type": "string", "pattern": "^!?[^!/].*$", "maxLength": 256});
+    let mut list = list(&one, TEXTS_MAX, description);
+    list["uniqueItems"] = json!(true);
+    list
+}
+
 fn triggers() -> Value {
-    let patterns = |what: &str| {
-        let one = json!({"type": "string", "pattern": "^!?[^!/].*$", "maxLength": 256});
-        let mut list = list(&one, TEXTS_MAX, what);
-        list["uniqueItems"] = json!(true);
-        list
-    };
     let branches = "Patterns of branches: `*` stands for any text, `!` before one takes out again.";
     let paths = "Patterns of the files that changed.";
     let push = json!({"branches": patterns(branches), "paths": patterns(paths)});

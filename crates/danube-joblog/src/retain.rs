@@ -69,10 +69,16 @@ impl ExpiredReason {
 }
 
 /// The logs that `keep` doesn't keep at `now`, oldest first. Those that are being
-/// written never go, though their bytes count. A log that seems to be from the
-/// future (the clock was set back) has no age yet.
+/// written never go, nor those that are `kept` for another reason, though their bytes
+/// count. That is asked with the log's age, and only of those that would go. A log that
+/// seems to be from the future (the clock was set back) has no age yet.
 #[must_use]
-pub fn expired(logs: &[StoredLog], now: SystemTime, keep: Retention) -> Vec<Expired> {
+pub fn expired(
+    logs: &[StoredLog],
+    now: SystemTime,
+    keep: Retention,
+    kept: impl Fn(&str, Duration) -> bool,
+) -> Vec<Expired> {
     let mut left: u64 = logs.iter().map(|it| it.bytes).sum();
     let mut oldest: Vec<&StoredLog> = logs.iter().filter(|it| !it.live).collect();
     oldest.sort_by(|a, b| (a.changed, &a.job).cmp(&(b.changed, &b.job)));
@@ -90,6 +96,9 @@ pub fn expired(logs: &[StoredLog], now: SystemTime, keep: Retention) -> Vec<Expi
             // All behind are younger, and there is room for them.
             break;
         };
+        if kept(&log.job, age) {
+            continue;
+        }
         left -= log.bytes;
         freed += log.bytes;
         expired.push(Expired {
@@ -165,7 +174,7 @@ mod tests {
             total_bytes: bytes,
             free_bytes: None,
         };
-        let found = expired(logs, now(), keep);
+        let found = expired(logs, now(), keep, |_, _| false);
         let found: Vec<_> = found
             .iter()
             .map(|it| (&it.job[..], it.reason.as_str()))
@@ -227,7 +236,7 @@ mod tests {
                 total_bytes: None,
                 free_bytes,
             };
-            let found = expired(&logs, now(), keep).into_iter();
+            let found = expired(&logs, now(), keep, |_, _| false).into_iter();
             found.map(|it| (it.job, it.reason.as_str())).collect()
         };
         let (old, middle) = (|why| ("old".to_owned(), why), ("middle".to_owned(), "disk"));
@@ -237,6 +246,30 @@ mod tests {
         assert_eq!(gone(Some(3), Some(21)), [old("age"), middle]);
         assert_eq!(gone(Some(3), Some(20)), [old("age")]);
         assert_eq!(gone(None, None), []);
+    }
+
+    #[test]
+    fn what_is_kept_stays_its_bytes_count_and_others_go_in_its_place() {
+        let logs = [
+            log("new", 10, 1, false),
+            log("old", 20, 73, false),
+            log("middle", 30, 30, false),
+        ];
+        let gone = |days, total_bytes, free_bytes, kept_hours: u32| -> Vec<String> {
+            let keep = Retention {
+                days,
+                total_bytes,
+                free_bytes,
+            };
+            let kept = |job: &str, age| job == "old" && age <= HOUR * kept_hours;
+            let found = expired(&logs, now(), keep, kept).into_iter();
+            found.map(|it| it.job).collect()
+        };
+        assert_eq!(gone(Some(1), None, None, 73), ["middle"]);
+        assert_eq!(gone(Some(1), None, None, 72), ["old", "middle"]);
+        assert_eq!(gone(None, Some(59), None, 73), ["middle"]);
+        assert_eq!(gone(None, Some(19), None, 73), ["middle", "new"]);
+        assert_eq!(gone(None, None, Some(31), 73), ["middle", "new"]);
     }
 
     #[test]

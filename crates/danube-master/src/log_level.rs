@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use danube_api::LogLevelView;
+use danube_api::{LogLevelView, SettingOrigin};
 use danube_model::Timestamp;
 use danube_signals::{
     LOG_LOGGER, LogLevelChanged, LogLevelReason, OWN_LOGGERS, SettingsRefused, Signals,
@@ -47,6 +47,7 @@ pub(crate) struct LogLevel {
 }
 
 struct State {
+    at_start: Filter,
     configured: Filter,
     /// What the blueprint says, where the settings say nothing.
     declared: Option<Filter>,
@@ -69,6 +70,7 @@ impl LogLevel {
             control,
             signals,
             state: Mutex::new(State {
+                at_start: configured.clone(),
                 configured,
                 declared: None,
                 until: None,
@@ -80,6 +82,20 @@ impl LogLevel {
     /// How it stands.
     pub(crate) fn view(&self) -> LogLevelView {
         self.shown(&self.state())
+    }
+
+    /// The level now, and who changed it since the start, if that wasn't the blueprint.
+    pub(crate) fn origin(&self) -> (String, Option<SettingOrigin>) {
+        let state = self.state();
+        let level = self.control.handle.filter();
+        let who = if level != *state.usual() {
+            Some(SettingOrigin::Request)
+        } else if state.declared.is_none() && state.configured != state.at_start {
+            Some(SettingOrigin::Reload)
+        } else {
+            None
+        };
+        (level.to_string(), who)
     }
 
     /// Sets a level, for some time or until it is changed again.

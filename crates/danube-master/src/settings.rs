@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use danube_api::ConfigView;
 use danube_executor::Nursery;
 use danube_joblog::Retention;
 use danube_model::Queues;
@@ -100,6 +101,8 @@ pub struct Settings {
     /// Keys that flags, environment or file say something of: the blueprint's settings don't
     /// change those.
     pub said: BTreeSet<&'static str>,
+    /// All options as they were at the start, for readers, without secrets.
+    pub shown: ConfigView,
 }
 
 /// What jobs may leave, and how long it is kept.

@@ -277,24 +277,38 @@ impl Store {
     }
 
     /// Artifacts of ended jobs that nobody said are kept, oldest first, at most so many.
+    /// `kept` says the same of a job's pipeline and ref and of when an artifact was left.
     ///
     /// # Errors
     /// When the database can't be read.
-    pub fn oldest_artifacts(&self, limit: usize) -> Result<Vec<StoredArtifact>, StoreError> {
+    pub fn oldest_artifacts(
+        &self,
+        limit: usize,
+        kept: impl Fn(&str, Option<&str>, Timestamp) -> bool,
+    ) -> Result<Vec<StoredArtifact>, StoreError> {
         const SQL: &str = "SELECT a.name, a.file, a.bytes, a.sha256, a.step, a.attempt, \
-             a.created_at, a.kept, j.id FROM artifacts a JOIN jobs j ON j.seq = a.seq \
+             a.created_at, a.kept, j.id, j.pipeline, j.trigger_ref \
+             FROM artifacts a JOIN jobs j ON j.seq = a.seq \
              WHERE a.kept = 0 AND j.finished_at IS NOT NULL \
-             ORDER BY a.created_at LIMIT ?1";
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+             ORDER BY a.created_at";
         self.inner.readers.read(|connection| {
             let mut statement = connection.prepare_cached(SQL)?;
-            let rows = statement.query_map([limit], |row| {
-                Ok(StoredArtifact {
+            let mut rows = statement.query([])?;
+            let mut oldest = Vec::new();
+            while oldest.len() < limit {
+                let Some(row) = rows.next()? else {
+                    break;
+                };
+                let (pipeline, git_ref): (String, Option<String>) = (row.get(9)?, row.get(10)?);
+                if kept(&pipeline, git_ref.as_deref(), time(row, 6)?) {
+                    continue;
+                }
+                oldest.push(StoredArtifact {
                     artifact: artifact(row)?,
                     job: rows::id(row, 8)?,
-                })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+                });
+            }
+            Ok(oldest)
         })
     }
 

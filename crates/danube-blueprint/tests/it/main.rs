@@ -233,6 +233,27 @@ fn a_broken_file_hides_no_mistake_of_the_others() {
 }
 
 #[test]
+fn an_entry_of_what_is_kept_names_something_and_days_that_there_are() {
+    let spec = "  retention:\n    artifacts_max_bytes: -1\n    keep:\n    - {days: 3}\n    - {pipelines: []}\n    \
+                - {pipelines: ['']}\n    - {refs: [v*], day: 3}\n    - {pipelines: [a], days: 3651}";
+    check(
+        &[("config.yaml", &file("Config", "c", spec))],
+        &[
+            "config.yaml:6:26 field.value",
+            "config.yaml:8:7 field.value",
+            "config.yaml:9:7 field.value",
+            "config.yaml:10:20 field.value",
+            "config.yaml:11:20 field.unknown",
+            "config.yaml:12:30 field.value",
+        ],
+    );
+    let spec = "  retention: {keep: [{refs: [v*], days: 0}, {pipelines: ['!try']}]}";
+    let dir = dir(&[("config.yaml", &file("Config", "c", spec))]);
+    let keep = read(dir.path()).unwrap().config.retention.keep;
+    assert_eq!((keep[0].days, keep.len()), (None, 2));
+}
+
+#[test]
 fn what_changes_is_told_by_name() {
     let old = dir(&[
         ("pipelines/a.yaml", &pipeline("a", "")),

@@ -75,7 +75,7 @@ fn a_schema_names_the_fields_that_the_check_takes() {
         }
         for name in path.iter().rev() {
             spec = match *name {
-                "cron" | "steps" => format!("{{{name}: [{spec}]}}"),
+                "cron" | "steps" | "keep" => format!("{{{name}: [{spec}]}}"),
                 _ => format!("{{{name}: {spec}}}"),
             };
         }
@@ -89,6 +89,7 @@ fn a_schema_names_the_fields_that_the_check_takes() {
     for path in [
         &[][..],
         &["retention"],
+        &["retention", "keep"],
         &["observability"],
         &["redaction"],
         &["limits"],

@@ -1,8 +1,8 @@
 //! What the blueprint's settings make of the server's own. Flags, environment and file go
 //! before them, defaults after; what they say no more is as it was.
 
-use danube_api::BlueprintSetting;
-use danube_blueprint::Config;
+use danube_api::{BlueprintSetting, ConfigView, SettingOrigin, SettingView};
+use danube_blueprint::{Config, Keep};
 use danube_joblog::Retention;
 use danube_model::spec::Limits;
 use danube_model::{Order, Task};
@@ -14,6 +14,7 @@ use crate::settings::{ArtifactSettings, Settings};
 const LOGS_DAYS: &str = "retention.logs_days";
 const LOGS_MAX_BYTES: &str = "retention.logs_max_bytes";
 const ARTIFACTS_DAYS: &str = "retention.artifacts_days";
+const ARTIFACTS_MAX_BYTES: &str = "retention.artifacts_max_bytes";
 const DISK_FREE_PERCENT: &str = "retention.disk_free_percent";
 const LOG_LEVEL: &str = "observability.log_level";
 const EMAIL: &str = "redaction.email";
@@ -24,18 +25,25 @@ const CORES: &str = "steps.cpu_cores";
 const PROCESSES: &str = "steps.processes";
 const OPEN_FILES: &str = "steps.open_files";
 
-/// The blueprint's name for the limit that no setting of the server has.
+/// The blueprint's names for what no setting of the server has.
 const DURATION: &str = "limits.max_duration_seconds";
+const KEEP: &str = "retention.keep";
+
+/// What each step may use: the lower of what the blueprint and the server say holds.
+const OF_STEPS: [&str; 4] = [MEMORY, CORES, PROCESSES, OPEN_FILES];
 
 /// What the blueprint says of each, by the server's name for it.
 pub(super) fn settings(config: &Config, own: &Settings) -> Vec<BlueprintSetting> {
     let (keep, limits) = (&config.retention, &config.limits);
     let number = |it: Option<u64>| it.map(|it| json!(it));
-    let all: [(&str, Option<Value>); 13] = [
+    let kept = Some(&keep.keep).filter(|it| !it.is_empty());
+    let all: [(&str, Option<Value>); 15] = [
         (LOGS_DAYS, number(keep.logs_days)),
         (LOGS_MAX_BYTES, number(keep.logs_max_bytes)),
         (ARTIFACTS_DAYS, number(keep.artifacts_days)),
+        (ARTIFACTS_MAX_BYTES, number(keep.artifacts_max_bytes)),
         (DISK_FREE_PERCENT, number(keep.disk_free_percent)),
+        (KEEP, kept.map(|it| json!(it))),
         (
             LOG_LEVEL,
             config.observability.log_level.as_ref().map(|it| json!(it)),
@@ -106,12 +114,45 @@ impl App {
         let one = self.declared(ARTIFACT_BYTES, |it| it.limits.artifact_file_max_bytes);
         let all = self.declared(ARTIFACTS_BYTES, |it| it.limits.artifact_job_max_bytes);
         let days = self.declared(ARTIFACTS_DAYS, |it| it.retention.artifacts_days);
+        let total = self.declared(ARTIFACTS_MAX_BYTES, |it| it.retention.artifacts_max_bytes);
         ArtifactSettings {
             file_bytes_max: one.unwrap_or(own.file_bytes_max),
             job_bytes_max: all.unwrap_or(own.job_bytes_max),
             days: days.map_or(own.days, some),
-            ..own
+            total_bytes_max: total.map_or(own.total_bytes_max, some),
         }
+    }
+
+    /// Jobs of which all is kept, whatever the settings say.
+    pub(crate) fn keep(&self) -> Vec<Keep> {
+        let said = self.declared(KEEP, |it| Some(it.retention.keep.clone()));
+        said.unwrap_or_default()
+    }
+
+    /// The settings that hold now, each with who said it.
+    pub(crate) fn config(&self) -> ConfigView {
+        let mut view = self.settings.shown.clone();
+        let stands = self.blueprint.view(&self.settings);
+        for setting in stands.settings.into_iter().filter(|it| it.in_force) {
+            let own = view.options.get(&setting.key);
+            let own = own.and_then(|it| it.value.as_ref()?.as_f64());
+            let is_higher = own.is_some_and(|own| setting.value.as_f64() >= Some(own));
+            if is_higher && OF_STEPS.contains(&setting.key.as_str()) {
+                continue;
+            }
+            let commit = stands.commit.clone();
+            let said = SettingView {
+                value: Some(setting.value),
+                origin: SettingOrigin::Blueprint { commit },
+            };
+            view.options.insert(setting.key, said);
+        }
+        let (level, changed) = self.log_level.origin();
+        if let Some(it) = view.options.get_mut(LOG_LEVEL) {
+            it.value = Some(json!(level));
+            it.origin = changed.unwrap_or_else(|| it.origin.clone());
+        }
+        view
     }
 
     /// Lowers what a job may take to what the blueprint allows.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use danube_api::BlueprintError;
 use danube_blueprint::{BYTES_MAX, Blueprint, ENTRIES_MAX};
 use danube_model::credential::Credential;
-use danube_redact::Secrets;
+use danube_redact::{Rules, Secrets};
 use danube_source::{
     Auth, Download, DownloadError, Fetcher, GitCredential, Secret, SourceError, Tree, Watch,
     git_settings,
@@ -25,7 +25,7 @@ use crate::submit::real_below;
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What to do where the server wants a credential.
-const LOGIN: &str = "store one and name it in `blueprint.credential`";
+const WANTED: &str = "store one and name it in `blueprint.credential`";
 
 /// Fetches the one repository that is followed.
 pub(super) struct Follower {
@@ -35,7 +35,7 @@ pub(super) struct Follower {
     /// Where a commit's files lie while they are read.
     tree: PathBuf,
     allow_paths: Vec<PathBuf>,
-    secrets: Secrets,
+    rules: Rules,
 }
 
 /// The commit of the branch.
@@ -84,7 +84,7 @@ impl Follower {
             fetcher: Fetcher::new(source, Arc::new(Anywhere))?,
             tree: dir.join("tree"),
             allow_paths: settings.allow_paths.clone(),
-            secrets: Secrets::new(settings.rules.clone()),
+            rules: settings.rules.clone(),
         })
     }
 
@@ -107,16 +107,18 @@ impl Follower {
     ) -> Result<Fetched, NotFetched> {
         self.empty().map_err(|error| failed(&error))?;
         let repo = self.repository().map_err(NotFetched::Failed)?;
-        let credential = self.credential(store).map_err(NotFetched::Failed)?;
+        let found = self.credential(store).map_err(NotFetched::Failed)?;
+        let credential = found.as_ref().map(|it| &it.git);
+        let secrets = self.secrets(found.as_ref().map(|it| &it.stored));
         let tree = Tree {
             repo: &repo,
             branch: &self.settings.branch,
-            credential: credential.as_ref(),
+            credential,
             known,
             into: &self.tree,
             entries_max: ENTRIES_MAX,
             bytes_max: BYTES_MAX as u64,
-            login: LOGIN,
+            login: WANTED,
         };
         let watch = Watch {
             deadline: Instant::now() + FETCH_DEADLINE,
@@ -126,7 +128,7 @@ impl Follower {
         let commit = match self.fetcher.tree(&tree, &watch) {
             Ok(commit) => commit,
             Err(SourceError::Cancelled) => return Err(NotFetched::Stopped),
-            Err(error) => return Err(NotFetched::Failed(of_source(&error, &self.secrets))),
+            Err(error) => return Err(NotFetched::Failed(of_source(&error, &secrets))),
         };
         if known == Some(commit.as_str()) {
             let blueprint = None;
@@ -141,7 +143,7 @@ impl Follower {
                 blueprint: Some(blueprint),
             }),
             Err(wrong) => {
-                let error = of_files(&commit, &wrong, &self.secrets);
+                let error = of_files(&commit, &wrong, &secrets);
                 Err(NotFetched::Failed(error))
             }
         }
@@ -172,19 +174,36 @@ impl Follower {
         })
     }
 
-    fn credential(&self, store: &Store) -> Result<Option<GitCredential>, BlueprintError> {
+    /// What is taken out of what is told: a server may say again what it was shown.
+    fn secrets(&self, credential: Option<&Credential>) -> Secrets {
+        let secrets = Secrets::new(self.rules.clone());
+        let values = credential.into_iter().flat_map(|it| it.values.values());
+        for value in values {
+            // What can't be kept out of a text was refused when it was stored.
+            let _ = secrets.register(value.reveal().as_bytes());
+        }
+        secrets
+    }
+
+    fn credential(&self, store: &Store) -> Result<Option<Login>, BlueprintError> {
         let Some(name) = &self.settings.credential else {
             return Ok(None);
         };
         let found = store.own_credential(name);
         let found = found.map_err(|error| away(format!("blueprint.credential: {error}")))?;
-        let usable = of_git(&found).ok_or_else(|| {
+        let git = of_git(&found).ok_or_else(|| {
             away(format!(
                 "blueprint.credential: `{name}` is neither a key for ssh nor a user with a password"
             ))
-        });
-        usable.map(Some)
+        })?;
+        Ok(Some(Login { git, stored: found }))
     }
+}
+
+/// What the server is shown.
+struct Login {
+    git: GitCredential,
+    stored: Credential,
 }
 
 fn of_git(given: &Credential) -> Option<GitCredential> {

@@ -61,7 +61,7 @@ pub(crate) async fn sync(app: &Shared, asked: bool) -> Result<BlueprintSynced, N
     duration.observe_duration(began.elapsed());
     if let Err(NotSynced::Problem(problem)) = &done {
         let error = away(problem.detail.clone());
-        tell_failed(app, (&error, asked));
+        let _ = tell_failed(app, (&error, asked));
     }
     app.blueprint.told().has_looked = true;
     app.health.wake(Check::BlueprintSync);
@@ -189,27 +189,38 @@ async fn failed(
     follower: &Follower,
     (error, asked): (&BlueprintError, bool),
 ) -> Result<(), NotSynced> {
-    if tell_failed(app, (error, asked)) {
-        note(app, follower, Some(error)).await?;
+    if let Some(error) = tell_failed(app, (error, asked)) {
+        note(app, follower, Some(&error)).await?;
     }
     Ok(())
 }
 
-/// Shows what is wrong from now on, and tells it where it is news or somebody asked; whether
-/// it is news.
-fn tell_failed(app: &Shared, (error, asked): (&BlueprintError, bool)) -> bool {
-    let is_news = {
+/// Shows what is wrong from now on, and tells it where it is news or somebody asked; what is
+/// wrong, where it is news.
+fn tell_failed(app: &Shared, (error, asked): (&BlueprintError, bool)) -> Option<BlueprintError> {
+    let (is_news, now) = {
         let mut told = app.blueprint.told();
-        let before = told.error.replace(error.clone());
-        // The time apart.
-        let what = |it: &BlueprintError| (it.message.clone(), it.mistakes.clone());
-        before.as_ref().map(what) != Some(what(error)) || !told.has_looked
+        let before = told.error.take();
+        let now = BlueprintError {
+            at: since(before.as_ref(), error),
+            ..error.clone()
+        };
+        told.error = Some(now.clone());
+        (before != told.error || !told.has_looked, now)
     };
     if is_news || asked {
         let error = &sentence(error);
         app.signals.emit(BlueprintSyncFailed { error });
     }
-    is_news
+    is_news.then_some(now)
+}
+
+/// Since when it is so: the same trouble doesn't begin anew with each look, whatever words it
+/// comes in.
+fn since(before: Option<&BlueprintError>, now: &BlueprintError) -> Timestamp {
+    let what = |it: &BlueprintError| (it.commit.clone(), it.mistakes.is_empty());
+    let same = before.filter(|it| what(it) == what(now));
+    same.map_or(now.at, |it| it.at)
 }
 
 async fn note(
@@ -220,4 +231,41 @@ async fn note(
     let text = error.map(|it| serde_json::to_string(it).expect("texts and numbers"));
     let noted = app.store.note_blueprint(follower.location(), text).await;
     noted.map_err(|error| NotSynced::Problem(app.problem(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use danube_api::BlueprintMistake;
+
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_lasts_and_another_one_begins() {
+        let error = |millis, commit: Option<&str>, is_wrong: bool, message: &str| {
+            let mistake = BlueprintMistake {
+                file: "a".to_owned(),
+                line: None,
+                column: None,
+                code: "x".to_owned(),
+                message: "y".to_owned(),
+            };
+            BlueprintError {
+                at: Timestamp::from_millis(millis),
+                commit: commit.map(str::to_owned),
+                message: message.to_owned(),
+                mistakes: is_wrong.then_some(mistake).into_iter().collect(),
+            }
+        };
+        let away = error(1, None, false, "refused");
+        let wrong = error(1, Some("a"), true, "1 mistake");
+        for (before, now, expected) in [
+            (None, error(9, None, false, "refused"), 9),
+            (Some(&away), error(9, None, false, "timed out"), 1),
+            (Some(&away), error(9, Some("a"), true, "1 mistake"), 9),
+            (Some(&wrong), error(9, Some("a"), true, "1 mistake"), 1),
+            (Some(&wrong), error(9, Some("b"), true, "1 mistake"), 9),
+        ] {
+            assert_eq!(since(before, &now).as_millis(), expected, "{now:?}");
+        }
+    }
 }

@@ -7,7 +7,9 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use danube_api::{Code, FieldProblem, LogLevelView, NewLogLevel, Problem, ReapView, SealKeyView};
+use danube_api::{
+    Code, ConfigView, FieldProblem, LogLevelView, NewLogLevel, Problem, ReapView, SealKeyView,
+};
 
 use super::answer::{Answer, json};
 use super::caller::Manager;
@@ -18,6 +20,15 @@ use crate::{reaper, seal_key};
 
 /// Bytes of a request: the longest level has 64 loggers.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// The settings that hold now, and who said each: a flag, the environment, the file, the
+/// blueprint, or nobody.
+#[utoipa::path(get, path = "/api/v1/admin/config", tag = "admin",
+    responses((status = 200, description = "All of them", body = ConfigView),
+        (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn config(State(app): State<Shared>, _: Manager) -> Json<ConfigView> {
+    Json(app.config())
+}
 
 /// How the level of the server's log stands.
 #[utoipa::path(get, path = "/api/v1/admin/log-level", tag = "admin",

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use danube_api::{ArtifactList, ArtifactView, Code, Problem};
 use danube_model::limits::NAME_BYTES_MAX;
-use danube_model::{Attempt, JobId, Mistake, wrong_artifact_name};
+use danube_model::{Attempt, Job, JobId, Mistake, wrong_artifact_name};
 use danube_signals::{DeniedResource, PermissionDenied};
 use danube_store::{Artifact, ArtifactOutcome, NewArtifact};
 use danube_telemetry::trace::hex;
@@ -30,6 +30,7 @@ use super::jobs::find;
 use super::range::{self, Range};
 use crate::app::{App, Shared, blocking};
 use crate::artifacts::{Artifacts, Draft, Unwritten, Written};
+use crate::reaper::Kept;
 
 /// How long an upload may bring nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -287,11 +288,22 @@ pub(crate) async fn list(
     Looker(caller): Looker,
     Id(id): Id,
 ) -> Answer<Json<ArtifactList>> {
-    let job = find(&app, &caller, &id).await?.id;
-    let stored = app.read(move |store| store.artifacts(job)).await?;
-    Ok(Json(ArtifactList {
-        artifacts: stored.into_iter().map(view).collect(),
-    }))
+    let job = find(&app, &caller, &id).await?;
+    listed(&app, &job).await.map(Json).map_err(Into::into)
+}
+
+/// All that a job left.
+pub(super) async fn listed(app: &Shared, job: &Job) -> Result<ArtifactList, Problem> {
+    let id = job.id;
+    let stored = app.read(move |store| store.artifacts(id)).await?;
+    let (kept, of) = (Kept::of(app), (&*job.pipeline, job.trigger_ref.as_deref()));
+    let views = stored.into_iter().map(|it| ArtifactView {
+        kept_by_blueprint: kept.has_since(of, it.created_at),
+        ..view(it)
+    });
+    Ok(ArtifactList {
+        artifacts: views.collect(),
+    })
 }
 
 /// Fetches one file.
@@ -461,5 +473,6 @@ pub(super) fn view(it: Artifact) -> ArtifactView {
         attempt: it.attempt,
         created_at: it.created_at,
         is_kept: it.is_kept,
+        kept_by_blueprint: false,
     }
 }

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use danube_api::{ArtifactList, Code, KeepArtifacts, Problem};
 
 use super::answer::{Answer, json};
-use super::artifacts::{one, view};
+use super::artifacts::{listed, one};
 use super::caller::DoerOnRecord;
 use super::incoming::{Id, Small};
 use super::jobs::find;
@@ -30,14 +30,12 @@ pub(crate) async fn keep(
 ) -> Answer<Json<ArtifactList>> {
     let asked: KeepArtifacts = serde_json::from_value(json(&headers, &body)?)
         .map_err(|error| Problem::new(Code::Malformed, error.to_string()))?;
-    let job = find(&app, &caller, &id).await?.id;
+    let found = find(&app, &caller, &id).await?;
+    let job = found.id;
     if let Some(name) = &asked.name {
         one(&app, job, name).await?;
     }
     let kept = app.store.keep_artifacts(job, asked.name, asked.keep).await;
     kept.map_err(|error| app.problem(&error))?;
-    let stored = app.read(move |store| store.artifacts(job)).await?;
-    Ok(Json(ArtifactList {
-        artifacts: stored.into_iter().map(view).collect(),
-    }))
+    Ok(Json(listed(&app, &found).await?))
 }

@@ -28,6 +28,7 @@ mod logs;
 mod mask;
 mod meta;
 pub(crate) mod metrics;
+mod notice;
 mod openapi;
 mod pages;
 mod panels;
@@ -175,6 +176,7 @@ pub(crate) fn router(app: Shared) -> Router {
                 .put(admin::set_log_level)
                 .layer(DefaultBodyLimit::max(admin::BODY_BYTES_MAX)),
         )
+        .route("/admin/config", get(admin::config))
         .route("/audit", get(audit::list))
         .route("/registry/images", get(registry::images))
         .route("/admin/reaper", post(admin::reap))

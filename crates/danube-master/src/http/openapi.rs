@@ -27,7 +27,7 @@ use super::{
         workers::create, workers::list, workers::revoke,
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,
         secrets::put, secrets::list, secrets::delete,
-        admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup, audit::list,
+        admin::config, admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup, audit::list,
         blueprint::blueprint, blueprint::sync_now,
         forges::webhook,
         panels::list, panels::data, panels::alerts,

@@ -18,6 +18,7 @@ use super::answer::{Answer, Refusal};
 use super::caller::{caller, session};
 use super::incoming::Id;
 use super::jobs::{find, with_live_log, with_log};
+use super::notice::{Notice, notice};
 use super::text::Derive;
 use crate::app::{App, Shared, blocking};
 use crate::auth::SESSION_COOKIE;
@@ -37,6 +38,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 struct JobsPage {
     jobs: Vec<JobView>,
     is_live: bool,
+    notice: Option<Notice>,
 }
 
 #[derive(Template)]
@@ -46,6 +48,7 @@ struct JobPage {
     log: String,
     skipped_bytes: u64,
     is_live: bool,
+    notice: Option<Notice>,
 }
 
 #[derive(Template)]
@@ -73,7 +76,11 @@ pub(crate) async fn jobs(State(app): State<Shared>, headers: HeaderMap) -> Answe
         .map(|job| JobView::brief(with_live_log(&app, job)))
         .collect();
     let is_live = jobs.iter().any(|job| !ended(job));
-    Ok(render(&JobsPage { jobs, is_live }))
+    Ok(render(&JobsPage {
+        jobs,
+        is_live,
+        notice: notice(&app, &caller),
+    }))
 }
 
 /// One job and the end of its log.
@@ -93,6 +100,7 @@ pub(crate) async fn job(
         log,
         skipped_bytes,
         is_live,
+        notice: notice(&app, &caller),
     }))
 }
 

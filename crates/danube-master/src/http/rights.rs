@@ -176,6 +176,7 @@ pub(crate) static ROWS: &[Row] = &[
     delete("/api/v1/workers/{name}", MANAGE),
     get("/api/v1/blueprint", MANAGE),
     post("/api/v1/blueprint/sync", MANAGE),
+    get("/api/v1/admin/config", MANAGE),
     get("/api/v1/admin/log-level", MANAGE),
     put("/api/v1/admin/log-level", MANAGE),
     get("/api/v1/admin/seal-key", MANAGE),

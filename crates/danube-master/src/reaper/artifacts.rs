@@ -12,7 +12,7 @@ use danube_model::{JobId, Timestamp};
 use danube_store::StoredArtifact;
 use tokio::time::sleep;
 
-use super::{Reaped, SLICE_PAUSE};
+use super::{Kept, Reaped, SLICE_PAUSE};
 use crate::app::{App, Shared, blocking};
 use crate::settings::ArtifactSettings;
 
@@ -48,9 +48,13 @@ async fn first(
     if keep.days.is_none() && keep.total_bytes_max.is_none() {
         return Ok(Vec::new());
     }
+    let kept = Kept::of(app);
     let read = app.read(move |store| {
         let sum = store.artifact_bytes()?;
-        Ok(going(store.oldest_artifacts(limit)?, sum, &keep))
+        let oldest = store.oldest_artifacts(limit, |pipeline, git_ref, at| {
+            kept.has_since((pipeline, git_ref), at)
+        })?;
+        Ok(going(oldest, sum, &keep))
     });
     read.await
 }

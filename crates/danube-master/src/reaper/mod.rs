@@ -9,6 +9,7 @@
 
 mod artifacts;
 mod images;
+mod kept;
 mod orphans;
 mod time;
 
@@ -26,6 +27,7 @@ use tokio::time::sleep;
 use crate::app::{App, Shared, blocking};
 use crate::health::usage::room;
 use crate::webhooks;
+pub(crate) use kept::Kept;
 
 /// Logs that are deleted in one go: one commit, and some milliseconds of the disk.
 const SLICE_LOGS: usize = 64;
@@ -104,7 +106,7 @@ impl Reaped {
 pub(crate) async fn reap(app: &Shared, reason: ReapReason) -> Reaped {
     let _turn = app.reaper.0.lock().await;
     let began = Instant::now();
-    let keep = kept(app, reason);
+    let keep = limits(app, reason);
     let mut reaped = logs(app, keep).await;
     if reason != ReapReason::Hourly {
         webhooks::purge(app).await;
@@ -139,7 +141,7 @@ pub(crate) async fn asked(app: &Shared, dry_run: bool) -> Result<ReapView, Probl
     if !dry_run {
         return Ok(reap(app, ReapReason::Asked).await.view(false, began));
     }
-    let all = due(app, kept(app, ReapReason::Asked)).await?;
+    let all = due(app, limits(app, ReapReason::Asked)).await?;
     let mut would = Reaped {
         logs: all.len() as u64,
         bytes_freed: all.iter().map(|it| it.bytes).sum(),
@@ -151,7 +153,7 @@ pub(crate) async fn asked(app: &Shared, dry_run: bool) -> Result<ReapView, Probl
 }
 
 /// What is kept at this look.
-fn kept(app: &App, reason: ReapReason) -> Retention {
+fn limits(app: &App, reason: ReapReason) -> Retention {
     let keep = app.retention();
     Retention {
         // Days are what that setting counts in.
@@ -175,13 +177,16 @@ async fn due(app: &Shared, keep: Retention) -> Result<Vec<Expired>, Problem> {
     if keep == Retention::default() {
         return Ok(Vec::new());
     }
-    let logs = app.logs.clone();
-    let listed = blocking(move || logs.stored()).await?;
-    // A folder that can't be read is told by the disk's health check.
-    Ok(listed.map_or_else(
-        |_| Vec::new(),
-        |stored| expired(&stored, SystemTime::now(), keep),
-    ))
+    let own = app.clone();
+    blocking(move || {
+        // A folder that can't be read is told by the disk's health check.
+        let stored = own.logs.stored().unwrap_or_default();
+        let kept = Kept::of(&own);
+        expired(&stored, SystemTime::now(), keep, |name, age| {
+            kept.has(&own, name, age)
+        })
+    })
+    .await
 }
 
 async fn logs(app: &Shared, keep: Retention) -> Reaped {

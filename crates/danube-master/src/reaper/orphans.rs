@@ -5,9 +5,9 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use danube_executor::Workspace;
-use danube_model::{JobId, Timestamp};
+use danube_model::{Job, JobId, Timestamp};
 
-use super::{Reaped, SLICE_PAUSE};
+use super::{Kept, Reaped, SLICE_PAUSE};
 use crate::app::{App, Shared, blocking};
 
 /// A workspace is removed by whoever ran its job. So long after the job's end it is nobody's.
@@ -23,11 +23,8 @@ pub(super) async fn delete(app: &Shared, days: Option<u32>) -> Reaped {
     if let Some(days) = days {
         for slice in old_traces(app, days).await.chunks(SLICE) {
             let (own, slice) = (app.clone(), slice.to_vec());
-            reaped.add(
-                blocking(move || delete_traces(&own, &slice))
-                    .await
-                    .unwrap_or_default(),
-            );
+            let deleted = blocking(move || delete_traces(&own, &slice)).await;
+            reaped.add(deleted.unwrap_or_default());
             tokio::time::sleep(SLICE_PAUSE).await;
         }
     }
@@ -50,14 +47,19 @@ async fn old_traces(app: &Shared, days: u32) -> Vec<String> {
     listed.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// Of these, deletes those whose job has ended, or isn't known, and has no log.
+/// Of these, deletes those whose job has ended and isn't kept, or isn't known, and has no log.
 fn delete_traces(app: &App, names: &[String]) -> Reaped {
-    let mut reaped = Reaped::default();
+    let (mut reaped, kept) = (Reaped::default(), Kept::of(app));
+    let is_over = |job: Job| {
+        let git_ref = job.trigger_ref.as_deref();
+        let end = job.finished_at;
+        end.is_some_and(|end| !kept.has_since((&job.pipeline, git_ref), end))
+    };
     for name in names {
         let is_over = match name.parse::<JobId>() {
             Err(_) => true,
             Ok(id) => match app.store.job(id) {
-                Ok(job) => job.is_none_or(|it| it.state.is_terminal()),
+                Ok(job) => job.is_none_or(&is_over),
                 Err(_) => false,
             },
         };

@@ -269,7 +269,14 @@ fn explained(said: &str, wanted: &Wanted<'_>) -> String {
         "; a commit must be given with all of its digits"
     } else if said.contains("couldn't find remote ref") {
         "; it has no such branch or tag"
-    } else if said.contains("terminal prompts disabled") || said.contains("Authentication failed") {
+    } else if [
+        "terminal prompts disabled",
+        "Authentication failed",
+        "Permission denied (publickey",
+    ]
+    .iter()
+    .any(|it| said.contains(it))
+    {
         &login
     } else if said.contains("returned error: 30") {
         "; the server redirects, which isn't followed: give the new address"

@@ -5,6 +5,9 @@ mod ansible;
 #[cfg(test)]
 mod archives;
 #[cfg(test)]
+#[path = "../support/backend.rs"]
+mod backend;
+#[cfg(test)]
 mod git;
 #[cfg(test)]
 mod hostile;

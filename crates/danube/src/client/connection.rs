@@ -1,5 +1,6 @@
 //! Finds the server and the key: flags, variables, the local data directory.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -178,7 +179,13 @@ struct Local {
 
 impl Local {
     fn new(matches: &ArgMatches) -> Self {
-        let named = matches.get_one::<PathBuf>("data-dir").cloned();
+        let named = match matches.try_get_one::<PathBuf>("data-dir") {
+            Ok(named) => named.cloned(),
+            // `danube config show` has the server's flag of that name.
+            Err(_) => matches
+                .get_one::<OsString>("server.data_dir")
+                .map(PathBuf::from),
+        };
         Self {
             is_named: named.is_some(),
             dir: named.or_else(|| config::data_dir(&Sources::here())),

@@ -228,7 +228,11 @@ fn table(all: &[ArtifactView]) -> Table {
             Cell::new(&it.sha256),
             Cell::new(it.step.as_deref().unwrap_or("-")),
             Cell::new(&it.created_at.to_string()),
-            Cell::new(if it.is_kept { "yes" } else { "-" }),
+            Cell::new(match (it.is_kept, it.kept_by_blueprint) {
+                (true, _) => "yes",
+                (false, true) => "blueprint",
+                (false, false) => "-",
+            }),
         ]);
     }
     table

@@ -1,9 +1,10 @@
-//! `danube config show|default`
+//! `danube config show|default`: what a server would start with here, or runs with.
 
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::client::{args, connect};
 use crate::config::{self, Sources};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -20,7 +21,8 @@ pub(super) fn command() -> Command {
                 .about("Print the settings that `danube master` would start with here")
                 .after_help(
                     "Here means: with this environment, this \
-                     file and these flags. What it prints can be used as a file.",
+                     file and these flags. What it prints can be used as a file. A blueprint makes \
+                     some settings while a server runs: --server shows those of a running one.",
                 )
                 .arg(
                     Arg::new("origin")
@@ -28,7 +30,24 @@ pub(super) fn command() -> Command {
                         .action(ArgAction::SetTrue)
                         .help("Say where each one comes from"),
                 )
-                .args(config::flags()),
+                .arg(
+                    Arg::new("server")
+                        .long("server")
+                        .value_name("URL")
+                        .num_args(0..=1)
+                        .help(
+                            "Show what a running server uses, and who said it: the one at URL, in DANUBE_SERVER, or on \
+                             this machine",
+                        ),
+                )
+                .args(args().into_iter().filter(|it| it.get_id() == "key-file"))
+                .args(config::flags().into_iter().map(|it| {
+                    // A server that runs had its flags; its data directory says where it is.
+                    match it.get_id() == "server.data_dir" {
+                        true => it,
+                        false => it.conflicts_with("server"),
+                    }
+                })),
         )
         .subcommand(
             Command::new("default")
@@ -41,15 +60,30 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
         screen.print(&config::as_default_file())?;
         return Ok(Exit::Ok.into());
     };
+    if matches.contains_id("server") {
+        return running(matches, screen);
+    }
     let (_, resolved) = config::load_with_origins(&Sources::with_flags(matches))?;
     if screen.is_json() {
-        screen.json(&config::as_json(&resolved))?;
+        screen.json(&config::as_view(&resolved))?;
     } else {
         screen.print(&config::as_text(
             &resolved,
             matches.get_flag("origin"),
             screen,
         ))?;
+    }
+    Ok(Exit::Ok.into())
+}
+
+fn running(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
+    let view = connect(matches, true)?
+        .config()
+        .map_err(|error| Failure::call("show the settings", &error))?;
+    if screen.is_json() {
+        screen.json(&view)?;
+    } else {
+        screen.print(&config::running_as_text(&view, screen))?;
     }
     Ok(Exit::Ok.into())
 }

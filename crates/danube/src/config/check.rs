@@ -19,6 +19,7 @@ use danube_telemetry::LabelEnum;
 use danube_worker::Galaxy;
 
 use super::collector::{Address, Header};
+use super::print::as_view;
 use super::size::size;
 use super::sources::{Found, Origin, Resolved};
 use super::table::{ROWS, index};
@@ -93,6 +94,7 @@ pub(crate) fn check(
         profile_run: it.bool("observability.profile_run")?,
         sampling: export::sampling(&it)?,
         said: said(resolved),
+        shown: as_view(resolved),
     };
     Some(Config {
         settings,

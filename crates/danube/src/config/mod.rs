@@ -31,7 +31,7 @@ use danube_model::{Mistake, Mistakes};
 use danube_redact::Rules;
 use danube_telemetry::otlp::Endpoint;
 
-pub(crate) use print::{as_default_file, as_json, as_text};
+pub(crate) use print::{as_default_file, as_text, as_view, running_as_text};
 pub(crate) use sources::{Resolved, Sources, data_dir, flags};
 pub(crate) use value::url as server_url;
 

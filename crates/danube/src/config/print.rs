@@ -1,10 +1,10 @@
 //! The table, printed: `danube config show|default` and the reference page.
 
-use serde_json::{Map, json};
+use danube_api::{ConfigView, SettingOrigin, SettingView};
 
-use super::sources::{Found, Origin, Resolved};
+use super::sources::{Found, Resolved};
 use super::table::{ROWS, Row, SECTIONS};
-use crate::terminal::{Colour, Screen};
+use crate::terminal::{Colour, Screen, clean};
 
 /// Columns of comments in the default file.
 const COMMENT_COLUMNS: usize = 78;
@@ -39,22 +39,74 @@ fn line(row: &Row, found: &Found) -> String {
 }
 
 /// The same for programs.
-pub(crate) fn as_json(resolved: &Resolved) -> serde_json::Value {
-    let mut options = Map::new();
-    for (row, found) in ROWS.iter().zip(&resolved.found) {
-        let value = found.value.as_ref().map(super::value::Value::as_json);
-        let origin = match &found.origin {
-            Origin::File(path, at) => json!({"source": "file", "file": path, "line": at.line}),
-            Origin::Flag(name) => json!({"source": "flag", "flag": format!("--{name}")}),
-            Origin::Environment(name) => json!({"source": "environment", "variable": name}),
-            Origin::Default => json!({"source": "default"}),
+pub(crate) fn as_view(resolved: &Resolved) -> ConfigView {
+    let options = ROWS.iter().zip(&resolved.found).map(|(row, found)| {
+        let said = SettingView {
+            value: found.value.as_ref().map(super::value::Value::as_json),
+            origin: found.origin.view(),
         };
-        options.insert(
-            row.key.to_owned(),
-            json!({"value": value, "origin": origin}),
-        );
+        (row.key.to_owned(), said)
+    });
+    ConfigView {
+        file: resolved.file.as_ref().map(|it| it.display().to_string()),
+        options: options.collect(),
     }
-    json!({"file": resolved.file, "options": options})
+}
+
+/// What a running server uses, in the same form, with the origins. What only a blueprint can
+/// say stands at the end, as comments.
+pub(crate) fn running_as_text(view: &ConfigView, screen: &Screen) -> String {
+    let mut text = String::new();
+    for (section, _) in SECTIONS {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("[{section}]\n"));
+        for row in ROWS.iter().filter(|row| row.section() == *section) {
+            let Some(said) = view.options.get(row.key) else {
+                continue;
+            };
+            let line = match said.value.as_ref().map(as_toml) {
+                Some(value) => format!("{} = {value}", row.name()),
+                None => format!("# {} is not set", row.name()),
+            };
+            text.push_str(&with_origin(&line, said, screen));
+        }
+    }
+    let is_option = |key: &str| ROWS.iter().any(|row| row.key == key);
+    let others = view.options.iter().filter(|(key, _)| !is_option(key));
+    for (at, (key, said)) in others.enumerate() {
+        if at == 0 {
+            text.push_str("\n# What only a blueprint says:\n");
+        }
+        let value = said.value.as_ref().map(ToString::to_string);
+        let line = format!("# {key} = {}", value.unwrap_or_default());
+        text.push_str(&with_origin(&line, said, screen));
+    }
+    text
+}
+
+fn with_origin(line: &str, said: &SettingView, screen: &Screen) -> String {
+    let origin = match &said.origin {
+        SettingOrigin::Flag { flag } => format!("flag {flag}"),
+        SettingOrigin::Environment { variable } => format!("environment {variable}"),
+        SettingOrigin::File { file, line } => format!("file {file}:{line}"),
+        SettingOrigin::Blueprint { commit: Some(it) } => format!("blueprint, commit {it}"),
+        SettingOrigin::Blueprint { commit: None } => "blueprint".to_owned(),
+        SettingOrigin::Request => "danube log-level".to_owned(),
+        SettingOrigin::Reload => "read again at SIGHUP".to_owned(),
+        SettingOrigin::Default => "default".to_owned(),
+    };
+    let comment = screen.paint(Colour::Dim, &format!("  # {}", clean(&origin)));
+    format!("{}{comment}\n", clean(line))
+}
+
+/// A value as a file would have it.
+fn as_toml(value: &serde_json::Value) -> String {
+    match toml::Value::try_from(value) {
+        Ok(it) => it.to_string(),
+        Err(_) => value.to_string(),
+    }
 }
 
 /// `danube.toml` with every option commented out.
@@ -153,12 +205,13 @@ Danube needs no configuration. What you do set comes from four places; the first
 3. the file `danube.toml`,
 4. the default.
 
-A [blueprint](blueprint.md) makes some of them while the server runs: after the file, before the default.
+A [blueprint](blueprint.md#settings) makes some of them while the server runs: after the file, before the default.
 
 The file is the one that `--config` or `DANUBE_CONFIG` names, else `danube.toml` in the data directory, else
 `/etc/danube/danube.toml`, where there is one. Paths in it are relative to its own directory; in flags and
 variables, to the working directory. `danube config default > danube.toml` writes one to begin with, and
-`danube config show --origin` tells what holds and who said it.
+`danube config show --origin` tells what would hold and who said it, `danube config show --server` what holds in a
+running server, also by its blueprint (for administrators; `GET /api/v1/admin/config` for programs).
 
 All mistakes of all sources are reported at once, and nothing starts before they are corrected. An unknown
 option is a mistake, and so is an unknown variable that begins like one of ours (`DANUBE_SERVER_…`).

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches};
+use danube_api::SettingOrigin;
 use danube_model::{Mistake, Position, Source};
 
 use super::file::{self, Entry};
@@ -48,6 +49,25 @@ pub(crate) enum Origin {
     File(PathBuf, Position),
     /// Nobody.
     Default,
+}
+
+impl Origin {
+    /// The same for programs.
+    pub(crate) fn view(&self) -> SettingOrigin {
+        match self {
+            Self::Flag(name) => SettingOrigin::Flag {
+                flag: format!("--{name}"),
+            },
+            Self::Environment(name) => SettingOrigin::Environment {
+                variable: name.clone(),
+            },
+            Self::File(path, at) => SettingOrigin::File {
+                file: path.display().to_string(),
+                line: at.line as u64,
+            },
+            Self::Default => SettingOrigin::Default,
+        }
+    }
 }
 
 /// One option's value and who said it.

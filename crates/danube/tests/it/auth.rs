@@ -44,7 +44,7 @@ fn with(master: &Master, key: &str, method: &str, path: &str, body: Option<&Valu
 }
 
 /// Every file and directory below `dir`, with `dir` itself.
-fn below(dir: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn below(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut all = vec![dir.to_owned()];
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
         let path = entry.path();

@@ -3,6 +3,9 @@
 mod asked;
 mod cron;
 mod followed;
+mod kept;
+mod login;
+mod notice;
 mod served;
 mod settings;
 

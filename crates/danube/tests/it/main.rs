@@ -6,6 +6,8 @@ mod artifacts;
 mod attacks;
 mod audit;
 mod auth;
+#[path = "../../../danube-source/tests/support/backend.rs"]
+mod backend;
 mod backup;
 mod blueprint;
 mod cli;

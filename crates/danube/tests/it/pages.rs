@@ -8,7 +8,7 @@ const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-ac
 
 /// Checks what every page has; its text.
 #[track_caller]
-fn page(answer: &Answer) -> String {
+pub(crate) fn page(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
     for (name, value) in [
         ("content-type", "text/html; charset=utf-8"),

@@ -62,7 +62,7 @@ fn as_text(view: &BlueprintView, screen: &Screen) -> String {
         text.push_str(&format!("last well   {at}\n"));
     }
     if let Some(error) = &view.error {
-        let head = format!("wrong       {}", clean(&error.message));
+        let head = format!("wrong       {} (since {})", clean(&error.message), error.at);
         text.push_str(&screen.paint(Colour::Red, &head));
         text.push('\n');
         for it in error.mistakes.iter().take(LISTED_MAX) {

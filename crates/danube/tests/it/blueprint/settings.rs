@@ -1,6 +1,8 @@
 //! Settings that a blueprint makes: they hold while the server runs, what the operator says
 //! goes before them, and what isn't said any more is as it was.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::served::{Served, file, in_force, shown};
@@ -102,4 +104,97 @@ fn what_the_operator_says_goes_before_the_blueprint_also_after_a_restart() {
     let master = Master::start_in(&dir, &["--blueprint-url", &url]);
     assert_eq!((level(&master), left(&master)), (json!("debug"), 413));
     assert!(!logged(&master).contains("somebody@example.org"));
+}
+
+/// An option as a running server tells it: the value, and who said it.
+fn option(master: &Master, key: &str) -> (Value, Value) {
+    let view = master.get("/api/v1/admin/config").json();
+    let option = &view["options"][key];
+    (option["value"].clone(), option["origin"].clone())
+}
+
+#[test]
+fn a_running_server_tells_who_said_each_of_its_settings() {
+    let served = Served::new();
+    let spec = "{observability: {log_level: debug}, retention: {logs_days: 7, keep: [{pipelines: [build]}]}, \
+                limits: {artifact_file_max_bytes: 3, max_duration_seconds: 3000, step: {processes: 100, open_files: 1000000}}}";
+    served.write("config.yaml", &file("Config", "config", spec));
+    let commit = served.commit();
+    let own = tempfile::tempdir().unwrap();
+    let settings = own.path().join("danube.toml");
+    fs::write(&settings, "[log]\nhead_bytes = \"64MiB\"\n").unwrap();
+    let path = settings.to_str().unwrap();
+    let arguments = ["--config", path, "--artifact-max-bytes", "1MiB"];
+    let followed = served.arguments();
+    let followed: Vec<&str> = followed.iter().map(String::as_str).collect();
+    let environment = [("DANUBE_SERVER_GRACE_SECONDS", "5")];
+    let master = Master::in_environment(&environment, &[&arguments[..], &followed].concat());
+    in_force(&master, &commit);
+
+    let blueprint = json!({"source": "blueprint", "commit": commit});
+    let default = json!({"source": "default"});
+    for (key, value, origin) in [
+        ("observability.log_level", json!("debug"), &blueprint),
+        ("retention.logs_days", json!(7), &blueprint),
+        ("limits.max_duration_seconds", json!(3000), &blueprint),
+        ("steps.processes", json!(100), &blueprint),
+        // Higher than what the server lets a step have, it changes nothing.
+        ("steps.open_files", json!(65536), &default),
+        ("retention.artifacts_days", json!(30), &default),
+        (
+            "artifacts.file_max_bytes",
+            json!(1 << 20),
+            &json!({"source": "flag", "flag": "--artifact-max-bytes"}),
+        ),
+        (
+            "server.grace_seconds",
+            json!(5),
+            &json!({"source": "environment", "variable": "DANUBE_SERVER_GRACE_SECONDS"}),
+        ),
+        (
+            "log.head_bytes",
+            json!(64 << 20),
+            &json!({"source": "file", "file": path, "line": 2}),
+        ),
+    ] {
+        assert_eq!(option(&master, key), (value, origin.clone()), "{key}");
+    }
+    let said = master.danube(&["config", "show", "--server"]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    for line in [
+        format!("log_level = \"debug\"  # blueprint, commit {commit}"),
+        format!("logs_days = 7  # blueprint, commit {commit}"),
+        "file_max_bytes = 1048576  # flag --artifact-max-bytes".to_owned(),
+        "grace_seconds = 5  # environment DANUBE_SERVER_GRACE_SECONDS".to_owned(),
+        format!("head_bytes = 67108864  # file {path}:2"),
+        "open_files = 65536  # default".to_owned(),
+        "# memory_bytes is not set  # default".to_owned(),
+        format!("# limits.max_duration_seconds = 3000  # blueprint, commit {commit}"),
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in {text}");
+    }
+
+    // As it holds, whoever changes it while the server runs.
+    let body = json!({"level": "warning"});
+    let answer = master.call("PUT", "/api/v1/admin/log-level", Some(&body));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let request = (json!("warning"), json!({"source": "request"}));
+    assert_eq!(option(&master, "observability.log_level"), request);
+    served.write("config.yaml", &file("Config", "config", "{}"));
+    in_force(&master, &served.commit());
+    assert_eq!(option(&master, "retention.logs_days"), (json!(30), default));
+    assert_eq!(
+        option(&master, "retention.keep"),
+        (Value::Null, Value::Null)
+    );
+}
+
+#[test]
+fn a_flag_of_a_server_is_not_taken_where_a_running_one_is_asked() {
+    let master = Master::start();
+    let said = master.danube(&["config", "show", "--server", "--listen", "127.0.0.1:1"]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+    let said = master.danube(&["config", "show", "--server", &master.address, "-o", "json"]);
+    let view: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(view["options"]["server.listen"]["origin"]["source"], "flag");
 }
