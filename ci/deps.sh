@@ -14,6 +14,7 @@ have() {
         alertmanager) on_path alertmanager || on_path prometheus-alertmanager ;;
         redis-server | redis-cli) on_path "$1" || on_path "valkey-${1#redis-}" ;;
         docker-registry) on_path docker-registry || on_path registry ;;
+        chromium) on_path chromium || on_path chromium-browser ;;
         python3-venv) [ -n "$(python_for_peers)" ] ;;
         sshd) on_path sshd || [ -x /usr/sbin/sshd ] ;;
         *) on_path "$1" ;;
@@ -36,8 +37,9 @@ tools='git bash cc make'
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
 # carries jobs in the tests, the Ansible that runs the tests' playbooks, Go for its `pprof`, which reads our
 # profiles, a Docker registry with the skopeo that pushes to it and pulls from it, an sshd in front of a git repository,
-# and Node for the OpenID provider that the tests sign in at. Without them everything else can still be built and tested.
-peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go docker-registry skopeo sshd node npm'
+# Node for the OpenID provider that the tests sign in at, and the Chromium in which they look at pages. Without them
+# everything else can still be built and tested.
+peers='prometheus promtool alertmanager amtool python3-venv ansible-playbook redis-server redis-cli go docker-registry skopeo sshd node npm chromium'
 # The systemd that judges the units of deploy/systemd, and runs them where namespaces allow it. Alpine has none.
 [ "$(uname -s)" != Linux ] || on_path apk || peers="$peers systemd-analyze"
 
@@ -54,7 +56,7 @@ package_of() {
         dnf:go) echo golang ;;
         *:go) echo go ;;
         dnf:docker-registry) echo docker-distribution ;;
-        *:docker-registry | *:skopeo | *:npm) echo "$2" ;;
+        *:docker-registry | *:skopeo | *:npm | *:chromium) echo "$2" ;;
         pacman:sshd) echo openssh ;;
         *:sshd) echo openssh-server ;;
         apt-get:node | dnf:node | apk:node | pacman:node) echo nodejs ;;
@@ -259,11 +261,11 @@ install_python_peers() {
     fi
 }
 
-# The copy of the lock is written last: an install that broke off is done again. No package's
-# own script is run.
-install_oidc_provider() {
-    from=ci/oidc
-    into=${CARGO_TARGET_DIR:-target}/oidc
+# install_node_peers NAME: the packages that ci/NAME locks, into target/NAME. The copy of the lock is written
+# last: an install that broke off is done again. No package's own script is run.
+install_node_peers() {
+    from=ci/$1
+    into=${CARGO_TARGET_DIR:-target}/$1
     if cmp -s "$from/package-lock.json" "$into/installed-lock.json"; then return; fi
     if ! have npm; then
         without_peers "missing: npm"
@@ -295,4 +297,5 @@ add_component rustfmt fmt
 add_component clippy clippy
 install_missing_peers
 install_python_peers
-install_oidc_provider
+install_node_peers oidc
+install_node_peers browser

@@ -1,10 +1,13 @@
 // A real OpenID provider for the tests: the certified `oidc-provider` on a free port of loopback.
 //
-// Whoever comes is signed in at once as the account that was last set. It prints its address,
+// Whoever comes is signed in at once as the account that was last set, or by its form. It prints its address,
 // then takes orders, a line of JSON each, on standard input, and answers each with a line:
 //
 //   {"account": {"sub": "1", "email": "a@b.example", "email_verified": true}}
 //   {"rotate": true}     it signs with a new key, and publishes only that one
+//   {"kid": "main"}      it calls each of its keys so from now on
+//   {"form": true}       people say who they are in its own form, with any password: their address is
+//                        the name that they give; then they agree to being told of
 //   {"in_token": false}  the address is told by its `userinfo` alone
 //   {"curve": "P-384"}   it signs with a key that few take
 //   {"clock": -3600}     its answers say a time that is so many seconds off
@@ -26,6 +29,8 @@ const { default: Provider } = await import(pathToFileURL(installed.resolve('oidc
 
 let account = { sub: '1', email: 'alice@example.org', email_verified: true };
 let inToken = true;
+let form = false;
+let kid;
 let curve;
 let clock = 0;
 let handle;
@@ -39,6 +44,8 @@ server.listen(0, '127.0.0.1', () => {
     .on('line', (line) => {
       const order = JSON.parse(line);
       if (order.account) account = order.account;
+      if ('kid' in order) kid = order.kid;
+      if ('form' in order) form = order.form;
       if ('in_token' in order) inToken = order.in_token;
       if ('curve' in order) curve = order.curve;
       if ('clock' in order) clock = order.clock;
@@ -55,7 +62,7 @@ function key() {
   }
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const jwk = privateKey.export({ format: 'jwk' });
-  return { ...jwk, use: 'sig', alg: 'RS256', kid: randomBytes(8).toString('hex') };
+  return { ...jwk, use: 'sig', alg: 'RS256', kid: kid ?? randomBytes(8).toString('hex') };
 }
 
 // Each begin has a key of its own.
@@ -65,7 +72,8 @@ function begin(issuer) {
       client_id: 'danube',
       client_secret: 'a secret: with/odd+signs&more',
       application_type: 'native',
-      redirect_uris: ['http://127.0.0.1/login/oidc/callback'],
+      // At any port, as it is with native applications.
+      redirect_uris: ['127.0.0.1', 'localhost'].map((host) => `http://${host}/login/oidc/callback`),
       response_types: ['code'],
       grant_types: ['authorization_code'],
       ...(curve && { id_token_signed_response_alg: 'ES384' }),
@@ -76,14 +84,14 @@ function begin(issuer) {
     pkce: { required: () => true, methods: ['S256'] },
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: !inToken,
-    features: { devInteractions: { enabled: false } },
+    features: { devInteractions: { enabled: form } },
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
-    findAccount: (_, sub) => ({ accountId: sub, claims: () => ({ ...account, sub }) }),
+    findAccount: (_, sub) => ({ accountId: sub, claims: () => claims(sub) }),
   });
   const callback = provider.callback();
   handle = async (request, response) => {
     if (clock) response.setHeader('date', new Date(Date.now() + clock * 1000).toUTCString());
-    if (!request.url.startsWith('/interaction/')) return callback(request, response);
+    if (form || !request.url.startsWith('/interaction/')) return callback(request, response);
     try {
       const { prompt, params, session } = await provider.interactionDetails(request, response);
       const result = prompt.name === 'login'
@@ -95,6 +103,8 @@ function begin(issuer) {
     }
   };
 }
+
+const claims = (sub) => (form ? { sub, email: sub, email_verified: true } : { ...account, sub });
 
 async function grant(provider, params, session) {
   const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });

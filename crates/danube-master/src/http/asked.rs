@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Uri};
+use axum::http::{HeaderValue, Method, Uri};
 use danube_model::{RequestTrace, Trace};
 use danube_signals::{Stretch, SubmitTrace};
 use danube_telemetry::TraceContext;
@@ -17,6 +17,7 @@ pub(crate) struct Asked(Arc<Inner>);
 
 struct Inner {
     name: String,
+    method: Method,
     uri: Uri,
     context: TraceContext,
     parent: Option<[u8; 8]>,
@@ -32,7 +33,7 @@ impl Asked {
     /// isn't exactly one `traceparent` counts as none, and what came with it too.
     pub(crate) fn of(request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>();
-        let method = request.method();
+        let method = request.method().clone();
         let name = route.map_or_else(
             || method.to_string(),
             |it| format!("{method} {}", it.as_str()),
@@ -43,6 +44,7 @@ impl Asked {
         let (state, baggage) = sent.map_or((None, None), |it| (it.state, it.baggage));
         Self(Arc::new(Inner {
             name,
+            method,
             uri: request.uri().clone(),
             context: above.map_or_else(TraceContext::random, |it| it.child()),
             parent: above.map(|it| it.span_id),
@@ -81,6 +83,11 @@ impl Asked {
             began: since,
             ended: self.now(),
         });
+    }
+
+    /// What it asks for is done to its path.
+    pub(crate) fn method(&self) -> &Method {
+        &self.0.method
     }
 
     /// Its whole path; below a nested router a request has the rest of it alone.

@@ -1,5 +1,5 @@
-//! The audit log: what was asked for in the name of a key and changes more than a job, put
-//! down before it is done, and how it was answered.
+//! The audit log: what was asked for in the name of a key and changes more than a job, and who
+//! signed in and out; put down before it is done, and how it was answered.
 //!
 //! An entry that can't be written refuses the request, so nothing is done off the record.
 //! [`danube_model::AuditHead`] says how entries are bound to each other.
@@ -37,10 +37,16 @@ pub(crate) async fn ask(app: &App, parts: &Parts, caller: &Caller) -> Result<(),
     let Some(asked) = parts.extensions.get::<Asked>() else {
         return Err(Problem::new(Code::Internal, "the request isn't known").into());
     };
+    Ok(ask_for(app, asked, caller).await?)
+}
+
+/// The same, where the handler finds out who asks. Only for who is known: strangers could fill
+/// the disk with what is never deleted.
+pub(crate) async fn ask_for(app: &App, asked: &Asked, caller: &Caller) -> Result<(), Problem> {
     let fact = AuditFact::Asked {
         user: caller.name.clone(),
         key: caller.key_name(),
-        method: parts.method.to_string(),
+        method: asked.method().to_string(),
         path: asked.path().chars().take(PATH_CHARS_MAX).collect(),
         trace_id: hex(&asked.context().trace_id),
     };

@@ -101,19 +101,19 @@ fn wrong_bounds(new: &NewKey) -> Vec<(&'static str, String)> {
 }
 
 /// A new key, for the audit log.
-fn about(record: &KeyRecord) -> String {
+pub(crate) fn about(record: &KeyRecord) -> String {
     let KeyBounds {
         expires_at,
         account,
         pipelines,
-        user: _,
+        user,
     } = &record.bounds;
-    let mut text = format!(
-        "key {} `{}` with the role `{}`",
-        record.id.0,
-        record.name,
-        record.role.as_str()
-    );
+    let may = match user {
+        // Whatever they are at each request.
+        Some(user) => format!("the rights of user `{user}`"),
+        None => format!("the role `{}`", record.role.as_str()),
+    };
+    let mut text = format!("key {} `{}` with {may}", record.id.0, record.name);
     if let Some(account) = account {
         text.push_str(&format!(" of account `{account}`"));
     }

@@ -1,8 +1,9 @@
-//! The plain pages: jobs, one job and its log, a login. They only read.
+//! The plain pages: jobs, one job and its log, a login and a logout. They only read.
 
 use std::time::Instant;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,14 +15,16 @@ use danube_signals::{LoginFailed, LoginSucceeded};
 use danube_store::{Filter, SessionOf};
 use serde::Deserialize;
 
-use super::answer::{Answer, Refusal};
+use super::answer::Answer;
+use super::asked::Asked;
+use super::audit::{self, OnRecord};
 use super::caller::{caller, session};
 use super::incoming::Id;
 use super::jobs::{find, with_live_log, with_log};
 use super::notice::{Notice, notice};
 use super::text::Derive;
 use crate::app::{App, Shared, blocking};
-use crate::auth::SESSION_COOKIE;
+use crate::auth::{Caller, SESSION_COOKIE};
 
 /// Jobs on the first page.
 const JOBS_SHOWN: usize = 50;
@@ -36,6 +39,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 #[derive(Template)]
 #[template(path = "jobs.html")]
 struct JobsPage {
+    user: Option<String>,
     jobs: Vec<JobView>,
     is_live: bool,
     notice: Option<Notice>,
@@ -44,6 +48,7 @@ struct JobsPage {
 #[derive(Template)]
 #[template(path = "job.html")]
 struct JobPage {
+    user: Option<String>,
     job: JobView,
     log: String,
     skipped_bytes: u64,
@@ -77,6 +82,7 @@ pub(crate) async fn jobs(State(app): State<Shared>, headers: HeaderMap) -> Answe
         .collect();
     let is_live = jobs.iter().any(|job| !ended(job));
     Ok(render(&JobsPage {
+        user: shown(&caller),
         jobs,
         is_live,
         notice: notice(&app, &caller),
@@ -96,12 +102,18 @@ pub(crate) async fn job(
     let (log, skipped_bytes) = tail(&app, &job.id).await?;
     let is_live = !ended(&job);
     Ok(render(&JobPage {
+        user: shown(&caller),
         job,
         log,
         skipped_bytes,
         is_live,
         notice: notice(&app, &caller),
     }))
+}
+
+/// Who a page says is signed in, and may sign out: a browser.
+fn shown(caller: &Caller) -> Option<String> {
+    caller.by_session.then(|| caller.name.clone())
 }
 
 fn ended(job: &JobView) -> bool {
@@ -151,6 +163,7 @@ pub(crate) struct LoginQuery {
 /// Follows a one-time link, or asks for a key.
 pub(crate) async fn login(
     State(app): State<Shared>,
+    Extension(asked): Extension<Asked>,
     query: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
     let token = query.ok().and_then(|Query(query)| query.token);
@@ -161,10 +174,10 @@ pub(crate) async fn login(
         });
     };
     let is_good = app.sessions.follow_link(&token, Instant::now());
-    let who = is_good.then(|| (SessionOf::Link, "login link".to_owned()));
     entered(
         &app,
-        who,
+        &asked,
+        is_good.then_some(SessionOf::Link),
         (
             "This link was used or is too old. Start the server again for a new one, or enter an API key.",
             None,
@@ -183,16 +196,17 @@ pub(crate) struct LoginForm {
 /// Begins a session for somebody with a key.
 pub(crate) async fn login_with_key(
     State(app): State<Shared>,
+    Extension(asked): Extension<Asked>,
     headers: HeaderMap,
     Form(form): Form<LoginForm>,
 ) -> Response {
     // A form on a foreign page must not log anybody in.
     let foreign = is_foreign(&headers);
     let who = app.keys.caller(form.key.trim()).ok().filter(|_| !foreign);
-    let who = who.and_then(|it| Some((SessionOf::Key(it.key?), it.name)));
     entered(
         &app,
-        who,
+        &asked,
+        who.and_then(|it| it.key).map(SessionOf::Key),
         ("This isn't a valid key, or it has expired.", None),
     )
     .await
@@ -205,30 +219,48 @@ pub(crate) fn is_foreign(headers: &HeaderMap) -> bool {
         .is_some_and(|it| it != "same-origin" && it != "none")
 }
 
-/// Begins a session for who was recognised, with the name that is told.
+/// Begins a session for who was recognised, on record.
 pub(crate) async fn entered(
     app: &App,
-    who: Option<(SessionOf, String)>,
+    asked: &Asked,
+    of: Option<SessionOf>,
     (refusal, next): (&str, Option<String>),
 ) -> Response {
-    let Some((of, user)) = who else {
+    let caller = of.as_ref().and_then(|it| app.behind(it).ok());
+    let Some((of, caller)) = of.zip(caller) else {
         return refused(app, StatusCode::UNAUTHORIZED, refusal);
     };
-    let begun = app.sessions.begin(&app.store, of, Timestamp::now()).await;
+    let begun = match audit::ask_for(app, asked, &caller).await {
+        Ok(()) => app.sessions.begin(&app.store, of, Timestamp::now()).await,
+        Err(problem) => return no_entry(app, &problem),
+    };
     let token = match begun {
         Ok(token) => token,
-        Err(error) => return Refusal(app.problem(&error)).into_response(),
+        Err(error) => return no_entry(app, &app.problem(&error)),
     };
     app.signals.emit(LoginSucceeded {
-        user: &user,
+        user: &caller.name,
         resource: None,
         action: Some("login"),
     });
     let secure = secure(app);
-    with_cookie(
+    let mut response = with_cookie(
         &format!("{SESSION_COOKIE}={token}; HttpOnly; SameSite=Lax; Path=/{secure}"),
         next.as_deref().unwrap_or("/"),
-    )
+    );
+    let made = OnRecord("a browser's session".to_owned());
+    response.extensions_mut().insert(made);
+    response
+}
+
+/// The store refuses a session.
+fn no_entry(app: &App, problem: &Problem) -> Response {
+    let why = format!("You aren't signed in: {}.", problem.detail);
+    refused(app, status(problem), &why)
+}
+
+fn status(problem: &Problem) -> StatusCode {
+    StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The login page with the reason why nobody is signed in.
@@ -261,16 +293,50 @@ pub(crate) fn secure(app: &App) -> &'static str {
     }
 }
 
-/// Ends the session.
-pub(crate) async fn logout(State(app): State<Shared>, headers: HeaderMap) -> Answer<Response> {
-    if let Some(token) = session(&headers).filter(|_| !is_foreign(&headers)) {
-        let ended = app.sessions.end(&app.store, token).await;
-        ended.map_err(|error| app.problem(&error))?;
+/// Ends the session, on record. A browser keeps its cookie until the session is no more: one that
+/// only forgot it would look signed out, and whoever had copied it would be in.
+pub(crate) async fn logout(
+    State(app): State<Shared>,
+    Extension(asked): Extension<Asked>,
+    headers: HeaderMap,
+) -> Response {
+    if is_foreign(&headers) {
+        let why = "the page of another site asked for it";
+        return stayed(StatusCode::FORBIDDEN, why);
     }
-    Ok(with_cookie(
-        &format!("{SESSION_COOKIE}=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0"),
+    if let Some(token) = session(&headers)
+        && let Err(problem) = end(&app, &asked, token).await
+    {
+        return stayed(status(&problem), &problem.detail);
+    }
+    let secure = secure(&app);
+    with_cookie(
+        &format!("{SESSION_COOKIE}=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0{secure}"),
         "/login",
-    ))
+    )
+}
+
+async fn end(app: &App, asked: &Asked, token: &str) -> Result<(), Problem> {
+    let seen = app.sessions.seen(token, Timestamp::now());
+    // One whose key or user is gone opens nothing; it is forgotten all the same.
+    if let Some(caller) = seen.and_then(|it| app.behind(&it.of).ok()) {
+        audit::ask_for(app, asked, &caller).await?;
+    }
+    let ended = app.sessions.end(&app.store, token).await;
+    ended.map_err(|error| app.problem(&error))
+}
+
+#[derive(Template)]
+#[template(path = "logout.html")]
+struct StayedPage<'a> {
+    why: &'a str,
+}
+
+/// Nobody was signed out, and why not.
+fn stayed(status: StatusCode, why: &str) -> Response {
+    let mut response = render(&StayedPage { why });
+    *response.status_mut() = status;
+    response
 }
 
 /// A page that sets the cookie and leads on by itself.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,6 +11,7 @@ use danube_store::SessionOf;
 use serde::Deserialize;
 
 use super::answer::Refusal;
+use super::asked::Asked;
 use super::caller::cookie;
 use super::pages::{entered, refused, secure};
 use super::terminal;
@@ -47,10 +49,11 @@ pub(crate) struct CameBack {
 /// Takes a browser back from the provider, and signs it in if it is a user's.
 pub(crate) async fn back_again(
     State(app): State<Shared>,
+    Extension(asked): Extension<Asked>,
     headers: HeaderMap,
     query: Result<Query<CameBack>, QueryRejection>,
 ) -> Response {
-    let mut response = finish(&app, &headers, query).await;
+    let mut response = finish(&app, &asked, &headers, query).await;
     // It is worth nothing any more.
     keep(&app, &mut response, "", 0);
     response
@@ -58,6 +61,7 @@ pub(crate) async fn back_again(
 
 async fn finish(
     app: &Shared,
+    asked: &Asked,
     headers: &HeaderMap,
     query: Result<Query<CameBack>, QueryRejection>,
 ) -> Response {
@@ -75,7 +79,7 @@ async fn finish(
     }
     let code = came.code.unwrap_or_default();
     match asking(app, move |it| it.oidc.finish(&state, &code, &back(it))).await {
-        Ok(email) => sign_in(app, &email, terminal::next(headers)).await,
+        Ok(email) => sign_in(app, asked, &email, terminal::next(headers)).await,
         Err(refusal) => refusal,
     }
 }
@@ -99,8 +103,11 @@ async fn asking<T: Send + 'static>(
     }
 }
 
+/// Somebody was taken out of the blueprint while they signed in.
+const GONE: &str = "You aren't signed in: you were a user of this server until just now.";
+
 /// Begins a session for the user with this address, if the blueprint in force has one.
-async fn sign_in(app: &App, email: &str, next: Option<String>) -> Response {
+async fn sign_in(app: &App, asked: &Asked, email: &str, next: Option<String>) -> Response {
     let blueprint = app.blueprint.get();
     let user = blueprint.as_ref().and_then(|it| it.user_by_email(email));
     let Some((name, _)) = user else {
@@ -111,8 +118,8 @@ async fn sign_in(app: &App, email: &str, next: Option<String>) -> Response {
         );
         return refused(app, StatusCode::FORBIDDEN, &why);
     };
-    let who = (SessionOf::User(name.to_owned()), name.to_owned());
-    entered(app, Some(who), ("", next)).await
+    let who = SessionOf::User(name.to_owned());
+    entered(app, asked, Some(who), (GONE, next)).await
 }
 
 fn told(app: &App, failed: &Failed) -> Response {

@@ -6,21 +6,24 @@
 use std::time::{Duration, Instant};
 
 use askama::Template;
-use axum::Json;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
 use danube_api::{Code, LoginEnded, LoginKey, LoginProof, Problem};
 use danube_model::Timestamp;
 use danube_signals::LoginSucceeded;
-use danube_store::{KeyBounds, Role};
+use danube_store::{KeyBounds, Role, SessionOf};
 use danube_telemetry::trace::hex;
 use serde::Deserialize;
 
 use super::answer::{Answer, json};
+use super::asked::Asked;
+use super::audit::{self, OnRecord};
 use super::caller::{Looker, caller, cookie};
 use super::incoming::Small;
+use super::keys::about;
 use super::pages::{is_foreign, leading, refused, render, secure};
 use crate::app::{App, Shared};
 use crate::auth::{MintedKey, random};
@@ -164,9 +167,10 @@ pub(crate) async fn allow(
 /// Makes a key of a code.
 pub(crate) async fn key(
     State(app): State<Shared>,
+    Extension(asked): Extension<Asked>,
     headers: HeaderMap,
     Small(body): Small<BODY_BYTES_MAX>,
-) -> Answer<Json<LoginKey>> {
+) -> Answer<(Extension<OnRecord>, Json<LoginKey>)> {
     let proof: LoginProof = serde_json::from_value(json(&headers, &body)?)
         .map_err(|error| Problem::new(Code::Malformed, error.to_string()))?;
     let user = app.codes.take(&proof.code, &proof.verifier, Instant::now());
@@ -174,6 +178,9 @@ pub(crate) async fn key(
         let detail = "the code was used, is too old, or isn't yours; run `danube login` again";
         Problem::new(Code::Unauthorized, detail)
     })?;
+    let caller = app.behind(&SessionOf::User(user.clone()));
+    let caller = caller.map_err(|it| Problem::new(Code::Unauthorized, it.detail()))?;
+    audit::ask_for(&app, &asked, &caller).await?;
     if app.keys.of_user(&user) >= KEYS_MAX {
         let detail = format!(
             "`{user}` is logged in {KEYS_MAX} times already; `danube logout` where it isn't needed, or \
@@ -194,30 +201,35 @@ pub(crate) async fn key(
     let record = app.store.create_key(minted.record).await;
     let record = record.map_err(|error| app.problem(&error))?;
     app.keys.learn(&record);
+    let made = OnRecord(about(&record));
     app.signals.emit(LoginSucceeded {
         user: &user,
         resource: None,
         action: Some("login from the command line"),
     });
-    Ok(Json(LoginKey {
+    let shown = LoginKey {
         key: minted.key,
         user,
         expires_at,
-    }))
+    };
+    Ok((Extension(made), Json(shown)))
 }
 
 /// Ends a key that `danube login` got, with that key.
 pub(crate) async fn end(
     State(app): State<Shared>,
+    Extension(asked): Extension<Asked>,
     Looker(caller): Looker,
-) -> Answer<Json<LoginEnded>> {
-    let (Some(key), Some(user)) = (caller.key, caller.user) else {
+) -> Answer<(Extension<OnRecord>, Json<LoginEnded>)> {
+    let (Some(key), Some(user)) = (caller.key, caller.user.clone()) else {
         let detail = "this key isn't one of `danube login`; an administrator revokes it";
         return Err(Problem::new(Code::WrongState, detail).into());
     };
+    audit::ask_for(&app, &asked, &caller).await?;
     let revoked = app.store.revoke_key(key).await;
     if let Some(record) = revoked.map_err(|error| app.problem(&error))? {
         app.keys.learn(&record);
     }
-    Ok(Json(LoginEnded { user }))
+    let ended = OnRecord(format!("key {} of user `{user}` is no more", key.0));
+    Ok((Extension(ended), Json(LoginEnded { user })))
 }

@@ -86,7 +86,9 @@ pub(crate) enum Failed {
     Off,
     #[error("too many sign in at once; try again in a moment")]
     Busy,
-    #[error("this sign-in began too long ago, in another browser, or was used already")]
+    #[error(
+        "this sign-in began too long ago, in another browser, or was used already; choose `Sign in` to begin again"
+    )]
     Stale,
     #[error("the provider can't be asked: {0}")]
     Provider(String),

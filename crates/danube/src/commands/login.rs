@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{ArgMatches, Command};
 use danube_api::LoginProof;
-use danube_api::client::Client;
+use danube_api::client::{Client, ClientError};
 use sha2::{Digest, Sha256};
 
 use crate::client::{Login, args, login_server};
@@ -26,6 +26,9 @@ const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes of a request that are read.
 const REQUEST_BYTES_MAX: u64 = 8 * 1024;
+
+/// Statuses from here on say that the server is there, and can't do it now.
+const SERVERS_TROUBLE: u16 = 500;
 
 /// How often it looks for a connection.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -86,7 +89,17 @@ pub(super) fn log_out(_: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failu
         return Ok(Exit::Ok.into());
     };
     let ended = Client::new(&login.server, &login.key).logout();
-    // It is forgotten in any case: who logs out wants nothing to be left here.
+    if let Err(error @ ClientError::Problem(problem)) = &ended
+        && problem.status >= SERVERS_TROUBLE
+    {
+        // Forgotten, it would stay good with nobody left to end it.
+        return Err(Failure::call("end the key", error).hint(format!(
+            "{} is still logged in: run `danube logout` again; the key ends by itself at {}",
+            clean(&login.user),
+            login.expires_at
+        )));
+    }
+    // Otherwise it is forgotten in any case: who logs out wants nothing to be left here.
     Login::forget()?;
     ended.map_err(|error| {
         Failure::call("end the key", &error).hint(format!(

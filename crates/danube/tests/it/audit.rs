@@ -228,3 +228,116 @@ fn whoever_changes_the_record_is_found_out() {
         "{why}"
     );
 }
+
+/// Each request on record with its answer: `USER KEY METHOD PATH STATUS`, and what was made.
+fn told(master: &Master) -> Vec<(String, String)> {
+    let all = entries(master);
+    let answer = |seq: u64| all.iter().find(|it| it["to"] == json!(seq));
+    let asked = all.iter().zip(1..).filter(|(it, _)| it["kind"] == "asked");
+    asked
+        .map(|(it, seq)| {
+            let text = |name: &str| it[name].as_str().unwrap();
+            let answer = answer(seq).unwrap_or_else(|| panic!("no answer to {it}"));
+            let line = [text("user"), text("key"), text("method"), text("path")].join(" ");
+            let about = answer["about"].as_str().unwrap_or_default();
+            (format!("{line} {}", answer["status"]), about.to_owned())
+        })
+        .collect()
+}
+
+/// Told, without what was made.
+fn lines(master: &Master) -> Vec<String> {
+    told(master).into_iter().map(|(line, _)| line).collect()
+}
+
+#[test]
+fn who_signs_in_and_out_is_on_record_and_who_only_tries_is_not() {
+    let master = Master::start();
+    let by_link = crate::auth::cookie_of(&master);
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let key = format!("key={}", master.key);
+    let entered = master.request("POST", "/login", &[form], key.as_bytes());
+    let by_key = entered.header("set-cookie").unwrap().to_owned();
+    let by_key = by_key.split(';').next().unwrap();
+    // Whoever guesses could fill the disk with what is never deleted: they are an event.
+    for wrong in ["/login?token=guess", "/login/oidc/callback?code=x&state=y"] {
+        assert_eq!(master.request("GET", wrong, &[], b"").status, 401);
+    }
+    let refused = master.request("POST", "/login", &[form], b"key=guess");
+    assert_eq!(refused.status, 401);
+    master.event(|it| it["event"] == "login_failed");
+    for cookie in [&by_link, by_key, by_key, "danube_session=guess"] {
+        let out = master.request("POST", "/logout", &[("cookie", cookie)], b"");
+        assert_eq!(out.status, 200);
+    }
+    // The page of another site signs nobody out, and takes no cookie.
+    let entered = master.request("POST", "/login", &[form], key.as_bytes());
+    let live = entered.header("set-cookie").unwrap().to_owned();
+    let live = live.split(';').next().unwrap();
+    let foreign = [("cookie", live), ("sec-fetch-site", "cross-site")];
+    let stays = master.request("POST", "/logout", &foreign, b"");
+    assert_eq!((stays.status, stays.header("set-cookie")), (403, None));
+    assert_eq!(
+        lines(&master),
+        [
+            "login link login-link GET /login 200",
+            "admin key-1 POST /login 200",
+            "login link login-link POST /logout 200",
+            "admin key-1 POST /logout 200",
+            "admin key-1 POST /login 200",
+        ]
+    );
+    assert_eq!(told(&master)[1].1, "a browser's session");
+    let whole = format!("{:?}", entries(&master));
+    for cookie in [by_link.as_str(), by_key, live] {
+        let token = cookie.split_once('=').unwrap().1;
+        assert!(!whole.contains(token), "{whole}");
+    }
+}
+
+mod peers {
+    use super::*;
+    use crate::rights::{declare, with};
+    use crate::signin::peer::Peer;
+    use crate::signin::{key_of, started};
+
+    #[test]
+    fn a_key_of_the_command_line_is_on_record_with_whose_it_is_and_until_when() {
+        let own = tempfile::tempdir().unwrap();
+        declare(own.path(), true);
+        let mut peer = Peer::start();
+        let master = started(own.path(), &peer.issuer);
+        let key = key_of(&master, &mut peer, "writer@example.org");
+        let keys = master.get("/api/v1/api-keys").json();
+        let made = keys["keys"].as_array().unwrap().last().unwrap();
+        let text = |name: &str| made[name].as_str().unwrap();
+        let (id, name, until) = (text("id"), text("name"), text("expires_at"));
+        assert!(name.starts_with("login/writer/"), "{name}");
+        let ended = with(&master, &key, "POST", "/login/cli/end", None);
+        assert_eq!(ended.status, 200, "{}", ended.text());
+        let about = format!("key {id} `{name}` with the rights of user `writer` until {until}");
+        let expected = [
+            (
+                "writer user-writer GET /login/oidc/callback 200".to_owned(),
+                "a browser's session".to_owned(),
+            ),
+            (
+                "writer user-writer POST /login/cli/key 200".to_owned(),
+                about.clone(),
+            ),
+            (
+                format!("writer key-{id} POST /login/cli/end 200"),
+                format!("key {id} of user `writer` is no more"),
+            ),
+        ];
+        assert_eq!(told(&master), expected);
+        let shown = String::from_utf8(master.danube(&["audit", "list"]).stdout).unwrap();
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let shown = words.join(" ");
+        for it in ["writer POST /login/cli/key 200", &about] {
+            assert!(shown.contains(it), "{it}: {shown}");
+        }
+        assert!(!shown.contains(&key), "{shown}");
+        assert_eq!(verify(&master, &[]).0, Some(0));
+    }
+}

@@ -59,7 +59,7 @@ pub(crate) fn below(dir: &Path) -> Vec<std::path::PathBuf> {
 
 /// The link that a first start prints.
 #[track_caller]
-fn login_path(master: &Master) -> String {
+pub(crate) fn login_path(master: &Master) -> String {
     let said = master.stderr();
     let link = said
         .split_whitespace()

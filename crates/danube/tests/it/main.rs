@@ -10,6 +10,7 @@ mod auth;
 mod backend;
 mod backup;
 mod blueprint;
+mod browser;
 mod cli;
 #[path = "../../../danube-telemetry/tests/support/collector.rs"]
 mod collector;

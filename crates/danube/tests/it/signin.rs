@@ -5,7 +5,8 @@
     reason = "all of this is tests; clippy sees only the functions marked so"
 )]
 
-mod browser;
+pub(crate) mod browser;
+mod keys;
 mod liar;
 pub(crate) mod peer;
 
@@ -22,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::master::{DANUBE, DEADLINE, Master};
 use crate::processes::until;
-use browser::Browser;
+use browser::{Browser, Page};
 use liar::Liar;
 use peer::Peer;
 
@@ -57,9 +58,29 @@ fn options(own: &Path, issuer: &str) -> Vec<String> {
 }
 
 pub(crate) fn started(own: &Path, issuer: &str) -> Master {
+    started_with(own, issuer, &[])
+}
+
+/// The same with more options.
+pub(crate) fn started_with(own: &Path, issuer: &str, more: &[&str]) -> Master {
     let options = options(own, issuer);
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let mut options: Vec<&str> = options.iter().map(String::as_str).collect();
+    options.extend(more);
     Master::start_in(&own.join("data"), &options)
+}
+
+/// What a sign-in comes to when this provider lies so.
+#[track_caller]
+fn lied_to(master: &Master, liar: &Liar, lie: &Value) -> Page {
+    let mut browser = Browser::default();
+    let left = browser.get_once(&format!("{}/login/oidc", master.address));
+    let to = left.location.clone().unwrap_or_else(|| panic!("{left:?}"));
+    assert!(to.contains("code_challenge_method=S256"), "{to}");
+    let state = liar.asked(&to, lie);
+    browser.get_once(&format!(
+        "{}/login/oidc/callback?code=x&state={state}",
+        master.address
+    ))
 }
 
 fn account(sub: &str, email: &str, is_verified: bool) -> Value {
@@ -519,16 +540,7 @@ fn an_answer_that_is_wrong_in_one_thing_signs_nobody_in() {
     let liar = Liar::start();
     let master = started(own.path(), &liar.issuer);
     let check = |what: &str, lie: &Value, status: u16, why: &str| {
-        let mut browser = Browser::default();
-        let left = browser.get_once(&format!("{}/login/oidc", master.address));
-        let to = left.location.clone().unwrap_or_else(|| panic!("{left:?}"));
-        assert!(to.contains("code_challenge_method=S256"), "{to}");
-        let state = liar.asked(&to, lie);
-        let back = format!(
-            "{}/login/oidc/callback?code=x&state={state}",
-            master.address
-        );
-        let came = browser.get_once(&back);
+        let came = lied_to(&master, &liar, lie);
         assert_eq!(came.status, status, "{what}: {came:?}");
         assert!(came.text.contains(why), "{what}: {}", came.text);
     };

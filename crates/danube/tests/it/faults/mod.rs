@@ -22,6 +22,7 @@ mod recording;
 mod redis;
 mod row;
 mod secrets;
+mod signout;
 mod slow;
 mod starts;
 mod stopping;
@@ -47,6 +48,7 @@ pub(crate) use load::Load;
 use load::Random;
 use row::row;
 pub(crate) use starts::files;
+pub(crate) use strace::Inject;
 
 /// Kills of the master when `DANUBE_FAULT_ROUNDS` says nothing else.
 const ROUNDS_DEFAULT: u64 = 20;

@@ -45,6 +45,21 @@ impl Browser {
         panic!("{url} leads round and round: {page:?}")
     }
 
+    /// Goes there, and on until it would be led to this address; that, with its query.
+    #[track_caller]
+    pub(crate) fn led_to(&mut self, url: &str, wanted: &str) -> String {
+        let mut page = self.get_once(url);
+        for _ in 0..REDIRECTS_MAX {
+            let to = page.location.clone();
+            let to = absolute(&page.url, &to.unwrap_or_else(|| panic!("{page:?}")));
+            if to.starts_with(wanted) {
+                return to;
+            }
+            page = self.get_once(&to);
+        }
+        panic!("{url} doesn't lead to {wanted}: {page:?}")
+    }
+
     /// Goes there.
     #[track_caller]
     pub(crate) fn get_once(&mut self, url: &str) -> Page {

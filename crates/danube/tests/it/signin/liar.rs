@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::SystemTime;
@@ -19,10 +20,21 @@ pub(crate) struct Liar {
 }
 
 struct State {
-    key: Ed25519KeyPair,
+    keys: Mutex<Keys>,
+    /// How often its keys were asked for.
+    fetches: AtomicUsize,
     other: Ed25519KeyPair,
     /// The nonce of who was asked last, and the lie to tell then.
     next: Mutex<(String, Value)>,
+}
+
+/// What it signs with.
+struct Keys {
+    now: Ed25519KeyPair,
+    /// The one before.
+    old: Option<Ed25519KeyPair>,
+    /// Whether they have a name, which is always the same.
+    are_named: bool,
 }
 
 fn key() -> Ed25519KeyPair {
@@ -35,7 +47,12 @@ impl Liar {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(State {
-            key: key(),
+            keys: Mutex::new(Keys {
+                now: key(),
+                old: None,
+                are_named: true,
+            }),
+            fetches: AtomicUsize::new(0),
             other: key(),
             next: Mutex::default(),
         });
@@ -46,6 +63,22 @@ impl Liar {
             }
         });
         Self { issuer, state }
+    }
+
+    /// It gives its keys no name, in tokens and elsewhere.
+    pub(crate) fn name_no_keys(&self) {
+        self.state.keys.lock().unwrap().are_named = false;
+    }
+
+    /// It signs with a new key, and publishes that one alone.
+    pub(crate) fn change_key(&self) {
+        let mut keys = self.state.keys.lock().unwrap();
+        keys.old = Some(std::mem::replace(&mut keys.now, key()));
+    }
+
+    /// How often its keys were asked for.
+    pub(crate) fn fetches(&self) -> usize {
+        self.state.fetches.load(Ordering::SeqCst)
     }
 
     /// Somebody is sent to this address; how they are lied to. The state that they bring back.
@@ -93,11 +126,14 @@ fn serve(state: &State, issuer: &str, mut stream: TcpStream) -> std::io::Result<
             )
         }
         "/keys" => {
-            let x = URL_SAFE_NO_PAD.encode(state.key.public_key().as_ref());
-            (
-                200,
-                json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "one", "x": x}]}),
-            )
+            state.fetches.fetch_add(1, Ordering::SeqCst);
+            let keys = state.keys.lock().unwrap();
+            let x = URL_SAFE_NO_PAD.encode(keys.now.public_key().as_ref());
+            let mut key = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
+            if keys.are_named {
+                key["kid"] = json!("one");
+            }
+            (200, json!({"keys": [key]}))
         }
         "/token" => token(state, issuer, &String::from_utf8_lossy(&body)),
         _ => (404, json!({})),
@@ -135,14 +171,19 @@ fn token(state: &State, issuer: &str, form: &str) -> (u16, Value) {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let mut claims = json!({"iss": issuer, "sub": "1", "aud": "danube", "iat": now, "exp": now + 300,
         "nonce": nonce, "email": "alice@example.org", "email_verified": true});
-    let mut header = json!({"alg": "EdDSA", "kid": "one"});
+    let keys = state.keys.lock().unwrap();
+    let mut header = match keys.are_named {
+        true => json!({"alg": "EdDSA", "kid": "one"}),
+        false => json!({"alg": "EdDSA"}),
+    };
     change(&mut claims, &lie["claims"]);
     change(&mut header, &lie["header"]);
     let encode = |it: &Value| URL_SAFE_NO_PAD.encode(it.to_string());
     let signed = format!("{}.{}", encode(&header), encode(&claims));
-    let key = match lie.get("forged") {
-        Some(_) => &state.other,
-        None => &state.key,
+    let key = match (lie.get("forged"), lie.get("old")) {
+        (Some(_), _) => &state.other,
+        (None, Some(_)) => keys.old.as_ref().unwrap(),
+        (None, None) => &keys.now,
     };
     let signature = match lie.get("unsigned") {
         Some(_) => String::new(),
