@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use coordinator::{
     ANSWER_PATH, CALLS_PATH, CallAnswered, CallsAnswer, CallsWanted, GET_SECRET_PATH, LateProblem,
     Noted, REPORT_STATUS_PATH, RUN_STEP_PATH, SecretGiven, StepRun, UPLOAD_ARTIFACT_PATH,
-    upload_path,
+    mask_path, upload_path,
 };
 pub use playbooks::{
     CredentialsAnswer, CredentialsWanted, GivenCredential, GivenSecret, Played, SecretsAnswer,

@@ -31,6 +31,7 @@ use crate::rates::Rates;
 use crate::readers::{READER_FILES, Readers};
 use crate::reaper::Reaper;
 use crate::registry::Registry;
+use crate::relays::Relays;
 use crate::remote::Remote;
 use crate::seal_key::SealKey;
 use crate::secrets::Vault;
@@ -83,6 +84,8 @@ pub(crate) struct App {
     /// Gives jobs their secrets.
     pub(crate) vault: Arc<Vault>,
     pub(crate) phases: Arc<Phases>,
+    /// Where jobs of this process that have no network call.
+    pub(crate) relays: Arc<Relays>,
     /// Who may profile the server now.
     pub(crate) profiler: Arc<Profiler>,
     /// Who may do now what takes much.

@@ -1,5 +1,6 @@
 //! What the worker inside the master reports to: the store.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Cause, Ended, Job, State, Step};
 use danube_signals::Signals;
 use danube_store::{Store, StoreError};
-use danube_worker::{Dispatch, Leaving, ReportError, Traced, Unkept};
+use danube_worker::{Dispatch, Door, Leaving, Opened, ReportError, Traced, Unkept};
 
 use crate::app::Phases;
 use crate::artifacts::Artifacts;
 use crate::bell::Bell;
 use crate::credentials;
 use crate::feed::Desk;
+use crate::relays::Relays;
 use crate::runs::Runs;
 use crate::schedule::Leases;
 use crate::secrets::{self, Vault};
@@ -32,6 +34,7 @@ pub(crate) struct LocalDispatch {
     pub(crate) feed: Arc<Desk>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) artifacts: Artifacts,
+    pub(crate) relays: Arc<Relays>,
     pub(crate) signals: Signals,
 }
 
@@ -80,6 +83,10 @@ impl Dispatch for LocalDispatch {
 
     fn keep(&self, attempt: Attempt, leaving: &Leaving<'_>) -> Result<[u8; 32], Unkept> {
         self.artifacts.take(&self.store, attempt, leaving)
+    }
+
+    fn relay(&self, door: Door) -> io::Result<Opened> {
+        self.relays.serve(door)
     }
 
     fn finalizing(&self, attempt: Attempt) {

@@ -36,6 +36,7 @@ mod rates;
 mod readers;
 mod reaper;
 mod registry;
+mod relays;
 mod remote;
 mod runners;
 mod runs;

@@ -45,6 +45,7 @@ use crate::rates::Rates;
 use crate::readers::Readers;
 use crate::reaper::Reaper;
 use crate::registry::Registry;
+use crate::relays::Relays;
 use crate::remote::Remote;
 use crate::runs::Runs;
 use crate::schedule::{Leases, Rescue, Scheduler, after_restart};
@@ -94,6 +95,7 @@ struct Links {
     statuses: Arc<Notify>,
     feed: Arc<Desk>,
     profiler: Arc<Profiler>,
+    relays: Arc<Relays>,
 }
 
 impl Links {
@@ -111,6 +113,7 @@ impl Links {
             webhooks: Arc::default(),
             statuses: Arc::default(),
             feed: Arc::default(),
+            relays: Arc::default(),
         }
     }
 }
@@ -170,6 +173,7 @@ impl Parts {
             log_level: Arc::new(LogLevel::new(log, signals.clone())),
             phases: links.phases,
             profiler: links.profiler,
+            relays: links.relays,
             turns: Turns::default(),
             span_rates: Rates::new(traces::RATE),
             tries: Rates::new(tries::RATE),
@@ -341,6 +345,7 @@ fn dispatch(kept: &Kept, links: &Links, signals: &Signals) -> LocalDispatch {
         feed: Arc::clone(&links.feed),
         vault: Arc::clone(&links.vault),
         artifacts: kept.artifacts.clone(),
+        relays: Arc::clone(&links.relays),
         signals: signals.clone(),
     }
 }

@@ -145,12 +145,9 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     } = parts;
     let mut stop = StopSignals::listen().map_err(system("listen for signals"))?;
     let hangup = signal(SignalKind::hangup()).map_err(system("listen for signals"))?;
-    listener
-        .set_nonblocking(true)
-        .map_err(system("prepare the listener"))?;
-    let listener =
-        tokio::net::TcpListener::from_std(listener).map_err(system("prepare the listener"))?;
+    let listener = prepared(listener).map_err(system("prepare the listener"))?;
     write_address(&app)?;
+    app.relays.open(&app);
     // From here on nothing fails any more: the first job may begin.
     let scheduler = Arc::clone(&loops.scheduler.heartbeat);
     let loops = loops.start()?;
@@ -207,6 +204,12 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let profiler = Arc::clone(&app.profiler);
     let _ = tokio::task::spawn_blocking(move || profiler.finish()).await;
     Ok(())
+}
+
+/// The same for the runtime.
+fn prepared(listener: std::net::TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
 }
 
 /// Starts what runs beside the requests for as long as the server lives.

@@ -1,6 +1,7 @@
 //! What the worker reports to: the master, by way of the shipments.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,13 @@ use danube_model::credential::{Credential, SecretText};
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, JobId, Step};
 use danube_telemetry::trace::wire;
-use danube_worker::{Dispatch, Leaving, ReportError, Traced, Unkept};
+use danube_worker::{Dispatch, Door, Leaving, Opened, ReportError, Traced, Unkept};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::link::CallError;
+use crate::relay;
 use crate::shipment::{Carrier, Report, Shipment, Shipped};
 use crate::upload::upload;
 
@@ -228,6 +230,15 @@ impl Dispatch for Desk {
             return Err(Unkept::Fenced);
         }
         upload((&self.runtime, &self.carrier.link), attempt, leaving)
+    }
+
+    fn relay(&self, door: Door) -> io::Result<Opened> {
+        let channel = {
+            let _in_runtime = self.runtime.enter();
+            self.carrier.link.another()
+        };
+        let on = move |request| relay::forward(channel.clone(), request);
+        Ok(Box::new(relay::serve(&self.runtime, door, on)?))
     }
 
     fn finish(&self, attempt: Attempt, ended: &Ended) -> Result<(), ReportError> {

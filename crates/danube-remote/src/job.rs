@@ -61,6 +61,9 @@ const PIECE_BYTES: usize = 128 * 1024;
 /// Pieces that wait for the network.
 const PIECES_MAX: usize = 4;
 
+/// What the server is called at a socket.
+const BY_SOCKET_URL: &str = "http://localhost";
+
 /// Connects by way of a socket, whatever the address says.
 struct BySocket(PathBuf);
 
@@ -125,12 +128,17 @@ impl JobLink {
             .enable_all()
             .build()
             .map_err(|error| format!("start the runtime: {error}"))?;
-        let mut endpoint = Endpoint::from_shared(server.url.clone())
+        // Who listens at the socket speaks to the server as it is to be spoken to.
+        let url = match &server.socket {
+            Some(_) => BY_SOCKET_URL.to_owned(),
+            None => server.url.clone(),
+        };
+        let mut endpoint = Endpoint::from_shared(url.clone())
             .and_then(|it| it.user_agent(concat!("danube/", env!("CARGO_PKG_VERSION"))))
             .map_err(|error| chain(&error))?
             .connect_timeout(CONNECT_DEADLINE)
             .tcp_nodelay(true);
-        if server.url.starts_with("https://") {
+        if url.starts_with("https://") {
             let tls = ClientTlsConfig::new().with_native_roots();
             endpoint = endpoint.tls_config(tls).map_err(|error| chain(&error))?;
         }
@@ -163,13 +171,15 @@ impl JobLink {
     /// [`JobCallError`]
     pub fn call<T: DeserializeOwned>(
         &self,
-        path: &'static str,
+        path: &str,
         body: &impl serde::Serialize,
     ) -> Result<T, JobCallError> {
+        let wrong = |_| JobCallError::Answer("its address can't be sent".to_owned());
+        let uri: Uri = path.parse().map_err(wrong)?;
         let body = Bytes::from(serde_json::to_vec(body).expect("wire types are plain data"));
         self.tried(async || {
             let mut request = self.request(Body::new(Full::new(body.clone())));
-            *request.uri_mut() = Uri::from_static(path);
+            *request.uri_mut() = uri.clone();
             let kind = HeaderValue::from_static("application/json");
             request.headers_mut().insert(header::CONTENT_TYPE, kind);
             self.ask(request, HEAD_DEADLINE).await

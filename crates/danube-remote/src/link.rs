@@ -58,6 +58,7 @@ pub(crate) enum CallError {
 #[derive(Clone)]
 pub(crate) struct Link {
     channel: Channel,
+    endpoint: Endpoint,
     token: HeaderValue,
     instance: HeaderValue,
     signals: Signals,
@@ -88,10 +89,17 @@ impl Link {
         let instance = format!("{:016x}", u64::from_be_bytes(bytes));
         Ok(Self {
             channel: endpoint.connect_lazy(),
+            endpoint,
             token,
             instance: HeaderValue::from_str(&instance).expect("hexadecimal digits"),
             signals: signals.clone(),
         })
+    }
+
+    /// Another connection to the same master, made when it is first needed: what a job sends
+    /// over it holds up nobody else. Within a runtime.
+    pub(crate) fn another(&self) -> Channel {
+        self.endpoint.connect_lazy()
     }
 
     /// Sends JSON and reads JSON.

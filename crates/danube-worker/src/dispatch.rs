@@ -1,13 +1,15 @@
 //! What a worker needs of whoever hands out the jobs.
 
+use std::any::Any;
 use std::fs::File;
 use std::io;
+use std::os::unix::net::UnixListener;
 
 use danube_model::credential::{Credential, SecretText};
 use danube_model::playbook::{Progress, RunRecord};
 use danube_model::{Attempt, Ended, Order, Step, Timestamp};
 
-use crate::token::JobToken;
+use crate::token::{JobToken, TokenHash};
 use crate::trace::Traced;
 
 /// One job to run, and the right to run it.
@@ -96,6 +98,15 @@ pub trait Dispatch: Send + Sync + 'static {
         Err(Unkept::Nowhere)
     }
 
+    /// Serves what processes of a job without network call at this socket, until what is
+    /// returned is dropped.
+    ///
+    /// # Errors
+    /// When the system refuses, or there is no server here.
+    fn relay(&self, _door: Door) -> io::Result<Opened> {
+        Err(io::Error::other("there is no server here to call"))
+    }
+
     /// No step follows: what is left is to clear away and to report.
     fn finalizing(&self, _attempt: Attempt) {}
 
@@ -129,6 +140,29 @@ pub trait Dispatch: Send + Sync + 'static {
 
     /// The worker has room for one job more.
     fn freed(&self);
+}
+
+/// A socket that is served for as long as this lives.
+pub type Opened = Box<dyn Any + Send>;
+
+/// A socket in the sandbox of a job without network.
+pub struct Door {
+    /// It.
+    pub listener: UnixListener,
+    /// Whose it is.
+    pub attempt: Attempt,
+    /// The tokens of that attempt.
+    pub tokens: Vec<TokenHash>,
+}
+
+impl Door {
+    /// Whether this is one of the attempt's tokens.
+    #[must_use]
+    pub fn opens_to(&self, token: &str) -> bool {
+        // All are compared, so that the time says nothing of which one it was.
+        let fits = self.tokens.iter().map(|it| it.fits(token));
+        fits.fold(false, |all, it| all | it)
+    }
 }
 
 /// A file that a step left and that is to be kept.

@@ -19,6 +19,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) workspace: &'a str,
     /// The server's address for the job's own calls; empty for none.
     pub(crate) server: &'a str,
+    /// The socket that leads there, for a job without network.
+    pub(crate) socket: Option<&'a str>,
     /// What the job shows to that server.
     pub(crate) token: &'a str,
     /// The commit that was cloned.
@@ -57,6 +59,7 @@ pub(crate) fn environment(
         commit,
         context,
         tools,
+        ..
     } = *around;
     let order = &work.order;
     let job = work.attempt.job.to_string();
@@ -100,14 +103,7 @@ pub(crate) fn environment(
         if let Some(python) = &python {
             all.insert("PYTHONPATH", python);
         }
-        if !server.is_empty() {
-            all.insert("DANUBE_JOB_TOKEN", token);
-            // What speaks OpenTelemetry sends its spans here, and they belong to the job.
-            all.insert("OTEL_EXPORTER_OTLP_ENDPOINT", server);
-            all.insert("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
-            all.insert("OTEL_EXPORTER_OTLP_HEADERS", &trace_headers);
-            all.insert("OTEL_RESOURCE_ATTRIBUTES", &resource);
-        }
+        all.extend(calling(around, &trace_headers, &resource));
         for (name, value) in step.env.iter().flat_map(|it| it.iter()) {
             all.insert(name, value);
         }
@@ -117,6 +113,27 @@ pub(crate) fn environment(
     all.into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
+}
+
+/// What a step needs to call the server, and for its spans to get there; nothing without one.
+fn calling<'a>(
+    around: &Surroundings<'a>,
+    headers: &'a str,
+    resource: &'a str,
+) -> Vec<(&'static str, &'a str)> {
+    if around.server.is_empty() {
+        return Vec::new();
+    }
+    let socket = around.socket.map(|it| ("DANUBE_SOCKET", it));
+    let all = [
+        ("DANUBE_JOB_TOKEN", around.token),
+        // What speaks OpenTelemetry sends its spans here, and they belong to the job.
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", around.server),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", headers),
+        ("OTEL_RESOURCE_ATTRIBUTES", resource),
+    ];
+    all.into_iter().chain(socket).collect()
 }
 
 /// The parameters of a job, as variables.
@@ -251,6 +268,7 @@ mod tests {
             home: "/h",
             workspace: "/w",
             server,
+            socket: None,
             token: "dnb_job_x",
             commit: None,
             context: TraceContext::parse(CONTEXT).expect("it is right"),

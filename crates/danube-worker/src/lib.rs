@@ -30,7 +30,7 @@ mod verdict;
 mod worker;
 
 pub use calls::{Calls, Listener};
-pub use dispatch::{Dispatch, Leaving, ReportError, Unkept, Work};
+pub use dispatch::{Dispatch, Door, Leaving, Opened, ReportError, Unkept, Work};
 pub use downloads::HttpCalls;
 pub use place::{PlaceSettings, Where};
 pub use playbooks::{Galaxy, PlaybookSettings};

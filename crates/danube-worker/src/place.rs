@@ -1,16 +1,23 @@
 //! Where a job runs and within which walls.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::chown;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use danube_executor::{
-    Capabilities, CgroupParent, Isolation, Limits, Nursery, Sandbox, UidLease, UidPool, Workspace,
+    Capabilities, CgroupParent, Isolation, Limits, Nursery, Sandbox, TMP_DIRECTORIES, UidLease,
+    UidPool, Workspace,
 };
 use danube_model::spec;
 
 use crate::source;
+
+/// The socket of a job without network in its `/tmp`: hidden, so that who clears that away
+/// leaves it.
+const SOCKET: &str = ".danube.sock";
 
 /// The operator's decisions about the walls.
 #[derive(Debug, Clone)]
@@ -236,6 +243,27 @@ impl Place {
         let repository = source::local(repository).filter(|it| it.is_dir());
         sandbox.expose = workspace.into_iter().chain(repository).collect();
         sandbox
+    }
+
+    /// A socket in the job's own `/tmp`, and its path as the job sees it; none for jobs that
+    /// have a network. Call it before a step of the job has run.
+    pub(crate) fn socket(&self, walls: &Walls) -> io::Result<Option<(UnixListener, String)>> {
+        let is_cut_off = matches!(
+            walls.isolation(),
+            Isolation::Namespaces { network: true, .. }
+        );
+        let Some(workspace) = self.workspace.as_ref().filter(|_| is_cut_off) else {
+            return Ok(None);
+        };
+        // A socket's path may have 107 bytes; through the open directory it has few.
+        let dir = File::open(workspace.tmp())?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        if let Some(uid) = &self.uid {
+            chown(&path, Some(uid.uid()), Some(uid.uid()))?;
+        }
+        Ok(Some((listener, format!("{}/{SOCKET}", TMP_DIRECTORIES[0]))))
     }
 
     /// Removes everything that the job left.

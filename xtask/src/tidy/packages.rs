@@ -50,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "danube-backup",
             "danube-blueprint",
             "danube-worker",
+            "danube-remote",
             "danube-outgoing",
         ],
     ),

@@ -21,6 +21,12 @@ pub const REPORT_STATUS_PATH: &str = "/rpc/report-status";
 /// Where a job leaves a file; its name stands in the query.
 pub const UPLOAD_ARTIFACT_PATH: &str = "/rpc/upload-artifact";
 
+/// Where a value is kept out of a job's log from now on.
+#[must_use]
+pub fn mask_path(job: &str) -> String {
+    format!("{}/{job}/mask", crate::JOBS_PATH)
+}
+
 /// The path and query that say what an uploaded file is called, and which step sends it.
 #[must_use]
 pub fn upload_path(name: &str, step: Option<&str>) -> String {

@@ -96,6 +96,12 @@ fn rpc_routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(rpc::BODY_BYTES_MAX))
 }
 
+/// Where a value is kept out of a job's log, below `/api/v1`.
+fn mask_route() -> Router<Shared> {
+    let mask = post(mask::mask).layer(DefaultBodyLimit::max(mask::BODY_BYTES_MAX));
+    Router::new().route("/jobs/{id}/mask", mask)
+}
+
 /// What is asked of jobs, below `/api/v1`.
 fn job_routes() -> Router<Shared> {
     Router::new()
@@ -106,10 +112,7 @@ fn job_routes() -> Router<Shared> {
         .route("/jobs/{id}/history", get(jobs::history))
         .route("/jobs/{id}/events", get(run_events::list))
         .route("/jobs/{id}/stream", get(run_events::live))
-        .route(
-            "/jobs/{id}/mask",
-            post(mask::mask).layer(DefaultBodyLimit::max(mask::BODY_BYTES_MAX)),
-        )
+        .merge(mask_route())
         .route("/jobs/{id}/logs", get(logs::log).delete(logs::delete))
         .route("/jobs/{id}/logs/stream", get(stream::stream))
         .route("/jobs/{id}/logs/folds", get(folds::folds))
@@ -154,6 +157,17 @@ fn page_routes() -> Router<Shared> {
         .merge(terminal_routes())
         .route("/logout", post(pages::logout))
         .route("/style.css", get(pages::style))
+}
+
+/// The routes that a job without network reaches by its socket, and no other.
+pub(crate) fn routes_for_jobs(app: Shared) -> Router {
+    Router::new()
+        .nest("/rpc", coordinator::routes())
+        .nest("/api/v1", mask_route())
+        .fallback(meta::not_found)
+        .layer(DefaultBodyLimit::max(app.settings.body_bytes_max))
+        .layer(middleware::from_fn_with_state(app.clone(), layer::around))
+        .with_state(app)
 }
 
 /// Every route of the server.

@@ -1,6 +1,7 @@
 //! One attempt at a job, from the empty workspace to the report. What is done in the
 //! workspace is in `pipeline.rs` and `playbook.rs`.
 
+mod around;
 mod coordinator;
 mod given;
 mod install;
@@ -21,7 +22,6 @@ use danube_signals::{JobSpans, StepCompleted, StepStarted, job_span};
 
 use crate::calls::Calls;
 use crate::dispatch::{ReportError, Work};
-use crate::environment::{StepOwn, Surroundings, environment};
 use crate::export::About;
 use crate::output::LogOutput;
 use crate::place::Place;
@@ -31,7 +31,6 @@ use coordinator::{Called, Captured, Served, Serves};
 use leave::Wanted;
 use said::{Heeds, Said};
 
-use crate::tools::Tools;
 use crate::trace::{About as AboutEnd, Recorder, Traced, context_of};
 use crate::verdict::{Clock, Verdict, after_step, broke, step_status, told_by_span};
 use crate::worker::{Inner, Settings};
@@ -144,6 +143,8 @@ struct Running<'a> {
     wanted: Option<Wanted>,
     /// Its coordinator said that it is a failure, and why.
     reported: Option<String>,
+    /// The socket that leads to the server, as its steps see it.
+    socket: Option<String>,
 }
 
 /// How a step is run.
@@ -209,6 +210,7 @@ impl<'a> Running<'a> {
             said: None,
             wanted: None,
             reported: None,
+            socket: None,
         };
         Ok((running, from))
     }
@@ -250,35 +252,6 @@ impl<'a> Running<'a> {
             Task::Pipeline(it) => self.run_pipeline(place, it),
             Task::Playbook(it) => self.run_playbook_job(place, it),
         }
-    }
-
-    fn environment(
-        &self,
-        place: &Place,
-        index: usize,
-        step: Option<&StepOwn<'_>>,
-    ) -> Vec<(String, String)> {
-        self.environment_with((place, index), step, (&self.own.token, None))
-    }
-
-    fn environment_with(
-        &self,
-        (place, index): (&Place, usize),
-        step: Option<&StepOwn<'_>>,
-        (token, tools): (&JobToken, Option<&Tools>),
-    ) -> Vec<(String, String)> {
-        let around = Surroundings {
-            work: self.work,
-            path: &self.inner.settings.path,
-            home: &place.home().to_string_lossy(),
-            workspace: &place.source().to_string_lossy(),
-            server: &self.inner.settings.server,
-            token: token.text(),
-            tools,
-            commit: self.commit.as_deref(),
-            context: self.ids.step(self.work.attempt.number, number(index)),
-        };
-        environment(&around, step)
     }
 
     /// Runs one step and tells of it; the verdict when the job ends with it.

@@ -35,6 +35,13 @@ impl Running<'_> {
             }
             index = 1;
         }
+        let _served = match self.open_socket(place) {
+            Ok(served) => served,
+            Err(error) => {
+                let why = format!("open the socket by which the job calls the server: {error}");
+                return broke(FailReason::SetupFailed, why);
+            }
+        };
         for step in &pipeline.steps {
             if let Some(stop) = self.own.control.stopped() {
                 return stopped(stop, None);

@@ -76,13 +76,6 @@ pub(crate) fn names_server(matches: &ArgMatches) -> bool {
     matches.contains_id("server") || variable.is_some_and(|it| !it.is_empty())
 }
 
-/// A client for the job that this program runs in, and the job's id: its
-/// environment has all that is needed. `elsewhere` says what to do outside of one.
-pub(crate) fn connect_as_job(elsewhere: &str) -> Result<(Client, String), Failure> {
-    let (server, id, token) = job(elsewhere)?;
-    Ok((Client::new(&server, &token), id))
-}
-
 /// Server, id and token of the job that this program runs in.
 pub(super) fn job(elsewhere: &str) -> Result<(String, String, String), Failure> {
     let names = ["DANUBE_SERVER", "DANUBE_JOB_ID", "DANUBE_JOB_TOKEN"];

@@ -15,12 +15,13 @@ use crate::failure::Failure;
 pub(crate) struct JobCalls {
     link: JobLink,
     server: String,
+    job: String,
 }
 
 /// By the environment of the job that this program runs in. `elsewhere` says what to do
 /// outside of one.
 pub(crate) fn connect_by_environment(elsewhere: &str) -> Result<JobCalls, Failure> {
-    let (server, _, token) = job(elsewhere)?;
+    let (server, job, token) = job(elsewhere)?;
     let variable = |name: &str| std::env::var(name).ok().filter(|it| !it.is_empty());
     let link = JobLink::new(&JobServer {
         url: server.clone(),
@@ -29,14 +30,19 @@ pub(crate) fn connect_by_environment(elsewhere: &str) -> Result<JobCalls, Failur
         traceparent: variable("TRACEPARENT"),
     });
     let link = link.map_err(|why| Failure::usage(format!("call the server: {why}")))?;
-    Ok(JobCalls { link, server })
+    Ok(JobCalls { link, server, job })
 }
 
 impl JobCalls {
+    /// The id of the job that this program runs in.
+    pub(crate) fn job(&self) -> &str {
+        &self.job
+    }
+
     /// Sends JSON and reads JSON.
     pub(crate) fn call<T: DeserializeOwned>(
         &self,
-        path: &'static str,
+        path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         let answer = self.link.call(path, body);

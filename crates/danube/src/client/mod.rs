@@ -8,7 +8,7 @@ mod login;
 mod watched;
 mod words;
 
-pub(crate) use connection::{args, connect, connect_as_job, login_server, names_server, url_of};
+pub(crate) use connection::{args, connect, login_server, names_server, url_of};
 pub(crate) use follow::{Follow, LogAsked, wait_for_end};
 pub(crate) use job_calls::connect_by_environment;
 pub(crate) use login::Login;

@@ -2,6 +2,9 @@
 
 mod abuse;
 mod elsewhere;
+mod hangs;
+mod offline;
+mod uploads;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -29,6 +32,11 @@ pub(crate) struct Scripted {
 impl Scripted {
     /// The program with this name in the repository.
     pub(crate) fn new(name: &str, program: &str) -> Self {
+        Self::with(name, program, "")
+    }
+
+    /// The same with more of the pipeline's `spec`.
+    pub(crate) fn with(name: &str, program: &str, more: &str) -> Self {
         let own = tempfile::tempdir().unwrap();
         let (repo, blue) = (own.path().join("repo"), own.path().join("blue/pipelines"));
         fs::create_dir_all(&repo).unwrap();
@@ -41,7 +49,7 @@ impl Scripted {
         git(&repo, &["commit", "--quiet", "-m", "program"]);
         let pipeline = format!(
             "apiVersion: danube.dev/v1\nkind: Pipeline\nmetadata: {{name: build}}\n\
-             spec: {{script: {name}, repository: 'file://{}', secrets: [deploy]}}\n",
+             spec: {{script: {name}, repository: 'file://{}', secrets: [deploy]{more}}}\n",
             repo.display()
         );
         fs::write(blue.join("build.yaml"), pipeline).unwrap();

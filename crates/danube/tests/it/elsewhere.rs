@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -77,12 +77,22 @@ impl Elsewhere {
 
     /// A worker with these variables in its environment.
     pub(crate) fn in_environment(master: &Master, name: &str, variables: &[(&str, &str)]) -> Self {
+        Self::in_environment_by_way_of(master, &master.address, name, variables)
+    }
+
+    /// The same by way of another address.
+    pub(crate) fn in_environment_by_way_of(
+        master: &Master,
+        address: &str,
+        name: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let own = tempfile::tempdir().unwrap();
         let file = own.path().join("token");
         fs::write(&file, format!("{}\n", token(master, name))).unwrap();
         let mut command = Command::new(DANUBE);
         command.envs(variables.iter().copied());
-        let worker = Self::launch(command, &master.address, (own, file), &[]);
+        let worker = Self::launch(command, address, (own, file), &[]);
         worker.event("worker_connected");
         worker
     }
@@ -147,6 +157,11 @@ impl Elsewhere {
         self.lines.log_lines()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and the end of the process.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -196,6 +211,32 @@ pub(crate) struct Wire {
     /// `http://127.0.0.1:PORT`, the same for as long as it lives.
     pub(crate) address: String,
     state: Arc<Mutex<WireState>>,
+    held: Arc<Held>,
+}
+
+/// Holds up what a connection sends to the master beyond so many bytes.
+#[derive(Default)]
+struct Held {
+    beyond: Mutex<Option<u64>>,
+    changed: Condvar,
+}
+
+impl Held {
+    fn set(&self, beyond: Option<u64>) {
+        *self.beyond.lock().unwrap() = beyond;
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many bytes may be sent.
+    fn pass(&self, bytes: u64) {
+        let beyond = self.beyond.lock().unwrap();
+        let is_held = |beyond: &mut Option<u64>| beyond.is_some_and(|it| bytes > it);
+        let (_passed, late) = self
+            .changed
+            .wait_timeout_while(beyond, DEADLINE, is_held)
+            .unwrap();
+        assert!(!late.timed_out(), "nobody let it go on");
+    }
 }
 
 struct WireState {
@@ -218,21 +259,27 @@ impl Wire {
             to: None,
             open: Vec::new(),
         }));
-        let shared = Arc::clone(&state);
+        let held = Arc::new(Held::default());
+        let (shared, holds) = (Arc::clone(&state), Arc::clone(&held));
         // It ends with the tests' process: nobody connects any more.
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let mut state = shared.lock().unwrap();
                 let server = state.to.as_ref().and_then(|it| TcpStream::connect(it).ok());
                 let Some(server) = server else { continue };
-                for (from, to) in [(&client, &server), (&server, &client)] {
+                for (from, to, is_up) in [(&client, &server, true), (&server, &client, false)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-                    thread::spawn(move || pump(from, to));
+                    let holds = is_up.then(|| Arc::clone(&holds));
+                    thread::spawn(move || pump(from, to, holds.as_deref()));
                 }
                 state.open.extend([client, server]);
             }
         });
-        let wire = Self { address, state };
+        let wire = Self {
+            address,
+            state,
+            held,
+        };
         wire.lead_to(master);
         wire
     }
@@ -243,8 +290,20 @@ impl Wire {
         self.state.lock().unwrap().to = Some(to);
     }
 
+    /// From now on no connection sends more than so many bytes to the master, until
+    /// [`Wire::let_go`] or [`Wire::cut`].
+    pub(crate) fn hold_beyond(&self, bytes: u64) {
+        self.held.set(Some(bytes));
+    }
+
+    /// What is held up goes on.
+    pub(crate) fn let_go(&self) {
+        self.held.set(None);
+    }
+
     /// Breaks every connection, and refuses others.
     pub(crate) fn cut(&self) {
+        self.let_go();
         let mut state = self.state.lock().unwrap();
         state.to = None;
         for stream in state.open.drain(..) {
@@ -253,9 +312,14 @@ impl Wire {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream) {
+fn pump(mut from: TcpStream, mut to: TcpStream, held: Option<&Held>) {
     let mut piece = vec![0; 64 * 1024];
+    let mut bytes = 0;
     while let Ok(count) = from.read(&mut piece) {
+        bytes += count as u64;
+        if let Some(held) = held {
+            held.pass(bytes);
+        }
         if count == 0 || to.write_all(&piece[..count]).is_err() {
             break;
         }

@@ -8,11 +8,11 @@ use std::io::{self, IsTerminal, Read};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use danube_api::MaskValue;
-use danube_api::client::Client;
+use danube_api::rpc::mask_path;
+use danube_api::{MaskValue, Masked};
 use danube_model::limits::MASK_BYTES_MAX;
 
-use crate::client::{args, connect, connect_as_job};
+use crate::client::{args, connect, connect_by_environment};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal::{Screen, clean};
@@ -39,17 +39,19 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode, Failure> {
-    let (client, id): (Client, String) = match matches.get_one::<String>("id") {
-        Some(id) => (connect(matches, true)?, id.clone()),
-        None => connect_as_job("elsewhere name the job: `danube secret mask JOB`")?,
+    let (masked, id) = match matches.get_one::<String>("id") {
+        Some(id) => {
+            let client = connect(matches, true)?;
+            (client.mask(id, &asked(matches)?), id.clone())
+        }
+        None => {
+            let calls = connect_by_environment("elsewhere name the job: `danube secret mask JOB`")?;
+            let id = calls.job().to_owned();
+            (calls.call(&mask_path(&id), &asked(matches)?), id)
+        }
     };
-    let value = MaskValue {
-        value: value()?,
-        allow_short: matches.get_flag("allow-short"),
-    };
-    let masked = client
-        .mask(&id, &value)
-        .map_err(|error| Failure::call(&format!("mask a value in job {id}"), &error))?;
+    let masked: Masked =
+        masked.map_err(|error| Failure::call(&format!("mask a value in job {id}"), &error))?;
     if screen.is_json() {
         screen.json(&masked)?;
         return Ok(Exit::Ok.into());
@@ -66,6 +68,13 @@ pub(super) fn perform(matches: &ArgMatches, screen: &Screen) -> Result<ExitCode,
     };
     screen.print(&format!("masked; {stored}\n"))?;
     Ok(Exit::Ok.into())
+}
+
+fn asked(matches: &ArgMatches) -> Result<MaskValue, Failure> {
+    Ok(MaskValue {
+        value: value()?,
+        allow_short: matches.get_flag("allow-short"),
+    })
 }
 
 fn value() -> Result<String, Failure> {
