@@ -216,6 +216,7 @@ install_missing_peers() {
     have redis-server || services="$services redis-server"
     have docker-registry || services="$services docker-registry"
     have sshd || services="$services ssh"
+    have sshd || services="$services ssh"
     say "missing: ${missing}- installing with $manager:$packages"
     # shellcheck disable=SC2086
     if without_services install $packages; then

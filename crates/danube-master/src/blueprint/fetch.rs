@@ -190,10 +190,10 @@ impl Follower {
             return Ok(None);
         };
         let found = store.own_credential(name);
-        let found = found.map_err(|error| away(format!("blueprint.credential: {error}")))?;
+        let found = found.map_err(|error| away(format!("{error} (blueprint.credential)")))?;
         let git = of_git(&found).ok_or_else(|| {
             away(format!(
-                "blueprint.credential: `{name}` is neither a key for ssh nor a user with a password"
+                "`{name}` is neither a key for ssh nor a user with a password (blueprint.credential)"
             ))
         })?;
         Ok(Some(Login { git, stored: found }))

@@ -17,6 +17,9 @@ impl Remote {
     /// Whether a job runs elsewhere whose worker hasn't said yet what its token is: after a
     /// restart. Then a token that nobody knows may be good in a moment.
     pub(crate) fn may_come_to_know(&self) -> bool {
+        if !self.leases().is_whole() {
+            return true;
+        }
         let leases = self.leases().all();
         let state = self.lock();
         leases.iter().any(|it| {

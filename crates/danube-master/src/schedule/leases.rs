@@ -4,6 +4,7 @@
 //! lives here.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(crate) struct Of<'a> {
 #[derive(Default)]
 pub(crate) struct Leases {
     held: Mutex<HashMap<JobId, Lease>>,
+    /// Those are here that the store knew of when this process started.
+    is_whole: AtomicBool,
 }
 
 impl Leases {
@@ -53,6 +56,16 @@ impl Leases {
         if !known {
             self.begin(attempt, of, now);
         }
+    }
+
+    /// All that the store knows of were adopted.
+    pub(crate) fn adopted(&self) {
+        self.is_whole.store(true, Ordering::Release);
+    }
+
+    /// Whether they were: until then there may be others than are shown.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole.load(Ordering::Acquire)
     }
 
     /// A worker was heard of: all that it says it runs goes on.

@@ -406,6 +406,7 @@ impl Scheduler {
                 let _ = self.worker.stop(attempt, Stop::Cancel) || self.remote.cancel(attempt.job);
             }
         }
+        self.leases.adopted();
         Ok(())
     }
 }

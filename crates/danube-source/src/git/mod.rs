@@ -264,7 +264,7 @@ fn explained(said: &str, wanted: &Wanted<'_>) -> String {
     let git_ref = wanted.git_ref;
     let short =
         (7..40).contains(&git_ref.len()) && git_ref.bytes().all(|it| it.is_ascii_hexdigit());
-    let login = format!("; it wants a credential: {}", wanted.login);
+    let login = format!("; it wants a credential; {}", wanted.login);
     let help = if said.contains("couldn't find remote ref") && short {
         "; a commit must be given with all of its digits"
     } else if said.contains("couldn't find remote ref") {

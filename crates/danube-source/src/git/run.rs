@@ -28,6 +28,12 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Lines that are kept of what git said, for a message: it explains in one or two.
 const SAID_LINES: usize = 3;
 
+/// Lines with which git ends what it says of ssh, whatever ssh itself said before.
+const SAID_ALWAYS: [&str; 2] = [
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+];
+
 /// Characters of the same: a message is read, not searched.
 const SAID_CHARS_MAX: usize = 500;
 
@@ -144,6 +150,7 @@ fn complaint(said: &str) -> String {
     let lines: Vec<&str> = said
         .lines()
         .filter(|it| !it.trim().is_empty() && !it.starts_with("hint:"))
+        .filter(|it| !SAID_ALWAYS.contains(&it.trim_end()))
         .collect();
     let last = &lines[lines.len().saturating_sub(SAID_LINES)..];
     let words = last.join("; ");
@@ -231,6 +238,12 @@ mod tests {
         assert_eq!(
             complaint(said),
             "fatal: unable to access 'https://e.org/a' gone[0m"
+        );
+        let said = "warning: x\nme@e.org: Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\n\
+                    Please make sure you have the correct access rights\nand the repository exists.\n";
+        assert_eq!(
+            complaint(said),
+            "warning: x; me@e.org: Permission denied (publickey).; fatal: Could not read from remote repository."
         );
         assert_eq!(complaint(""), "");
     }

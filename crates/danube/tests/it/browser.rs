@@ -230,8 +230,8 @@ impl Profile<'_> {
     #[track_caller]
     pub(crate) fn cookie(&self, name: &str) -> Option<Value> {
         let all = self.order("cookies", json!({}));
-        let all = all.as_array().expect("a list").iter();
-        all.cloned().find(|it| it["name"] == name)
+        let mut all = all.as_array().expect("a list").iter();
+        all.find(|it| it["name"] == name).cloned()
     }
 
     /// The value of this script, for which no policy of the page holds.
