@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod blueprint;
 mod credentials;
+mod forges;
 mod health;
 mod pipelines;
 mod profiles;

@@ -45,7 +45,7 @@ pub use config::{ConfigView, SettingOrigin, SettingView};
 pub use credential::{
     CredentialList, CredentialUsage, CredentialUseView, CredentialView, NewCredential, SealKeyView,
 };
-pub use forge::{ForgeView, WebhookTaken};
+pub use forge::{ForgeStatus, ForgeStatusList, ForgeView, WebhookTaken};
 pub use health::{CheckView, HealView, HealthReport, HealthView, ReadyView, ReapView};
 pub use job::{HistoryView, JobList, JobView, StepView, Submit, TransitionView};
 pub use key::{KeyList, KeyView, NewKey, NewKeyView};
@@ -75,6 +75,9 @@ pub const PROVENANCE_KEY_PATH: &str = "/api/v1/provenance/key";
 
 /// Where the webhooks are.
 pub const WEBHOOKS_PATH: &str = "/api/v1/webhooks";
+
+/// Where forges are.
+pub const FORGES_PATH: &str = "/api/v1/forges";
 
 /// Where the blueprint is.
 pub const BLUEPRINT_PATH: &str = "/api/v1/blueprint";

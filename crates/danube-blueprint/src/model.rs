@@ -176,8 +176,26 @@ pub struct Triggers {
 pub struct PushTrigger {
     /// Patterns of branches; see [`crate::matches()`].
     pub branches: Vec<String>,
+    /// Patterns of tags; without any, no tag counts.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// Patterns of the files that changed.
     pub paths: Vec<String>,
+}
+
+impl PushTrigger {
+    /// Whether a push of this branch counts. One that asks for tags alone is about no branch.
+    #[must_use]
+    pub fn takes_branch(&self, name: &str) -> bool {
+        let asks = !self.branches.is_empty() || self.tags.is_empty();
+        asks && matches(&self.branches, name)
+    }
+
+    /// Whether a push of this tag counts.
+    #[must_use]
+    pub fn takes_tag(&self, name: &str) -> bool {
+        !self.tags.is_empty() && matches(&self.tags, name)
+    }
 }
 
 /// Which requests count.

@@ -311,7 +311,9 @@ fn patterns(description: &str) -> Value {
 fn triggers() -> Value {
     let branches = "Patterns of branches: `*` stands for any text, `!` before one takes out again.";
     let paths = "Patterns of the files that changed.";
-    let push = json!({"branches": patterns(branches), "paths": patterns(paths)});
+    let tags = "Patterns of tags; without any, no tag counts, and with tags alone no branch.";
+    let push =
+        json!({"branches": patterns(branches), "tags": patterns(tags), "paths": patterns(paths)});
     let request = json!({
         "branches": patterns(branches),
         "paths": patterns(paths),

@@ -63,6 +63,7 @@ fn push(node: Node, pointer: &str, mistakes: &mut Vec<Mistake>) -> Option<PushTr
     let mut fields = Fields::open(node, pointer, mistakes)?;
     let push = PushTrigger {
         branches: patterns(&mut fields, "branches"),
+        tags: patterns(&mut fields, "tags"),
         paths: patterns(&mut fields, "paths"),
     };
     fields.end();

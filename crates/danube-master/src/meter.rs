@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use danube_model::State;
 use danube_signals::{DbOperation, Millis, Signals, SqlQuery};
 use danube_store::{Live, Meter, Moved, Operation};
 use danube_telemetry::tasks::Task;
@@ -10,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::bell::Bell;
 use crate::feed::Desk;
+use crate::forges::Bells;
 use crate::playbook_gauges::PlaybookGauges;
 use crate::runs::Runs;
 use crate::secrets::Vault;
@@ -24,8 +26,8 @@ pub(crate) struct StoreMeter {
     pub(crate) vault: Arc<Vault>,
     /// Wakes whoever sends webhooks.
     pub(crate) webhooks: Arc<Notify>,
-    /// Wakes whoever tells forges how jobs stand.
-    pub(crate) statuses: Arc<Notify>,
+    /// Wakes whoever tells forges how jobs stand, and whoever waits for room.
+    pub(crate) forges: Bells,
     pub(crate) playbooks: PlaybookGauges,
     /// Hears what waits, where Redis carries it.
     pub(crate) feed: Arc<Desk>,
@@ -77,11 +79,14 @@ impl Meter for StoreMeter {
         self.vault.moved(moved);
         self.playbooks.moved(moved);
         self.feed.moved(moved);
+        if moved.from == Some(State::Pending) {
+            self.forges.room.notify_one();
+        }
     }
 
     fn webhook_due(&self) {
         self.webhooks.notify_one();
-        self.statuses.notify_one();
+        self.forges.statuses.notify_one();
     }
 
     fn counted(&self, live: &Live) {

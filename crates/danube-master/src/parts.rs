@@ -27,7 +27,7 @@ use crate::credentials;
 use crate::demo;
 use crate::dispatch::LocalDispatch;
 use crate::feed::{Desk, Feeder};
-use crate::forges::Forges;
+use crate::forges::{Bells, Forges};
 use crate::health::{self, Beat, Health, HealthCheck};
 use crate::http::metrics::Scrapes;
 use crate::http::{traces, tries};
@@ -92,7 +92,7 @@ struct Links {
     runs: Arc<Runs>,
     vault: Arc<Vault>,
     webhooks: Arc<Notify>,
-    statuses: Arc<Notify>,
+    forges: Bells,
     feed: Arc<Desk>,
     profiler: Arc<Profiler>,
     relays: Arc<Relays>,
@@ -111,7 +111,7 @@ impl Links {
             runs: Arc::new(Runs::new(signals.clone())),
             vault: Arc::new(Vault::new(signals.clone())),
             webhooks: Arc::default(),
-            statuses: Arc::default(),
+            forges: Bells::default(),
             feed: Arc::default(),
             relays: Arc::default(),
         }
@@ -131,9 +131,7 @@ impl Parts {
         let links = Links::new(&settings, signals);
         let kept = Kept::open(&settings, signals, &links, &exports)?;
         mask_all(&kept, &log)?;
-        let listener = listen(&mut settings)?;
-        lock.describe(&address(&settings))
-            .map_err(system("write the lock file"))?;
+        let listener = listen(&mut settings, lock)?;
         prepare_demo(&mut settings)?;
         let health = Arc::new(Health::new(signals.clone(), settings.health.clone()));
         let told = told((&settings, &kept), exports.job_logs)?;
@@ -179,7 +177,7 @@ impl Parts {
             tries: Rates::new(tries::RATE),
             watch: Watch::new(&settings.watch, signals),
             webhooks: Webhooks::new(&settings.webhooks, links.webhooks, signals),
-            forges: Forges::new(&settings.forges, links.statuses, signals),
+            forges: Forges::new(&settings.forges, links.forges, signals),
             followers: 0.into(),
             followers_max: room.followers,
             readers: Arc::new(Readers::new(room.readers)),
@@ -217,7 +215,7 @@ impl Kept {
                 runs: Arc::clone(&links.runs),
                 vault: Arc::clone(&links.vault),
                 webhooks: Arc::clone(&links.webhooks),
-                statuses: Arc::clone(&links.statuses),
+                forges: links.forges.clone(),
                 playbooks: PlaybookGauges::new(signals.clone(), &settings.queues),
                 feed: Arc::clone(&links.feed),
                 task: tasks::thread("store-writer"),
@@ -299,7 +297,8 @@ fn liveness(settings: &Settings, signals: &Signals) -> Liveness {
 }
 
 /// Binds the address; with port 0 the settings get the chosen one.
-fn listen(settings: &mut Settings) -> Result<TcpListener, StartError> {
+/// Whoever comes for the same directory is told of it.
+fn listen(settings: &mut Settings, lock: &DirectoryLock) -> Result<TcpListener, StartError> {
     let failed = |source| StartError::Listen {
         address: settings.listen.to_string(),
         source,
@@ -307,6 +306,8 @@ fn listen(settings: &mut Settings) -> Result<TcpListener, StartError> {
     let listener = TcpListener::bind(settings.listen).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     settings.listen = bound;
+    let described = lock.describe(&address(settings));
+    described.map_err(system("write the lock file"))?;
     Ok(listener)
 }
 

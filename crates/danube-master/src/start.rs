@@ -231,6 +231,10 @@ fn start_tasks(app: &Shared, checks: Vec<HealthCheck>, hangup: Signal) {
         "commit-status",
         crate::forges::tell_statuses(Arc::clone(app)),
     );
+    spawn(
+        "forge-inbox",
+        crate::forges::start_what_waits(Arc::clone(app)),
+    );
     tokio::spawn(seal_key::resume(Arc::clone(app)));
 }
 

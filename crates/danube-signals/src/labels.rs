@@ -104,6 +104,7 @@ label_enum! {
         Workers = "workers",
         OtlpExport = "otlp_export",
         Webhooks = "webhooks",
+        Forges = "forges",
         LogPipeline = "log_pipeline",
         Git = "git",
     }

@@ -5,6 +5,8 @@
 //! so that no crash comes between.
 
 mod deliveries;
+mod inbox;
+mod untold;
 
 use danube_model::{ForgeKind, FromForge, Job, JobId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -14,6 +16,10 @@ use crate::writer::Tx;
 use crate::{AfterTry, Pending, Store, StoreError};
 
 pub use deliveries::{DELIVERIES_MAX, DELIVERY_KEPT, Delivery, SeenDelivery};
+pub use inbox::{
+    ForgeInbox, ForgeStart, INBOX_BYTES_MAX, INBOX_STARTS_MAX, Kept, NewStart, WaitingStart,
+};
+pub use untold::{StatusOutbox, UntoldState, UntoldStatus};
 
 /// What a forge is to be told now.
 #[derive(Debug, Clone, PartialEq)]

@@ -65,7 +65,9 @@ pub use copy::{LogClaim, Pinned, Snapshot, SnapshotCounts};
 pub use cron::CronTimes;
 pub use error::{OpenError, StoreError};
 pub use forges::{
-    DELIVERIES_MAX, DELIVERY_KEPT, Delivery, DueStatus, ForgeJob, SeenDelivery, StatusTried,
+    DELIVERIES_MAX, DELIVERY_KEPT, Delivery, DueStatus, ForgeInbox, ForgeJob, ForgeStart,
+    INBOX_BYTES_MAX, INBOX_STARTS_MAX, Kept, NewStart, SeenDelivery, StatusOutbox, StatusTried,
+    UntoldState, UntoldStatus, WaitingStart,
 };
 pub use holder::LockHolder;
 pub use images::ImageName;

@@ -11,6 +11,12 @@ const USER_CHARS_MAX: usize = 64;
 /// Commits that GitHub lists of a push at most: with as many there may be more.
 const GITHUB_COMMITS_MAX: usize = 2_048;
 
+/// Why the files of a request aren't known before somebody looks.
+const UNASKED: &str = "nobody asked for them";
+
+/// What the refs of tags begin with.
+const TAGS: &str = "refs/tags/";
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
@@ -24,7 +30,7 @@ pub(crate) struct Message {
 /// What happened to the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    /// A branch is at another commit.
+    /// A branch or a tag is at another commit.
     Push(Push),
     /// Somebody asks that a commit be merged.
     Request(Request),
@@ -32,13 +38,31 @@ pub(crate) enum What {
     Nothing(&'static str),
 }
 
-/// A branch is at another commit.
+/// A branch or a tag is at another commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Push {
-    pub(crate) branch: String,
+    pub(crate) what: Pushed,
+    /// Also of a tag with a message: the commit, not the tag's own object.
     pub(crate) commit: String,
     /// The files that changed; none where the message doesn't tell all of them.
     pub(crate) paths: Option<Vec<String>>,
+}
+
+/// What was pushed, by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    Branch(String),
+    Tag(String),
+}
+
+impl Pushed {
+    /// What a job has as its ref: a tag is written out, so that no branch is taken for it.
+    pub(crate) fn git_ref(&self) -> String {
+        match self {
+            Self::Branch(name) => name.clone(),
+            Self::Tag(name) => format!("{TAGS}{name}"),
+        }
+    }
 }
 
 /// Somebody asks that a commit be merged.
@@ -52,6 +76,9 @@ pub(crate) struct Request {
     pub(crate) commit: String,
     /// It comes from a repository that others write to.
     pub(crate) is_fork: bool,
+    /// The files that it changes, which no forge lists in its message; else why they aren't
+    /// known.
+    pub(crate) files: Result<Vec<String>, String>,
 }
 
 /// What came of reading.
@@ -93,7 +120,7 @@ pub(crate) fn read(kind: ForgeKind, headers: &HeaderMap, body: &[u8]) -> Result<
         ForgeKind::GitLab => {
             let Kind { object_kind } = parse(body)?;
             match object_kind.as_str() {
-                "push" => of_lab_push(parse(body)?),
+                "push" | "tag_push" => of_lab_push(parse(body)?),
                 "merge_request" => of_lab_request(parse(body)?),
                 _ => return Ok(Read::Other),
             }
@@ -145,18 +172,29 @@ fn user(text: Option<&str>) -> String {
     }
 }
 
-/// A push of a branch, or why it is none.
-fn pushed(git_ref: &str, commit: String, paths: Option<Vec<String>>) -> What {
-    if is_none(&commit) {
-        return What::Nothing("the branch was deleted");
-    }
-    match git_ref.strip_prefix("refs/heads/") {
-        Some(branch) => What::Push(Push {
-            branch: branch.to_owned(),
+/// A push of a branch or a tag, or why it is none. Where a tag has a message, `after` is the
+/// tag's own object, and `head` the commit.
+fn pushed(
+    git_ref: &str,
+    (after, head): (String, Option<String>),
+    paths: Option<Vec<String>>,
+) -> What {
+    let (what, commit) = if let Some(branch) = git_ref.strip_prefix("refs/heads/") {
+        (Pushed::Branch(branch.to_owned()), after)
+    } else if let Some(tag) = git_ref.strip_prefix(TAGS) {
+        let head = head.filter(|_| !is_none(&after));
+        (Pushed::Tag(tag.to_owned()), head.unwrap_or(after))
+    } else {
+        return What::Nothing("it is neither a branch nor a tag");
+    };
+    match (is_none(&commit), &what) {
+        (true, Pushed::Branch(_)) => What::Nothing("the branch was deleted"),
+        (true, Pushed::Tag(_)) => What::Nothing("the tag was deleted"),
+        (false, _) => What::Push(Push {
+            what,
             commit,
             paths,
         }),
-        None => What::Nothing("it is no branch; tags start nothing"),
     }
 }
 
@@ -194,8 +232,15 @@ struct HubPush {
     commits: Option<Vec<Commit>>,
     /// Gitea's: how many there are.
     total_commits: Option<usize>,
+    head_commit: Option<Head>,
     repository: HubRepository,
     sender: Option<HubUser>,
+}
+
+/// What the ref leads to.
+#[derive(Deserialize)]
+struct Head {
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -218,7 +263,11 @@ fn of_hub_push(it: HubPush, kind: ForgeKind) -> Message {
     };
     let sender = it.sender.and_then(|it| it.login);
     Message {
-        what: pushed(&it.r#ref, it.after, paths(commits, are_all)),
+        what: pushed(
+            &it.r#ref,
+            (it.after, it.head_commit.map(|it| it.id)),
+            paths(commits, are_all),
+        ),
         repository: it.repository.full_name,
         user: user(sender.as_deref()),
     }
@@ -255,6 +304,7 @@ fn of_hub_request(it: HubRequest) -> Message {
             git_ref: format!("refs/pull/{}/head", it.number),
             base: base.r#ref.clone(),
             is_fork: !is_own(&head, &base),
+            files: Err(UNASKED.to_owned()),
             commit: head.sha,
         }),
         _ => What::Nothing("its commit is the same as before"),
@@ -285,6 +335,8 @@ struct Kind {
 struct LabPush {
     r#ref: String,
     after: String,
+    /// What the ref leads to.
+    checkout_sha: Option<String>,
     user_username: Option<String>,
     project: Project,
     #[serde(default)]
@@ -303,7 +355,11 @@ fn of_lab_push(it: LabPush) -> Message {
     // Twenty at most are listed.
     let are_all = it.total_commits_count == commits.len();
     Message {
-        what: pushed(&it.r#ref, it.after, paths(commits, are_all)),
+        what: pushed(
+            &it.r#ref,
+            (it.after, it.checkout_sha),
+            paths(commits, are_all),
+        ),
         repository: it.project.path_with_namespace,
         user: user(it.user_username.as_deref()),
     }
@@ -353,6 +409,7 @@ fn of_lab_request(it: LabRequest) -> Message {
             base: about.target_branch,
             commit: about.last_commit.id,
             is_fork: ids.0.is_none() || ids.0 != ids.1,
+            files: Err(UNASKED.to_owned()),
         }),
         false => What::Nothing("its commit is the same as before"),
     };

@@ -2,14 +2,19 @@
 //! how the jobs stand.
 //!
 //! ```text
-//! webhook ──▶ ../rates.rs ──▶ signed.rs ──▶ message.rs ──▶ decide.rs ──▶ take.rs: jobs
+//! webhook ──▶ ../rates.rs ──▶ signed.rs ──▶ message.rs ──▶ files.rs ──▶ decide.rs ──▶ take.rs: jobs
+//! no more jobs may wait ──▶ the store's inbox ──▶ inbox.rs: jobs, when some have begun
 //! job came or ended ──▶ the store's outbox ──▶ status.rs ──▶ the forge's API
 //! ```
 //!
 //! A forge is known by a credential: its kind, its address, the secret of its webhooks, and
 //! the token that may set the status of commits.
 
+mod api;
 mod decide;
+mod files;
+mod inbox;
+pub(crate) mod look;
 pub(crate) mod message;
 mod place;
 pub(crate) mod signed;
@@ -30,8 +35,10 @@ use tokio::sync::{Notify, Semaphore};
 use crate::rates::{Rate, Rates};
 use crate::settings::ForgeSettings;
 use crate::webhooks::USER_AGENT;
+use inbox::Overflow;
+pub(crate) use inbox::start_what_waits;
 pub(crate) use status::tell_statuses;
-pub(crate) use take::{Replayed, ignored, take, taken};
+pub(crate) use take::{NotTaken, ignored, take, taken};
 
 /// How fast webhooks may come from one address to forges of one kind: a push to many branches,
 /// or of many repositories, is one webhook each.
@@ -53,10 +60,27 @@ pub(crate) struct Forges {
     client: Client,
     /// Rung when there is something to tell.
     bell: Arc<Notify>,
+    /// Rung when a job waits no more.
+    room: Arc<Notify>,
+    /// Rung when a start begins to wait.
+    kept: Notify,
+    /// Webhooks that found no room at all.
+    pub(crate) overflow: Overflow,
+    /// Turns at asking forges for files.
+    asking: Semaphore,
+}
+
+/// What commits ring.
+#[derive(Default, Clone)]
+pub(crate) struct Bells {
+    /// A status is to be told.
+    pub(crate) statuses: Arc<Notify>,
+    /// A job waits no more.
+    pub(crate) room: Arc<Notify>,
 }
 
 impl Forges {
-    pub(crate) fn new(settings: &ForgeSettings, bell: Arc<Notify>, signals: &Signals) -> Self {
+    pub(crate) fn new(settings: &ForgeSettings, bells: Bells, signals: &Signals) -> Self {
         let policy = Policy {
             allow_private: settings.allow_private.clone(),
             allow_http: settings.allow_http,
@@ -64,7 +88,11 @@ impl Forges {
         let calls = Arc::new(HttpCalls(signals.clone()));
         Self {
             client: Client::new(policy, USER_AGENT).metered(calls),
-            bell,
+            bell: bells.statuses,
+            room: bells.room,
+            kept: Notify::default(),
+            overflow: Overflow::default(),
+            asking: Semaphore::new(files::AT_ONCE_MAX),
             rates: Rates::new(RATE),
             large: Semaphore::new(LARGE_BODIES_MAX),
         }

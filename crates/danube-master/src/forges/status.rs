@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use danube_model::{ForgeKind, JobId, State, Timestamp};
-use danube_outgoing::{Ask, Done, Limits};
+use danube_outgoing::{Done, Limits};
 use danube_signals::CommitStatusFailed;
 use danube_store::{AfterTry, DueStatus, StatusTried, StoreError};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Forge;
+use super::api::Api;
 use crate::app::{App, Shared, blocking};
 use crate::tell;
 use crate::webhooks::{Heard, after, dice, retry_after};
@@ -176,16 +177,21 @@ fn say(app: &App, status: &DueStatus) -> Option<(AfterTry, Option<String>)> {
     }
     let own = format!("http://{}", app.settings.listen);
     let base = app.settings.public_url.as_deref().unwrap_or(&own);
-    let call = call(&forge, status, base);
-    let heard = match app.forges.client.policy().check(&call.url) {
+    let (api, client) = (Api::of(&forge), &app.forges.client);
+    let repository = api.repository(&status.from.repository);
+    let url = api.at(&format!("{repository}/statuses/{}", status.from.commit));
+    let heard = match client.policy().check(&url) {
         Err(why) => Heard::Nothing(format!("the address {why}")),
         Ok(target) => {
-            let body = call.body.to_string();
-            let done = app
-                .forges
-                .client
-                .post(&target, &call.ask(), body.as_bytes());
-            heard(forge.kind, done)
+            let body = body(forge.kind, status, base).to_string();
+            let limits = Limits {
+                total: DEADLINE,
+                ..Limits::default()
+            };
+            heard(
+                forge.kind,
+                client.post(&target, &api.ask(limits), body.as_bytes()),
+            )
         }
     };
     let verdict = after(&heard, status.round, FIRST_PAUSE, dice(), Timestamp::now());
@@ -209,65 +215,15 @@ fn heard(kind: ForgeKind, done: Done) -> Heard {
     }
 }
 
-/// A call of a forge's API. Holds a token: there is no `Debug`.
-struct Call {
-    url: String,
-    authorization: (&'static str, String),
-    body: Value,
-}
-
-impl Call {
-    fn ask(&self) -> Ask {
-        Ask {
-            headers: vec![
-                ("content-type", "application/json".to_owned()),
-                ("accept", "application/json".to_owned()),
-            ],
-            credentials: vec![self.authorization.clone()],
-            limits: Limits {
-                total: DEADLINE,
-                ..Limits::default()
-            },
-        }
-    }
-}
-
-fn call(forge: &Forge, DueStatus { job, from, .. }: &DueStatus, base: &str) -> Call {
-    let url = forge.url.trim_end_matches('/');
-    let (repository, commit) = (&from.repository, &from.commit);
-    let token = forge.token.as_ref().map_or("", |it| it.reveal());
-    let (url, authorization) = match forge.kind {
-        ForgeKind::GitHub => {
-            let api = match url.eq_ignore_ascii_case("https://github.com") {
-                true => "https://api.github.com".to_owned(),
-                false => format!("{url}/api/v3"),
-            };
-            let url = format!("{api}/repos/{repository}/statuses/{commit}");
-            (url, ("authorization", format!("Bearer {token}")))
-        }
-        ForgeKind::GitLab => {
-            // The whole name is one part of the path.
-            let project = repository.replace('/', "%2F");
-            let url = format!("{url}/api/v4/projects/{project}/statuses/{commit}");
-            (url, ("private-token", token.to_owned()))
-        }
-        ForgeKind::Gitea => {
-            let url = format!("{url}/api/v1/repos/{repository}/statuses/{commit}");
-            (url, ("authorization", format!("token {token}")))
-        }
-    };
-    let (state, description) = words(forge.kind, job.state, from.is_untrusted());
-    let body = json!({
+/// What a forge is told.
+fn body(kind: ForgeKind, DueStatus { job, from, .. }: &DueStatus, base: &str) -> Value {
+    let (state, description) = words(kind, job.state, from.is_untrusted());
+    json!({
         "state": state,
         "target_url": format!("{base}/jobs/{}", job.id),
         "description": description,
         "context": format!("danube/{}", job.pipeline),
-    });
-    Call {
-        url,
-        authorization,
-        body,
-    }
+    })
 }
 
 /// A job's state in the forge's word, and in ours for people.

@@ -134,6 +134,7 @@ fn completed(health: &Health, began: Instant) {
         workers: of(Check::Workers),
         otlp_export: of(Check::OtlpExport),
         webhooks: of(Check::Webhooks),
+        forges: of(Check::Forges),
         log_pipeline: of(Check::LogPipeline),
         git: of(Check::Git),
         duration_seconds: began.elapsed(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use axum::{Json, Router};
 use danube_api::{Code, Problem, WebhookTaken};
@@ -22,7 +22,7 @@ use super::serve::Peer;
 use crate::app::{App, Shared};
 use crate::forges::message::{Read, read};
 use crate::forges::signed::{STALE_AFTER_SECONDS, Unsigned, check, delivery_id};
-use crate::forges::{Forge, Replayed, ignored, take, taken};
+use crate::forges::{Forge, NotTaken, ignored, take, taken};
 use crate::rates::network;
 
 /// Bytes of a webhook. A push has some kilobytes for each commit; GitHub sends no more than
@@ -115,13 +115,16 @@ impl FromRequest<Shared> for Body {
     params(("forge" = String, Path, description = "`github`, `gitlab` or `gitea`"), ("name" = String, Path, description = "The name of the forge's credential")),
     request_body(content = serde_json::Value, description = "As the forge documents it, with its headers"),
     responses((status = 200, description = "What came of it", body = WebhookTaken),
+        (status = 202, description = "Not all could be started: the rest waits, durably, until there is room", body = WebhookTaken),
+        (status = 503, description = "As much waits as may", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "Not signed by this forge, too old, too large, too many, or used before", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn webhook(
     State(app): State<Shared>,
     claimed: Claimed,
     headers: HeaderMap,
     body: Result<Body, Refusal>,
-) -> Answer<Json<WebhookTaken>> {
+) -> Answer<(StatusCode, Json<WebhookTaken>)> {
+    let done = |taken| Ok((StatusCode::OK, Json(taken)));
     let Body(body) = body.map_err(|Refusal(problem)| match problem.code {
         Code::TooLarge => claimed.refuse(&app, "too_large", problem),
         Code::TooMany => claimed.refuse(&app, "rate", problem),
@@ -134,16 +137,24 @@ pub(crate) async fn webhook(
         body: Sha256::digest(&body).into(),
     };
     let message = match understood(&app, &claimed, (forge.kind, &headers, &body))? {
-        Read::Ping => return Ok(Json(taken("ping", &[]))),
+        Read::Ping => return done(taken("ping", &[])),
         Read::Other => {
             let why = "this kind of event starts nothing".to_owned();
-            return Ok(Json(ignored(vec![why])));
+            return done(ignored(vec![why]));
         }
         Read::Message(message) => message,
     };
-    match take(&app, &forge, &message, delivery).await? {
-        Ok(taken) => Ok(Json(taken)),
-        Err(Replayed) => {
+    match take(&app, &forge, message, delivery).await? {
+        Ok(taken) if taken.waiting.is_empty() => done(taken),
+        Ok(taken) => Ok((StatusCode::ACCEPTED, Json(taken))),
+        Err(NotTaken::Full) => {
+            app.forges.overflow.count();
+            let detail = "as many jobs wait as may, and as many starts of this forge as may: \
+                          send it again from the forge's list when some have begun";
+            let problem = Problem::new(Code::Unavailable, detail);
+            Err(claimed.refuse(&app, "inbox_full", problem))
+        }
+        Err(NotTaken::Replayed) => {
             let detail = "another webhook came with this id; nothing was started";
             let problem = Problem::new(Code::IdempotencyConflict, detail);
             Err(claimed.refuse(&app, "replay", problem))

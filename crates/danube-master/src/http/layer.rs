@@ -58,7 +58,7 @@ pub(crate) async fn around(
     let mut tries = None;
     if let Some(Found::Row(row)) = row {
         request.extensions_mut().insert(row);
-        tries = Try::of(&request, row);
+        tries = Try::of(&app, &request, row);
     }
     let asked = Asked::of(&request);
     let id = request_id();

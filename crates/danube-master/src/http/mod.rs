@@ -44,6 +44,7 @@ mod search;
 mod secrets;
 mod serve;
 mod signin;
+mod statuses;
 mod stream;
 mod submits;
 mod terminal;
@@ -177,6 +178,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .merge(secrets::routes())
         .merge(blueprint::routes())
         .merge(forges::routes())
+        .merge(statuses::routes())
         .route("/pipelines", get(pipelines::pipelines))
         .route("/pipelines/timing", get(timing::pipelines))
         .route("/pipelines/{name}/timing", get(timing::pipeline))

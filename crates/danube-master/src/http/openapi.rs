@@ -14,7 +14,7 @@ use super::rights::{self, Found};
 use super::{
     admin, approvals, artifacts, audit, backup, blueprint, credentials, folds, forges, jobs,
     keeping, keys, logs, mask, meta, metrics, panels, pipelines, profiles, provenance, registry,
-    run_events, search, secrets, stream, submits, timing, traces, webhooks, workers,
+    run_events, search, secrets, statuses, stream, submits, timing, traces, webhooks, workers,
 };
 
 /// The whole API.
@@ -29,7 +29,7 @@ use super::{
         secrets::put, secrets::list, secrets::delete,
         admin::config, admin::log_level, admin::set_log_level, admin::seal_key, admin::rotate_seal_key, admin::reap, backup::backup, audit::list,
         blueprint::blueprint, blueprint::sync_now,
-        forges::webhook,
+        forges::webhook, statuses::list, statuses::replay,
         panels::list, panels::data, panels::alerts,
         registry::images,
         artifacts::upload, artifacts::list, artifacts::download, artifacts::delete, keeping::keep, provenance::of_job, provenance::key,

@@ -154,6 +154,9 @@ pub(crate) static ROWS: &[Row] = &[
     get("/api/v1/webhooks/deliveries/{id}", READ),
     post("/api/v1/webhooks/deliveries/{id}/replay", WRITE),
     post("/api/v1/webhooks/secret", Right::Own),
+    // What forges weren't told of jobs.
+    get("/api/v1/forges/statuses", Right::Known),
+    post("/api/v1/forges/statuses/{id}/replay", WRITE),
     // What belongs to no pipeline, or to all.
     get("/api/v1/credentials", WORK),
     post("/api/v1/credentials", MANAGE),

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use danube_api::{Code, Problem};
 
 use super::answer::Refusal;
-use super::caller::key;
+use super::caller::{is_private, key};
 use super::pages::login_page;
 use super::rights::{Right, Row};
 use super::serve::Peer;
@@ -38,8 +38,11 @@ pub(crate) struct Try {
 }
 
 impl Try {
-    /// None where nothing is tried.
-    pub(crate) fn of(request: &Request, row: &Row) -> Option<Self> {
+    /// None where nothing is tried, or by nobody but this machine's own.
+    pub(crate) fn of(app: &App, request: &Request, row: &Row) -> Option<Self> {
+        if is_private(app) {
+            return None;
+        }
         let Peer(peer) = request.extensions().get::<Peer>()?;
         // Those of jobs die with them, while tools of theirs still send: that's nobody who tries.
         let is_of_jobs = matches!(row.right, Right::Token("job" | "coordinator"));

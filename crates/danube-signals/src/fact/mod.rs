@@ -156,5 +156,7 @@ pub(crate) static LIVE: &[EventDecl] = &[
     WebhookSent::DECL,
     WebhookFailed::DECL,
     WebhookRejected::DECL,
+    WebhookKept::DECL,
+    WebhookDropped::DECL,
     CommitStatusFailed::DECL,
 ];

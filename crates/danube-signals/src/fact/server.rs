@@ -198,6 +198,7 @@ fact! {
         workers: Option<HealthStatus>,
         otlp_export: Option<HealthStatus>,
         webhooks: Option<HealthStatus>,
+        forges: Option<HealthStatus>,
         log_pipeline: Option<HealthStatus>,
         git: Option<HealthStatus>,
         duration_seconds: Duration,

@@ -66,11 +66,12 @@ fn health_checks_completed() {
             workers: Some(HealthStatus::Disabled),
             otlp_export: Some(HealthStatus::Ok),
             webhooks: Some(HealthStatus::Ok),
+            forges: Some(HealthStatus::Ok),
             log_pipeline: Some(HealthStatus::Ok),
             git: Some(HealthStatus::Degraded),
             duration_seconds: millis(3),
         },
-        r#"{"level":"debug","logger":"danube.health","event":"health_checks_completed","database":"ok","k8s":"disabled","dex":"disabled","registry":"disabled","blueprint_sync":"disabled","queue":"disabled","disk":"degraded","workers":"disabled","otlp_export":"ok","webhooks":"ok","log_pipeline":"ok","git":"degraded","duration_seconds":0.003}"#,
+        r#"{"level":"debug","logger":"danube.health","event":"health_checks_completed","database":"ok","k8s":"disabled","dex":"disabled","registry":"disabled","blueprint_sync":"disabled","queue":"disabled","disk":"degraded","workers":"disabled","otlp_export":"ok","webhooks":"ok","forges":"ok","log_pipeline":"ok","git":"degraded","duration_seconds":0.003}"#,
         &[],
     );
 }
@@ -140,6 +141,34 @@ fn webhook_rejected() {
             reason: "signature",
         },
         r#"{"level":"warning","logger":"danube.api","event":"webhook_rejected","forge":"gitea","reason":"signature"}"#,
+        &[],
+    );
+}
+
+#[test]
+fn webhook_kept() {
+    check_full(
+        WebhookKept {
+            forge: "gitea",
+            credential_name: "work",
+            starts: 2,
+        },
+        r#"{"level":"info","logger":"danube.api","event":"webhook_kept","forge":"gitea","credential_name":"work","starts":2}"#,
+        &[],
+    );
+}
+
+#[test]
+fn webhook_dropped() {
+    check_full(
+        WebhookDropped {
+            forge: "gitea",
+            credential_name: "work",
+            pipeline: "build",
+            trigger_ref: "main",
+            reason: "a later commit of the same ref came",
+        },
+        r#"{"level":"warning","logger":"danube.api","event":"webhook_dropped","forge":"gitea","credential_name":"work","pipeline":"build","trigger_ref":"main","reason":"a later commit of the same ref came"}"#,
         &[],
     );
 }

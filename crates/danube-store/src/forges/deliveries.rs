@@ -65,12 +65,11 @@ impl Store {
 
     /// Remembers a webhook that made these jobs.
     pub fn note_delivery(&self, delivery: Delivery, jobs: &[JobId]) -> Pending<()> {
-        let jobs: Vec<String> = jobs.iter().map(JobId::to_string).collect();
-        let jobs = serde_json::to_string(&jobs).expect("texts");
+        let jobs = written(jobs);
         let class = Class::Growing(jobs.len());
         self.inner
             .writer
-            .send(class, move |tx| note(tx, &delivery, &jobs))
+            .send(class, move |tx| note(tx, &delivery, &jobs).map(drop))
     }
 }
 
@@ -89,7 +88,14 @@ fn by(
     Ok(statement.query_row(values, read).optional()?)
 }
 
-fn note(tx: &Tx<'_>, delivery: &Delivery, jobs: &str) -> Result<(), StoreError> {
+/// Jobs as they are stored.
+pub(super) fn written(jobs: &[JobId]) -> String {
+    let jobs: Vec<String> = jobs.iter().map(JobId::to_string).collect();
+    serde_json::to_string(&jobs).expect("texts")
+}
+
+/// Remembers a webhook; its entry.
+pub(super) fn note(tx: &Tx<'_>, delivery: &Delivery, jobs: &str) -> Result<i64, StoreError> {
     let entry = tx
         .connection
         .prepare_cached(
@@ -111,7 +117,7 @@ fn note(tx: &Tx<'_>, delivery: &Delivery, jobs: &str) -> Result<(), StoreError> 
              AND (at <= ?2 OR entry <= ?3)",
         )?
         .execute((PURGED_AT_ONCE, since(tx.now), entry - DELIVERIES_MAX))?;
-    Ok(())
+    Ok(entry)
 }
 
 /// What came then or before is forgotten.

@@ -2,8 +2,9 @@
 
 use danube_model::{Cause, ForgeKind, FromForge, JobId, Step, Timestamp, Trace};
 use danube_store::{
-    AfterTry, Delivery, DueStatus, Retry, RetryOutcome, SecretRefusal, StatusTried, Store,
-    StoreError,
+    AfterTry, Delivery, DueStatus, ForgeStart, INBOX_BYTES_MAX, INBOX_STARTS_MAX, Kept, NewStart,
+    Retry, RetryOutcome, SecretRefusal, Sight, StatusTried, Store, StoreError, UntoldState,
+    WaitingStart,
 };
 use rusqlite::Connection;
 
@@ -174,4 +175,145 @@ fn a_webhook_is_known_again_by_its_body_and_by_its_id_for_thirty_days() {
     let count = "SELECT count(*) FROM forge_deliveries";
     let left: i64 = database.query_row(count, [], |row| row.get(0)).unwrap();
     assert_eq!(left, 1);
+}
+
+/// A start of this pipeline and ref at this commit.
+fn start(pipeline: &str, git_ref: &str, commit: u32) -> ForgeStart {
+    ForgeStart {
+        pipeline: pipeline.to_owned(),
+        git_ref: git_ref.to_owned(),
+        from: FromForge {
+            kind: ForgeKind::Gitea,
+            name: "work".to_owned(),
+            repository: "team/app".to_owned(),
+            commit: format!("{commit:040x}"),
+            request: None,
+            is_fork: true,
+            approved_by: None,
+        },
+        user: "octocat".to_owned(),
+    }
+}
+
+fn delivery(body: u8) -> Delivery {
+    Delivery {
+        name: "work".to_owned(),
+        id: None,
+        body: [body; 32],
+    }
+}
+
+#[test]
+fn what_waits_keeps_its_order_gives_way_to_newer_and_is_noted_with_its_webhook() {
+    let (store, dir) = store();
+    let keep = |body: u8, start: ForgeStart, replaces: bool| {
+        let new = vec![NewStart { start, replaces }];
+        store.keep_starts(delivery(body), &[], new).wait().unwrap()
+    };
+    let none = Kept::Waiting(Vec::new());
+    assert_eq!(keep(1, start("a", "main", 1), false), none);
+    assert_eq!(keep(2, start("b", "main", 1), false), none);
+    assert_eq!(keep(3, start("a", "main", 2), false), none);
+    assert_eq!(keep(4, start("c", "main", 1), true), none);
+    let first = store.first_starts().unwrap();
+    let names = first.iter().map(|it| it.start.pipeline.as_str());
+    assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
+    // The one that comes keeps the place that it has, and the other goes for it.
+    let gone = WaitingStart {
+        entry: 3,
+        start: start("a", "main", 2),
+    };
+    let kept = keep(5, start("a", "main", 1), true);
+    assert_eq!(kept, Kept::Waiting(vec![gone]));
+    assert!(store.has_start_waiting("a").unwrap() && !store.has_start_waiting("d").unwrap());
+    let store = crate::support::reopened(store, dir.path());
+    let first = store.first_starts().unwrap().remove(0);
+    assert_eq!(first.start, start("a", "main", 1));
+    let job = JobId::new();
+    store.start_settled(first.entry, Some(job)).wait().unwrap();
+    let seen = store.seen_delivery(&delivery(1)).unwrap().unwrap();
+    assert_eq!((seen.is_same, seen.jobs), (true, vec![job]));
+    assert!(!store.has_start_waiting("a").unwrap());
+    let inbox = store.forge_inboxes().unwrap();
+    assert_eq!((inbox.len(), inbox[0].starts), (1, 2));
+}
+
+#[test]
+fn an_inbox_is_bounded_by_number_and_by_bytes_and_refuses_all_or_nothing() {
+    let (store, _dir) = store();
+    let keep = |body: u8, starts: Vec<ForgeStart>| {
+        let new = starts.into_iter().map(|start| NewStart {
+            start,
+            replaces: false,
+        });
+        let kept = store.keep_starts(delivery(body), &[], new.collect());
+        kept.wait().unwrap()
+    };
+    let number = u32::try_from(INBOX_STARTS_MAX).unwrap();
+    let many = (1..number).map(|it| start("a", "main", it)).collect();
+    assert!(matches!(keep(1, many), Kept::Waiting(_)));
+    let two = vec![start("b", "main", 1), start("b", "main", 2)];
+    assert_eq!(keep(2, two), Kept::Full);
+    assert_eq!(
+        store.forge_inboxes().unwrap()[0].starts,
+        INBOX_STARTS_MAX - 1
+    );
+    assert_eq!(store.seen_delivery(&delivery(2)).unwrap(), None);
+    assert!(!store.has_start_waiting("b").unwrap());
+    let (store, _dir) = crate::support::store();
+    let long = "x".repeat(usize::try_from(INBOX_BYTES_MAX / 2).unwrap());
+    for (body, expected) in [(1, true), (2, false)] {
+        let new = NewStart {
+            start: start("a", &long, body.into()),
+            replaces: false,
+        };
+        let kept = store.keep_starts(delivery(body), &[], vec![new]);
+        let kept = matches!(kept.wait().unwrap(), Kept::Waiting(_));
+        assert_eq!(kept, expected);
+    }
+}
+
+#[test]
+fn what_was_given_up_is_listed_until_it_is_told_again() {
+    let (store, _dir) = store();
+    let job = submitted(&store, "work", false);
+    let list = |state| {
+        let page = store
+            .untold_statuses((&Sight::All, state), None, 10)
+            .unwrap();
+        page.items
+    };
+    let (pending, failed) = (Some(UntoldState::Pending), Some(UntoldState::Failed));
+    assert_eq!(
+        (list(None).len(), list(pending).len(), list(failed).len()),
+        (1, 1, 0)
+    );
+    let first = due(&store).remove(0);
+    let tried = StatusTried {
+        job,
+        changes: first.changes,
+        next: AfterTry::Failed,
+        error: Some("status 410".to_owned()),
+    };
+    store.status_tried(tried).wait().unwrap();
+    let found = list(failed).remove(0);
+    assert_eq!(
+        (found.job.id, found.error.as_deref()),
+        (job, Some("status 410"))
+    );
+    let outbox = |since| store.status_outbox(since).unwrap();
+    assert_eq!(outbox(Timestamp::from_millis(0)).given_up, 1);
+    assert_eq!(outbox(later()).given_up, 0, "of jobs since then");
+    let patterns = |it: &str| Sight::Patterns(vec![it.to_owned()]);
+    let seen = |sight: &Sight| store.untold_statuses((sight, None), None, 10).unwrap();
+    assert_eq!(seen(&patterns("bu*")).items.len(), 1);
+    assert_eq!(seen(&patterns("web")).items.len(), 0);
+    let again = store.tell_again(job).wait().unwrap().unwrap();
+    assert_eq!((again.state(), again.attempts), (UntoldState::Pending, 0));
+    // What began before that settles nothing.
+    tell(&store, &first, AfterTry::Failed);
+    let second = due(&store).remove(0);
+    tell(&store, &second, AfterTry::Delivered);
+    assert_eq!(list(None), []);
+    assert_eq!(store.tell_again(JobId::new()).wait().unwrap(), None);
 }

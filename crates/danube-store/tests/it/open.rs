@@ -73,7 +73,7 @@ fn a_newer_schema_is_refused_and_nothing_is_changed() {
         error,
         OpenError::NewerSchema {
             found: 99,
-            known: 18,
+            known: 19,
             ..
         }
     ));

@@ -28,7 +28,7 @@ pub(crate) fn back_to_schema_2(connection: &rusqlite::Connection) {
     let steps = "DROP INDEX jobs_pending; DROP INDEX jobs_subject; DROP TABLE credentials; DROP TABLE credential_uses; \
                  DROP TABLE playbook_runs; DROP TABLE playbook_events; DROP TABLE workers; \
                  DROP TABLE webhooks; DROP TABLE webhook_attempts; DROP TABLE webhook_secrets; \
-                 DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE forge_jobs; DROP TABLE forge_deliveries; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE images; DROP TABLE sessions; DROP TABLE job_users; \
+                 DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE forge_jobs; DROP TABLE forge_deliveries; DROP TABLE forge_inbox; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE images; DROP TABLE sessions; DROP TABLE job_users; \
                  ALTER TABLE api_keys DROP COLUMN expires_at; ALTER TABLE api_keys DROP COLUMN account; ALTER TABLE api_keys DROP COLUMN pipelines; ALTER TABLE api_keys DROP COLUMN user; \
                  ALTER TABLE jobs DROP COLUMN source; ALTER TABLE jobs DROP COLUMN source_type; ALTER TABLE jobs DROP COLUMN team; \
                  ALTER TABLE jobs DROP COLUMN concurrency; ALTER TABLE jobs DROP COLUMN lane; ALTER TABLE jobs DROP COLUMN subject; ALTER TABLE jobs DROP COLUMN superseded_by; \

@@ -553,7 +553,7 @@ fn an_older_database_keeps_its_secrets_and_what_waits() {
              ALTER TABLE webhook_secrets ADD COLUMN previous_until INTEGER; \
              UPDATE webhook_secrets SET (previous, previous_until) = \
                (SELECT sealed, until FROM webhook_old_secrets); \
-             DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE forge_jobs; DROP TABLE forge_deliveries; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE images; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE sessions; DROP TABLE job_users; \
+             DROP TABLE webhook_old_secrets; DROP TABLE webhook_origins; DROP TABLE forge_jobs; DROP TABLE forge_deliveries; DROP TABLE forge_inbox; DROP TABLE audit; DROP TABLE artifacts; DROP TABLE secrets; DROP TABLE images; DROP TABLE blueprint; DROP TABLE cron_times; DROP TABLE sessions; DROP TABLE job_users; \
              ALTER TABLE api_keys DROP COLUMN expires_at; ALTER TABLE api_keys DROP COLUMN account; ALTER TABLE api_keys DROP COLUMN pipelines; ALTER TABLE api_keys DROP COLUMN user; \
              DROP INDEX webhooks_origin; DROP INDEX jobs_pending; DROP INDEX jobs_subject; \
              ALTER TABLE jobs DROP COLUMN team; ALTER TABLE jobs DROP COLUMN concurrency; ALTER TABLE jobs DROP COLUMN lane; ALTER TABLE jobs DROP COLUMN subject; ALTER TABLE jobs DROP COLUMN superseded_by; ALTER TABLE webhooks DROP COLUMN replays; \

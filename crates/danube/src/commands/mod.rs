@@ -14,6 +14,7 @@ mod credential;
 mod doctor;
 mod explain;
 mod follow;
+mod forge;
 mod health;
 mod history;
 pub(crate) mod hosts;
@@ -228,6 +229,11 @@ pub(crate) const VERBS: &[Verb] = &[
         group: SERVER,
         command: registry::command,
         task: Task::Client(registry::perform),
+    },
+    Verb {
+        group: SERVER,
+        command: forge::command,
+        task: Task::Client(forge::perform),
     },
     Verb {
         group: SERVER,

@@ -160,6 +160,18 @@ fn tell_forges(signals: &Signals, text: &str) {
         forge: text,
         reason: text,
     });
+    signals.emit(WebhookKept {
+        forge: text,
+        credential_name: text,
+        starts: 1,
+    });
+    signals.emit(WebhookDropped {
+        forge: text,
+        credential_name: text,
+        pipeline: text,
+        trigger_ref: text,
+        reason: text,
+    });
     signals.emit(CommitStatusFailed {
         job_id: text,
         forge: text,
@@ -187,6 +199,7 @@ fn tell_store(signals: &Signals, text: &str, time: Duration) {
         workers: ok,
         otlp_export: ok,
         webhooks: ok,
+        forges: ok,
         log_pipeline: ok,
         git: ok,
         duration_seconds: time,

@@ -70,7 +70,7 @@ fn what_a_client_claims_of_a_proxy_opens_and_changes_nothing() {
 
 #[test]
 fn wrong_keys_are_soon_told_to_wait_and_a_right_one_is_not() {
-    let master = Master::start();
+    let master = Master::with(&["--public-url", "https://ci.example.org"]);
     let wrong = |claim: &str| {
         let headers = [
             ("authorization", "Bearer dnb_guess"),

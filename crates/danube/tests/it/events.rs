@@ -122,7 +122,7 @@ scenarios! {
         "loop_resumed": ["loop_name", "silent_seconds"],
     ];
     an_alert_is_told_when_it_fires_when_it_is_over_and_when_nobody_takes_it: provoked::alerts => [
-        "health_checks_completed": ["database", "dex", "registry", "blueprint_sync", "queue", "disk", "workers", "otlp_export", "webhooks", "log_pipeline", "git", "duration_seconds"],
+        "health_checks_completed": ["database", "dex", "registry", "blueprint_sync", "queue", "disk", "workers", "otlp_export", "webhooks", "forges", "log_pipeline", "git", "duration_seconds"],
         "alert_fired": ["alert", "severity", "labels", "value", "summary"],
         "alert_resolved": ["alert", "severity", "labels", "duration_seconds"],
         "alerts_not_sent": ["error", "alerts"],
@@ -163,6 +163,8 @@ scenarios! {
     ];
     a_webhook_that_is_refused_and_a_forge_that_can_not_be_told_are_told: crate::forges::provoked => [
         "webhook_rejected": ["forge", "reason"],
+        "webhook_kept": ["forge", "credential_name", "starts"],
+        "webhook_dropped": ["forge", "credential_name", "pipeline", "trigger_ref", "reason"],
         "commit_status_failed": ["job_id", "forge", "credential_name", "error"],
     ];
     a_log_that_can_not_be_written_is_told: provoked::full_disk => [

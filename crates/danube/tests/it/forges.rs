@@ -2,7 +2,11 @@
 //! a real one that a real `git daemon` serves; what a forge sends is in the shape that it
 //! documents.
 
+mod api;
+mod files;
 mod forks;
+mod inbox;
+mod looked;
 mod pushes;
 mod refused;
 mod told;
@@ -20,6 +24,13 @@ use crate::playbooks::{Daemon, git};
 
 /// The secret of every webhook here.
 const SECRET: &str = "canary/webhook+secret-51bd20";
+
+/// Forges may lie on this machine.
+const ALLOWED: [&str; 3] = [
+    "--forges-allow-private",
+    "127.0.0.0/8",
+    "--forges-allow-http",
+];
 
 /// No commit.
 const NONE: &str = "0000000000000000000000000000000000000000";
@@ -257,10 +268,11 @@ fn count(master: &Master) -> usize {
     list["jobs"].as_array().unwrap().len()
 }
 
-/// A webhook that is refused, and a forge that can't be told.
+/// A webhook that is refused, a forge that can't be told, and what finds no room.
 pub(crate) fn provoked() -> Option<Vec<String>> {
-    let world = World::new(&[("build", "triggers: {push: {}}, ")]);
-    let master = world.master(&[]);
+    let spec = "cancel_superseded: true, triggers: {push: {}}, ";
+    let world = World::new(&[("build", spec)]);
+    let master = world.master(&["--jobs-at-once", "0", "--max-pending", "1"]);
     let forged = push("github", "1", NONE).header("x-hub-signature-256", "sha256=00");
     assert_eq!(forged.send(&master).status, 401);
     // It has a token from now on, but not leave to lie here.
@@ -268,5 +280,12 @@ pub(crate) fn provoked() -> Option<Vec<String>> {
     master.call("PUT", "/api/v1/credentials/own-gitea", Some(&body));
     push("gitea", "1", &world.commit("second")).taken(&master);
     master.event(|it| it["event"] == "commit_status_failed");
+    for text in ["third", "fourth"] {
+        let commit = world.commit(text);
+        let webhook = push_of("gitea", text, ("refs/heads/topic", &commit), &["a"]);
+        assert_eq!(webhook.send(&master).status, 202);
+    }
+    master.event(|it| it["event"] == "webhook_kept");
+    master.event(|it| it["event"] == "webhook_dropped");
     Some(master.log_lines())
 }

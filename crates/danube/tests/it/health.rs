@@ -8,11 +8,12 @@ use crate::processes::until;
 use crate::watch::LockedDatabase;
 
 /// Every check, in the words of the documents.
-const CHECKS: [&str; 12] = [
+const CHECKS: [&str; 13] = [
     "blueprint_sync",
     "database",
     "dex",
     "disk",
+    "forges",
     "git",
     "k8s",
     "log_pipeline",
@@ -51,6 +52,7 @@ fn a_probe_is_told_every_check_and_what_is_not_configured_is_disabled() {
             "blueprint_sync",
             "queue",
             "otlp_export",
+            "forges",
         ] {
             assert_eq!(checks[name], "disabled", "{name}");
         }

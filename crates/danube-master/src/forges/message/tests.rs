@@ -63,11 +63,43 @@ fn a_push_tells_its_branch_its_commit_and_all_files_or_none() {
     let hostile = github_push(&json!({"sender": {"login": "a\n\u{1b}[31m<b> ü"}}));
     assert_eq!(hostile.user, "a__[31m_b___");
     for nothing in [
-        json!({"ref": "refs/tags/v1"}),
+        json!({"ref": "refs/notes/commits"}),
+        json!({"ref": "refs/tags/v1", "after": NONE, "deleted": true, "head_commit": null}),
         json!({"after": NONE, "deleted": true}),
     ] {
         assert!(matches!(github_push(&nothing).what, What::Nothing(_)));
     }
+}
+
+#[test]
+fn a_tag_is_the_commit_that_it_leads_to_whatever_object_it_has_of_its_own() {
+    const TAG: &str = "1111111111111111111111111111111111111111";
+    let pushed = |message: Message| match message.what {
+        What::Push(it) => (it.what, it.commit),
+        other => panic!("{other:?}"),
+    };
+    let expected = (Pushed::Tag("v1/a".to_owned()), COMMIT.to_owned());
+    let with_message = json!({"ref": "refs/tags/v1/a", "after": TAG, "commits": [], "head_commit": {"id": COMMIT}});
+    let plain = json!({"ref": "refs/tags/v1/a", "commits": []});
+    for body in [with_message, plain] {
+        assert_eq!(pushed(github_push(&body)), expected);
+    }
+    // A branch is where it says that it is.
+    let branch = github_push(&json!({"head_commit": {"id": TAG}}));
+    assert_eq!(pushed(branch).1, COMMIT);
+    let gitlab = |after: &str, checkout: Value| {
+        let body = json!({"object_kind": "tag_push", "event_name": "tag_push", "ref": "refs/tags/v1/a", "after": after,
+            "checkout_sha": checkout, "user_username": "jsmith", "commits": [], "total_commits_count": 0,
+            "project": {"id": 1, "path_with_namespace": "a/b"}});
+        message(
+            ForgeKind::GitLab,
+            ("x-gitlab-event", "Tag Push Hook"),
+            &body,
+        )
+    };
+    assert_eq!(pushed(gitlab(TAG, json!(COMMIT))), expected);
+    let deleted = gitlab(NONE, json!(null)).what;
+    assert_eq!(deleted, What::Nothing("the tag was deleted"));
 }
 
 #[test]
@@ -186,7 +218,7 @@ fn what_else_comes_starts_nothing_and_what_is_broken_is_told_without_its_content
     let lab = told(
         ForgeKind::GitLab,
         ("x-gitlab-event", "x"),
-        &json!({"object_kind": "tag_push"}),
+        &json!({"object_kind": "note"}),
     );
     assert_eq!(lab, Ok(Read::Other));
     let broken = of("push", json!({"ref": ["hunter2"]})).unwrap_err();

@@ -4,6 +4,7 @@ mod blueprint;
 mod database;
 mod dex;
 mod disk;
+mod forges;
 mod git;
 mod log_pipeline;
 mod otlp_export;
@@ -31,6 +32,7 @@ pub(super) fn all(app: &Shared, beat: Arc<Beat>, export: Option<Lost>) -> Vec<He
         workers::check(app, beat),
         otlp_export::check(export),
         webhooks::check(app, interval),
+        forges::check(app, interval),
         log_pipeline::check(app, interval),
         git::check(interval),
         registry::check(app, interval),

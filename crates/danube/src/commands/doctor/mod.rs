@@ -8,6 +8,7 @@ mod clock;
 mod database;
 mod directory;
 mod disk;
+mod forges;
 mod found;
 mod isolation;
 mod keys;
@@ -51,7 +52,7 @@ enum Look {
 
 /// Everything that is looked at, in the order in which it is shown: another one is another
 /// line here and a function.
-const CHECKS: [(&str, Look); 19] = [
+const CHECKS: [(&str, Look); 20] = [
     ("directory", Look::With(directory::directory)),
     ("disk", Look::With(disk::space)),
     ("filesystem", Look::With(disk::kind)),
@@ -68,6 +69,7 @@ const CHECKS: [(&str, Look); 19] = [
     ("ssh", Look::Here(programs::ssh)),
     ("redis", Look::With(neighbours::redis)),
     ("registry", Look::With(neighbours::registry)),
+    ("forges", Look::With(forges::forges)),
     ("oidc", Look::With(neighbours::oidc)),
     ("collector", Look::With(neighbours::collector)),
     ("alertmanager", Look::With(neighbours::alertmanager)),

@@ -138,6 +138,7 @@ fn a_healthy_machine_has_a_line_for_each_check_and_nothing_is_changed() {
         "server",
         "redis",
         "registry",
+        "forges",
         "oidc",
         "collector",
         "alertmanager",
@@ -152,7 +153,7 @@ fn a_healthy_machine_has_a_line_for_each_check_and_nothing_is_changed() {
     );
     // For people, a line each.
     let shown = String::from_utf8(patient.ask(&[]).stdout).unwrap();
-    assert_eq!(shown.lines().count(), 21, "{shown}");
+    assert_eq!(shown.lines().count(), 22, "{shown}");
     let is_told = |it: &str| it.starts_with("database") && it.contains("ok");
     assert!(shown.lines().any(is_told), "{shown}");
     // A directory that isn't there yet is no trouble.

@@ -151,6 +151,7 @@ impl Line {
                 | "pipelines"
                 | "users"
                 | "teams"
+                | "starts"
                 | "images_deleted" => value.is_u64(),
                 "exit_code" => value.is_i64(),
                 "with_keys" => value.is_boolean(),

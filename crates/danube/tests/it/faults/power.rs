@@ -17,9 +17,9 @@ use super::history::check_database;
 use super::load::{Load, Random};
 use super::row::row;
 use super::setting;
-use super::strace::signal;
-use crate::master::Master;
-use crate::processes::{self, root_or_skip};
+use super::strace::{signal, still};
+use crate::master::{DEADLINE, Master};
+use crate::processes::{self, root_or_skip, until};
 
 /// Bytes of the disk; what isn't used takes no room.
 const DISK_BYTES: u64 = 256 * 1024 * 1024;
@@ -147,6 +147,10 @@ const WITNESS: &str = "never synced";
 /// The power goes: the machine stops first, so that nobody is told anything after it.
 fn cut(disk: &Ext4, tool: &Path, master: &mut Master, witness: &str) {
     signal(master.pid(), Signal::STOP);
+    // A thread that runs elsewhere stops a moment later, and could still say that the disk is gone.
+    until("the machine stands still", DEADLINE, || {
+        (still(master.pid()) > 0).then_some(())
+    });
     fs::write(disk.path().join(witness), WITNESS).unwrap();
     disk.cut_power(tool);
     master.kill();

@@ -177,7 +177,7 @@ impl Stepped {
 }
 
 /// How many threads the process has, if all of them stand still; else 0.
-fn still(pid: u32) -> usize {
+pub(crate) fn still(pid: u32) -> usize {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     let states: Vec<Option<char>> = tasks
         .into_iter()

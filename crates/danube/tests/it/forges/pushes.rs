@@ -6,7 +6,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::{World, count, know, push, push_of, signed};
+use super::{Webhook, World, count, know, push, push_of, signed};
 use crate::blueprint::in_force;
 use crate::master::Master;
 use crate::playbooks::git;
@@ -104,6 +104,70 @@ fn branches_and_files_decide_and_what_is_no_push_of_a_branch_starts_nothing() {
     assert_eq!((outcome.as_str(), jobs.len()), ("ignored", 0));
     let ping = signed("github", "ping", "z", &json!({"zen": "x", "hook_id": 1}));
     assert_eq!(ping.taken(&master).0, "ping");
+}
+
+/// A push of a tag with a message in the words of each forge: its own object, and its commit.
+fn tag(kind: &str, name: &str, (object, commit): (&str, Option<&str>)) -> Webhook {
+    let delivery = format!("{name}-{object}");
+    let plain = push_of(kind, "", (&format!("refs/tags/{name}"), object), &[]);
+    let mut body: Value = serde_json::from_slice(&plain.body).unwrap();
+    body["commits"] = json!([]);
+    body["total_commits"] = json!(0);
+    if kind == "gitlab" {
+        body["object_kind"] = json!("tag_push");
+        body["checkout_sha"] = json!(commit);
+        return signed(kind, "Tag Push Hook", &delivery, &body);
+    }
+    body["head_commit"] = commit.map_or(Value::Null, |it| json!({"id": it}));
+    signed(kind, "push", &delivery, &body)
+}
+
+#[test]
+fn a_tag_starts_what_asks_for_it_with_the_commit_that_it_leads_to() {
+    let world = World::new(&[
+        (
+            "both",
+            "triggers: {push: {branches: [main], tags: ['*']}}, ",
+        ),
+        ("build", "triggers: {push: {}}, "),
+    ]);
+    world.declare(
+        "release",
+        "triggers: {push: {tags: ['v*', '!*-rc*'], paths: ['docs/*']}}, ",
+        "git rev-parse HEAD; echo \"ref $DANUBE_REF\"",
+    );
+    let master = world.master(&[]);
+    for kind in ["github", "gitlab", "gitea"] {
+        let commit = world.commit(kind);
+        let (name, rc) = (format!("v1-{kind}"), format!("v1-{kind}-rc1"));
+        git(&world.repository(), &["tag", "-a", "-m", "it is", &name]);
+        let object = git(&world.repository(), &["rev-parse", &name]);
+        assert_ne!(object, commit, "it has an object of its own");
+        world.commit("later");
+        let (_, jobs) = tag(kind, &name, (&object, Some(&commit))).taken(&master);
+        let mut found: Vec<_> = jobs.iter().map(|it| master.ended(it)).collect();
+        found.sort_by_key(|it| it["pipeline"].as_str().map(str::to_owned));
+        let names: Vec<_> = found.iter().map(|it| it["pipeline"].clone()).collect();
+        assert_eq!(names, ["both", "release"]);
+        let release = &found[1];
+        assert_eq!(release["status"], "success", "{release:#}");
+        assert_eq!(release["trigger_ref"], format!("refs/tags/{name}"));
+        assert_eq!(release["forge"]["commit"], commit);
+        let log = master.log(release["id"].as_str().unwrap());
+        let log = String::from_utf8(log).unwrap();
+        let expected = format!("\n{commit}\nref refs/tags/{name}\n");
+        assert!(log.contains(&expected), "{log}");
+        let (_, jobs) = tag(kind, &rc, (&commit, Some(&commit))).taken(&master);
+        assert_eq!(master.job(&jobs[0])["pipeline"], "both");
+        assert_eq!(jobs.len(), 1, "one is taken out again");
+        let deleted = tag(kind, &name, (super::NONE, None)).send(&master).json();
+        assert_eq!(deleted["outcome"], "ignored", "{deleted}");
+        let why = deleted["ignored"][0].as_str().unwrap();
+        assert!(why.contains("the tag was deleted"), "{why}");
+        let branch = push(kind, "branch", &commit).taken(&master).1;
+        let names = branch.iter().map(|it| master.job(it)["pipeline"].clone());
+        assert_eq!(names.collect::<Vec<_>>(), ["both", "build"], "tags alone");
+    }
 }
 
 #[test]

@@ -39,9 +39,10 @@ const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// artifacts with the same token (`artifacts.rs` sends some), a profile takes up to
 /// a minute and one is taken at a time (`profile.rs` and `profiles.rs` call both), and the description itself
 /// was read to begin with.
-const NOT_CALLED: [&str; 7] = [
-    // Signed by a forge, and for the job of a fork's commit: `forges` has them.
+const NOT_CALLED: [&str; 8] = [
+    // Signed by a forge, for what it wasn't told, and for a fork's commit: `forges` has them.
     "POST /api/v1/forges/{forge}/{name}",
+    "POST /api/v1/forges/statuses/{id}/replay",
     "POST /api/v1/jobs/{id}/approve",
     "PUT /api/v1/jobs/{id}/artifacts/{name}",
     "POST /v1/traces",
@@ -139,6 +140,7 @@ fn prepared(dir: &Path) -> Prepared {
         "/api/v1/secrets/{name}": names,
         "/api/v1/panels/{name}": ["jobs_per_hour"],
         "/api/v1/pipelines/{name}/timing": [master.job(&ended[0])["pipeline"]],
+        "/api/v1/forges/statuses/{id}/replay": kept,
         "/api/v1/webhooks/deliveries/{id}": [&told],
         "/api/v1/webhooks/deliveries/{id}/replay": [&told],
     });
