@@ -57,9 +57,10 @@ mod webhooks;
 mod worker_home;
 mod worker_settings;
 
+pub use danube_source::tether_main_if_asked;
 pub use log_level::{LogControl, MaskInLog, ReadLevel};
 pub use oidc::{Examined, ask_provider, examine as examine_provider};
-pub use registry::{ask_registry, tether_main_if_asked};
+pub use registry::ask_registry;
 pub use settings::{
     ArtifactSettings, BlueprintSettings, ForgeSettings, HealMode, HealthSettings, OidcSettings,
     Profiling, RegistryAddress, RegistrySettings, Settings, StartedRegistry, StepSettings,

@@ -340,7 +340,7 @@ fn warnings_of_parts() -> Vec<Alert> {
             "Dex was restarted",
             "Its pod failed and was made anew. Logins through it failed meanwhile.",
         )
-        .needing(not_yet::DEX),
+        .needing(not_yet::KUBERNETES),
         alert(
             ("registry_restart", severity),
             healed("registry"),

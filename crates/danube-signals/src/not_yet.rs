@@ -9,8 +9,6 @@ use crate::families::CALL;
 use crate::labels::{K8sOperation, Outcome};
 
 pub(crate) const KUBERNETES: &str = "the Kubernetes executor";
-/// Its check is what heals it; no family waits for it.
-pub(crate) const DEX: &str = "sign-in by Dex";
 
 /// Declares families that nothing records yet, by the part that will.
 macro_rules! families {

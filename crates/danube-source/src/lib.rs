@@ -24,6 +24,7 @@ mod local;
 mod nexus;
 mod role;
 mod secret;
+mod tether;
 mod unpack;
 
 pub use download::{Auth, Download, DownloadError};
@@ -31,3 +32,4 @@ pub use error::SourceError;
 pub use fetch::{Fetched, Fetcher, Request, Settings, Tree, Watch};
 pub use git::{GitCredential, settings as git_settings};
 pub use secret::Secret;
+pub use tether::{tether_main_if_asked, tied};

@@ -1,5 +1,5 @@
 //! The Docker registry that images of jobs lie in: somebody else's, at `registry.url`, or one
-//! that the server starts (`started.rs`, `tether.rs`).
+//! that the server starts (`started.rs`).
 //!
 //! `api.rs` calls it; `images.rs` looks at all that lies in it; `notifications.rs` counts what
 //! it tells of itself, which it proves by the token of `token.rs`.
@@ -9,14 +9,12 @@ mod images;
 mod names;
 mod notifications;
 mod started;
-mod tether;
 mod token;
 
 pub(crate) use api::Api;
 pub(crate) use images::{Image, Look, expired};
 pub(crate) use notifications::Envelope;
 pub(crate) use started::Started;
-pub use tether::tether_main_if_asked;
 
 use std::collections::HashSet;
 use std::io;

@@ -18,10 +18,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use danube_signals::{RegistryExited, Signals};
+use danube_source::tied;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::{lock, tether};
+use super::lock;
 use crate::auth;
 use crate::lock::write_whole;
 use crate::settings::StartedRegistry;
@@ -291,7 +292,8 @@ impl Keeper {
     fn start(&mut self) -> io::Result<Child> {
         self.number += 1;
         let args = ["serve".into(), self.config.clone().into_os_string()];
-        let mut child = tether::tied(&self.program, &args)
+        let mut child = tied(&self.program)
+            .args(&args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -314,7 +316,8 @@ impl Keeper {
             "garbage-collect".into(),
             self.config.clone().into_os_string(),
         ];
-        let mut child = tether::tied(&self.program, &args)
+        let mut child = tied(&self.program)
+            .args(&args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -17,9 +17,13 @@ use super::mirror::Mirror;
 use crate::error::SourceError;
 use crate::fetch::Watch;
 use crate::limits::{FETCH_BYTES_MAX, GIT_OUTPUT_BYTES_MAX, LOOK_EVERY};
+use crate::tether::{NO_PROGRAM, tied};
 
 /// How often the growth of a mirror is looked at during a fetch.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
+
+/// What can't be done without it.
+const NO_GIT: &str = "start git (is it installed?)";
 
 /// Bytes that git may write to its files here before it is ended: a server can
 /// make it repeat what the server says, without end.
@@ -53,9 +57,7 @@ impl Group {
     fn start(mut command: Command) -> Result<Self, SourceError> {
         // A group of its own: helpers and ssh are killed along.
         command.process_group(0).stdin(Stdio::null());
-        let child = command
-            .spawn()
-            .map_err(SourceError::io("start git (is it installed?)"))?;
+        let child = command.spawn().map_err(SourceError::io(NO_GIT))?;
         Ok(Self(child))
     }
 }
@@ -73,8 +75,8 @@ impl Drop for Group {
 }
 
 fn command(args: &[&str], access: &Access, mirror: Option<&Mirror>) -> Command {
-    let mut command = Command::new("git");
-    command.env_clear().envs(access.variables().iter().cloned());
+    let mut command = tied("git");
+    command.envs(access.variables().iter().cloned());
     if let Some(mirror) = mirror {
         command
             .arg("--git-dir")
@@ -127,6 +129,9 @@ pub(super) fn git(
         thread::sleep(pause);
         pause = (pause * 2).min(LOOK_EVERY);
     };
+    if status.code() == Some(NO_PROGRAM) {
+        return Err(SourceError::io(NO_GIT)(io::ErrorKind::NotFound.into()));
+    }
     Ok(Output {
         success: status.success(),
         out: tail(&mut out).unwrap_or_default(),

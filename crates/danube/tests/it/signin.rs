@@ -28,7 +28,7 @@ use liar::Liar;
 use peer::Peer;
 
 /// Declares these users, each with an address; `root` is an administrator.
-fn declare(dir: &Path, users: &[(&str, &str)]) {
+pub(crate) fn declare(dir: &Path, users: &[(&str, &str)]) {
     let users_dir = dir.join("users");
     let _ = fs::remove_dir_all(&users_dir);
     fs::create_dir_all(&users_dir).unwrap();

@@ -15,32 +15,32 @@ use crate::stop::{cancel, over};
 const LIMIT_SECS: u64 = 5;
 
 /// The server: whoever connects waits.
-struct Silent {
+pub(super) struct Silent {
     listener: TcpListener,
     /// Held open: a closed one would be an answer.
     held: Vec<TcpStream>,
 }
 
 impl Silent {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             held: Vec::new(),
         }
     }
 
-    fn url(&self, scheme: &str) -> String {
+    pub(super) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://{}/a.git", self.listener.local_addr().unwrap())
     }
 
     /// Waits for somebody to come.
-    fn arrival(&mut self) {
+    pub(super) fn arrival(&mut self) {
         self.held.push(processes::arrival(&self.listener));
     }
 
     /// Waits until whoever came last is gone: its side of the connection is closed.
     #[track_caller]
-    fn is_left(&mut self) {
+    pub(super) fn is_left(&mut self) {
         let mut stream = self.held.pop().expect("somebody came");
         stream
             .set_read_timeout(Some(processes::DIES_WITHIN))

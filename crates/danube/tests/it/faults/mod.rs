@@ -11,6 +11,7 @@ mod flush;
 mod followers;
 mod fsyncs;
 mod git;
+mod hanging;
 mod healing;
 mod history;
 mod hogs;
