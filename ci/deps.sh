@@ -32,7 +32,7 @@ have() {
 #   ip, nsenter    the tests put a worker behind a link that goes dead (Linux)
 #   setpriv        the tests take rights from a server (Linux)
 tools='git bash cc make'
-[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid setpriv strace ip nsenter mkfs.ext4"
+[ "$(uname -s)" != Linux ] || tools="$tools mount unshare setsid setpriv strace ip nsenter prlimit mkfs.ext4"
 
 # Real programs that the tests of telemetry run beside Danube (`peers`), the Redis that
 # carries jobs in the tests, the Ansible that runs the tests' playbooks, Go for its `pprof`, which reads our
@@ -80,7 +80,7 @@ package_of() {
         pacman:python3-venv) echo python ;;
         brew:python3-venv) echo python@3.13 ;;
         *:python3-venv) echo python3 ;;
-        dnf:nsenter | dnf:mount | dnf:unshare | dnf:setsid | dnf:setpriv) echo util-linux util-linux-core ;;
+        dnf:nsenter | dnf:prlimit | dnf:mount | dnf:unshare | dnf:setsid | dnf:setpriv) echo util-linux util-linux-core ;;
         *) echo util-linux ;;
     esac
 }

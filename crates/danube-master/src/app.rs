@@ -1,7 +1,6 @@
 //! What every request handler holds.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,7 +26,7 @@ use crate::oidc::Oidc;
 use crate::pipelines::Pipelines;
 use crate::profiling::Profiler;
 use crate::provenance;
-use crate::rates::Rates;
+use crate::rates::{Network, Rates};
 use crate::readers::{READER_FILES, Readers};
 use crate::reaper::Reaper;
 use crate::registry::Registry;
@@ -93,7 +92,7 @@ pub(crate) struct App {
     /// How fast the tools of jobs may send spans.
     pub(crate) span_rates: Rates<JobId>,
     /// How often an address may show a wrong key.
-    pub(crate) tries: Rates<IpAddr>,
+    pub(crate) tries: Rates<Network>,
     /// What is seen of the metrics over time.
     pub(crate) watch: Watch,
     /// Sends webhooks.

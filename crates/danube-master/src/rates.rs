@@ -69,13 +69,18 @@ impl<K: Eq + Hash> Rates<K> {
 }
 
 /// What an address is counted as: whoever has one address of IPv6 has all of its network.
-pub(crate) fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(it) => {
-            let [a, b, c, d, ..] = it.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        other => other,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Network(IpAddr);
+
+impl Network {
+    pub(crate) fn of(peer: IpAddr) -> Self {
+        Self(match peer.to_canonical() {
+            IpAddr::V6(it) => {
+                let [a, b, c, d, ..] = it.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            other => other,
+        })
     }
 }
 
@@ -102,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_and_an_address_of_ipv4_is_itself_however_it_is_written() {
-        let of = |it: &str| network(it.parse().unwrap());
+        let of = |it: &str| Network::of(it.parse().unwrap());
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1:2:3"));
         assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
         assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));

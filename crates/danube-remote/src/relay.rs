@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,12 @@ const HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("tracestate"),
 ];
 
+/// What hands a request on to the master.
+type Forward = Arc<dyn Fn(Request<Incoming>) -> Forwarded + Send + Sync>;
+
+/// Its answer; an error says why the master isn't reached.
+type Forwarded = Pin<Box<dyn Future<Output = Result<Response<Body>, String>> + Send>>;
+
 /// A socket of a job that is served. Dropped, all of its connections end.
 pub struct Relay(JoinHandle<()>);
 
@@ -86,7 +93,7 @@ impl Drop for Relay {
 /// When the system refuses the socket.
 pub fn serve<F, R, B>(runtime: &Handle, door: Door, forward: F) -> io::Result<Relay>
 where
-    F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
+    F: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
     R: Future<Output = Result<Response<B>, String>> + Send + 'static,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -94,17 +101,15 @@ where
     let _in_runtime = runtime.enter();
     door.listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(door.listener.try_clone()?)?;
+    let forward: Forward = Arc::new(move |request| {
+        let forwarded = forward(request);
+        Box::pin(async move { Ok(forwarded.await?.map(Body::new)) })
+    });
     let task = accept(listener, Arc::new(door), forward);
     Ok(Relay(runtime.spawn(task)))
 }
 
-async fn accept<F, R, B>(listener: UnixListener, door: Arc<Door>, forward: F)
-where
-    F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Result<Response<B>, String>> + Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+async fn accept(listener: UnixListener, door: Arc<Door>, forward: Forward) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut open = JoinSet::new();
     loop {
@@ -118,7 +123,7 @@ where
             }
         };
         while open.try_join_next().is_some() {}
-        let (door, forward) = (Arc::clone(&door), forward.clone());
+        let (door, forward) = (Arc::clone(&door), Arc::clone(&forward));
         open.spawn(async move {
             connection(stream, door, forward).await;
             drop(place);
@@ -126,19 +131,13 @@ where
     }
 }
 
-async fn connection<F, R, B>(stream: UnixStream, door: Arc<Door>, forward: F)
-where
-    F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Result<Response<B>, String>> + Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+async fn connection(stream: UnixStream, door: Arc<Door>, forward: Forward) {
     let begun = Arc::new(Notify::new());
     let begins = Arc::clone(&begun);
     let service = service_fn(move |request| {
         begins.notify_one();
-        let (door, forward) = (Arc::clone(&door), forward.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(request, &door, forward).await) }
+        let (door, forward) = (Arc::clone(&door), Arc::clone(&forward));
+        async move { Ok::<_, std::convert::Infallible>(answer(request, &door, &forward).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -170,19 +169,13 @@ where
     }
 }
 
-async fn answer<F, R, B>(request: Request<Incoming>, door: &Door, forward: F) -> Response<Body>
-where
-    F: Fn(Request<Incoming>) -> R,
-    R: Future<Output = Result<Response<B>, String>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+async fn answer(request: Request<Incoming>, door: &Door, forward: &Forward) -> Response<Body> {
     let request = match admitted(request, door) {
         Ok(request) => request,
         Err(problem) => return refused(&problem),
     };
     match timeout(ANSWER_DEADLINE, forward(request)).await {
-        Ok(Ok(answer)) => answer.map(Body::new),
+        Ok(Ok(answer)) => answer,
         Ok(Err(why)) => {
             let detail = format!("the server can't be reached now, try again: {why}");
             refused(&Problem::new(Code::Unavailable, detail))

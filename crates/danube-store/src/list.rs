@@ -34,20 +34,12 @@ impl Store {
         };
         let limit = limit.clamp(1, PAGE_JOBS_MAX);
         // One more than asked for says whether there is a next page.
-        let mut records = self
+        let records = self
             .inner
             .readers
             .read(|connection| page(connection, filter, below, limit + 1))?;
-        let more = records.len() > limit;
-        records.truncate(limit);
-        let next_cursor = match records.last() {
-            Some(last) if more => Some(write_cursor(sealer, last.seq)),
-            _ => None,
-        };
-        Ok(Page {
-            items: records.into_iter().map(|it| it.job).collect(),
-            next_cursor,
-        })
+        let read = records.into_iter().map(|it| (it.seq, it.job));
+        Ok(page_of(sealer, read.collect(), limit))
     }
 }
 
@@ -180,7 +172,19 @@ fn sql(state: Option<State>, of: &Of) -> &'static str {
     }
 }
 
-pub(crate) fn write_cursor(sealer: &Sealer, seq: i64) -> String {
+/// A page of what was read newest first, each with its place: one more than `limit`, which says
+/// whether there is a next page.
+pub(crate) fn page_of<T>(sealer: &Sealer, mut read: Vec<(i64, T)>, limit: usize) -> Page<T> {
+    let more = read.len() > limit;
+    read.truncate(limit);
+    let last = read.last().filter(|_| more);
+    Page {
+        next_cursor: last.map(|(seq, _)| write_cursor(sealer, *seq)),
+        items: read.into_iter().map(|(_, it)| it).collect(),
+    }
+}
+
+fn write_cursor(sealer: &Sealer, seq: i64) -> String {
     let seq = seq.to_be_bytes();
     let tag = sealer.hash("cursor", &[&seq]);
     seq.iter()

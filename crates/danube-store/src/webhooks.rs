@@ -14,7 +14,7 @@ use danube_model::{JobId, Page, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use crate::keys::patterns;
-use crate::list::{read_cursor, write_cursor};
+use crate::list::{page_of, read_cursor};
 use crate::rows::{self, count, named, optional_time, time};
 use crate::seal::Sealer;
 use crate::writer::Tx;
@@ -152,7 +152,7 @@ impl Store {
             None => i64::MAX,
         };
         let limit = limit.clamp(1, PAGE_JOBS_MAX);
-        let mut items: Vec<(i64, Webhook)> = self.inner.readers.read(|connection| {
+        let items: Vec<(i64, Webhook)> = self.inner.readers.read(|connection| {
             let mut statement = connection.prepare_cached(SQL)?;
             let values = named_params! {
                 ":below": below,
@@ -165,16 +165,7 @@ impl Store {
             let found = statement.query_map(values, |row| Ok((row.get(0)?, webhook(row, 1)?)))?;
             Ok(found.collect::<Result<_, _>>()?)
         })?;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next_cursor = items
-            .last()
-            .filter(|_| more)
-            .map(|(seq, _)| write_cursor(sealer, *seq));
-        Ok(Page {
-            items: items.into_iter().map(|(_, it)| it).collect(),
-            next_cursor,
-        })
+        Ok(page_of(sealer, items, limit))
     }
 
     /// The webhook of an ended job, with its attempts as far as they are kept, oldest first.

@@ -3,8 +3,7 @@
 //! The store holds the order: of each pipeline the oldest is tried, and those behind it wait
 //! for it. Room is made by commits, which ring; nothing is asked while nothing waits.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use danube_api::Problem;
@@ -26,28 +25,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What was refused because the inbox was full. Handlers add, health reads.
 #[derive(Default)]
-pub(crate) struct Overflow {
-    refused: AtomicU64,
-    last: Mutex<Option<Instant>>,
-}
+pub(crate) struct Overflow(Mutex<Option<(u64, Instant)>>);
 
 impl Overflow {
     /// One more.
     pub(crate) fn count(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        *self
-            .last
-            .lock()
-            .expect("nothing panics while it holds this") = Some(Instant::now());
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = seen.map_or(0, |it| it.0);
+        *seen = Some((refused + 1, Instant::now()));
     }
 
     /// How many since the start, and how long ago the last was; none without any.
     pub(crate) fn seen(&self) -> Option<(u64, Duration)> {
-        let last = *self
-            .last
-            .lock()
-            .expect("nothing panics while it holds this");
-        Some((self.refused.load(Ordering::Relaxed), last?.elapsed()))
+        let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.map(|(refused, last)| (refused, last.elapsed()))
     }
 }
 

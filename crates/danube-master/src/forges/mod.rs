@@ -21,7 +21,6 @@ pub(crate) mod signed;
 mod status;
 mod take;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use danube_model::ForgeKind;
@@ -32,7 +31,7 @@ use danube_store::{Store, StoreError};
 use danube_worker::HttpCalls;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::rates::{Rate, Rates};
+use crate::rates::{Network, Rate, Rates};
 use crate::settings::ForgeSettings;
 use crate::webhooks::USER_AGENT;
 use inbox::Overflow;
@@ -53,7 +52,7 @@ const LARGE_BODIES_MAX: usize = 16;
 /// What takes webhooks of forges, and tells them.
 pub(crate) struct Forges {
     /// How fast webhooks come: strangers may call, so each address has its share.
-    pub(crate) rates: Rates<(Option<ForgeKind>, IpAddr)>,
+    pub(crate) rates: Rates<(Option<ForgeKind>, Network)>,
     /// Turns at having a large body in memory.
     pub(crate) large: Semaphore,
     /// Calls forges.

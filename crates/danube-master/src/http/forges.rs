@@ -23,7 +23,7 @@ use crate::app::{App, Shared};
 use crate::forges::message::{Read, read};
 use crate::forges::signed::{STALE_AFTER_SECONDS, Unsigned, check, delivery_id};
 use crate::forges::{Forge, NotTaken, ignored, take, taken};
-use crate::rates::network;
+use crate::rates::Network;
 
 /// Bytes of a webhook. A push has some kilobytes for each commit; GitHub sends no more than
 /// 25 MB, of which strangers may not make us hold many.
@@ -77,7 +77,8 @@ impl FromRequestParts<Shared> for Claimed {
         };
         let peer = parts.extensions.get::<Peer>().copied();
         let rates = &app.forges.rates;
-        if peer.is_some_and(|Peer(it)| !rates.take((claimed.kind, network(it)), Instant::now())) {
+        if peer.is_some_and(|Peer(it)| !rates.take((claimed.kind, Network::of(it)), Instant::now()))
+        {
             let detail = "webhooks come faster than this server takes them from one address";
             let problem = Problem::new(Code::TooMany, detail);
             return Err(claimed.refuse(app, "rate", problem));

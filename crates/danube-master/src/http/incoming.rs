@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::{StatusCode, header, request::Parts};
 use danube_api::{Code, Problem};
+use danube_model::limits::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
 use futures_util::future::poll_fn;
 use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
@@ -43,6 +44,16 @@ impl FromRequestParts<Shared> for Id {
             .into()
         })
     }
+}
+
+/// How many entries a page has, as its `limit` asks for; some when it doesn't.
+pub(crate) fn page_limit(asked: Option<usize>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(PAGE_JOBS_DEFAULT);
+    if !(1..=PAGE_JOBS_MAX).contains(&limit) {
+        let detail = format!("`limit` must be 1 to {PAGE_JOBS_MAX}");
+        return Err(Problem::new(Code::Malformed, detail));
+    }
+    Ok(limit)
 }
 
 /// A whole body within the limit. Comes last of a handler's arguments, so that

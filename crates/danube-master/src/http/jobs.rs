@@ -6,7 +6,6 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use danube_api::{Code, HistoryView, JobList, JobView, Problem, TransitionView};
-use danube_model::limits::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
 use danube_model::{Job, JobId, State as JobState};
 use danube_store::{CancelOutcome, Filter, StoreError};
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use super::answer::Answer;
 use super::approvals::origin;
 use super::caller::{Doer, Looker};
-use super::incoming::Id;
+use super::incoming::{Id, page_limit};
 use crate::app::{App, Shared, blocking};
 use crate::auth::Caller;
 use crate::tell::{self, Why};
@@ -50,14 +49,7 @@ pub(crate) async fn list(
         pipeline: query.pipeline,
         sight: caller.reach.sight(),
     };
-    let limit = query.limit.unwrap_or(PAGE_JOBS_DEFAULT);
-    if !(1..=PAGE_JOBS_MAX).contains(&limit) {
-        return Err(Problem::new(
-            Code::Malformed,
-            format!("`limit` must be 1 to {PAGE_JOBS_MAX}"),
-        )
-        .into());
-    }
+    let limit = page_limit(query.limit)?;
     let page = app
         .read(move |store| store.list(&filter, query.cursor.as_deref(), limit))
         .await?;

@@ -5,13 +5,12 @@ use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use danube_api::{Code, ForgeStatus, ForgeStatusList, Problem};
-use danube_model::limits::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
 use danube_store::{UntoldState, UntoldStatus};
 use serde::Deserialize;
 
 use super::answer::Answer;
 use super::caller::{Doer, Looker};
-use super::incoming::Id;
+use super::incoming::{Id, page_limit};
 use super::jobs::find_id;
 use crate::app::Shared;
 
@@ -56,10 +55,7 @@ pub(crate) async fn list(
                 .ok_or_else(|| malformed("`status` must be `pending` or `failed`".to_owned()))?,
         ),
     };
-    let limit = query.limit.unwrap_or(PAGE_JOBS_DEFAULT);
-    if !(1..=PAGE_JOBS_MAX).contains(&limit) {
-        return Err(malformed(format!("`limit` must be 1 to {PAGE_JOBS_MAX}")).into());
-    }
+    let limit = page_limit(query.limit)?;
     let sight = caller.reach.sight();
     let page = app
         .read(move |store| store.untold_statuses((&sight, state), query.cursor.as_deref(), limit))

@@ -5,7 +5,6 @@
 //! everybody does) would be kept out by them. It bounds what a guesser costs others, and tells
 //! them from a person who slipped.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::extract::Request;
@@ -19,7 +18,7 @@ use super::pages::login_page;
 use super::rights::{Right, Row};
 use super::serve::Peer;
 use crate::app::App;
-use crate::rates::{Rate, network};
+use crate::rates::{Network, Rate};
 
 /// Wrong keys, links and tokens of one address.
 pub(crate) const RATE: Rate = Rate {
@@ -30,9 +29,11 @@ pub(crate) const RATE: Rate = Rate {
 /// Where one signs in: what is tried there stands in the address or in the body.
 const LOGIN: &str = "/login";
 
+const TOO_MANY: &str = "Too many wrong keys came from this address. A valid one is taken; try others again in a minute.";
+
 /// Who tries, where a wrong answer would be one more try.
 pub(crate) struct Try {
-    network: IpAddr,
+    network: Network,
     /// In a browser, which is answered with a page.
     is_login: bool,
 }
@@ -49,7 +50,7 @@ impl Try {
         let is_login = row.path == LOGIN;
         let tries = is_login || key(request.headers()).is_some();
         (tries && !is_of_jobs).then(|| Self {
-            network: network(*peer),
+            network: Network::of(*peer),
             is_login,
         })
     }
@@ -66,5 +67,3 @@ impl Try {
         Refusal(Problem::new(Code::TooMany, TOO_MANY)).into_response()
     }
 }
-
-const TOO_MANY: &str = "Too many wrong keys came from this address. A valid one is taken; try others again in a minute.";

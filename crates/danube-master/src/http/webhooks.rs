@@ -6,7 +6,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use danube_api::{Code, DeliveryAttempt, DeliveryList, DeliveryView, Problem, SigningSecret};
 use danube_model::JobId;
-use danube_model::limits::{PAGE_JOBS_DEFAULT, PAGE_JOBS_MAX};
 use danube_store::{
     OLD_SECRETS_MAX, ReplayOutcome, Role, SECRET_BYTES, ShowOutcome, Webhook, WebhookAttempt,
     WebhookState,
@@ -15,7 +14,7 @@ use serde::Deserialize;
 
 use super::answer::Answer;
 use super::caller::{Doer, DoerOnRecord, Looker};
-use super::incoming::Id;
+use super::incoming::{Id, page_limit};
 use super::jobs::find_id;
 use crate::app::Shared;
 use crate::auth::{Caller, random};
@@ -63,10 +62,7 @@ pub(crate) async fn list(
             malformed("`status` must be `pending`, `delivered` or `failed`".to_owned())
         })?),
     };
-    let limit = query.limit.unwrap_or(PAGE_JOBS_DEFAULT);
-    if !(1..=PAGE_JOBS_MAX).contains(&limit) {
-        return Err(malformed(format!("`limit` must be 1 to {PAGE_JOBS_MAX}")).into());
-    }
+    let limit = page_limit(query.limit)?;
     let sight = caller.reach.sight();
     let owner = (caller.role != Role::Admin).then_some(caller.owner);
     let page = app

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, named_params};
 
 use super::from;
 use crate::keys::patterns;
-use crate::list::{read_cursor, write_cursor};
+use crate::list::{page_of, read_cursor};
 use crate::rows::{self, count, optional_time};
 use crate::writer::Tx;
 use crate::{Pending, Sight, Store, StoreError};
@@ -125,7 +125,7 @@ impl Store {
             None => i64::MAX,
         };
         let limit = limit.clamp(1, PAGE_JOBS_MAX);
-        let mut items: Vec<(i64, UntoldStatus)> = self.inner.readers.read(|connection| {
+        let items: Vec<(i64, UntoldStatus)> = self.inner.readers.read(|connection| {
             let mut statement = connection.prepare_cached(SQL)?;
             let values = named_params! {
                 ":below": below,
@@ -152,16 +152,7 @@ impl Store {
             }
             Ok(all)
         })?;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next_cursor = items
-            .last()
-            .filter(|_| more)
-            .map(|(seq, _)| write_cursor(sealer, *seq));
-        Ok(Page {
-            items: items.into_iter().map(|(_, it)| it).collect(),
-            next_cursor,
-        })
+        Ok(page_of(sealer, items, limit))
     }
 
     /// How much isn't told; given up counts for jobs that came since then.

@@ -347,7 +347,7 @@ fn a_file_that_unfolds_without_end_is_refused_at_once() {
     }
     let file = dir.path().join("bomb.yaml");
     fs::write(&file, bomb).unwrap();
-    // A gigabyte of memory is more than any good file needs, and far less than this would.
+    // Four gigabytes of addresses are more than any good file needs, and far less than this would.
     let tried = std::process::Command::new("prlimit")
         .args(["--as=4294967296", "--cpu=20", crate::master::DANUBE, "run"])
         .arg(&file)

@@ -24,7 +24,9 @@ const CHECKS: [&str; 13] = [
     "workers",
 ];
 
-fn check(master: &Master, name: &str) -> Value {
+/// What the server says of a check.
+#[track_caller]
+pub(crate) fn check(master: &Master, name: &str) -> Value {
     let report = master.get("/api/v1/health").json();
     let checks = report["checks"].as_array().unwrap().iter();
     let mut found = checks.filter(|it| it["name"] == name);

@@ -6,16 +6,14 @@ pub(crate) mod started;
 
 use serde_json::Value;
 
+use crate::health;
 use crate::master::{DEADLINE, Master};
 use crate::processes::until;
 pub(crate) use docker::{DockerRegistry, Image, pull};
 
 /// What the server says of the check.
 fn check(master: &Master) -> Value {
-    let report = master.get("/api/v1/health").json();
-    let checks = report["checks"].as_array().unwrap().iter();
-    let found = checks.clone().find(|it| it["name"] == "registry");
-    found.unwrap_or_else(|| panic!("{report}")).clone()
+    health::check(master, "registry")
 }
 
 #[test]

@@ -21,6 +21,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::health;
 use crate::master::{DANUBE, DEADLINE, Master};
 use crate::processes::until;
 use browser::{Browser, Page};
@@ -194,11 +195,7 @@ mod peers {
     /// What the server tells of it, with no secret.
     #[track_caller]
     fn told(master: &Master) {
-        let key = format!("Bearer {}", master.key);
-        let key = [("authorization", key.as_str())];
-        let health = master.request("GET", "/api/v1/health", &key, b"").json();
-        let checks = health["checks"].as_array().unwrap();
-        let dex = checks.iter().find(|it| it["name"] == "dex").unwrap();
+        let dex = health::check(master, "dex");
         assert_eq!(dex["status"], "ok", "{dex}");
         let log = master.log_lines().join("\n");
         for secret in [SECRET, "code=", "id_token"] {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::health;
 use crate::master::{DEADLINE, Master};
 use crate::playbooks::{Daemon, git};
 use crate::processes::until;
@@ -133,10 +134,7 @@ pub(crate) fn in_force(master: &Master, commit: &str) -> Value {
 #[track_caller]
 pub(crate) fn check(master: &Master, status: &str) -> String {
     until("the check says so", DEADLINE, || {
-        let report = master.get("/api/v1/health").json();
-        let checks = report["checks"].as_array().unwrap().clone();
-        let found = checks.into_iter().find(|it| it["name"] == "blueprint_sync");
-        let found = found.unwrap();
+        let found = health::check(master, "blueprint_sync");
         (found["status"] == status)
             .then(|| found["message"].as_str().unwrap_or_default().to_owned())
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::git::Silent;
 use super::row::row;
 use crate::auth::cookie_of;
+use crate::health;
 use crate::master::{Master, id, one_step};
 use crate::processes::until;
 use crate::signin;
@@ -14,11 +15,9 @@ use crate::signin;
 /// How long it may take until a fetch is given up, and told: a minute, and some.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(90);
 
-/// What the server says of a check.
+/// How the server says that it stands with a check, and why.
 fn check(master: &Master, name: &str) -> (String, String) {
-    let report = master.get("/api/v1/health").json();
-    let checks = report["checks"].as_array().unwrap().iter();
-    let found = checks.into_iter().find(|it| it["name"] == name).unwrap();
+    let found = health::check(master, name);
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
     (text("status"), text("message"))
 }
