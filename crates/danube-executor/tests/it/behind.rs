@@ -90,14 +90,17 @@ fn a_step_runs_below_whoever_answers_at_the_socket() {
     for isolation in isolations() {
         let job = Job::with(isolation);
         let mark = job.dir.path().display().to_string();
-        let mut plan = job.sh("echo out; echo err >&2; exit 3");
+        let gate = job.fifo("gate");
+        let mut plan = job.sh("echo out; echo err >&2; read line <gate; exit 3");
         plan.env.push(("MARK".into(), mark.clone()));
         plan.sandbox.nursery = nursery.clone();
         let output = Collect::on_first(|| {
-            // It may have ended before we look.
-            for step in processes_with("environ", &mark) {
+            let steps = processes_with("environ", &mark);
+            assert!(!steps.is_empty());
+            for step in steps {
                 assert!(is_below(step, unit.last()));
             }
+            fs::write(&gate, "looked\n").unwrap();
         });
         let ran = run_with(&plan, &Control::new().unwrap(), output).unwrap();
         assert_eq!(ran.outcome.end, End::Exit(3));

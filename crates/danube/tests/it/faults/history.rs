@@ -251,9 +251,9 @@ impl History {
             // Nothing comes behind what is missing of an attempt: its master died.
             parts.iter_mut().for_each(|it| *it = without_end(it));
             if self.is_bad_disk {
-                check_log_on_a_bad_disk(&plan, &job, &parts);
+                check_log_on_a_bad_disk((&plan, &job, moves), &parts);
             } else {
-                check_log(&plan, &job, &parts);
+                check_log((&plan, &job, moves), &parts);
             }
             let shown = self.lock().logs.get(&id).map_or(0, Vec::len);
             assert!(
@@ -315,20 +315,27 @@ fn is_terminal_word(status: &Value) -> bool {
 
 /// I5: each attempt's part of the log is a gap-free prefix of what it wrote,
 /// whole after a success; what may be missing is admitted.
-fn check_log(plan: &Plan, job: &Value, parts: &[&[u8]]) {
+fn check_log((plan, job, moves): (&Plan, &Value, &[Value]), parts: &[&[u8]]) {
+    let count = |cause: &str| moves.iter().filter(|it| it["cause"] == cause).count();
     let whole = plan.output();
     for part in parts {
         let text = String::from_utf8_lossy(part);
         assert!(whole.starts_with(&*text), "I5: no prefix: {text:?} {job}");
     }
-    let is_whole = parts.iter().all(|it| *it == whole.as_bytes());
+    // An attempt that never reached its worker wrote nothing, and misses nothing.
+    let silent = count("claimed").saturating_sub(count("started"));
+    let cut: Vec<_> = parts.iter().filter(|it| **it != whole.as_bytes()).collect();
+    let is_whole = cut.len() <= silent && cut.iter().all(|it| it.is_empty());
     match job["status"].as_str() {
         Some("success") => {
             let last = parts
                 .last()
                 .map(|it| String::from_utf8_lossy(it).into_owned());
             assert_eq!(last, Some(whole), "I5: not whole after a success: {job}");
-            assert!(is_whole || job["log_complete"] == false, "I5: {job}");
+            assert!(
+                is_whole || job["log_complete"] == false,
+                "I5: {job} {moves:#?}"
+            );
             assert!(
                 job["attempt"] != 1 || job["log_complete"] == true,
                 "I5: {job}"
@@ -336,26 +343,29 @@ fn check_log(plan: &Plan, job: &Value, parts: &[&[u8]]) {
         }
         Some("cancelled") => assert!(plan.is_cancelled, "nobody asked for it: {job}"),
         Some("failure") => {
+            // What was handed back before it ran is no loss.
             assert!(
-                !plan.retry_on_lost || job["attempt"] == 3,
-                "given up too early: {job}"
+                !plan.retry_on_lost || count("lease_lost") == 3,
+                "given up too early: {job} {moves:#?}"
             );
         }
         other => panic!("nobody asked for {other:?}: {job}"),
     }
     if !plan.retry_on_lost {
-        assert!(parts.len() <= 1, "it may run once at most: {job}");
+        let ran = parts.iter().filter(|it| !it.is_empty()).count();
+        assert!(ran <= 1, "it may run once at most: {job} {moves:#?}");
     }
 }
 
 /// The same where the disk refused: a log that couldn't be opened is a reason to fail, and
 /// one that couldn't be synced is not called whole, although it may be.
-fn check_log_on_a_bad_disk(plan: &Plan, job: &Value, parts: &[&[u8]]) {
+fn check_log_on_a_bad_disk(told: (&Plan, &Value, &[Value]), parts: &[&[u8]]) {
+    let (plan, job, _) = told;
     let reason = job["reason"].as_str().unwrap_or_default();
     let has_failed = job["status"] == "failure" && reason.contains("job log");
     let has_no_log = job["attempt"] == 0;
     if !has_failed && (has_no_log || job["log_complete"] == true) {
-        return check_log(plan, job, parts);
+        return check_log(told, parts);
     }
     let whole = plan.output();
     for part in parts {
@@ -537,7 +547,11 @@ mod tests {
     fn a_wrong_log_is_noticed() {
         let output = plan().output();
         let whole = output.as_bytes();
-        let check = |job: &Value, parts: &[&[u8]]| holds(|| check_log(&plan(), job, parts));
+        let with = |job: &Value, causes: &[&str], parts: &[&[u8]]| {
+            let moves: Vec<Value> = causes.iter().map(|it| json!({"cause": it})).collect();
+            holds(|| check_log((&plan(), job, &moves), parts))
+        };
+        let check = |job: &Value, parts: &[&[u8]]| with(job, &["claimed", "started"], parts);
         let success = ended("success", 1);
         assert!(check(&success, &[whole]));
         assert!(!check(&success, &[&whole[..whole.len() - 1]]), "torn");
@@ -550,7 +564,15 @@ mod tests {
         let silent = json!({"status": "success", "attempt": 2, "log_complete": true});
         assert!(!check(&silent, &[&whole[..5], whole]), "not admitted");
         assert!(!check(&ended("cancelled", 1), &[whole]), "nobody asked");
-        assert!(!check(&ended("failure", 2), &[whole]), "too early");
+        let lost = ["lease_lost"; 3];
+        let failure = ended("failure", 4);
+        assert!(with(&failure, &lost, &[whole]));
+        assert!(!with(&failure, &lost[1..], &[whole]), "too early");
+        // One that never reached its worker.
+        let causes = ["claimed", "handed_back", "claimed", "started"];
+        assert!(with(&silent, &causes, &[b"", whole]));
+        assert!(!with(&silent, &causes, &[&whole[..5], whole]));
+        assert!(!with(&silent, &causes, &[b"", b"", whole]));
     }
 
     #[test]
