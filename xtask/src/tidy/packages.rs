@@ -14,7 +14,7 @@ use crate::cargo::{Dependency, Graph, Node, Package};
 pub(crate) const BINARY_PACKAGES_MAX: usize = 300;
 
 /// What each crate may use, and with that all that those may use.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("danube-redact", &[]),
     ("danube-joblog", &["danube-redact"]),
     ("danube-telemetry", &["danube-redact"]),
@@ -30,6 +30,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ),
     ("danube-ansible", &["danube-model"]),
     ("danube-outgoing", &[]),
+    ("danube-pages", &["danube-api"]),
     ("danube-queue", &["danube-model", "danube-signals"]),
     ("danube-source", &["danube-model"]),
     (
