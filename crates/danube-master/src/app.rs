@@ -344,6 +344,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 /// waiting have an entry.
 pub(crate) struct Phases {
     waiting: Mutex<HashMap<JobId, Arc<Notify>>>,
+    /// Wakes those who wait for a change of any job.
+    pub(crate) any: Arc<Notify>,
     /// Turns at holding the answer of a submit back until its job has ended.
     pub(crate) turns: Arc<Semaphore>,
     /// Whether the server has begun to stop: nobody is held back any more.
@@ -354,6 +356,7 @@ impl Default for Phases {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
+            any: Arc::default(),
             turns: Arc::new(Semaphore::new(WAITS_MAX)),
             stopping: watch::Sender::new(false),
         }
@@ -372,8 +375,9 @@ impl Phases {
         }
     }
 
-    /// The job began, ended, or went back.
+    /// The job came, began, ended, or went back.
     pub(crate) fn touch(&self, job: JobId) {
+        self.any.notify_waiters();
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(notify) = waiting.get(&job) {
             notify.notify_waiters();

@@ -157,6 +157,7 @@ async fn live(parts: Parts) -> Result<(), StartError> {
     let (closed, close) = tokio::sync::oneshot::channel::<()>();
     let served = http::Served {
         router: http::router(app.clone()),
+        base: http::base_of(&app.settings).into(),
         signals: app.signals.clone(),
         liveness: Arc::clone(&app.liveness),
         client_silence: app.settings.client_silence,

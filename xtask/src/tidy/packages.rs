@@ -53,6 +53,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
             "danube-worker",
             "danube-remote",
             "danube-outgoing",
+            "danube-pages",
         ],
     ),
     ("danube-remote", &["danube-worker"]),

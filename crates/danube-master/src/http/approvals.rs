@@ -12,8 +12,9 @@ use super::asked::Asked;
 use super::caller::DoerOnRecord;
 use super::incoming::Id;
 use super::jobs::find;
-use super::submits::again;
+use super::submits::{accepted, again};
 use crate::app::Shared;
+use crate::auth::Caller;
 
 /// Runs an ended job of a fork's commit again, as a new job that may have the secrets of its
 /// pipeline. It is the same commit, whatever the fork has become since.
@@ -26,14 +27,24 @@ pub(crate) async fn approve(
     Extension(asked): Extension<Asked>,
     Id(id): Id,
 ) -> Answer<Response> {
+    Ok(accepted(approved(&app, caller, &asked, &id).await?))
+}
+
+/// The same in the name of this caller; the new job.
+pub(super) async fn approved(
+    app: &Shared,
+    caller: Caller,
+    asked: &Asked,
+    id: &str,
+) -> Result<JobView, Problem> {
     let began = asked.now();
-    let id = find(&app, &caller, &id).await?.id;
+    let id = find(app, &caller, id).await?.id;
     let found = app.read(move |store| store.forge_job(id)).await?;
     if !found.is_some_and(|it| it.from.is_untrusted()) {
         let detail = "the job has all that its pipeline may have: only one of a fork's commit is approved, and once";
-        return Err(Problem::new(Code::WrongState, detail).into());
+        return Err(Problem::new(Code::WrongState, detail));
     }
-    again(&app, caller, (&asked, began), (id, true)).await
+    again(app, caller, (asked, began), (id, true)).await
 }
 
 /// Where a job comes from, if a forge asked for it.

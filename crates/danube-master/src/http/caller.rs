@@ -31,6 +31,8 @@ pub(crate) struct DoerOnRecord(pub(crate) Caller);
 pub(crate) struct Manager(pub(crate) Caller);
 /// May manage keys and the server, and takes something out of it that opens more.
 pub(crate) struct ManagerOnRecord(pub(crate) Caller);
+/// May send a page's form.
+pub(crate) struct Sender(pub(crate) Caller);
 /// May see what others were allowed to do.
 pub(crate) struct Overseer;
 /// May add a value to mask: whoever may submit, and the job itself, which shows
@@ -101,6 +103,13 @@ impl FromRequestParts<Shared> for ManagerOnRecord {
         let caller = allowed(parts, app, is_managing)?;
         audit::ask(app, parts, &caller).await?;
         Ok(Self(caller))
+    }
+}
+
+impl Sender {
+    /// Who sent it. Whether the form is from a page of ours is for who reads it to find out.
+    pub(crate) fn of(parts: &Parts, app: &App) -> Result<Self, Refusal> {
+        allowed(parts, app, |it| matches!(it, Right::Form(_))).map(Self)
     }
 }
 
@@ -213,12 +222,13 @@ fn allowed(parts: &Parts, app: &App, fits: fn(Right) -> bool) -> Result<Caller, 
             )?;
             everything(parts, app, caller)
         }
-        Right::Own | Right::Pipeline(_) | Right::Listed(_) | Right::JobOr(_) => {
+        Right::Own | Right::Pipeline(_) | Right::Listed(_) | Right::JobOr(_) | Right::Form(_) => {
             let least = match row.right {
                 Right::Own => Permission::Write,
                 _ => caller.wish.right,
             };
-            let by_browser = caller.by_session && least > Permission::Read;
+            let is_form = matches!(row.right, Right::Form(_));
+            let by_browser = caller.by_session && least > Permission::Read && !is_form;
             let may = !by_browser && caller.reach.cap() >= least;
             must(parts, app, &caller, (may, right_name(least)))?;
             Ok(caller)

@@ -21,10 +21,11 @@ const SHOWN: [HeaderName; 3] = [
     HeaderName::from_static("x-api-key"),
 ];
 
-/// A right to look at one job, that is looked at again and again.
+/// A right to look at one job, or at a list, that is looked at again and again.
 pub(crate) struct Guard {
     shown: HeaderMap,
-    pipeline: String,
+    /// None of a list, which shows each what they may see.
+    pipeline: Option<String>,
     /// Who submitted it, where that was what counted.
     user: Option<String>,
     looked: Instant,
@@ -33,17 +34,26 @@ pub(crate) struct Guard {
 impl Guard {
     /// Of somebody who may look at this job now.
     pub(crate) fn new(caller: &Caller, headers: &HeaderMap, job: &Job) -> Self {
+        let is_own = caller.reach.asks_whose(&job.pipeline);
+        Self {
+            pipeline: Some(job.pipeline.clone()),
+            user: caller.user.clone().filter(|_| is_own),
+            ..Self::of_list(headers)
+        }
+    }
+
+    /// Of somebody who may look at a list now.
+    pub(crate) fn of_list(headers: &HeaderMap) -> Self {
         let mut shown = HeaderMap::new();
         for name in SHOWN {
             for value in headers.get_all(&name) {
                 shown.append(name.clone(), value.clone());
             }
         }
-        let is_own = caller.reach.asks_whose(&job.pipeline);
         Self {
             shown,
-            pipeline: job.pipeline.clone(),
-            user: caller.user.clone().filter(|_| is_own),
+            pipeline: None,
+            user: None,
             looked: Instant::now(),
         }
     }
@@ -56,7 +66,10 @@ impl Guard {
         self.looked = Instant::now();
         let caller =
             caller(app, &self.shown).map_err(|it| Problem::new(Code::Unauthorized, it.detail()))?;
-        let permitted = app.permits(&caller, (&self.pipeline, self.user.as_deref()));
+        let Some(pipeline) = &self.pipeline else {
+            return Ok(());
+        };
+        let permitted = app.permits(&caller, (pipeline, self.user.as_deref()));
         permitted.map_err(|it| {
             it.or(|| Problem::new(Code::NotFound, "this job isn't shown to you any more"))
         })

@@ -63,7 +63,7 @@ pub(crate) async fn list(
     }))
 }
 
-fn states(text: Option<&str>) -> Result<Vec<JobState>, Problem> {
+pub(super) fn states(text: Option<&str>) -> Result<Vec<JobState>, Problem> {
     let words = text
         .unwrap_or_default()
         .split(',')
@@ -132,33 +132,34 @@ pub(crate) async fn cancel(
     Doer(caller): Doer,
     Id(id): Id,
 ) -> Answer<Response> {
-    let id = find_id(&app, &caller, &id).await?;
+    let job = stop(&app, caller, &id).await?;
+    let job = JobView::whole(with_live_log(&app, job));
+    Ok((StatusCode::ACCEPTED, Json(job)).into_response())
+}
+
+/// Cancels a job in the name of this caller; the job as it is then.
+pub(super) async fn stop(app: &Shared, caller: Caller, id: &str) -> Result<Job, Problem> {
+    let id = find_id(app, &caller, id).await?;
     let outcome = app.store.cancel(id, &caller.name).await;
-    let outcome = outcome.map_err(|error| cancel_unrecorded(&app, id, &error))?;
-    let job = match outcome {
+    match outcome.map_err(|error| cancel_unrecorded(app, id, &error))? {
         CancelOutcome::Cancelled(mut job) => {
             job.cancelled_by = Some(caller.name);
             tell::moved(&app.signals, &job, Why::default());
             app.traces.ended_unclaimed(id);
             app.phases.touch(id);
-            job
+            Ok(job)
         }
         CancelOutcome::Asked(job) => {
             // Not running here yet: whoever starts it looks for the wish first.
             let _ = app.cancel(id);
-            job
+            Ok(job)
         }
         CancelOutcome::AlreadyEnded(job) => {
             let detail = format!("the job has ended already: {}", job.state);
-            return Err(Problem::new(Code::WrongState, detail).into());
+            Err(Problem::new(Code::WrongState, detail))
         }
-        CancelOutcome::NotFound => return Err(unknown(&id.to_string()).into()),
-    };
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(JobView::whole(with_live_log(&app, job))),
-    )
-        .into_response())
+        CancelOutcome::NotFound => Err(unknown(&id.to_string())),
+    }
 }
 
 /// A wish that can't be stored is no promise, but what runs can be stopped: a

@@ -64,6 +64,7 @@ use axum::routing::{delete, get, post};
 use crate::app::Shared;
 
 pub(crate) use openapi::document;
+pub(crate) use pages::base_of;
 pub(crate) use serve::{Served, serve};
 pub(crate) use signin::back_of;
 pub(crate) use submits::{Ask, accept};
@@ -74,9 +75,6 @@ pub(crate) fn rights() -> Vec<(&'static str, &'static str, String)> {
     rows.map(|it| (it.method, it.path, it.right.name()))
         .collect()
 }
-
-/// Bytes of a login form, which strangers may send: a key has 47.
-const LOGIN_BYTES_MAX: usize = 4 * 1024;
 
 /// What workers on other machines call.
 fn rpc_routes() -> Router<Shared> {
@@ -145,19 +143,10 @@ fn terminal_routes() -> Router<Shared> {
 /// What browsers ask for.
 fn page_routes() -> Router<Shared> {
     Router::new()
-        .route("/", get(pages::jobs))
-        .route("/jobs/{id}", get(pages::job))
-        .route(
-            "/login",
-            get(pages::login)
-                .post(pages::login_with_key)
-                .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX)),
-        )
         .route("/login/oidc", get(signin::begin))
         .route(signin::BACK, get(signin::back_again))
         .merge(terminal_routes())
-        .route("/logout", post(pages::logout))
-        .route("/style.css", get(pages::style))
+        .merge(pages::routes())
 }
 
 /// The routes that a job without network reaches by its socket, and no other.

@@ -1,20 +1,11 @@
-//! What stands at the head of the plain pages while the blueprint is wrong or can't be fetched.
+//! What stands at the head of the pages while the blueprint is wrong or can't be fetched.
 
-use danube_model::Timestamp;
+use danube_pages::Notice;
 use danube_store::Role;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::blueprint::{sentence, short};
-
-/// A line about the blueprint. Its texts come from outside: the templates escape them.
-pub(super) struct Notice {
-    pub(super) head: &'static str,
-    pub(super) since: Timestamp,
-    pub(super) why: String,
-    /// The commit in force, and when it was taken.
-    pub(super) in_force: Option<(String, Timestamp)>,
-}
 
 /// The line for this viewer, while there is one. It names the repository and its files, so it
 /// is for those who may see the blueprint by a key, too: who manages the server.
@@ -32,7 +23,7 @@ pub(super) fn notice(app: &App, caller: &Caller) -> Option<Notice> {
         .taken
         .map(|(commit, at)| (short(&commit).to_owned(), at));
     Some(Notice {
-        head,
+        head: head.to_owned(),
         since: error.at,
         why: sentence(&error),
         in_force: commit,

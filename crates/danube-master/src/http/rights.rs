@@ -18,6 +18,9 @@ pub(crate) enum Right {
     Open,
     /// A page: whoever isn't signed in is led to the sign-in.
     Page,
+    /// A form of a page: this right to the pipeline of the job, by a session that shows the
+    /// form's token, or by a key.
+    Form(Permission),
     /// A program of this machine, or to look at what belongs to no pipeline.
     Local,
     /// A good key. What is shown is what its holder may look at.
@@ -43,6 +46,7 @@ impl Right {
         match self {
             Self::Open => "open".to_owned(),
             Self::Page => "page".to_owned(),
+            Self::Form(it) => format!("form:{}", right_name(it)),
             Self::Local => "local".to_owned(),
             Self::Known => "known".to_owned(),
             Self::Own => "own".to_owned(),
@@ -59,7 +63,7 @@ impl Right {
     /// What the caller wishes to do with the pipeline that the request is about.
     pub(crate) fn wish(self, path: &str) -> Wish {
         let right = match self {
-            Self::Pipeline(it) | Self::Listed(it) | Self::JobOr(it) => it,
+            Self::Pipeline(it) | Self::Listed(it) | Self::JobOr(it) | Self::Form(it) => it,
             _ => Read,
         };
         let kind = match path {
@@ -217,6 +221,10 @@ pub(crate) static ROWS: &[Row] = &[
     // Browsers.
     get("/", Right::Page),
     get("/jobs/{id}", Right::Page),
+    post("/jobs/{id}/cancel", Right::Form(Write)),
+    post("/jobs/{id}/retry", Right::Form(Write)),
+    post("/jobs/{id}/approve", Right::Form(Write)),
+    get("/live", Right::Page),
     get("/login", Right::Open),
     post("/login", Right::Open),
     get("/login/oidc", Right::Open),
@@ -226,7 +234,7 @@ pub(crate) static ROWS: &[Row] = &[
     post("/login/cli/key", Right::Token("code")),
     post("/login/cli/end", Right::Known),
     post("/logout", Right::Open),
-    get("/style.css", Right::Open),
+    get("/assets/{version}/{name}", Right::Open),
 ];
 
 /// What the table says of a request.

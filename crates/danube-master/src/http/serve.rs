@@ -10,6 +10,7 @@ use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
+use axum::http::Uri;
 use danube_signals::{Signals, SseDropReason};
 use danube_telemetry::watchdog::BEAT_EVERY;
 use hyper::Request;
@@ -66,6 +67,8 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// What is served, and how.
 pub(crate) struct Served {
     pub(crate) router: Router,
+    /// The path below which others reach it: empty, or without a `/` at its end.
+    pub(crate) base: Arc<str>,
     pub(crate) signals: Signals,
     /// Hears that connections are accepted.
     pub(crate) liveness: Arc<Liveness>,
@@ -79,6 +82,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     Served {
         router,
+        base,
         signals,
         liveness,
         client_silence,
@@ -126,6 +130,7 @@ pub(crate) async fn serve(
             router: TowerToHyperService::new(router.clone()),
             line: line.clone(),
             peer: Peer(peer.ip()),
+            base: Arc::clone(&base),
         };
         let (one, two) = (one.clone(), two.clone());
         let watcher = open.watcher();
@@ -214,6 +219,7 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// The routes for the requests of one connection.
 struct OnLine {
     router: TowerToHyperService<Router>,
+    base: Arc<str>,
     line: Line,
     peer: Peer,
 }
@@ -226,8 +232,27 @@ impl Service<Request<Incoming>> for OnLine {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.line.clone());
         request.extensions_mut().insert(self.peer);
+        if let Some(uri) = below(&self.base, request.uri()) {
+            *request.uri_mut() = uri;
+        }
         self.router.call(request)
     }
+}
+
+/// The address without the path below which others reach the server, where a proxy has left
+/// it there; none where there is nothing to take away.
+fn below(base: &str, uri: &Uri) -> Option<Uri> {
+    let text = uri.path_and_query()?.as_str();
+    let rest = text.strip_prefix(base).filter(|_| !base.is_empty())?;
+    let rest = match rest.as_bytes().first() {
+        None => "/".to_owned(),
+        Some(b'?') => format!("/{rest}"),
+        Some(b'/') => rest.to_owned(),
+        Some(_) => return None,
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(rest.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Why a connection that broke took its followers with it; none when its client

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::answer::Refusal;
 use super::asked::Asked;
 use super::caller::cookie;
-use super::pages::{entered, refused, secure};
+use super::pages::{base_of, entered, refused, secure};
 use super::terminal;
 use crate::app::{App, Shared, blocking};
 use crate::oidc::Failed;
@@ -135,9 +135,9 @@ fn told(app: &App, failed: &Failed) -> Response {
 }
 
 fn keep(app: &App, response: &mut Response, state: &str, seconds: u32) {
-    let secure = secure(app);
+    let (base, secure) = (base_of(&app.settings), secure(app));
     let text = format!(
-        "{STATE_COOKIE}={state}; HttpOnly; SameSite=Lax; Path=/login/oidc; \
+        "{STATE_COOKIE}={state}; HttpOnly; SameSite=Lax; Path={base}/login/oidc; \
          Max-Age={seconds}{secure}"
     );
     let value = HeaderValue::from_str(&text).expect("states are base64");

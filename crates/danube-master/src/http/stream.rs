@@ -27,7 +27,7 @@ use super::serve::Line;
 use crate::app::Shared;
 
 /// What a client waits before it connects again, told at the start.
-const RETRY_MILLIS: u32 = 1_000;
+pub(super) const RETRY_MILLIS: u32 = 1_000;
 
 /// Where to begin, for clients that can't send a header.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -133,7 +133,7 @@ impl Sent {
 }
 
 /// Counts an open stream for as long as it lives.
-struct Counted {
+pub(super) struct Counted {
     app: Shared,
     line: Line,
     /// The end was sent.
@@ -141,7 +141,7 @@ struct Counted {
 }
 
 impl Counted {
-    fn new(app: Shared, line: Line) -> Self {
+    pub(super) fn new(app: Shared, line: Line) -> Self {
         app.signals.sse_clients_active.inc();
         Self {
             app,
@@ -151,13 +151,13 @@ impl Counted {
     }
 
     /// The follower is sent away: its log can't be read on.
-    fn drop_it(&mut self) {
+    pub(super) fn drop_it(&mut self) {
         self.is_done = true;
         let dropped = &self.app.signals.sse_clients_dropped_total;
         dropped.at(SseDropReason::Error).inc();
     }
 
-    fn sent(&self) {
+    pub(super) fn sent(&self) {
         self.app.signals.sse_messages_sent_total.inc();
     }
 }

@@ -172,6 +172,7 @@ pub(crate) async fn accept(
         .await
         .map_err(|error| app.problem(&error))?;
     if !submitted.replayed {
+        app.phases.touch(submitted.job.id);
         let durable = now();
         tell_submitted(app, &submitted.job, source_type);
         if let Some(asked) = &asked {
@@ -328,7 +329,7 @@ fn tell_submitted(app: &App, job: &Job, source_type: &str) {
     });
 }
 
-fn accepted(job: JobView) -> Response {
+pub(super) fn accepted(job: JobView) -> Response {
     wait::answer(StatusCode::ACCEPTED, job)
 }
 
@@ -432,10 +433,20 @@ pub(crate) async fn retry(
     Extension(asked): Extension<Asked>,
     Id(id): Id,
 ) -> Answer<Response> {
+    Ok(accepted(retried(&app, caller, &asked, &id).await?))
+}
+
+/// Runs an ended job again in the name of this caller; the new job.
+pub(super) async fn retried(
+    app: &Shared,
+    caller: Caller,
+    asked: &Asked,
+    id: &str,
+) -> Result<JobView, Problem> {
     let began = asked.now();
-    let id = find_id(&app, &caller, &id).await?;
-    retriable(&app, &caller, id).await?;
-    again(&app, caller, (&asked, began), (id, false)).await
+    let id = find_id(app, &caller, id).await?;
+    retriable(app, &caller, id).await?;
+    again(app, caller, (asked, began), (id, false)).await
 }
 
 /// Runs it again; with `approve`, with what its pipeline may have.
@@ -444,7 +455,7 @@ pub(super) async fn again(
     caller: Caller,
     (asked, began): (&Asked, u64),
     (id, approve): (JobId, bool),
-) -> Answer<Response> {
+) -> Result<JobView, Problem> {
     let load = Stretch {
         began,
         ended: asked.now(),
@@ -468,16 +479,17 @@ pub(super) async fn again(
             let durable = asked.now();
             tell_submitted(app, &job, "retry");
             traced(app, asked, &job, (load, durable));
-            Ok(accepted(JobView::whole(job)))
+            app.phases.touch(job.id);
+            Ok(JobView::whole(job))
         }
         RetryOutcome::NotEnded(job) => {
             let detail = format!(
                 "the job hasn't ended: {}; cancel it first, or wait",
                 job.state
             );
-            Err(Problem::new(Code::WrongState, detail).into())
+            Err(Problem::new(Code::WrongState, detail))
         }
-        RetryOutcome::NotFound => Err(unknown(&id.to_string()).into()),
+        RetryOutcome::NotFound => Err(unknown(&id.to_string())),
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -13,6 +12,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Json};
 use danube_api::{Code, LoginEnded, LoginKey, LoginProof, Problem};
 use danube_model::Timestamp;
+use danube_pages::login::TerminalPage;
 use danube_signals::LoginSucceeded;
 use danube_store::{KeyBounds, Role, SessionOf};
 use danube_telemetry::trace::hex;
@@ -24,7 +24,7 @@ use super::audit::{self, OnRecord};
 use super::caller::{Looker, caller, cookie};
 use super::incoming::Small;
 use super::keys::about;
-use super::pages::{is_foreign, leading, refused, render, secure};
+use super::pages::{bare, base_of, is_foreign, leading, refused, secure};
 use crate::app::{App, Shared};
 use crate::auth::{MintedKey, random};
 
@@ -70,13 +70,6 @@ impl Wish {
     }
 }
 
-#[derive(Template)]
-#[template(path = "cli.html")]
-struct AskPage<'a> {
-    user: &'a str,
-    wish: &'a Wish,
-}
-
 /// Asks whether the command line may act for who is signed in.
 pub(crate) async fn ask(
     State(app): State<Shared>,
@@ -92,15 +85,21 @@ pub(crate) async fn ask(
         } else {
             "/login"
         };
-        let mut response = Redirect::to(to).into_response();
+        let to = format!("{}{to}", base_of(&app.settings));
+        let mut response = Redirect::to(&to).into_response();
         keep_next(&app, &mut response, &wish.path(), 600);
         return response;
     };
     match caller.user {
-        Some(user) => render(&AskPage {
-            user: &user,
-            wish: &wish,
-        }),
+        Some(user) => bare(
+            &app,
+            &TerminalPage {
+                user,
+                port: wish.port,
+                challenge: wish.challenge,
+                state: wish.state,
+            },
+        ),
         None => refused(&app, StatusCode::FORBIDDEN, NO_USER),
     }
 }
@@ -131,9 +130,9 @@ pub(crate) fn next(headers: &HeaderMap) -> Option<String> {
 }
 
 fn keep_next(app: &App, response: &mut Response, path: &str, seconds: u32) {
-    let secure = secure(app);
+    let (base, secure) = (base_of(&app.settings), secure(app));
     let text = format!(
-        "{NEXT_COOKIE}={path}; HttpOnly; SameSite=Lax; Path=/login; Max-Age={seconds}{secure}"
+        "{NEXT_COOKIE}={path}; HttpOnly; SameSite=Lax; Path={base}/login; Max-Age={seconds}{secure}"
     );
     let value = HeaderValue::from_str(&text).expect("it is sound");
     response.headers_mut().append(header::SET_COOKIE, value);

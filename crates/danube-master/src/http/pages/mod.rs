@@ -1,0 +1,42 @@
+//! The pages: what browsers get, from the same binary.
+//!
+//! A handler makes a page's value from what the server knows; `danube-pages` renders it, and the
+//! same value is the answer to a program that asks for `application/json`. Nothing of a page
+//! changes anything but its forms (`forms.rs`), which show a token of the session that they were
+//! made for.
+
+mod acts;
+mod files;
+mod forms;
+mod frame;
+mod job;
+mod jobs;
+mod live;
+mod login;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use crate::app::Shared;
+
+pub(crate) use frame::base_of;
+pub(super) use frame::{bare, is_foreign, leading, secure};
+pub(super) use login::{entered, login_page, refused};
+
+/// What browsers ask for, but for the sign-in at a provider and of the command line.
+pub(super) fn routes() -> Router<Shared> {
+    let forms = Router::new()
+        .route("/jobs/{id}/cancel", post(acts::cancel))
+        .route("/jobs/{id}/retry", post(acts::retry))
+        .route("/jobs/{id}/approve", post(acts::approve))
+        .route("/login", get(login::login).post(login::login_with_key))
+        .route("/logout", post(login::logout))
+        .layer(DefaultBodyLimit::max(forms::FORM_BYTES_MAX));
+    Router::new()
+        .route("/", get(jobs::jobs))
+        .route("/jobs/{id}", get(job::job))
+        .route("/live", get(live::live))
+        .route("/assets/{version}/{name}", get(files::file))
+        .merge(forms)
+}
