@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::answer::Refusal;
 use super::asked::Asked;
 use super::caller::cookie;
-use super::pages::{base_of, entered, refused, secure};
+use super::pages::{base_of, entered, is_ours, refused, secure};
 use super::terminal;
 use crate::app::{App, Shared, blocking};
 use crate::oidc::Failed;
@@ -26,14 +26,27 @@ const STATE_COOKIE: &str = "danube_signin";
 /// Where browsers come back to; the provider must know it.
 pub(crate) const BACK: &str = "/login/oidc/callback";
 
+/// Where somebody wanted to go.
+#[derive(Deserialize)]
+pub(crate) struct Wanted {
+    next: Option<String>,
+}
+
 /// Sends a browser to the provider.
-pub(crate) async fn begin(State(app): State<Shared>) -> Response {
+pub(crate) async fn begin(
+    State(app): State<Shared>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
     let begun = match asking(&app, |it| it.oidc.begin(&back(it))).await {
         Ok(begun) => begun,
         Err(refusal) => return refusal,
     };
     let mut response = Redirect::to(&begun.url).into_response();
     keep(&app, &mut response, &begun.state, 600);
+    let next = wanted.ok().and_then(|Query(it)| it.next);
+    if let Some(next) = next.filter(|it| is_ours(it)) {
+        terminal::keep_next(&app, &mut response, &next, 600);
+    }
     response
 }
 

@@ -24,7 +24,7 @@ use super::audit::{self, OnRecord};
 use super::caller::{Looker, caller, cookie};
 use super::incoming::Small;
 use super::keys::about;
-use super::pages::{bare, base_of, is_foreign, leading, refused, secure};
+use super::pages::{bare, base_of, is_foreign, is_ours, leading, refused, secure};
 use crate::app::{App, Shared};
 use crate::auth::{MintedKey, random};
 
@@ -111,7 +111,9 @@ const NO_USER: &str = "You are signed in with a key or a link, and not as a user
 /// Where somebody wanted to go before they signed in, if they did.
 pub(crate) fn next(headers: &HeaderMap) -> Option<String> {
     let kept = cookie(headers, NEXT_COOKIE)?;
-    let query = kept.strip_prefix("/login/cli?")?;
+    let Some(query) = kept.strip_prefix("/login/cli?") else {
+        return Some(kept.to_owned()).filter(|it| is_ours(it));
+    };
     let mut wish = (None, None, None);
     for (name, value) in query.split('&').filter_map(|it| it.split_once('=')) {
         match name {
@@ -129,7 +131,8 @@ pub(crate) fn next(headers: &HeaderMap) -> Option<String> {
     wish.is_sound().then(|| wish.path())
 }
 
-fn keep_next(app: &App, response: &mut Response, path: &str, seconds: u32) {
+/// Keeps where somebody wants to go once they are signed in.
+pub(super) fn keep_next(app: &App, response: &mut Response, path: &str, seconds: u32) {
     let (base, secure) = (base_of(&app.settings), secure(app));
     let text = format!(
         "{NEXT_COOKIE}={path}; HttpOnly; SameSite=Lax; Path={base}/login; Max-Age={seconds}{secure}"

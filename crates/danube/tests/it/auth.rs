@@ -72,7 +72,7 @@ pub(crate) fn login_path(master: &Master) -> String {
 
 /// The cookie that an answer sets, as a browser would send it back.
 #[track_caller]
-fn cookie(answer: &Answer) -> String {
+pub(crate) fn cookie(answer: &Answer) -> String {
     let set = answer
         .header("set-cookie")
         .unwrap_or_else(|| panic!("a cookie: {}", answer.text()));
@@ -556,7 +556,7 @@ fn telemetry_is_open_on_loopback_and_jobs_are_not() {
         "/ready",
         "/api/v1/openapi.json",
         "/login",
-        "/style.css",
+        "/assets/0/danube.css",
     ] {
         assert_eq!(master.request("GET", path, &[], b"").status, 200, "{path}");
     }

@@ -1,10 +1,12 @@
-//! The plain pages: what they show, and that nothing on them is alive.
+//! The pages as they are sent: what they show, that nothing on them is alive but our script, and
+//! what their forms do.
 
 use serde_json::json;
 
 use crate::master::{Answer, Master, id};
 
-const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// Of a page: our files, and nothing that stands in the page itself.
+pub(crate) const CSP: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// Checks what every page has; its text.
 #[track_caller]
@@ -23,14 +25,10 @@ pub(crate) fn page(answer: &Answer) -> String {
     let text = answer.text();
     assert!(text.starts_with("<!doctype html>"), "{text}");
     let small = text.to_lowercase();
-    for alive in [
-        "<script",
-        "onerror=\"",
-        "<img",
-        "<iframe",
-        "javascript:",
-        " style=",
-    ] {
+    let ours = "<script type=\"module\" src=\"/assets/";
+    assert_eq!(small.matches("<script").count(), 1, "{text}");
+    assert!(small.contains(ours), "{text}");
+    for alive in ["onerror=\"", "<img", "<iframe", "javascript:", " style="] {
         assert!(!small.contains(alive), "{alive} in {text}");
     }
     text
@@ -61,9 +59,9 @@ fn the_pages_show_the_jobs_and_one_job() {
     for name in [full.as_str(), short] {
         let shown = page(&master.get(&format!("/jobs/{name}")));
         for text in [
-            "<pre>one\n</pre>",
+            ">one\n</pre>",
             "ended with exit code 3",
-            "<td>3</td>",
+            "<td class=\"number\">3</td>",
             "fix/a-b",
             &format!("/api/v1/jobs/{full}/logs"),
         ] {
@@ -135,6 +133,13 @@ fn a_long_or_cut_log_says_so_on_its_page() {
     );
 }
 
+fn login_for(path: &str) -> String {
+    match path {
+        "/" => "/login".to_owned(),
+        path => format!("/login?next={}", path.replace('/', "%2F")),
+    }
+}
+
 #[test]
 fn strangers_are_led_to_the_login() {
     let master = Master::start();
@@ -148,7 +153,13 @@ fn strangers_are_led_to_the_login() {
         let answer = master.request("GET", &path, &[], b"");
         assert_eq!(
             (answer.status, answer.header("location")),
-            (303, Some("/login")),
+            (303, Some(&*login_for(&path))),
+            "{path}"
+        );
+        let json = [("accept", "application/json")];
+        assert_eq!(
+            master.request("GET", &path, &json, b"").status,
+            401,
             "{path}"
         );
         assert!(!answer.text().contains(&job));
@@ -159,34 +170,214 @@ fn strangers_are_led_to_the_login() {
         "{login}"
     );
     assert!(!login.contains(&master.key));
-    let style = master.request("GET", "/style.css", &[], b"");
+    let style = login.split('"').find(|it| it.ends_with("/danube.css"));
+    let style = master.request("GET", style.expect("a style"), &[], b"");
     assert_eq!(
         (style.status, style.header("content-type")),
         (200, Some("text/css; charset=utf-8"))
     );
-    assert_eq!(style.header("content-security-policy"), Some(CSP));
+    let kept = style.header("cache-control").unwrap();
+    assert!(kept.contains("immutable"), "{kept}");
+    // Another version's address has this version's file, and isn't kept.
+    let other = master.request("GET", "/assets/0/danube.css", &[], b"");
+    assert_eq!(
+        (other.status, other.header("cache-control")),
+        (200, Some("no-store"))
+    );
+    assert_eq!(other.body, style.body);
 }
 
 #[test]
-fn a_job_that_nobody_knows_is_not_found() {
+fn what_nobody_knows_is_not_found() {
     let master = Master::start();
     for path in [
         "/jobs/zzzzzzzz",
         "/jobs/01900000-0000-7000-8000-000000000000",
         "/jobs/%3Cscript%3E",
-        "/jobs/%ff",
-        "/jobs/",
-        "/nothing",
     ] {
         let answer = master.get(path);
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.header("content-security-policy"), Some(CSP));
-        assert!(
-            !answer
-                .header("content-type")
-                .unwrap()
-                .starts_with("text/html"),
-            "{path}"
+        let text = answer.text();
+        assert!(text.contains("there is no job `"), "{path}: {text}");
+        assert!(!text.contains("`<script"), "{path}: {text}");
+        let answer = by_key(&master, path, "application/json");
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (404, Some("not_found"))
         );
     }
+    for path in ["/jobs/%ff", "/jobs/", "/nothing", "/assets/0/nothing"] {
+        assert_eq!(master.get(path).status, 404, "{path}");
+    }
+}
+
+fn by_key(master: &Master, path: &str, accept: &str) -> Answer {
+    let key = format!("Bearer {}", master.key);
+    let headers = [("authorization", key.as_str()), ("accept", accept)];
+    master.request("GET", path, &headers, b"")
+}
+
+#[test]
+fn a_program_gets_what_a_page_shows_as_json() {
+    let master = Master::start();
+    let job = master.run("echo hello; exit 4");
+    master.ended(&job);
+    let list = by_key(&master, "/?failed_first=1", "application/json");
+    assert_eq!(list.header("content-type"), Some("application/json"));
+    let list = list.json();
+    assert_eq!(list["failed"][0]["id"], *job, "{list}");
+    assert_eq!(list["jobs"], json!([]));
+    assert_eq!(list["load"], json!({"waiting": 0, "running": 0}));
+    let one = by_key(&master, &format!("/jobs/{job}"), "application/json").json();
+    assert_eq!(
+        one["job"],
+        master.get(&format!("/api/v1/jobs/{job}")).json()
+    );
+    assert_eq!(one["log"], "hello\n");
+    let page = by_key(&master, "/", "text/html, application/json;q=0.9");
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+}
+
+#[test]
+fn a_list_shows_what_its_address_asks_for() {
+    let master = Master::start();
+    let run = |name: &str, run: &str| {
+        let job =
+            master.submit(&json!({"spec": {"name": name, "steps": [{"name": "say", "run": run}]}}));
+        master.ended(&id(&job))["short_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (good, bad) = (run("web", "true"), run("docs", "false"));
+    let newest: Vec<String> = (0..60).map(|_| run("many", "true")).collect();
+    let shows = |path: &str, wanted: &[&str], others: &[&str]| {
+        let text = page(&master.get(path));
+        for it in wanted {
+            assert!(text.contains(*it), "{it} on {path}");
+        }
+        for it in others {
+            assert!(!text.contains(*it), "{it} on {path}");
+        }
+        text
+    };
+    let first = shows("/", &[&newest[59], &newest[10]], &[&newest[9], &good, &bad]);
+    let older = first
+        .split("rel=\"next\" href=\"")
+        .nth(1)
+        .expect("older ones");
+    let older = older.split('"').next().unwrap().replace("&#38;", "&");
+    shows(
+        &older,
+        &[&newest[9], &good, &bad],
+        &[&newest[10], "rel=\"next\""],
+    );
+    shows("/?status=failure,timeout", &[&bad], &[&good]);
+    shows("/?status=&pipeline=web", &[&good], &[&bad]);
+    shows("/?failed_first=1", &[&bad, &newest[59]], &[&good]);
+    shows("/?pipeline=none", &["No such job"], &[&bad]);
+    assert_eq!(master.get("/?status=finished").status, 400);
+}
+
+/// What signs a browser in: the answer to the login's form.
+fn sign_in(master: &Master) -> Answer {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let body = format!("key={}", master.key);
+    master.request("POST", "/login", &form, body.as_bytes())
+}
+
+/// A signed-in browser: its cookie, and the token of the forms on a page.
+fn signed_in(master: &Master, path: &str) -> (String, String) {
+    let cookie = crate::auth::cookie(&sign_in(master));
+    let page = master.request("GET", path, &[("cookie", &cookie)], b"");
+    let text = page.text();
+    let token = text.split("name=\"csrf\" value=\"").nth(1).expect("a form");
+    (cookie, token.split('"').next().unwrap().to_owned())
+}
+
+#[test]
+fn a_form_stops_and_repeats_a_job_and_only_from_a_page_of_its_session() {
+    let master = Master::start();
+    let job = master.run(crate::processes::HELD);
+    master.until_log(&job, "begin\n");
+    let (cookie, token) = signed_in(&master, &format!("/jobs/{job}"));
+    let send = |what: &str, (cookie, token): (&str, &str), site: &str| {
+        let headers = [
+            ("cookie", cookie),
+            ("sec-fetch-site", site),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let body = format!("csrf={token}");
+        master.request(
+            "POST",
+            &format!("/jobs/{job}/{what}"),
+            &headers,
+            body.as_bytes(),
+        )
+    };
+    let (other, others_token) = signed_in(&master, &format!("/jobs/{job}"));
+    for (who, token, site) in [
+        (&cookie, "", "same-origin"),
+        (&cookie, &*others_token, "same-origin"),
+        (&other, &*token, "same-origin"),
+        (&cookie, &*token, "cross-site"),
+        (&cookie, &*token, "same-site"),
+    ] {
+        let refused = send("cancel", (who, token), site);
+        assert_eq!(refused.status, 403, "{token} {site}");
+    }
+    assert_eq!(master.job(&job)["status"], "running");
+    let early = send("retry", (&cookie, &token), "same-origin");
+    assert_eq!(early.status, 409, "{}", early.text());
+    let stopped = send("cancel", (&cookie, &token), "same-origin");
+    let back = format!("/jobs/{job}");
+    assert_eq!(
+        (stopped.status, stopped.header("location")),
+        (303, Some(&*back))
+    );
+    assert_eq!(master.ended(&job)["status"], "cancelled");
+    let again = send("retry", (&cookie, &token), "same-origin");
+    assert_eq!(again.status, 303, "{}", again.text());
+    let new = again
+        .header("location")
+        .unwrap()
+        .strip_prefix("/jobs/")
+        .unwrap();
+    assert_eq!(master.job(new)["retry_of"], *job);
+    let (cookie, token) = signed_in(&master, &format!("/jobs/{new}"));
+    assert_eq!(send("cancel", (&cookie, &token), "none").status, 409);
+    master.call("DELETE", &format!("/api/v1/jobs/{new}"), None);
+    master.ended(new);
+}
+
+#[test]
+fn below_a_path_every_address_of_a_page_stands_below_it_whoever_takes_it_away() {
+    let master = Master::with(&["--public-url", "https://example.org/ci/"]);
+    let job = master.run("true");
+    master.ended(&job);
+    for path in ["/".to_owned(), format!("/jobs/{job}"), "/login".to_owned()] {
+        let text = master.get(&path).text();
+        // As a proxy asks that leaves the path there.
+        let whole = master.get(&format!("/ci{path}"));
+        assert_eq!(whole.status, 200, "{path}");
+        assert_eq!(whole.text().len(), text.len(), "{path}");
+        for name in ["href", "src", "action", "data-live"] {
+            for address in text.split(&format!(" {name}=\"")).skip(1) {
+                let address = address.split('"').next().unwrap();
+                let is_below = address.starts_with("/ci/") || address.starts_with('#');
+                assert!(is_below, "{name} {address} on {path}");
+            }
+        }
+    }
+    let led = master.request("GET", "/jobs/x", &[], b"");
+    assert_eq!(led.header("location"), Some("/ci/login?next=%2Fjobs%2Fx"));
+    let entered = sign_in(&master);
+    let session = entered.header("set-cookie").expect("a session");
+    assert!(session.contains("; Path=/ci/"), "{session}");
+    assert!(session.contains("; Secure"), "{session}");
+    assert_eq!(master.get("/cinema").status, 404);
 }

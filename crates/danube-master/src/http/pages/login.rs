@@ -67,10 +67,11 @@ pub(crate) struct LoginForm {
 }
 
 /// Whether it is the address of one of our pages, and no other site's.
-fn is_ours(next: &str) -> bool {
+pub(crate) fn is_ours(next: &str) -> bool {
+    // Nothing that means something in a cookie, a page or another notation of an address.
     let is_plain = next
         .bytes()
-        .all(|it| it.is_ascii_graphic() && !b"\\\"'<>".contains(&it));
+        .all(|it| it.is_ascii_graphic() && !b"\\\"'<>;,".contains(&it));
     next.starts_with('/') && !next.starts_with("//") && is_plain
 }
 

@@ -22,7 +22,7 @@ use crate::app::Shared;
 
 pub(crate) use frame::base_of;
 pub(super) use frame::{bare, is_foreign, leading, secure};
-pub(super) use login::{entered, login_page, refused};
+pub(super) use login::{entered, is_ours, login_page, refused};
 
 /// What browsers ask for, but for the sign-in at a provider and of the command line.
 pub(super) fn routes() -> Router<Shared> {

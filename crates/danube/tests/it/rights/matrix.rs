@@ -201,7 +201,8 @@ fn expected(right: &str, path: &str, caller: &Caller) -> Outcome {
         Some(it) if it < wanted => Outcome::Denied,
         Some(_) => Outcome::Let,
     };
-    if let Some(name) = right.strip_prefix("pipeline:") {
+    let of_pipeline = right.strip_prefix("pipeline:");
+    if let Some(name) = of_pipeline.or(right.strip_prefix("form:")) {
         return on_web(level(name));
     }
     if let Some(name) = right.strip_prefix("server:") {
@@ -379,7 +380,8 @@ mod peers {
                 !is_new || !path.starts_with("/api/"),
                 "{method} {path} isn't described"
             );
-            if is_new && right.starts_with("token:") && right != "token:code" {
+            let is_form = right.starts_with("form:");
+            if is_new && (is_form || right.starts_with("token:")) && right != "token:code" {
                 routes.push((method.to_owned(), path.to_owned(), right));
             }
         }
@@ -446,6 +448,7 @@ the right of each operation as `x-danube-right`. This page is written by a test;
 | --- | --- |
 | `open` | everybody |
 | `page` | a browser; whoever isn't signed in is led to the sign-in |
+| `form:…` | a form of a page: like `pipeline:…`, by a browser's session that shows the token of the form, or by a key |
 | `local` | programs of the server's machine, where nobody else is served; else as `server:read` |
 | `known` | whoever shows a good key; what is shown is what they may read |
 | `own` | a good key that may do more than read, for what is its holder's own |
