@@ -5,12 +5,14 @@
 //! shows is a function of its value and its [`Shell`]. All that comes from outside is text: the
 //! templates escape it, and the policy that the pages are sent with lets no script run but ours.
 
+pub mod admin;
 pub mod assets;
 pub mod error;
 pub mod job;
 pub mod jobs;
 pub mod login;
 mod page;
+pub mod pipelines;
 mod shell;
 pub mod words;
 

@@ -46,17 +46,39 @@ pub struct Notice {
 pub enum Tab {
     /// What runs and ran.
     Jobs,
+    /// How pipelines do.
+    Pipelines,
+    /// Who runs jobs.
+    Workers,
+    /// What jobs may be given.
+    Secrets,
+    /// Who may call.
+    Keys,
+    /// What others are told.
+    Webhooks,
 }
 
 impl Tab {
     /// All of them, in their order.
-    pub const ALL: [Self; 1] = [Self::Jobs];
+    pub const ALL: [Self; 6] = [
+        Self::Jobs,
+        Self::Pipelines,
+        Self::Workers,
+        Self::Secrets,
+        Self::Keys,
+        Self::Webhooks,
+    ];
 
     /// What it is called.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Jobs => "Jobs",
+            Self::Pipelines => "Pipelines",
+            Self::Workers => "Workers",
+            Self::Secrets => "Secrets",
+            Self::Keys => "API keys",
+            Self::Webhooks => "Webhooks",
         }
     }
 
@@ -65,6 +87,11 @@ impl Tab {
     pub const fn path(self) -> &'static str {
         match self {
             Self::Jobs => "/",
+            Self::Pipelines => "/pipelines",
+            Self::Workers => "/workers",
+            Self::Secrets => "/secrets",
+            Self::Keys => "/keys",
+            Self::Webhooks => "/webhooks",
         }
     }
 
@@ -72,7 +99,8 @@ impl Tab {
     #[must_use]
     pub const fn is_for_admins(self) -> bool {
         match self {
-            Self::Jobs => false,
+            Self::Jobs | Self::Pipelines | Self::Secrets | Self::Webhooks => false,
+            Self::Workers | Self::Keys => true,
         }
     }
 }

@@ -143,6 +143,29 @@ pub fn in_query(text: &str) -> String {
     out
 }
 
+/// A share from 0 to 1: `97 %`. Rounded away from the ends, so that only all is 100 % and only
+/// nothing 0 %.
+#[must_use]
+pub fn percent(share: impl Given<f64>) -> String {
+    let percent = share.given() * 100.0;
+    let rounded = match percent.round() {
+        it if it >= 100.0 && percent < 100.0 => 99.0,
+        it if it <= 0.0 && percent > 0.0 => 1.0,
+        it => it,
+    };
+    format!("{rounded:.0} %")
+}
+
+/// A change in percent: `+12 %`, `−3 %`, `±0 %`.
+#[must_use]
+pub fn change(percent: impl Given<f64>) -> String {
+    match percent.given().round() {
+        0.0 => "±0 %".to_owned(),
+        it if it > 0.0 => format!("+{it:.0} %"),
+        it => format!("−{:.0} %", it.abs()),
+    }
+}
+
 /// One or many: `1 job`, `2 jobs`.
 #[must_use]
 pub fn counted(number: impl Given<u64>, one: &str, many: &str) -> String {
@@ -202,6 +225,16 @@ mod tests {
         ] {
             assert_eq!(bytes(size), said);
         }
+        for (share, said) in [
+            (0.0, "0 %"),
+            (0.001, "1 %"),
+            (0.974, "97 %"),
+            (0.999, "99 %"),
+            (1.0, "100 %"),
+        ] {
+            assert_eq!(percent(share), said);
+        }
+        assert_eq!([12.3, -3.0, 0.2].map(change), ["+12 %", "−3 %", "±0 %"]);
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");

@@ -153,12 +153,20 @@ impl Caller {
 
     /// Whether the caller may do that.
     pub(crate) fn may(&self, need: Need) -> bool {
-        let by_role = match need {
+        self.is_trusted_with(need) && (need == Need::Read || !self.by_session)
+    }
+
+    /// Whether they may look, in a browser too, at what is for those who may do that.
+    pub(crate) fn may_see(&self, need: Need) -> bool {
+        self.is_trusted_with(need) && self.reach.is_all()
+    }
+
+    fn is_trusted_with(&self, need: Need) -> bool {
+        match need {
             Need::Read => true,
             Need::Work => matches!(self.role, Role::Admin | Role::Member),
             Need::Manage => self.role == Role::Admin,
-        };
-        by_role && (need == Need::Read || !self.by_session)
+        }
     }
 }
 

@@ -233,7 +233,9 @@ fn allowed(parts: &Parts, app: &App, fits: fn(Right) -> bool) -> Result<Caller, 
             must(parts, app, &caller, (may, right_name(least)))?;
             Ok(caller)
         }
-        Right::Known | Right::Open | Right::Page | Right::Token(_) => Ok(caller),
+        Right::Known | Right::Open | Right::Page | Right::ServerPage(_) | Right::Token(_) => {
+            Ok(caller)
+        }
     }
 }
 

@@ -69,10 +69,15 @@ pub(crate) async fn put(
     responses((status = 200, description = "Every credential", body = CredentialList),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(State(app): State<Shared>, _: Steward) -> Answer<Json<CredentialList>> {
+    Ok(Json(all(&app).await?))
+}
+
+/// What is known of every credential.
+pub(super) async fn all(app: &Shared) -> Result<CredentialList, Problem> {
     let all = app.read(danube_store::Store::credentials).await?;
-    Ok(Json(CredentialList {
+    Ok(CredentialList {
         credentials: all.into_iter().map(view).collect(),
-    }))
+    })
 }
 
 /// What is known of one credential.

@@ -142,10 +142,15 @@ fn wrong(mistakes: Vec<(&str, String)>) -> Problem {
     responses((status = 200, description = "Every key", body = KeyList),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(State(app): State<Shared>, _: Manager) -> Answer<Json<KeyList>> {
+    Ok(Json(all(&app).await?))
+}
+
+/// Every key.
+pub(super) async fn all(app: &Shared) -> Result<KeyList, Problem> {
     let keys = app.read(danube_store::Store::keys).await?;
-    Ok(Json(KeyList {
+    Ok(KeyList {
         keys: keys.into_iter().map(view).collect(),
-    }))
+    })
 }
 
 /// Revokes a key, by id or name, at once and for ever.

@@ -8,6 +8,7 @@ use danube_model::spec::{Parameter, Pipeline};
 use super::answer::Answer;
 use super::caller::Looker;
 use crate::app::{App, Shared, blocking};
+use crate::auth::Caller;
 
 /// Lists the pipelines that can be submitted by name.
 #[utoipa::path(get, path = "/api/v1/pipelines", tag = "jobs",
@@ -17,11 +18,18 @@ pub(crate) async fn pipelines(
     State(app): State<Shared>,
     Looker(caller): Looker,
 ) -> Answer<Json<PipelineList>> {
+    Ok(Json(PipelineList {
+        pipelines: reached(&app, &caller).await?,
+    }))
+}
+
+/// Those that the caller reaches, by name.
+pub(super) async fn reached(app: &Shared, caller: &Caller) -> Result<Vec<PipelineView>, Problem> {
     let of = app.clone();
     let mut pipelines = blocking(move || all(&of)).await?;
     pipelines.retain(|it| caller.reach.right_to_own(&it.name).is_some());
     pipelines.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
-    Ok(Json(PipelineList { pipelines }))
+    Ok(pipelines)
 }
 
 fn all(app: &App) -> Vec<PipelineView> {

@@ -18,6 +18,8 @@ pub(crate) enum Right {
     Open,
     /// A page: whoever isn't signed in is led to the sign-in.
     Page,
+    /// A page of what belongs to no pipeline.
+    ServerPage(Need),
     /// A form of a page: this right to the pipeline of the job, by a session that shows the
     /// form's token, or by a key.
     Form(Permission),
@@ -46,6 +48,9 @@ impl Right {
         match self {
             Self::Open => "open".to_owned(),
             Self::Page => "page".to_owned(),
+            Self::ServerPage(Need::Read) => "page:read".to_owned(),
+            Self::ServerPage(Need::Work) => "page:write".to_owned(),
+            Self::ServerPage(Need::Manage) => "page:admin".to_owned(),
             Self::Form(it) => format!("form:{}", right_name(it)),
             Self::Local => "local".to_owned(),
             Self::Known => "known".to_owned(),
@@ -225,6 +230,13 @@ pub(crate) static ROWS: &[Row] = &[
     post("/jobs/{id}/retry", Right::Form(Write)),
     post("/jobs/{id}/approve", Right::Form(Write)),
     get("/live", Right::Page),
+    get("/pipelines", Right::Page),
+    get("/pipelines/{name}", Right::Page),
+    get("/workers", Right::ServerPage(Need::Manage)),
+    get("/keys", Right::ServerPage(Need::Manage)),
+    get("/secrets", Right::Page),
+    get("/webhooks", Right::Page),
+    get("/webhooks/{id}", Right::Page),
     get("/login", Right::Open),
     post("/login", Right::Open),
     get("/login/oidc", Right::Open),

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{self, get};
 use axum::{Extension, Json, Router};
 use danube_api::{Code, NewSecret, Problem, SecretList, SecretView};
+use danube_blueprint::Permission;
 use danube_model::limits::{NAME_BYTES_MAX, SECRET_VALUE_BYTES_MAX};
 use danube_store::SecretRecord;
 use serde::Deserialize;
@@ -96,14 +97,23 @@ pub(crate) async fn list(
     State(app): State<Shared>,
     Doer(caller): Doer,
 ) -> Answer<Json<SecretList>> {
+    Ok(Json(known(&app, &caller, caller.wish.right).await?))
+}
+
+/// What is known of the secrets of pipelines to which the caller has this right.
+pub(super) async fn known(
+    app: &Shared,
+    caller: &Caller,
+    right: Permission,
+) -> Result<SecretList, Problem> {
     let mut all = app.read(danube_store::Store::secrets).await?;
     all.retain(|it| match &it.pipeline {
-        Some(pipeline) => caller.reach.right(pipeline, None) >= Some(caller.wish.right),
+        Some(pipeline) => caller.reach.right(pipeline, None) >= Some(right),
         None => caller.reach.is_all(),
     });
-    Ok(Json(SecretList {
+    Ok(SecretList {
         secrets: all.into_iter().map(view).collect(),
-    }))
+    })
 }
 
 /// Forgets a secret. A job that asks for it fails from now on, and says so.

@@ -44,14 +44,24 @@ pub(crate) async fn pipeline(
     query: Result<Query<TimingQuery>, QueryRejection>,
 ) -> Answer<Json<PipelineTiming>> {
     let wanted = wanted(query)?;
-    let permitted = app.permits(&caller, (&name, None));
+    Ok(Json(of_one(&app, &caller, name, wanted).await?))
+}
+
+/// What took the time of a pipeline over so many runs.
+pub(super) async fn of_one(
+    app: &Shared,
+    caller: &Caller,
+    name: String,
+    wanted: usize,
+) -> Result<PipelineTiming, Problem> {
+    let permitted = app.permits(caller, (&name, None));
     permitted.map_err(|it| it.or(|| unknown(&name, &[])))?;
     let asked = name.clone();
-    let past = read(&app, move |store| store.past_runs(&asked, 2 * wanted)).await?;
+    let past = read(app, move |store| store.past_runs(&asked, 2 * wanted)).await?;
     if past.runs.is_empty() {
-        must_exist(&app, &caller, &name).await?;
+        must_exist(app, caller, &name).await?;
     }
-    Ok(Json(table(name, &past, wanted)))
+    Ok(table(name, &past, wanted))
 }
 
 /// Shows how long the latest runs of each pipeline took and waited.
@@ -64,12 +74,18 @@ pub(crate) async fn pipelines(
     query: Result<Query<TimingQuery>, QueryRejection>,
 ) -> Answer<Json<TimingList>> {
     let wanted = wanted(query)?;
+    Ok(Json(of_all(&app, caller, wanted).await?))
+}
+
+/// How long the latest so many runs took and waited of each pipeline that the caller reaches.
+pub(super) async fn of_all(
+    app: &Shared,
+    caller: Caller,
+    wanted: usize,
+) -> Result<TimingList, Problem> {
     let counts = move |name: &str| caller.reach.right(name, None).is_some();
-    let all = read(&app, move |store| {
-        store.past_runs_of_all(2 * wanted, counts)
-    })
-    .await?;
-    Ok(Json(list(all, wanted)))
+    let all = read(app, move |store| store.past_runs_of_all(2 * wanted, counts)).await?;
+    Ok(list(all, wanted))
 }
 
 fn wanted(query: Result<Query<TimingQuery>, QueryRejection>) -> Result<usize, Problem> {

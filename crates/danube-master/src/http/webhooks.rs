@@ -36,12 +36,12 @@ pub(super) fn routes() -> Router<Shared> {
 pub(crate) struct ListQuery {
     /// `pending`, `delivered` or `failed`.
     #[param(pattern = "^(pending|delivered|failed)$")]
-    status: Option<String>,
+    pub(super) status: Option<String>,
     /// Webhooks a page, 1 to 1000; 50 when absent.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// `next_cursor` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
 }
 
 /// Lists webhooks of ended jobs, that of the newest job first: an admin key sees all, others
@@ -56,6 +56,16 @@ pub(crate) async fn list(
 ) -> Answer<Json<DeliveryList>> {
     let malformed = |detail: String| Problem::new(Code::Malformed, detail);
     let Query(query) = query.map_err(|error| malformed(error.body_text()))?;
+    Ok(Json(listed(&app, caller, query).await?))
+}
+
+/// The webhooks of the jobs that the caller may see the webhooks of.
+pub(super) async fn listed(
+    app: &Shared,
+    caller: Caller,
+    query: ListQuery,
+) -> Result<DeliveryList, Problem> {
+    let malformed = |detail: String| Problem::new(Code::Malformed, detail);
     let state = match query.status.as_deref() {
         None => None,
         Some(word) => Some(WebhookState::parse(word).ok_or_else(|| {
@@ -71,10 +81,10 @@ pub(crate) async fn list(
             store.webhooks(which, query.cursor.as_deref(), limit)
         })
         .await?;
-    Ok(Json(DeliveryList {
+    Ok(DeliveryList {
         deliveries: page.items.into_iter().map(|it| view(it, None)).collect(),
         next_cursor: page.next_cursor,
-    }))
+    })
 }
 
 /// Shows the webhook of an ended job with its attempts.
@@ -87,8 +97,13 @@ pub(crate) async fn show(
     Looker(caller): Looker,
     Id(id): Id,
 ) -> Answer<Json<DeliveryView>> {
-    let (webhook, attempts) = find(&app, &caller, &id).await?;
-    Ok(Json(view(webhook, Some(attempts))))
+    Ok(Json(one(&app, &caller, &id).await?))
+}
+
+/// A webhook with its attempts.
+pub(super) async fn one(app: &Shared, caller: &Caller, id: &str) -> Result<DeliveryView, Problem> {
+    let (webhook, attempts) = find(app, caller, id).await?;
+    Ok(view(webhook, Some(attempts)))
 }
 
 /// Sends a webhook again, or a pending one at once, under the same `webhook-id`.

@@ -69,12 +69,17 @@ fn wrong(pointer: &str, message: String) -> Problem {
     responses((status = 200, description = "Every worker on another machine", body = WorkerList),
         (status = "4XX", description = "A wrong key", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(State(app): State<Shared>, _: Manager) -> Answer<Json<WorkerList>> {
+    Ok(Json(all(&app).await?))
+}
+
+/// Every worker on another machine.
+pub(super) async fn all(app: &Shared) -> Result<WorkerList, Problem> {
     let workers = app.read(danube_store::Store::workers).await?;
     let connected = app.remote.connected();
     let workers = workers.into_iter().map(|it| view(it, &connected));
-    Ok(Json(WorkerList {
+    Ok(WorkerList {
         workers: workers.collect(),
-    }))
+    })
 }
 
 /// Revokes a worker's token, at once and for ever. What it runs goes to others when

@@ -91,17 +91,28 @@ impl FromRequestParts<Shared> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Response> {
         let row = parts.extensions.get::<&'static Row>();
-        if !row.is_some_and(|it| it.right == Right::Page) {
-            let detail = "the table of rights says something else of this route than its handler";
-            return Err(Refusal(Problem::new(Code::Internal, detail)).into_response());
-        }
+        let need = match row.map(|it| it.right) {
+            Some(Right::Page) => None,
+            Some(Right::ServerPage(need)) => Some(need),
+            _ => {
+                let detail =
+                    "the table of rights says something else of this route than its handler";
+                return Err(Refusal(Problem::new(Code::Internal, detail)).into_response());
+            }
+        };
         let wants = Wants::of(&parts.headers);
         match caller(app, &parts.headers) {
-            Ok(caller) => Ok(Self {
-                csrf: forms::token(session(&parts.headers).unwrap_or_default()),
-                caller,
-                wants,
-            }),
+            Ok(caller) => {
+                let visit = Self {
+                    csrf: forms::token(session(&parts.headers).unwrap_or_default()),
+                    caller,
+                    wants,
+                };
+                match need.is_none_or(|it| visit.caller.may_see(it)) {
+                    true => Ok(visit),
+                    false => Err(visit.refuse(app, not_theirs(&visit.caller))),
+                }
+            }
             Err(stranger) if wants.json => {
                 let problem = Problem::new(Code::Unauthorized, stranger.detail());
                 Err(Refusal(problem).into_response())
@@ -109,6 +120,14 @@ impl FromRequestParts<Shared> for Visit {
             Err(_) => Err(Redirect::to(&to_login(app, &parts.uri)).into_response()),
         }
     }
+}
+
+fn not_theirs(caller: &Caller) -> Problem {
+    let detail = format!(
+        "`{}` may not see this page: it is for those who manage the server",
+        caller.name
+    );
+    Problem::new(Code::Forbidden, detail)
 }
 
 /// The sign-in, from which one comes back to where one wanted to go.

@@ -6,6 +6,7 @@
 //! made for.
 
 mod acts;
+mod admin;
 mod files;
 mod forms;
 mod frame;
@@ -13,6 +14,7 @@ mod job;
 mod jobs;
 mod live;
 mod login;
+mod pipelines;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -37,6 +39,13 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/", get(jobs::jobs))
         .route("/jobs/{id}", get(job::job))
         .route("/live", get(live::live))
+        .route("/pipelines", get(pipelines::list))
+        .route("/pipelines/{name}", get(pipelines::one))
+        .route("/workers", get(admin::workers))
+        .route("/secrets", get(admin::secrets))
+        .route("/keys", get(admin::keys))
+        .route("/webhooks", get(admin::deliveries))
+        .route("/webhooks/{id}", get(admin::delivery))
         .route("/assets/{version}/{name}", get(files::file))
         .merge(forms)
 }
