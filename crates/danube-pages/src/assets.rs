@@ -29,8 +29,14 @@ assets! {
     "danube.css" "text/css; charset=utf-8";
     "icon.svg" "image/svg+xml";
     "danube.js" SCRIPT;
+    "chart.js" SCRIPT;
+    "find.js" SCRIPT;
+    "list.js" SCRIPT;
     "live.js" SCRIPT;
+    "log.js" SCRIPT;
+    "rows.js" SCRIPT;
     "times.js" SCRIPT;
+    "trace.js" SCRIPT;
 }
 
 /// Stands in the path of each: the FNV-1a hash of them all.

@@ -6,14 +6,26 @@
 //! templates escape it, and the policy that the pages are sent with lets no script run but ours.
 
 pub mod admin;
+pub mod alerts;
 pub mod assets;
+pub mod attempts;
+pub mod chart;
+pub mod checks;
+pub mod dashboards;
+pub mod diff;
 pub mod error;
+pub mod first_error;
+pub mod grid;
 pub mod job;
 pub mod jobs;
+pub mod log;
 pub mod login;
+mod markdown;
 mod page;
 pub mod pipelines;
 mod shell;
+pub mod signals;
+pub mod trace;
 pub mod words;
 
 pub use page::Page;

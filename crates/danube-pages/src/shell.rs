@@ -15,6 +15,8 @@ pub struct Shell {
     pub viewer: Option<Viewer>,
     /// What is wrong with the server as a whole.
     pub notice: Option<Notice>,
+    /// How many alerts fire.
+    pub firing: u64,
 }
 
 /// Who looks at a page.
@@ -26,6 +28,8 @@ pub struct Viewer {
     pub csrf: String,
     /// Whether they manage the server.
     pub is_admin: bool,
+    /// Whether they may look at what belongs to no pipeline: metrics, alerts and checks.
+    pub reads_server: bool,
 }
 
 /// A line at the head of each page.
@@ -56,53 +60,76 @@ pub enum Tab {
     Keys,
     /// What others are told.
     Webhooks,
+    /// What the server's metrics were.
+    Dashboards,
+    /// What fires.
+    Alerts,
+    /// What the checks found.
+    Health,
+    /// What the server tells of itself.
+    Signals,
 }
 
 impl Tab {
     /// All of them, in their order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Jobs,
         Self::Pipelines,
+        Self::Dashboards,
+        Self::Alerts,
+        Self::Health,
         Self::Workers,
         Self::Secrets,
         Self::Keys,
         Self::Webhooks,
+        Self::Signals,
     ];
+
+    /// What it is called, where it leads below the base path, and who sees it.
+    const fn about(self) -> (&'static str, &'static str, SeenBy) {
+        match self {
+            Self::Jobs => ("Jobs", "/", SeenBy::All),
+            Self::Pipelines => ("Pipelines", "/pipelines", SeenBy::All),
+            Self::Dashboards => ("Dashboards", "/dashboards", SeenBy::Readers),
+            Self::Alerts => ("Alerts", "/alerts", SeenBy::Readers),
+            Self::Health => ("Health", "/checks", SeenBy::Readers),
+            Self::Workers => ("Workers", "/workers", SeenBy::Admins),
+            Self::Secrets => ("Secrets", "/secrets", SeenBy::All),
+            Self::Keys => ("API keys", "/keys", SeenBy::Admins),
+            Self::Webhooks => ("Webhooks", "/webhooks", SeenBy::All),
+            Self::Signals => ("Signals", "/signals", SeenBy::All),
+        }
+    }
 
     /// What it is called.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Jobs => "Jobs",
-            Self::Pipelines => "Pipelines",
-            Self::Workers => "Workers",
-            Self::Secrets => "Secrets",
-            Self::Keys => "API keys",
-            Self::Webhooks => "Webhooks",
-        }
+        self.about().0
     }
 
     /// Where it leads, below the base path.
     #[must_use]
     pub const fn path(self) -> &'static str {
-        match self {
-            Self::Jobs => "/",
-            Self::Pipelines => "/pipelines",
-            Self::Workers => "/workers",
-            Self::Secrets => "/secrets",
-            Self::Keys => "/keys",
-            Self::Webhooks => "/webhooks",
-        }
+        self.about().1
     }
 
-    /// Whether only those see it who manage the server.
-    #[must_use]
-    pub const fn is_for_admins(self) -> bool {
-        match self {
-            Self::Jobs | Self::Pipelines | Self::Secrets | Self::Webhooks => false,
-            Self::Workers | Self::Keys => true,
+    fn is_for(self, viewer: &Viewer) -> bool {
+        match self.about().2 {
+            SeenBy::All => true,
+            SeenBy::Readers => viewer.reads_server,
+            SeenBy::Admins => viewer.is_admin,
         }
     }
+}
+
+/// Who sees an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SeenBy {
+    All,
+    /// Who may look at what belongs to no pipeline.
+    Readers,
+    /// Who manages the server.
+    Admins,
 }
 
 impl Shell {
@@ -121,9 +148,18 @@ impl Shell {
     /// The entries that this viewer sees.
     #[must_use]
     pub fn tabs(&self) -> Vec<Tab> {
-        let is_admin = self.viewer.as_ref().is_some_and(|it| it.is_admin);
-        let seen = Tab::ALL.into_iter().filter(|_| self.viewer.is_some());
-        seen.filter(|it| is_admin || !it.is_for_admins()).collect()
+        let Some(viewer) = &self.viewer else {
+            return Vec::new();
+        };
+        let all = Tab::ALL.into_iter();
+        all.filter(|it| it.is_for(viewer)).collect()
+    }
+
+    /// How many alerts fire, beside their entry.
+    #[must_use]
+    pub fn badge(&self, tab: &Tab) -> Option<u64> {
+        let of_alerts = *tab == Tab::Alerts;
+        (of_alerts && self.firing > 0).then_some(self.firing)
     }
 
     /// The token of this page's forms, where there are forms.

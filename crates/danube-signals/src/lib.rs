@@ -36,9 +36,9 @@ pub use panels::{Dashboard, Panel, Query, Unit, panel, panels};
 pub use signals::{BuildInfo, Limits, Signals};
 pub use span::{
     AttemptTrace, HOST_EVENTS_MAX, JobSpans, PlayTrace, PlaybookTrace, RequestSpan, ResultTrace,
-    RunOutcome, RunStepTrace, Source, StepTrace, Stretch, SubmitTrace, TASK_SPANS_MAX, TaskTrace,
-    WebhookTrace, heal_failed, heal_span, job_span, request_answered, request_span,
-    webhook_span_id,
+    RunOutcome, RunStepTrace, Source, SpanDecl, StepTrace, Stretch, SubmitTrace, TASK_SPANS_MAX,
+    TaskTrace, WebhookTrace, heal_failed, heal_span, job_span, request_answered, request_span,
+    spans, webhook_span_id,
 };
 
 /// The declaration of each family, by its name: what panels, alerts and documents refer

@@ -1,7 +1,7 @@
 //! Lists of jobs: newest first, by pages that stay put while jobs come in.
 
 use danube_model::limits::PAGE_JOBS_MAX;
-use danube_model::{Job, Page, State};
+use danube_model::{Job, JobId, Page, State};
 use rusqlite::{Connection, ToSql};
 
 use crate::keys::patterns;
@@ -40,6 +40,27 @@ impl Store {
             .read(|connection| page(connection, filter, below, limit + 1))?;
         let read = records.into_iter().map(|it| (it.seq, it.job));
         Ok(page_of(sealer, read.collect(), limit))
+    }
+
+    /// The jobs that `filter` shows of those that were accepted before this one, newest first,
+    /// without their steps; at most `limit`. None for a job that isn't there.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn earlier(
+        &self,
+        filter: &Filter,
+        than: JobId,
+        limit: usize,
+    ) -> Result<Vec<Job>, StoreError> {
+        let limit = limit.clamp(1, PAGE_JOBS_MAX);
+        self.inner.readers.read(|connection| {
+            let Some(record) = rows::find(connection, than)? else {
+                return Ok(Vec::new());
+            };
+            let found = page(connection, filter, record.seq, limit)?;
+            Ok(found.into_iter().map(|it| it.job).collect())
+        })
     }
 }
 

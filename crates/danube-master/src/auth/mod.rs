@@ -161,7 +161,8 @@ impl Caller {
         self.is_trusted_with(need) && self.reach.is_all()
     }
 
-    fn is_trusted_with(&self, need: Need) -> bool {
+    /// Whether their role is for that, whatever they showed.
+    pub(crate) fn is_trusted_with(&self, need: Need) -> bool {
         match need {
             Need::Read => true,
             Need::Work => matches!(self.role, Role::Admin | Role::Member),

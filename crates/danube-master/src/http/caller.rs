@@ -33,6 +33,8 @@ pub(crate) struct Manager(pub(crate) Caller);
 pub(crate) struct ManagerOnRecord(pub(crate) Caller);
 /// May send a page's form.
 pub(crate) struct Sender(pub(crate) Caller);
+/// May look at a page of what belongs to no pipeline.
+pub(crate) struct PageReader(pub(crate) Caller);
 /// May see what others were allowed to do.
 pub(crate) struct Overseer;
 /// May add a value to mask: whoever may submit, and the job itself, which shows
@@ -110,6 +112,14 @@ impl Sender {
     /// Who sent it. Whether the form is from a page of ours is for who reads it to find out.
     pub(crate) fn of(parts: &Parts, app: &App) -> Result<Self, Refusal> {
         allowed(parts, app, |it| matches!(it, Right::Form(_))).map(Self)
+    }
+}
+
+impl PageReader {
+    /// Who looks. That a stranger is led to the sign-in is for the page.
+    pub(crate) fn of(parts: &Parts, app: &App) -> Result<Self, Refusal> {
+        let fits = |it| matches!(it, Right::PageOf(_));
+        allowed(parts, app, fits).map(Self)
     }
 }
 
@@ -209,6 +219,12 @@ fn allowed(parts: &Parts, app: &App, fits: fn(Right) -> bool) -> Result<Caller, 
         ..authenticated(parts, app)?
     };
     match row.right {
+        Right::PageOf(need) => {
+            // A page only shows: a browser's session may see it, too.
+            let may = caller.is_trusted_with(need);
+            must(parts, app, &caller, (may, action(need)))?;
+            everything(parts, app, caller)
+        }
         Right::Server(need) => {
             must(parts, app, &caller, (caller.may(need), action(need)))?;
             everything(parts, app, caller)
@@ -233,9 +249,7 @@ fn allowed(parts: &Parts, app: &App, fits: fn(Right) -> bool) -> Result<Caller, 
             must(parts, app, &caller, (may, right_name(least)))?;
             Ok(caller)
         }
-        Right::Known | Right::Open | Right::Page | Right::ServerPage(_) | Right::Token(_) => {
-            Ok(caller)
-        }
+        Right::Known | Right::Open | Right::Page | Right::Token(_) => Ok(caller),
     }
 }
 
@@ -297,7 +311,7 @@ fn tell_denied(parts: &Parts, app: &App, caller: &Caller, action: &'static str) 
     let row = parts.extensions.get::<&'static Row>();
     // What belongs to no pipeline has no kind in the metric.
     let kind = row.and_then(|it| match it.right {
-        Right::Server(_) | Right::Local => None,
+        Right::Server(_) | Right::PageOf(_) | Right::Local => None,
         _ => Some(caller.wish.kind),
     });
     app.signals.emit(PermissionDenied {

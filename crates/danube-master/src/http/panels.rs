@@ -84,22 +84,47 @@ pub(crate) async fn data(
         return Err(Problem::new(Code::NotFound, detail).into());
     };
     let times = times(&query, Timestamp::now())?;
+    Ok(Json(drawn(&app, panel, times).await?))
+}
+
+/// A panel with its lines at these times.
+pub(crate) async fn drawn(
+    app: &Shared,
+    panel: &'static Panel,
+    times: Times,
+) -> Result<PanelData, Problem> {
+    let series = in_turn(app, move |history| lines(history, panel, times)).await??;
+    Ok(PanelData {
+        series,
+        ..undrawn(panel, times)
+    })
+}
+
+/// What is asked of the history, when it is one's turn.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    app: &Shared,
+    ask: impl FnOnce(&History) -> T + Send + 'static,
+) -> Result<T, Problem> {
     let turn = turn(&app.turns.panels, TURN_WAIT_MAX).await?;
     let asked = app.clone();
-    let drawn = blocking(move || {
+    let answer = blocking(move || {
         // Held by the drawing, which goes on when the caller leaves.
         let _turn = turn;
-        lines(&asked.watch.history, panel, times)
+        ask(&asked.watch.history)
     });
-    let lines = drawn.await?;
-    Ok(Json(PanelData {
+    answer.await
+}
+
+/// A panel without its lines.
+pub(crate) fn undrawn(panel: &Panel, times: Times) -> PanelData {
+    PanelData {
         panel: view(panel),
         from: Timestamp::from_millis(times.from).to_string(),
         to: Timestamp::from_millis(times.to).to_string(),
         step_seconds: times.step.as_secs(),
         window_seconds: times.panel.as_secs(),
-        series: lines?,
-    }))
+        series: Vec::new(),
+    }
 }
 
 /// A turn at drawing; waits for it so long at most.

@@ -18,8 +18,8 @@ pub(crate) enum Right {
     Open,
     /// A page: whoever isn't signed in is led to the sign-in.
     Page,
-    /// A page of what belongs to no pipeline.
-    ServerPage(Need),
+    /// A page of what belongs to no pipeline: whoever has this right to that.
+    PageOf(Need),
     /// A form of a page: this right to the pipeline of the job, by a session that shows the
     /// form's token, or by a key.
     Form(Permission),
@@ -48,9 +48,9 @@ impl Right {
         match self {
             Self::Open => "open".to_owned(),
             Self::Page => "page".to_owned(),
-            Self::ServerPage(Need::Read) => "page:read".to_owned(),
-            Self::ServerPage(Need::Work) => "page:write".to_owned(),
-            Self::ServerPage(Need::Manage) => "page:admin".to_owned(),
+            Self::PageOf(Need::Read) => "page:read".to_owned(),
+            Self::PageOf(Need::Work) => "page:write".to_owned(),
+            Self::PageOf(Need::Manage) => "page:admin".to_owned(),
             Self::Form(it) => format!("form:{}", right_name(it)),
             Self::Local => "local".to_owned(),
             Self::Known => "known".to_owned(),
@@ -117,6 +117,7 @@ const JOB: Right = Right::Token("job");
 const COORDINATOR: Right = Right::Token("coordinator");
 const WORKER: Right = Right::Token("worker");
 const LOOK: Right = Right::Server(Need::Read);
+const LOOK_AT_PAGE: Right = Right::PageOf(Need::Read);
 const WORK: Right = Right::Server(Need::Work);
 const MANAGE: Right = Right::Server(Need::Manage);
 const READ: Right = Right::Pipeline(Read);
@@ -226,17 +227,26 @@ pub(crate) static ROWS: &[Row] = &[
     // Browsers.
     get("/", Right::Page),
     get("/jobs/{id}", Right::Page),
+    get("/jobs/{id}/trace", Right::Page),
+    get("/jobs/{id}/log", Right::Page),
+    get("/jobs/{id}/log/rows", Right::Page),
     post("/jobs/{id}/cancel", Right::Form(Write)),
     post("/jobs/{id}/retry", Right::Form(Write)),
     post("/jobs/{id}/approve", Right::Form(Write)),
     get("/live", Right::Page),
     get("/pipelines", Right::Page),
     get("/pipelines/{name}", Right::Page),
-    get("/workers", Right::ServerPage(Need::Manage)),
-    get("/keys", Right::ServerPage(Need::Manage)),
+    get("/workers", Right::PageOf(Need::Manage)),
+    get("/keys", Right::PageOf(Need::Manage)),
     get("/secrets", Right::Page),
     get("/webhooks", Right::Page),
     get("/webhooks/{id}", Right::Page),
+    get("/dashboards", LOOK_AT_PAGE),
+    get("/dashboards/{name}", LOOK_AT_PAGE),
+    get("/alerts", LOOK_AT_PAGE),
+    get("/alerts/{name}", LOOK_AT_PAGE),
+    get("/checks", LOOK_AT_PAGE),
+    get("/signals", Right::Page),
     get("/login", Right::Open),
     post("/login", Right::Open),
     get("/login/oidc", Right::Open),

@@ -32,11 +32,11 @@ use super::logs::{switch, unreadable};
 use crate::app::{Shared, blocking};
 
 /// How long one request searches. A log of a gibibyte takes a few of them.
-const TIME_MAX: Duration = Duration::from_secs(2);
+pub(super) const TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Bytes that one request looks at: more than [`TIME_MAX`] allows on most
 /// machines, and a bound where that is fast.
-const BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+pub(super) const BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Hits of one request, and when the caller says nothing.
 const HITS_MAX: u64 = 10_000;
@@ -243,7 +243,7 @@ impl Search {
 }
 
 /// A hit as it is sent.
-fn shown(hit: &SearchHit<'_>) -> Hit {
+pub(super) fn shown(hit: &SearchHit<'_>) -> Hit {
     let (from, to) = window(hit);
     let (start, end) = (hit.range.start, hit.range.end.min(to));
     let lossy = |part: &[u8]| String::from_utf8_lossy(part).into_owned();

@@ -22,7 +22,7 @@ use danube_signals::{AttemptTrace, RunStepTrace, Stretch, SubmitTrace, WebhookTr
 use danube_store::{JobTrace, Store, StoreError};
 use danube_telemetry::context;
 use danube_telemetry::otlp::{Attribute, Lost, Records, Spans};
-use danube_telemetry::trace::files::{Kept, Limits, NOT_KEPT, TraceFiles, Writer};
+use danube_telemetry::trace::files::{Kept, Limits, NOT_KEPT, Stored, TraceFiles, Writer};
 use danube_telemetry::trace::ids::derived;
 use danube_telemetry::trace::later::Later;
 use danube_telemetry::trace::proto::{
@@ -218,6 +218,14 @@ impl Traces {
     /// # Errors
     /// When the database or the file can't be read.
     pub(crate) fn of(&self, job: JobId) -> Result<Option<Vec<ResourceSpans>>, StoreError> {
+        Ok(self.told_apart(job)?.map(Stored::all))
+    }
+
+    /// The same, the server's own spans apart from those that tools sent.
+    ///
+    /// # Errors
+    /// When the database or the file can't be read.
+    pub(crate) fn told_apart(&self, job: JobId) -> Result<Option<Stored>, StoreError> {
         let Some(stored) = self.0.store.job_trace(job)? else {
             return Ok(None);
         };

@@ -81,6 +81,14 @@ impl Watch {
         firing.chain(on(|it| it == Phase::Pending)).collect()
     }
 
+    /// How many fire.
+    pub(crate) fn firing(&self) -> u64 {
+        let known = self.lock();
+        let firing = known.values();
+        let firing = firing.filter(|it| matches!(it.phase, Phase::Firing(_)));
+        firing.count() as u64
+    }
+
     fn view(&self, (at, labels): &Key, it: &Instance) -> AlertView {
         let alert = &self.alerts[*at];
         let is_firing = matches!(it.phase, Phase::Firing(_));

@@ -134,6 +134,18 @@ impl JobSpans<'_> {
         self.below(attempt, b"call", index)
     }
 
+    /// The span of a play.
+    #[must_use]
+    pub fn play(&self, attempt: u32, index: u32) -> [u8; 8] {
+        self.below(attempt, b"play", index)
+    }
+
+    /// The span of a task, counted over all plays of the attempt.
+    #[must_use]
+    pub fn task(&self, attempt: u32, index: u32) -> [u8; 8] {
+        self.below(attempt, b"task", index)
+    }
+
     pub(super) fn below(&self, attempt: u32, what: &[u8], index: u32) -> [u8; 8] {
         let parts: [&[u8]; 4] = [
             self.job_id.as_bytes(),

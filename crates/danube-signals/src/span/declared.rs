@@ -4,20 +4,20 @@ use super::{REQUEST, attempt, call, heal, playbook, submit, webhook};
 
 /// A span that is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SpanDecl {
+pub struct SpanDecl {
     /// Its name; what differs stands in angle brackets.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its kind, in the words of OpenTelemetry.
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// Attributes that it may have, in the order in which they are set.
-    pub(crate) attributes: &'static [&'static str],
+    pub attributes: &'static [&'static str],
     /// What its time is.
-    pub(crate) about: &'static str,
+    pub about: &'static str,
 }
 
 /// All of them: of any request, of one that submits a job, of the job, of its webhook, of
 /// healing.
-pub(crate) fn spans() -> impl Iterator<Item = &'static SpanDecl> {
+pub fn spans() -> impl Iterator<Item = &'static SpanDecl> {
     let request = std::iter::once(&REQUEST);
     let job = attempt::SPANS.iter().chain(playbook::SPANS);
     request

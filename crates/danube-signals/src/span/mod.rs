@@ -22,7 +22,7 @@ use tracing::field::Empty;
 
 pub use attempt::{AttemptTrace, JobSpans, RunOutcome, Source, StepTrace, Stretch};
 pub use call::RunStepTrace;
-pub(crate) use declared::{SpanDecl, spans};
+pub use declared::{SpanDecl, spans};
 pub use heal::{heal_failed, heal_span};
 pub use playbook::{
     HOST_EVENTS_MAX, PlayTrace, PlaybookTrace, ResultTrace, TASK_SPANS_MAX, TaskTrace,

@@ -138,7 +138,7 @@ impl AttemptTrace {
         let step = ids.step(self.number, step).span_id;
         let mut tasks = 0;
         for (index, play) in (0..).zip(&of.plays) {
-            let id = ids.below(self.number, b"play", index);
+            let id = ids.play(self.number, index);
             let mut attributes = vec![
                 pair("job.id", &*self.job_id),
                 pair("ansible.play.name", &*play.name),
@@ -150,7 +150,7 @@ impl AttemptTrace {
             let name = format!("play {}", play.name);
             out.push(self.part(name, (id, step), play.time, attributes));
             for task in &play.tasks {
-                let own = ids.below(self.number, b"task", tasks);
+                let own = ids.task(self.number, tasks);
                 out.push(self.task(task, (own, id)));
                 tasks += 1;
             }

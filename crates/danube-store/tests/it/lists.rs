@@ -215,3 +215,24 @@ fn a_member_sees_pipelines_of_theirs_and_their_own_jobs_of_undeclared_ones() {
     assert_eq!(store.user_of(own).unwrap().as_deref(), Some("alice"));
     assert_eq!(store.user_of(web).unwrap(), None);
 }
+
+#[test]
+fn jobs_before_one_are_found_from_there() {
+    let (store, _dir) = store();
+    let ids: Vec<_> = (0..6)
+        .map(|nth| submit_of(&store, ["build", "deploy"][nth % 2]).id)
+        .collect();
+    let earlier = |filter: &Filter, than, limit| -> Vec<JobId> {
+        let found = store.earlier(filter, than, limit).unwrap();
+        found.into_iter().map(|it| it.id).collect()
+    };
+    let build = filter(&[], Some("build"));
+    assert_eq!(earlier(&build, ids[4], 9), [ids[2], ids[0]]);
+    assert_eq!(earlier(&build, ids[4], 1), [ids[2]]);
+    assert_eq!(
+        earlier(&Filter::default(), ids[3], 9),
+        [ids[2], ids[1], ids[0]]
+    );
+    assert!(earlier(&build, ids[0], 9).is_empty());
+    assert!(earlier(&build, new_job("build").id, 9).is_empty());
+}

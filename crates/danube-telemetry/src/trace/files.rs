@@ -76,13 +76,19 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// All spans, and these of the server that don't stand there yet: they too count more
-    /// than what others sent under their ids.
+    /// With these of the server that don't stand there yet: they too count more than what
+    /// others sent under their ids.
     #[must_use]
-    pub fn with(mut self, made: Vec<ResourceSpans>) -> Vec<ResourceSpans> {
+    pub fn with(mut self, made: Vec<ResourceSpans>) -> Self {
         let mut seen = spans(&made).map(|it| it.span_id.clone()).collect();
         keep_last(&mut self.received, &mut seen);
         self.own.extend(made);
+        self
+    }
+
+    /// All spans, those of the server first.
+    #[must_use]
+    pub fn all(mut self) -> Vec<ResourceSpans> {
         self.own.append(&mut self.received);
         self.own
     }
@@ -485,7 +491,7 @@ mod tests {
 
     fn names(files: &TraceFiles) -> Vec<String> {
         let stored = files.read("a-1").unwrap();
-        let all = stored.with(Vec::new());
+        let all = stored.all();
         spans(&all).map(|it| it.name.clone()).collect()
     }
 
@@ -592,7 +598,7 @@ mod tests {
         assert_eq!(name(&stored.own), ["job"]);
         assert_eq!(name(&stored.received), ["test", "forged"]);
         // One that isn't written yet counts more too.
-        let shown = stored.with(message(&[(3, "request")]));
+        let shown = stored.with(message(&[(3, "request")])).all();
         assert_eq!(name(&shown), ["job", "request", "test"]);
     }
 

@@ -25,7 +25,7 @@ mod value;
 pub mod wire;
 
 pub use clock::Clock;
-pub use value::{attribute, hex, number_of, pair, text_of};
+pub use value::{attribute, hex, number_of, pair, shown, text_of};
 
 /// OTLP's types, so that nobody else has to name the crate that they come from.
 pub mod proto {

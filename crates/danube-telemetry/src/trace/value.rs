@@ -42,7 +42,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// A value on one line, as a person reads it: numbers and texts as they are, lists and
 /// maps as JSON.
-pub(crate) fn shown(value: &AnyValue) -> String {
+pub fn shown(value: &AnyValue) -> String {
     match &value.value {
         None => String::new(),
         Some(Value::StringValue(text)) => text.clone(),

@@ -14,12 +14,13 @@ use danube_pages::{Page, Shell, Viewer, words};
 use danube_store::Role;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde::Serialize;
 
 use super::forms;
 use crate::app::{App, Shared};
-use crate::auth::Caller;
+use crate::auth::{Caller, Need};
 use crate::http::answer::Refusal;
-use crate::http::caller::{caller, session};
+use crate::http::caller::{PageReader, caller, session};
 use crate::http::notice::notice;
 use crate::http::rights::{Right, Row};
 use crate::settings::Settings;
@@ -91,28 +92,34 @@ impl FromRequestParts<Shared> for Visit {
 
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Response> {
         let row = parts.extensions.get::<&'static Row>();
-        let need = match row.map(|it| it.right) {
-            Some(Right::Page) => None,
-            Some(Right::ServerPage(need)) => Some(need),
+        match row.map(|it| it.right) {
+            Some(Right::Page) => Self::known(parts, app),
+            Some(Right::PageOf(_)) => {
+                let visit = Self::known(parts, app)?;
+                match PageReader::of(parts, app) {
+                    Ok(PageReader(caller)) => Ok(Self { caller, ..visit }),
+                    Err(Refusal(problem)) => Err(visit.refuse(app, problem)),
+                }
+            }
             _ => {
                 let detail =
                     "the table of rights says something else of this route than its handler";
-                return Err(Refusal(Problem::new(Code::Internal, detail)).into_response());
+                Err(Refusal(Problem::new(Code::Internal, detail)).into_response())
             }
-        };
+        }
+    }
+}
+
+impl Visit {
+    /// Who looks, whatever they may. A stranger is led to the sign-in.
+    fn known(parts: &Parts, app: &App) -> Result<Self, Response> {
         let wants = Wants::of(&parts.headers);
         match caller(app, &parts.headers) {
-            Ok(caller) => {
-                let visit = Self {
-                    csrf: forms::token(session(&parts.headers).unwrap_or_default()),
-                    caller,
-                    wants,
-                };
-                match need.is_none_or(|it| visit.caller.may_see(it)) {
-                    true => Ok(visit),
-                    false => Err(visit.refuse(app, not_theirs(&visit.caller))),
-                }
-            }
+            Ok(caller) => Ok(Self {
+                csrf: forms::token(session(&parts.headers).unwrap_or_default()),
+                caller,
+                wants,
+            }),
             Err(stranger) if wants.json => {
                 let problem = Problem::new(Code::Unauthorized, stranger.detail());
                 Err(Refusal(problem).into_response())
@@ -120,14 +127,6 @@ impl FromRequestParts<Shared> for Visit {
             Err(_) => Err(Redirect::to(&to_login(app, &parts.uri)).into_response()),
         }
     }
-}
-
-fn not_theirs(caller: &Caller) -> Problem {
-    let detail = format!(
-        "`{}` may not see this page: it is for those who manage the server",
-        caller.name
-    );
-    Problem::new(Code::Forbidden, detail)
 }
 
 /// The sign-in, from which one comes back to where one wanted to go.
@@ -156,6 +155,17 @@ impl Visit {
         }
     }
 
+    /// A value for the script of a page, or why there is none.
+    pub(super) fn give<T: Serialize>(&self, value: Result<T, Problem>) -> Response {
+        match value {
+            Ok(value) => {
+                let body = serde_json::to_vec(&value).expect("our own types are JSON");
+                sent(body, "application/json", self.wants.packed)
+            }
+            Err(problem) => Refusal(problem).into_response(),
+        }
+    }
+
     /// Why something isn't shown or wasn't done.
     pub(super) fn refuse(&self, app: &App, problem: Problem) -> Response {
         if self.wants.json {
@@ -175,6 +185,7 @@ impl Visit {
 
     fn shell(&self, app: &App) -> Shell {
         let has_forms = self.caller.by_session;
+        let reads_server = self.caller.may(Need::Read) && self.caller.reach.is_all();
         Shell {
             base: base_of(&app.settings).to_owned(),
             now: Timestamp::now(),
@@ -182,8 +193,10 @@ impl Visit {
                 name: self.caller.name.clone(),
                 csrf: self.csrf.clone().repeat(usize::from(has_forms)),
                 is_admin: self.caller.role == Role::Admin && self.caller.reach.is_all(),
+                reads_server,
             }),
             notice: notice(app, &self.caller),
+            firing: if reads_server { app.watch.firing() } else { 0 },
         }
     }
 
@@ -232,6 +245,7 @@ pub(crate) fn bare(app: &App, page: &impl Page) -> Response {
         now: Timestamp::now(),
         viewer: None,
         notice: None,
+        firing: 0,
     };
     match page.html(&shell) {
         Ok(text) => sent(text.into_bytes(), HTML, false),

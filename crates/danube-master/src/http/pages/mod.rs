@@ -7,14 +7,24 @@
 
 mod acts;
 mod admin;
+mod alerts;
+mod checks;
+mod dashboards;
+mod failure;
 mod files;
 mod forms;
 mod frame;
 mod job;
 mod jobs;
 mod live;
+mod log;
 mod login;
 mod pipelines;
+mod signals;
+mod trace;
+mod window;
+#[cfg(test)]
+mod window_tests;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -38,6 +48,9 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(jobs::jobs))
         .route("/jobs/{id}", get(job::job))
+        .route("/jobs/{id}/trace", get(trace::trace))
+        .route("/jobs/{id}/log", get(log::log))
+        .route("/jobs/{id}/log/rows", get(log::rows))
         .route("/live", get(live::live))
         .route("/pipelines", get(pipelines::list))
         .route("/pipelines/{name}", get(pipelines::one))
@@ -46,6 +59,12 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/keys", get(admin::keys))
         .route("/webhooks", get(admin::deliveries))
         .route("/webhooks/{id}", get(admin::delivery))
+        .route("/dashboards", get(dashboards::first))
+        .route("/dashboards/{name}", get(dashboards::one))
+        .route("/alerts", get(alerts::alerts))
+        .route("/alerts/{name}", get(alerts::runbook))
+        .route("/checks", get(checks::checks))
+        .route("/signals", get(signals::signals))
         .route("/assets/{version}/{name}", get(files::file))
         .merge(forms)
 }

@@ -1,0 +1,4 @@
+//! Traces made by hand, and any others.
+
+mod layout;
+mod page;
