@@ -113,7 +113,9 @@ class Finder {
     const line = this.lines[at];
     this.view.job(async () => {
       // Another was asked for meanwhile.
-      if (this.lines[this.at] === line) await this.view.showFound(line);
+      if (this.lines[this.at] !== line) return;
+      this.view.found = line;
+      await this.view.show(line);
     });
   }
 

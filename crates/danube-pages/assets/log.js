@@ -2,7 +2,7 @@
 // comes there, and what is far goes, so that a log of any length is as light as a short one.
 import { on } from "./live.js";
 import { find } from "./find.js";
-import { chain, count, hash, line as lineOf, make, moment, range, title } from "./rows.js";
+import { chain, count, fit, hash, line as lineOf, make, moment, range, title } from "./rows.js";
 
 /** Lines that are asked for at once. */
 const CHUNK = 300;
@@ -31,7 +31,6 @@ class View {
     this.of = new WeakMap();
     this.lines = Number(root.dataset.lines);
     this.chosen = range(location.hash);
-    this.follows = false;
     this.work = Promise.resolve();
     this.times = document.querySelector("#log-go select").value;
   }
@@ -54,6 +53,10 @@ class View {
     on("log", () => this.grown());
     document.addEventListener("danube:changed", () => this.grown());
     find(this, asked.get("q"));
+    const size = () => fit(this.rows);
+    window.addEventListener("resize", size);
+    size();
+    this.job(size);
     if (document.activeElement === document.body) this.rows.focus({ preventScroll: true });
   }
 
@@ -286,7 +289,7 @@ class View {
       if (document.getElementById(`L${line}`)) break;
     }
     this.follow(false);
-    this.bring(document.getElementById(`L${line}`));
+    this.bring(document.getElementById(`L${line}`) ?? this.rows.querySelector(".gap"));
     await this.fill();
   }
 
@@ -297,10 +300,12 @@ class View {
     this.rows.scrollTop += above - this.rows.clientHeight / 3;
   }
 
-  /** Shows a line that was searched for. */
-  async showFound(line) {
-    this.found = line;
-    await this.show(line);
+  /** Shows how it begins; what is folded away stays so. */
+  async toStart() {
+    this.reset(await this.get({ from_line: 1, lines: CHUNK }));
+    this.rows.scrollTop = 0;
+    this.follow(false);
+    await this.fill();
   }
 
   async toEnd() {
@@ -362,11 +367,7 @@ class View {
   async grow() {
     const was = this.bottom > this.lines;
     const before = this.lines;
-    if (!was) {
-      await this.get({ end: 1, lines: 1 });
-    } else {
-      await this.growDown();
-    }
+    await (was ? this.growDown() : this.get({ end: 1, lines: 1 }));
     this.seenLines ??= before;
     if (this.follows) {
       this.rows.scrollTop = this.rows.scrollHeight;
@@ -420,7 +421,7 @@ class View {
     this.place.addEventListener("change", () => this.job(() => this.show(Number(this.place.value))));
     this.where = make("span", "dim");
     bar.append(this.place, this.where);
-    button("Start", "g", () => this.job(() => this.show(1)));
+    button("Start", "g", () => this.job(() => this.toStart()));
     button("End", "G", () => this.job(() => this.toEnd()));
     this.followBox = button("Follow", "f", () => this.toggleFollow());
     this.more = button("", "Go to the end", () => this.job(() => this.toEnd()));
@@ -454,8 +455,7 @@ class View {
   }
 
   toggleFollow() {
-    if (this.follows) this.follow(false);
-    else this.job(() => this.toEnd());
+    return this.follows ? this.follow(false) : this.job(() => this.toEnd());
   }
 
   /** A click on a number chooses its line, with Shift all up to it. */
@@ -489,7 +489,7 @@ class View {
       "/": () => document.querySelector("#log-find [name=q]").focus(),
       n: () => this.finder?.next(1),
       N: () => this.finder?.next(-1),
-      g: () => this.job(() => this.show(1)),
+      g: () => this.job(() => this.toStart()),
       G: () => this.job(() => this.toEnd()),
       f: () => this.toggleFollow(),
     }[event.key];

@@ -109,3 +109,9 @@ export function line(row, api) {
   }
   return element;
 }
+
+/** Makes an element reach to the foot of the window, or nearly fill it where it begins too low. */
+export function fit(element) {
+  const room = innerHeight - (element.getBoundingClientRect().top + scrollY) - 16;
+  element.style.height = `${room >= 320 ? room : Math.max(256, innerHeight - 64)}px`;
+}

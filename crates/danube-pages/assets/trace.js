@@ -100,7 +100,9 @@ function clicked(event) {
     }
     const to = new URL(link.href);
     const id = to.searchParams.get("span");
-    if (to.pathname !== location.pathname || !id || to.searchParams.get("only") === "below") return;
+    // What has an axis of its own is of one span, here or there: it is left by its links.
+    const isBelow = [to, new URL(location.href)].some((it) => it.searchParams.get("only") === "below");
+    if (to.pathname !== location.pathname || !id || isBelow) return;
     event.preventDefault();
     return show(id);
   }

@@ -12,7 +12,8 @@ use super::asked::Asked;
 use super::caller::DoerOnRecord;
 use super::incoming::Id;
 use super::jobs::find;
-use super::submits::{accepted, again};
+use super::retries::again;
+use super::submits::accepted;
 use crate::app::Shared;
 use crate::auth::Caller;
 

@@ -37,6 +37,7 @@ mod profiles;
 mod provenance;
 mod range;
 mod registry;
+mod retries;
 mod rights;
 mod rpc;
 mod run_events;
@@ -106,7 +107,7 @@ fn job_routes() -> Router<Shared> {
     Router::new()
         .route("/jobs", post(submits::submit).get(jobs::list))
         .route("/jobs/{id}", get(jobs::job).delete(jobs::cancel))
-        .route("/jobs/{id}/retry", post(submits::retry))
+        .route("/jobs/{id}/retry", post(retries::retry))
         .route("/jobs/{id}/approve", post(approvals::approve))
         .route("/jobs/{id}/history", get(jobs::history))
         .route("/jobs/{id}/events", get(run_events::list))

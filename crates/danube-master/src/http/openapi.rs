@@ -14,7 +14,8 @@ use super::rights::{self, Found};
 use super::{
     admin, approvals, artifacts, audit, backup, blueprint, credentials, folds, forges, jobs,
     keeping, keys, logs, mask, meta, metrics, panels, pipelines, profiles, provenance, registry,
-    run_events, search, secrets, statuses, stream, submits, timing, traces, webhooks, workers,
+    retries, run_events, search, secrets, statuses, stream, submits, timing, traces, webhooks,
+    workers,
 };
 
 /// The whole API.
@@ -22,7 +23,7 @@ use super::{
 #[openapi(
     info(title = "Danube", description = "A self-hosted job server that you can see through.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        submits::submit, jobs::list, jobs::job, jobs::history, run_events::list, run_events::live, jobs::cancel, submits::retry, approvals::approve, pipelines::pipelines,
+        submits::submit, jobs::list, jobs::job, jobs::history, run_events::list, run_events::live, jobs::cancel, retries::retry, approvals::approve, pipelines::pipelines,
         logs::log, logs::delete, stream::stream, folds::folds, search::search, mask::mask, keys::create, keys::list, keys::revoke,
         workers::create, workers::list, workers::revoke,
         credentials::create, credentials::list, credentials::one, credentials::put, credentials::delete, credentials::usage,

@@ -1,4 +1,4 @@
-//! Takes jobs in: a submit, a retry, the demo.
+//! Takes jobs in: a submit, the demo.
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use danube_model::spec::Pipeline;
 use danube_model::{FromForge, Job, JobId, Kind, Mistake, Order, Queues, Trigger};
 use danube_outgoing::{Policy, Refused, Target};
 use danube_signals::{DeniedResource, JobSubmitted, PipelineTriggered, Stretch};
-use danube_store::{CancelOutcome, Idempotency, NewJob, Retry, RetryOutcome, Role};
+use danube_store::{CancelOutcome, Idempotency, NewJob, Role};
 use danube_telemetry::TraceContext;
 use danube_telemetry::trace::Clock;
 use sha2::{Digest, Sha256};
@@ -22,8 +22,8 @@ use sha2::{Digest, Sha256};
 use super::answer::{Answer, json};
 use super::asked::Asked;
 use super::caller::{Doer, is_private};
-use super::incoming::{Id, Whole};
-use super::jobs::{find_id, unknown};
+use super::incoming::Whole;
+use super::jobs::unknown;
 use super::wait::{self, SubmitQuery, Wait};
 use crate::app::{App, Shared, blocking};
 use crate::auth::{Caller, Wish};
@@ -227,7 +227,7 @@ fn out_of_reach(caller: &Caller, name: &str) -> Problem {
 
 /// Whoever says in full what is to be run can have it tell its secrets. A user of the
 /// blueprint who isn't an administrator has none that are theirs.
-fn no_secrets(app: &App, caller: &Caller, opens_secrets: bool) -> Result<(), Problem> {
+pub(super) fn no_secrets(app: &App, caller: &Caller, opens_secrets: bool) -> Result<(), Problem> {
     if !opens_secrets || !caller.reach.is_member() {
         return Ok(());
     }
@@ -249,7 +249,7 @@ fn no_secrets(app: &App, caller: &Caller, opens_secrets: bool) -> Result<(), Pro
 }
 
 /// Writes down how a job came to be.
-fn traced(app: &App, asked: &Asked, job: &Job, times: (Stretch, u64)) {
+pub(super) fn traced(app: &App, asked: &Asked, job: &Job, times: (Stretch, u64)) {
     let id = job.id.to_string();
     let is_playbook = job.kind == Kind::Playbook;
     let trace = asked.submitted(&id, is_playbook, times);
@@ -311,7 +311,7 @@ async fn replayed(
     }
 }
 
-fn tell_submitted(app: &App, job: &Job, source_type: &str) {
+pub(super) fn tell_submitted(app: &App, job: &Job, source_type: &str) {
     app.signals.emit(JobSubmitted {
         job_id: &job.id.to_string(),
         source_type,
@@ -421,90 +421,4 @@ impl World for Surroundings<'_> {
         let found = found.map_err(|_| "the database can't be read now".to_owned())?;
         Ok(found.and_then(|it| CredentialKind::parse(&it.kind)))
     }
-}
-
-/// Runs an ended job again, as a new job.
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, description = "Id or short id")),
-    responses((status = 202, description = "The new job", body = JobView),
-        (status = "4XX", description = "Unknown, not ended, or a wrong key", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn retry(
-    State(app): State<Shared>,
-    Doer(caller): Doer,
-    Extension(asked): Extension<Asked>,
-    Id(id): Id,
-) -> Answer<Response> {
-    Ok(accepted(retried(&app, caller, &asked, &id).await?))
-}
-
-/// Runs an ended job again in the name of this caller; the new job.
-pub(super) async fn retried(
-    app: &Shared,
-    caller: Caller,
-    asked: &Asked,
-    id: &str,
-) -> Result<JobView, Problem> {
-    let began = asked.now();
-    let id = find_id(app, &caller, id).await?;
-    retriable(app, &caller, id).await?;
-    again(app, caller, (asked, began), (id, false)).await
-}
-
-/// Runs it again; with `approve`, with what its pipeline may have.
-pub(super) async fn again(
-    app: &Shared,
-    caller: Caller,
-    (asked, began): (&Asked, u64),
-    (id, approve): (JobId, bool),
-) -> Result<JobView, Problem> {
-    let load = Stretch {
-        began,
-        ended: asked.now(),
-    };
-    let context = asked.context();
-    let retry = Retry {
-        job: id,
-        new: JobId::new(),
-        by: caller.name,
-        owner: caller.owner,
-        trace_id: context.trace_hex(),
-        traceparent: context.child().to_string(),
-        trace: asked.trace("retry", load),
-    };
-    let outcome = match approve {
-        true => app.store.approve(retry),
-        false => app.store.retry(retry),
-    };
-    match outcome.await.map_err(|error| app.problem(&error))? {
-        RetryOutcome::Made(job) => {
-            let durable = asked.now();
-            tell_submitted(app, &job, "retry");
-            traced(app, asked, &job, (load, durable));
-            app.phases.touch(job.id);
-            Ok(JobView::whole(job))
-        }
-        RetryOutcome::NotEnded(job) => {
-            let detail = format!(
-                "the job hasn't ended: {}; cancel it first, or wait",
-                job.state
-            );
-            Err(Problem::new(Code::WrongState, detail))
-        }
-        RetryOutcome::NotFound => Err(unknown(&id.to_string())),
-    }
-}
-
-/// Whether what a job was given once may be given to it again: a user's own job may have been
-/// that of a pipeline that is no pipeline any more.
-async fn retriable(app: &Shared, caller: &Caller, id: JobId) -> Result<(), Problem> {
-    if !caller.reach.is_member() {
-        return Ok(());
-    }
-    let job = app.read(move |store| store.job(id)).await?;
-    let Some(job) = job.filter(|it| caller.reach.asks_whose(&it.pipeline)) else {
-        return Ok(());
-    };
-    let opens = app.read(move |store| store.opens_secrets(id)).await?;
-    let shared = Arc::clone(app);
-    let declared = blocking(move || shared.pipelines.find(&job.pipeline).is_ok()).await?;
-    no_secrets(app, caller, opens && !declared)
 }

@@ -52,6 +52,8 @@ const LEFT: (f64, f64) = (34.0, 92.0);
 pub struct Chart {
     /// In the ids of its parts.
     pub name: String,
+    /// What it is called.
+    pub title: String,
     /// What it shows, for whoever doesn't see it.
     pub about: String,
     /// What its numbers are.
@@ -176,6 +178,7 @@ impl Chart {
         let rows = rows(&drawn, unit, span);
         Self {
             name: data.panel.name.clone(),
+            title: data.panel.title.clone(),
             about: about(data, unit, &drawn, span),
             unit,
             plot,

@@ -1,3 +1,5 @@
+//! The page of a log as it is rendered, by values that a hostile job could make.
+
 use danube_api::{Hit, JobView};
 use danube_model::Timestamp;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Lines as a terminal shows them, and that nothing else ever comes out.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

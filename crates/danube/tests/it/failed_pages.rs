@@ -12,7 +12,9 @@ fn run(master: &Master, steps: &Value) -> String {
     id
 }
 
-fn as_json(master: &Master, path: &str) -> Value {
+/// What a page shows, as a program gets it.
+#[track_caller]
+pub(crate) fn as_json(master: &Master, path: &str) -> Value {
     let key = format!("Bearer {}", master.key);
     let headers = [
         ("authorization", key.as_str()),
@@ -44,19 +46,19 @@ fn a_failed_job_s_page_says_why_and_what_was_different_from_the_last_success() {
         &master,
         &json!([
             {"name": "compile", "run": "echo fine; echo error: not this step"},
-            {"name": "new <b>", "run": "echo begin; printf '\\033[31merror\\033[0m: <i>it broke</i>\\n' >&2; echo end; exit 3"},
+            {"name": "new & odd", "run": "echo begin; printf '\\033[31merror\\033[0m: <i>it broke</i>\\n' >&2; echo end; exit 3"},
         ]),
     );
     let shown = page(&master.get(&format!("/jobs/{bad}")));
     let why = shown.split("id=\"job-failure\"").nth(1).expect("a reason");
     let why = why.split("</section>").next().unwrap();
     for said in [
-        "new &#60;b&#62;",
+        "new &#38; odd",
         "with exit code 3",
         "error: &#60;i&#62;it broke&#60;/i&#62;</a>",
         "the first error",
         &format!("href=\"/jobs/{good}\">last success</a>"),
-        "Step new &#60;b&#62; is new.",
+        "Step new &#38; odd is new.",
         "Step old is gone.",
     ] {
         assert!(why.contains(said), "{said} in {why}");
@@ -100,27 +102,29 @@ fn a_trace_s_page_shows_spans_and_leads_to_the_log_and_back() {
         &master,
         &json!([
             {"name": "good", "run": "echo one"},
-            {"name": "bad <b>", "run": "echo two; exit 1"},
+            {"name": "bad & odd", "run": "echo two; exit 1"},
         ]),
     );
     let path = format!("/jobs/{job}/trace");
     let text = page(&master.get(&path));
-    assert!(text.contains("Execute step bad &#60;b&#62;</a>"), "{text}");
+    assert!(text.contains("Execute step bad &#38; odd</a>"), "{text}");
     let value = as_json(&master, &path);
     let all = names(&value);
     for name in [
         "POST /api/v1/jobs",
         "Execute step good",
-        "Execute step bad <b>",
+        "Execute step bad & odd",
     ] {
         assert!(all.contains(&name), "{all:?}");
     }
     let failed = as_json(&master, &format!("{path}?only=failed"));
     let failed = names(&failed);
-    assert!(failed.contains(&"Execute step bad <b>"), "{failed:?}");
+    assert!(failed.contains(&"Execute step bad & odd"), "{failed:?}");
     assert!(!failed.contains(&"Execute step good"), "{failed:?}");
     let rows = value["waterfall"]["rows"].as_array().unwrap();
-    let bad = rows.iter().find(|it| it["name"] == "Execute step bad <b>");
+    let bad = rows
+        .iter()
+        .find(|it| it["name"] == "Execute step bad & odd");
     let bad = bad.unwrap();
     assert_eq!(bad["log_start"], 4);
     let span = bad["id"].as_str().unwrap();
@@ -142,7 +146,7 @@ fn a_trace_s_page_shows_spans_and_leads_to_the_log_and_back() {
     let from_log = as_json(&master, &format!("{path}?log=5"));
     assert_eq!(from_log["selected"]["id"], span);
     let below = as_json(&master, &format!("{path}?only=below&span={span}"));
-    assert_eq!(names(&below), ["Execute step bad <b>", "Run process"]);
+    assert_eq!(names(&below), ["Execute step bad & odd", "Run process"]);
     assert_eq!(master.get(&format!("{path}?only=nonsense")).status, 400);
     assert_eq!(master.request("GET", &path, &[], b"").status, 303);
 }

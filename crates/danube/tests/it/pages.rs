@@ -1,6 +1,8 @@
 //! The pages as they are sent: what they show, that nothing on them is alive but our script, and
 //! what their forms do.
 
+mod operation;
+
 use serde_json::json;
 
 use crate::master::{Answer, Master, id};

@@ -13,7 +13,7 @@ use crate::http::asked::Asked;
 use crate::http::audit;
 use crate::http::incoming::Id;
 use crate::http::jobs::stop;
-use crate::http::submits::retried;
+use crate::http::retries::retried;
 
 /// Stops a job.
 pub(super) async fn cancel(State(app): State<Shared>, Id(id): Id, Sent(visit): Sent) -> Response {

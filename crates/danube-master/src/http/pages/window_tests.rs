@@ -1,3 +1,5 @@
+//! Windows of logs as they are read: any line, long lines, gaps, steps.
+
 use danube_joblog::{JobLogs, Limits, LogReader, Mark, Rules, Secrets, Stream};
 use danube_model::StepStatus;
 use danube_pages::log::{GapReason, LINES_MAX, LogWindow, Row, WINDOW_BYTES_MAX};

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ansible_or_skip, ended, events, order, tasks, with};
 use crate::elsewhere::{Elsewhere, Wire};
+use crate::failed_pages::as_json;
 use crate::master::{Master, id};
 use crate::processes::arrival;
 
@@ -127,6 +128,18 @@ fn each_fold_begins_with_the_title_of_its_play_or_task() {
     assert_eq!(failed["task"], warns["number"]);
     let text = &log[offset(&warns["start"])..offset(&warns["end"])];
     assert!(text.contains("...ignoring"), "{text}");
+    // The trace leads there, and the job's page has a cell for each result.
+    let trace = as_json(&master, &format!("/jobs/{name}/trace"));
+    let rows = trace["waterfall"]["rows"].as_array().unwrap();
+    let row = rows.iter().find(|it| it["name"] == "task warns").unwrap();
+    assert_eq!(row["log_start"], warns["start"]);
+    let grid = as_json(&master, &format!("/jobs/{name}"))["grid"].take();
+    let number = usize::try_from(failed["task"].as_u64().unwrap()).unwrap();
+    let task = &grid["tasks"][number];
+    assert_eq!(task["name"], "warns");
+    let cells = task["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), grid["hosts"].as_array().unwrap().len());
+    assert!(cells.contains(&json!("ignored")), "{grid:#}");
     // Without the index the text is there, and nothing is folded.
     fs::remove_file(master.dir.join(format!("logs/{name}.idx"))).unwrap();
     assert_eq!(folds(&master, &name), Vec::<Value>::new());

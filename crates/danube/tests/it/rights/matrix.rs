@@ -448,6 +448,7 @@ the right of each operation as `x-danube-right`. This page is written by a test;
 | --- | --- |
 | `open` | everybody |
 | `page` | a browser; whoever isn't signed in is led to the sign-in |
+| `page:read`, `page:admin` | a browser of who has `server:read`, or manages the server; others are refused |
 | `form:…` | a form of a page: like `pipeline:…`, by a browser's session that shows the token of the form, or by a key |
 | `local` | programs of the server's machine, where nobody else is served; else as `server:read` |
 | `known` | whoever shows a good key; what is shown is what they may read |
