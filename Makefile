@@ -10,7 +10,7 @@ CONTRACT_CASES ?= 300
 CONTRACT_SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-telemetry bench-playbooks bench-profile bench-queue bench-build faults contract fuzz miri deps
+.PHONY: help run test lint bench bench-joblog bench-telemetry bench-playbooks bench-profile bench-queue bench-build faults contract fuzz miri deps screenshots
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ faults: deps ## Kill, starve and corrupt a server for long, and print a table (F
 	@printf '%s\n' '| fault | test | rounds | result | figure |' '| --- | --- | --- | --- | --- |' > $(FAULT_TABLE)
 	@DANUBE_FAULT_TABLE=$(abspath $(FAULT_TABLE)) DANUBE_FAULT_ROUNDS=$(FAULT_ROUNDS) $(CARGO) test -p danube --test it -- $(FAULTS) --include-ignored --nocapture --test-threads=1; \
 		outcome=$$?; cat $(FAULT_TABLE); exit $$outcome
+
+screenshots: deps ## Draw each page in light and dark, desktop and phone, into docs/screenshots
+	@mkdir -p docs/screenshots
+	DANUBE_SCREENSHOTS=$(abspath docs/screenshots) $(CARGO) test -p danube --test it -- browser::looks
 
 contract: deps ## Call the API for long as its description says, and as it doesn't (CONTRACT_CASES=300 CONTRACT_SEED=…)
 	DANUBE_CONTRACT_CASES=$(CONTRACT_CASES) DANUBE_CONTRACT_SEED=$(CONTRACT_SEED) $(CARGO) test -p danube --test it -- peers::contract --nocapture

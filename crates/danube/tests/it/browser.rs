@@ -5,6 +5,8 @@
 //! within a deadline, and ends with the [`Browser`], or with the test's process.
 
 mod front;
+mod looks;
+mod pages;
 mod peers;
 
 use std::ffi::OsStr;

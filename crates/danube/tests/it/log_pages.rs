@@ -50,6 +50,10 @@ fn a_log_is_read_by_windows_from_any_line() {
     assert_eq!(before["lines"], 20_000);
     assert_eq!(before["has_ended"], true);
     assert_eq!(numbers(&rows(&master, &job, "end=1&lines=1")), [20_000]);
+    // The line that holds a byte: where a step or an error leads.
+    assert_eq!(numbers(&rows(&master, &job, "offset=10&lines=2")), [6, 7]);
+    let there = page(&log(&master, &job, "offset=11"));
+    assert!(there.contains("id=\"L6\"") && !there.contains("id=\"L5\""));
     for wrong in [
         "lines=0",
         "lines=501",

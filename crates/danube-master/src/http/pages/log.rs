@@ -41,6 +41,8 @@ pub(super) struct LogQuery {
     from_line: String,
     /// The line after the last.
     before_line: String,
+    /// The logical offset of a byte: from its line on.
+    offset: String,
     /// `1`: the last lines.
     end: String,
     /// How many lines.
@@ -98,7 +100,10 @@ async fn page(
     } else {
         read(app, &job, query.part(&job)?).await?
     };
-    let line = number("from_line", &query.from_line)?;
+    let line = match query.offset.is_empty() {
+        true => number("from_line", &query.from_line)?,
+        false => Some(window.first_line),
+    };
     let find = match is_search {
         true => Some(search(app, &job, query).await?),
         false => None,
@@ -140,7 +145,10 @@ impl LogQuery {
             (Some(line), None) => Place::From(line),
             (None, Some(line)) => Place::Before(line),
             (None, None) if self.end == "1" => Place::End,
-            (None, None) => first_look(job),
+            (None, None) => match number("offset", &self.offset)? {
+                Some(offset) => Place::At(offset),
+                None => first_look(job),
+            },
         };
         Ok((place, lines))
     }

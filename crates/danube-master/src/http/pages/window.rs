@@ -30,6 +30,8 @@ const NAME_CHARS_MAX: usize = 200;
 pub(super) enum Place {
     /// From this one on.
     From(u64),
+    /// From that on which holds this logical offset.
+    At(u64),
     /// Those before this one.
     Before(u64),
     /// The last ones.
@@ -99,6 +101,10 @@ pub(super) fn window(
     let mut reading = Reading::new(reader, end);
     let (first, next) = match place {
         Place::From(line) => reading.forward(line.clamp(1, count.max(1)), lines)?,
+        Place::At(offset) => {
+            let line = reading.reader.line_at(offset.min(end))?;
+            reading.forward(line.clamp(1, count.max(1)), lines)?
+        }
         Place::Before(line) => reading.backward(line.clamp(1, count + 1), lines)?,
         Place::End => reading.backward(count + 1, lines)?,
         Place::UpTo(offset) => {
