@@ -10,7 +10,7 @@ CONTRACT_CASES ?= 300
 CONTRACT_SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-joblog bench-telemetry bench-playbooks bench-profile bench-queue bench-build faults contract fuzz miri deps screenshots
+.PHONY: help run test lint bench bench-joblog bench-telemetry bench-pages bench-playbooks bench-profile bench-queue bench-build faults contract fuzz miri deps screenshots log-view
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench-profile: ## Measure what a profile costs a server while it is taken (BENCH
 	$(CARGO) build --release -p danube
 	$(CARGO) run --release -p danube-bench --bin danube-bench-profile -- target/release/danube $(BENCH_ARGS)
 
+bench-pages: ## Measure the pages with a million jobs, and a log of ten million lines (BENCH_ARGS=--quick)
+	$(CARGO) build --release -p danube
+	$(CARGO) run --release -p danube-bench --bin danube-bench-pages -- target/release/danube $(BENCH_ARGS)
+
 bench-playbooks: deps ## Measure empty playbooks beside bare ansible-playbook, and 1,000 on 4 workers (BENCH_ARGS=--quick)
 	$(CARGO) build --release -p danube
 	$(CARGO) run --release -p danube-bench --bin danube-bench-playbooks -- $(BENCH_ARGS)
@@ -62,6 +66,9 @@ faults: deps ## Kill, starve and corrupt a server for long, and print a table (F
 screenshots: deps ## Draw each page in light and dark, desktop and phone, into docs/screenshots
 	@mkdir -p docs/screenshots
 	DANUBE_SCREENSHOTS=$(abspath docs/screenshots) $(CARGO) test -p danube --test it -- browser::looks
+
+log-view: deps ## Move through and search a log of ten million lines in a browser
+	DANUBE_LOG_LINES=10000000 $(CARGO) test -p danube --test it -- browser::logs::a_log_of_any_length --nocapture
 
 contract: deps ## Call the API for long as its description says, and as it doesn't (CONTRACT_CASES=300 CONTRACT_SEED=…)
 	DANUBE_CONTRACT_CASES=$(CONTRACT_CASES) DANUBE_CONTRACT_SEED=$(CONTRACT_SEED) $(CARGO) test -p danube --test it -- peers::contract --nocapture

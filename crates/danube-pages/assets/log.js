@@ -2,7 +2,7 @@
 // comes there, and what is far goes, so that a log of any length is as light as a short one.
 import { on } from "./live.js";
 import { find } from "./find.js";
-import { chain, count, fit, hash, line as lineOf, make, moment, range, title } from "./rows.js";
+import { chain, count, counted, fit, hash, line as lineOf, make, moment, range, title } from "./rows.js";
 
 /** Lines that are asked for at once. */
 const CHUNK = 300;
@@ -42,6 +42,8 @@ class View {
     this.rows.classList.add("windowed");
     this.controls();
     const asked = new URLSearchParams(location.search);
+    // The line of a byte is known to whoever looked it up.
+    if (asked.get("offset")) this.chosen ??= [Number(this.root.dataset.first), Number(this.root.dataset.first)];
     this.job(async () => {
       if (this.chosen) return this.show(this.chosen[0]);
       const query = new URLSearchParams();
@@ -57,7 +59,8 @@ class View {
     window.addEventListener("resize", size);
     size();
     this.job(size);
-    if (document.activeElement === document.body) this.rows.focus({ preventScroll: true });
+    const isAlone = !document.getElementById("job-log");
+    if (isAlone && document.activeElement === document.body) this.rows.focus({ preventScroll: true });
   }
 
   /** One thing after the other: none finds the rows as another left them half way. */
@@ -117,6 +120,7 @@ class View {
     this.of.set(element, { row, line: row.line });
     if (row.group === "start" && !this.folds.has(`g${row.line}`)) {
       element.classList.add("head");
+      element.querySelector(".x").textContent = title(row);
       const button = make("button", "toggle", "Fold");
       button.type = "button";
       button.setAttribute("aria-label", `Fold ${title(row)}`);
@@ -134,7 +138,7 @@ class View {
     button.setAttribute("aria-expanded", String(fold.open));
     button.append(make("span", "dim", fold.kind), " ", make("span", "name", fold.name));
     if (fold.status) button.append(" ", make("span", `status ${fold.status}`, fold.status));
-    if (!fold.open && fold.end_line) button.append(" ", make("span", "dim", `${count(fold.end_line - fold.first_line)} lines`));
+    if (!fold.open && fold.end_line) button.append(" ", make("span", "dim", counted(fold.end_line - fold.first_line)));
     button.addEventListener("click", () => this.job(() => this.toggle(fold.id)));
     element.append(button);
     this.of.set(element, { fold, line: fold.first_line });
@@ -374,7 +378,7 @@ class View {
       this.follow(true);
     } else {
       const more = this.lines - this.seenLines;
-      this.more.textContent = `${count(more)} new ${more === 1 ? "line" : "lines"}`;
+      this.more.textContent = counted(more, "new ");
       this.more.hidden = more <= 0;
     }
     this.seen();

@@ -43,6 +43,11 @@ export function count(number) {
   return String(number).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** So many lines, of which kind: `1 line`, `300 new lines`. */
+export function counted(lines, kind = "") {
+  return `${count(lines)} ${kind}${lines === 1 ? "line" : "lines"}`;
+}
+
 /** A size: `340 B`, `8.2 KiB`. */
 export function bytes(size) {
   const units = ["KiB", "MiB", "GiB", "TiB"];
@@ -110,8 +115,8 @@ export function line(row, api) {
   return element;
 }
 
-/** Makes an element reach to the foot of the window, or nearly fill it where it begins too low. */
+/** Lets an element reach to the foot of the window, or nearly fill it where it begins too low. */
 export function fit(element) {
   const room = innerHeight - (element.getBoundingClientRect().top + scrollY) - 16;
-  element.style.height = `${room >= 320 ? room : Math.max(256, innerHeight - 64)}px`;
+  element.style.maxHeight = `${room >= 320 ? room : Math.max(256, innerHeight - 64)}px`;
 }

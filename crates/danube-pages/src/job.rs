@@ -8,6 +8,7 @@ use crate::attempts::{Attempt, attempts};
 use crate::diff::{Differences, LastSuccess};
 use crate::first_error::ErrorLine;
 use crate::grid::Grid;
+use crate::log::LogView;
 use crate::{Page, Shell, Tab};
 
 /// One job.
@@ -17,10 +18,8 @@ pub struct JobPage {
     pub job: JobView,
     /// What happened to it.
     pub history: HistoryView,
-    /// The end of its log, without escape codes.
-    pub log: String,
-    /// Bytes of the log before that.
-    pub skipped_bytes: u64,
+    /// Its log.
+    pub log: LogView,
     /// What the viewer may do with it.
     pub may: JobMay,
     /// Why it failed, if it did.
@@ -144,8 +143,15 @@ mod tests {
             history: HistoryView {
                 transitions: Vec::new(),
             },
-            log: String::new(),
-            skipped_bytes: 0,
+            log: LogView {
+                job: "0190a1b2".to_owned(),
+                short_id: "abcd1234".to_owned(),
+                deleted_at: None,
+                window: crate::log::LogWindow::default(),
+                line: None,
+                times: crate::log::Times::Absolute,
+                find: None,
+            },
             may: JobMay::default(),
             failure: None,
             grid: None,

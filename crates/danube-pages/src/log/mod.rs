@@ -14,7 +14,7 @@ mod times;
 
 pub(crate) use outline::Item;
 pub use outline::{FoldKind, LogFold};
-pub use page::{Find, LINES_MAX, LINES_SHOWN, LogPage, LogWindow, WINDOW_BYTES_MAX};
+pub use page::{Find, LINES_MAX, LINES_SHOWN, LogPage, LogView, LogWindow, WINDOW_BYTES_MAX};
 pub use row::{Gap, GapReason, Group, Row, Run, Stream};
 pub use screen::COLUMNS_MAX;
 pub use terminal::{LineAt, Terminal};

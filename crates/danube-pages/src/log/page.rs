@@ -2,6 +2,7 @@
 
 use askama::Template;
 use danube_api::{Hit, JobView};
+use danube_model::Timestamp;
 use serde::Serialize;
 
 use super::outline::{Item, LogFold, items};
@@ -64,11 +65,24 @@ impl LogWindow {
     }
 }
 
-/// The log of a job.
+/// The page of a job's log.
 #[derive(Debug, Clone, Serialize)]
 pub struct LogPage {
     /// The job.
     pub job: JobView,
+    /// Its log.
+    pub log: LogView,
+}
+
+/// A job's log as pages show it: a window of it, with what moves and searches it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogView {
+    /// The id of the job.
+    pub job: String,
+    /// Its short id.
+    pub short_id: String,
+    /// When the log was deleted, if it was.
+    pub deleted_at: Option<Timestamp>,
     /// The lines that are shown.
     pub window: LogWindow,
     /// The line that was asked for, if one was.
@@ -119,7 +133,7 @@ impl Find {
 
     /// A hit's text before the match, the match, and after it: what can't be seen in it is named.
     #[expect(clippy::unused_self, reason = "templates call methods")]
-    fn parts(&self, hit: &Hit) -> [String; 3] {
+    pub(crate) fn parts(&self, hit: &Hit) -> [String; 3] {
         let shown = |from, to| super::plain(hit.text.get(from..to).unwrap_or_default().as_bytes());
         let Hit { start, end, .. } = *hit;
         [
@@ -130,7 +144,7 @@ impl Find {
     }
 
     /// What was found, in words.
-    fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let lines = words::counted(self.found, "line matches", "lines match");
         let behind = if self.from > 0 { " from here on" } else { "" };
         if self.is_finished {
@@ -153,9 +167,11 @@ impl LogPage {
         let state = self.job.state();
         state.is_some_and(danube_model::State::is_terminal)
     }
+}
 
+impl LogView {
     /// The address of the page itself, with this in its query.
-    fn at(&self, shell: &Shell, query: &str) -> String {
+    pub(crate) fn at(&self, shell: &Shell, query: &str) -> String {
         let times = match self.times {
             Times::Absolute => String::new(),
             times => format!("times={}", times.value()),
@@ -163,15 +179,15 @@ impl LogPage {
         let parts = [query, &times].into_iter().filter(|it| !it.is_empty());
         let query = parts.collect::<Vec<_>>().join("&");
         let mark = if query.is_empty() { "" } else { "?" };
-        shell.to(&format!("/jobs/{}/log{mark}{query}", self.job.id))
+        shell.to(&format!("/jobs/{}/log{mark}{query}", self.job))
     }
 
-    fn at_line(&self, shell: &Shell, line: impl Given<u64>) -> String {
+    pub(crate) fn at_line(&self, shell: &Shell, line: impl Given<u64>) -> String {
         self.at(shell, &format!("from_line={}", line.given()))
     }
 
     /// A few lines before it, for a reader who wants to see how it came to that.
-    fn around(&self, shell: &Shell, line: impl Given<u64>) -> String {
+    pub(crate) fn around(&self, shell: &Shell, line: impl Given<u64>) -> String {
         /// Lines above the one that was asked for.
         const BEFORE: u64 = 20;
         let line = line.given();
@@ -179,7 +195,7 @@ impl LogPage {
         format!("{}#L{line}", self.at_line(shell, from))
     }
 
-    fn earlier(&self, shell: &Shell) -> String {
+    pub(crate) fn earlier(&self, shell: &Shell) -> String {
         let LogWindow {
             first_line,
             next_line,
@@ -189,20 +205,20 @@ impl LogPage {
         self.at_line(shell, first_line.saturating_sub(back).max(1))
     }
 
-    fn more_hits(&self, shell: &Shell) -> Option<String> {
+    pub(crate) fn more_hits(&self, shell: &Shell) -> Option<String> {
         let find = self.find.as_ref()?;
         let resume = find.resume?;
         let query = format!("{}&from={resume}", find.query());
         Some(self.at(shell, &query))
     }
 
-    fn first_hits(&self, shell: &Shell) -> Option<String> {
+    pub(crate) fn first_hits(&self, shell: &Shell) -> Option<String> {
         let find = self.find.as_ref().filter(|it| it.from > 0)?;
         Some(self.at(shell, &find.query()))
     }
 
-    fn raw(&self, shell: &Shell) -> String {
-        shell.to(&format!("/api/v1/jobs/{}/logs", self.job.id))
+    pub(crate) fn raw(&self, shell: &Shell) -> String {
+        shell.to(&format!("/api/v1/jobs/{}/logs", self.job))
     }
 }
 
@@ -227,7 +243,7 @@ impl Page for LogPage {
 
     fn live(&self) -> Option<String> {
         // A list of matches doesn't change under its reader.
-        let is_live = !self.has_ended() && self.find.is_none();
+        let is_live = !self.has_ended() && self.log.find.is_none();
         is_live.then(|| format!("/live?job={}", self.job.id))
     }
 }

@@ -41,18 +41,23 @@ fn page(rows: Vec<Row>) -> LogPage {
     let next_line = rows.last().map_or(1, |it| it.line + 1);
     LogPage {
         job: job("running"),
-        window: LogWindow {
-            lines: 10_000_000,
-            bytes: 1 << 30,
-            start_us: Some(1_768_048_496_789_012),
-            first_line,
-            next_line,
-            rows,
-            ..LogWindow::default()
+        log: LogView {
+            job: "0193-job".to_owned(),
+            short_id: "abcd1234".to_owned(),
+            deleted_at: None,
+            window: LogWindow {
+                lines: 10_000_000,
+                bytes: 1 << 30,
+                start_us: Some(1_768_048_496_789_012),
+                first_line,
+                next_line,
+                rows,
+                ..LogWindow::default()
+            },
+            line: None,
+            times: Times::Absolute,
+            find: None,
         },
-        line: None,
-        times: Times::Absolute,
-        find: None,
     }
 }
 
@@ -79,7 +84,7 @@ fn nothing_that_a_job_or_its_names_say_breaks_out() {
         10..12,
         &format!("\u{1b}[31m{HOSTILE}\u{1b}]8;;javascript:alert(1)\u{7}x"),
     ));
-    shown.window.folds = vec![LogFold {
+    shown.log.window.folds = vec![LogFold {
         id: "1-s0".to_owned(),
         kind: FoldKind::Step,
         name: HOSTILE.to_owned(),
@@ -91,7 +96,7 @@ fn nothing_that_a_job_or_its_names_say_breaks_out() {
         end_line: None,
         is_open: false,
     }];
-    shown.find = Some(Find {
+    shown.log.find = Some(Find {
         q: HOSTILE.to_owned(),
         hits: vec![Hit {
             line: 3,
@@ -135,11 +140,11 @@ fn a_window_says_where_it_is_and_leads_on() {
     ] {
         assert!(html_of.contains(part), "{part}");
     }
-    shown.times = Times::Delta;
+    shown.log.times = Times::Delta;
     let html_of = html(&shown);
     assert!(html_of.contains(">+1.000</time>"));
     assert!(html_of.contains("from_line=901&#38;times=delta"));
-    shown.window.lines = 900;
+    shown.log.window.lines = 900;
     assert!(!html(&shown).contains("Later"));
     let empty = html(&page(Vec::new()));
     assert!(empty.contains("of 10,000,000"));
@@ -200,7 +205,7 @@ fn a_search_says_what_it_found_and_how_to_go_on() {
         end: 2,
         text: "abc".to_owned(),
     };
-    shown.find = Some(Find {
+    shown.log.find = Some(Find {
         q: "b c".to_owned(),
         ignores_case: true,
         hits: vec![hit(5), hit(5_000)],
@@ -222,7 +227,7 @@ fn a_search_says_what_it_found_and_how_to_go_on() {
         !html_of.contains("data-live"),
         "it doesn't change under its reader"
     );
-    shown.find = Some(Find {
+    shown.log.find = Some(Find {
         error: Some("the pattern is wrong".to_owned()),
         ..Find::default()
     });

@@ -5,6 +5,7 @@
 //! within a deadline, and ends with the [`Browser`], or with the test's process.
 
 mod front;
+mod logs;
 mod looks;
 mod pages;
 mod peers;

@@ -4,28 +4,20 @@ use axum::extract::State;
 use axum::response::Response;
 use danube_api::{JobView, Problem, TransitionView};
 use danube_blueprint::Permission;
-use danube_joblog::Chunk;
 use danube_model::{Job, playbook::RunRecord};
 use danube_pages::grid::Grid;
 use danube_pages::job::{JobMay, JobPage};
 
 use super::failure::failure;
 use super::frame::Visit;
-use crate::app::{App, Shared, blocking};
+use super::log;
+use crate::app::Shared;
 use crate::auth::Caller;
 use crate::http::approvals::origin;
 use crate::http::incoming::Id;
 use crate::http::jobs::{find, user_of, with_log};
-use crate::http::text::Derive;
 
-/// Bytes of a log that the plain page shows: its end. The rest is behind the
-/// link to the whole text.
-const LOG_BYTES_SHOWN: u64 = 256 * 1024;
-
-/// Bytes that are read at once.
-const PIECE_BYTES: usize = 64 * 1024;
-
-/// One job and the end of its log.
+/// One job, with its log.
 pub(super) async fn job(State(app): State<Shared>, visit: Visit, Id(id): Id) -> Response {
     let page = page(&app, &visit.caller, &id).await;
     visit.show(&app, page)
@@ -38,7 +30,7 @@ async fn page(app: &Shared, caller: &Caller, id: &str) -> Result<JobPage, Proble
     let transitions = app.read(move |store| store.history(id)).await?;
     let transitions = transitions.unwrap_or_default().into_iter();
     let transitions = transitions.map(|it| TransitionView::new(kind, it));
-    let (log, skipped_bytes) = tail(app, &id.to_string()).await?;
+    let log = log::first(app, &job).await?;
     let user = user_of(app, caller, &job).await?;
     let right = caller.reach.right(&job.pipeline, user.as_deref());
     let may = right.is_some_and(|it| it >= Permission::Write);
@@ -57,7 +49,6 @@ async fn page(app: &Shared, caller: &Caller, id: &str) -> Result<JobPage, Proble
             transitions: transitions.collect(),
         },
         log,
-        skipped_bytes,
         may: JobMay {
             cancel: may && !has_ended && !job.cancel_asked,
             retry: may && has_ended,
@@ -96,37 +87,4 @@ async fn grid(app: &Shared, job: &Job) -> Result<Option<Grid>, Problem> {
         Ok(Grid::new(&records, is_cut))
     });
     made.await.map(Some)
-}
-
-/// The end of a log without escape codes, and how many bytes stand before it.
-async fn tail(app: &App, id: &str) -> Result<(String, u64), Problem> {
-    let (logs, id) = (app.logs.clone(), id.to_owned());
-    let read = blocking(move || {
-        let Ok(mut reader) = logs.reader(&id) else {
-            return (Vec::new(), 0);
-        };
-        let end = reader.end();
-        let skipped = end.saturating_sub(LOG_BYTES_SHOWN);
-        let (mut at, mut text, mut derive) = (skipped, Vec::new(), Derive::new(true, false));
-        // To the end as it is now: a job may write faster than this reads.
-        while at < end {
-            match reader.read_raw(at, PIECE_BYTES) {
-                Ok(Chunk::Data { offset, bytes, .. }) => {
-                    at = offset + bytes.len() as u64;
-                    text.extend(derive.push(bytes, None));
-                }
-                Ok(Chunk::Gap { to, .. }) => at = to,
-                Ok(Chunk::End { .. }) | Err(_) => break,
-            }
-        }
-        (text, skipped)
-    });
-    let (bytes, skipped) = read.await?;
-    // A progress bar's `\r` shows as a new line on this plain page.
-    Ok((
-        String::from_utf8_lossy(&bytes)
-            .replace("\r\n", "\n")
-            .replace('\r', "\n"),
-        skipped,
-    ))
 }

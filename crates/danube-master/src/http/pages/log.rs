@@ -11,7 +11,7 @@ use axum::response::Response;
 use danube_api::{Code, Hit, JobView, Problem};
 use danube_joblog::{FoldKind, LogError, SearchBudget, SearchOptions, SearchOutcome, SearchQuery};
 use danube_model::{Job, Kind, StepStatus};
-use danube_pages::log::{Find, LINES_MAX, LINES_SHOWN, LogPage, LogWindow, Times};
+use danube_pages::log::{Find, LINES_MAX, LINES_SHOWN, LogPage, LogView, LogWindow, Times};
 use serde::Deserialize;
 
 use super::frame::Visit;
@@ -22,6 +22,9 @@ use crate::http::incoming::Id;
 use crate::http::jobs::{find, find_logged, with_log};
 use crate::http::logs::unreadable;
 use crate::http::search::{BYTES_MAX, TIME_MAX, shown};
+
+/// Lines on the job's own page.
+const LINES_FIRST: u64 = 100;
 
 /// Plays and tasks that are named: as many as an attempt has at most.
 const FOLDS_MAX: usize = 10_000;
@@ -109,12 +112,35 @@ async fn page(
         false => None,
     };
     Ok(LogPage {
+        log: LogView {
+            line,
+            times,
+            find,
+            ..view(&job, window)
+        },
         job: JobView::whole(job),
-        window,
-        line,
-        times,
-        find,
     })
+}
+
+fn view(job: &Job, window: LogWindow) -> LogView {
+    LogView {
+        job: job.id.to_string(),
+        short_id: job.id.short(),
+        deleted_at: job.log_deleted_at,
+        window,
+        line: None,
+        times: Times::default(),
+        find: None,
+    }
+}
+
+/// The log as the job's own page shows it: what somebody wants to see first.
+pub(super) async fn first(app: &Shared, job: &Job) -> Result<LogView, Problem> {
+    let window = match job.log_deleted_at {
+        None => read(app, job, (first_look(job), LINES_FIRST)).await?,
+        Some(_) => Known::new(job).empty(),
+    };
+    Ok(view(job, window))
 }
 
 async fn part(

@@ -193,7 +193,7 @@ fn without_script_every_page_and_form_works() {
     person.click("a:text-is('trace')");
     person.wait_for("h1:has-text('Trace of')");
     person.click("h1 a");
-    person.click("a:text-is('All lines')");
+    person.click("a:text-is('on its own page')");
     person.fill("[name=q]", "^99.$");
     person.click("button:text-is('Search')");
     person.wait_for("h2:text-is('Matches')");
