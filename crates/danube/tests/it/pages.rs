@@ -326,6 +326,13 @@ fn a_form_stops_and_repeats_a_job_and_only_from_a_page_of_its_session() {
         let refused = send("cancel", (who, token), site);
         assert_eq!(refused.status, 403, "{token} {site}");
     }
+    let over = send("cancel", ("danube_session=over", &token), "same-origin");
+    assert_eq!(over.status, 401);
+    assert!(
+        over.text().contains("signed in any more"),
+        "{}",
+        over.text()
+    );
     assert_eq!(master.job(&job)["status"], "running");
     let early = send("retry", (&cookie, &token), "same-origin");
     assert_eq!(early.status, 409, "{}", early.text());

@@ -7,15 +7,19 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
 use danube_api::{Code, Problem};
 use danube_telemetry::trace::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::frame::{Visit, is_foreign};
-use crate::app::Shared;
+use super::frame::{Visit, is_foreign, is_json_wanted};
+use super::login::login_page;
+use crate::app::{App, Shared};
 use crate::auth::random;
+use crate::http::answer::Refusal;
 use crate::http::caller::{Sender, session};
 
 /// Bytes of a form. What people type in is far shorter.
@@ -33,7 +37,10 @@ impl FromRequest<Shared> for Sent {
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         let foreign = is_foreign(&parts.headers);
-        let Sender(caller) = Sender::of(&parts, app).map_err(IntoResponse::into_response)?;
+        let caller = match Sender::of(&parts, app) {
+            Ok(Sender(caller)) => caller,
+            Err(refusal) => return Err(refused(app, &parts, refusal)),
+        };
         let own = session(&parts.headers).unwrap_or_default().to_owned();
         let visit = Visit::acting(caller, &parts.headers);
         let request = Request::from_parts(parts, body);
@@ -51,6 +58,19 @@ impl FromRequest<Shared> for Sent {
             return Err(visit.refuse(app, Problem::new(Code::Forbidden, detail)));
         }
         Ok(Self(visit))
+    }
+}
+
+/// Why a form isn't taken: whose session is over signs in again.
+fn refused(app: &App, parts: &Parts, Refusal(problem): Refusal) -> Response {
+    const OVER: &str = "You aren't signed in any more. Nothing was changed.";
+    let is_unknown = problem.code == Code::Unauthorized;
+    if is_unknown && !is_json_wanted(&parts.headers) {
+        return login_page(app, StatusCode::UNAUTHORIZED, OVER);
+    }
+    match Visit::known(parts, app) {
+        Ok(visit) => visit.refuse(app, problem),
+        Err(stranger) => stranger,
     }
 }
 

@@ -57,14 +57,19 @@ impl Wants {
     fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
         Self {
-            json: is_json_wanted(text(header::ACCEPT).unwrap_or_default()),
+            json: is_json_wanted(headers),
             packed: text(header::ACCEPT_ENCODING).is_some_and(takes_gzip),
         }
     }
 }
 
 /// Whether JSON is preferred to HTML (RFC 9110, section 12.5.1). Who takes anything gets a page.
-fn is_json_wanted(accept: &str) -> bool {
+pub(super) fn is_json_wanted(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    prefers_json(accept.unwrap_or_default())
+}
+
+fn prefers_json(accept: &str) -> bool {
     let quality = |wanted: &str| {
         let named = accept.split(',').filter_map(|it| {
             let mut parts = it.split(';').map(str::trim);
@@ -112,7 +117,7 @@ impl FromRequestParts<Shared> for Visit {
 
 impl Visit {
     /// Who looks, whatever they may. A stranger is led to the sign-in.
-    fn known(parts: &Parts, app: &App) -> Result<Self, Response> {
+    pub(super) fn known(parts: &Parts, app: &App) -> Result<Self, Response> {
         let wants = Wants::of(&parts.headers);
         match caller(app, &parts.headers) {
             Ok(caller) => Ok(Self {
@@ -191,7 +196,11 @@ impl Visit {
             now: Timestamp::now(),
             viewer: Some(Viewer {
                 name: self.caller.name.clone(),
-                csrf: self.csrf.clone().repeat(usize::from(has_forms)),
+                csrf: if has_forms {
+                    self.csrf.clone()
+                } else {
+                    String::new()
+                },
                 is_admin: self.caller.role == Role::Admin && self.caller.reach.is_all(),
                 reads_server,
             }),
@@ -301,7 +310,7 @@ mod tests {
             ("text/html, application/json", false),
             ("application/json;q=nonsense", false),
         ] {
-            assert_eq!(is_json_wanted(accept), json, "{accept}");
+            assert_eq!(prefers_json(accept), json, "{accept}");
         }
     }
 
