@@ -11,8 +11,10 @@ pub fn artifact_path(job: JobId, name: &str, step: &str) -> String {
     format!("/api/v1/jobs/{job}/artifacts/{name}?step={step}")
 }
 
-/// Percent-encodes everything but RFC 3986's unreserved characters.
-pub(crate) fn escape(text: &str) -> String {
+/// Percent-encodes everything but RFC 3986's unreserved characters: a segment of a path, or a value
+/// in a query.
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

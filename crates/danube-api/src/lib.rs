@@ -34,7 +34,7 @@ mod worker;
 #[cfg(feature = "client")]
 pub mod client;
 
-pub use artifact::{ArtifactList, ArtifactView, KeepArtifacts, artifact_path};
+pub use artifact::{ArtifactList, ArtifactView, KeepArtifacts, artifact_path, escape};
 pub use audit::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX, AuditEntry, AuditFact, AuditList, AuditRow};
 pub use blueprint::{
     BlueprintChangeView, BlueprintError, BlueprintMistake, BlueprintSetting, BlueprintSynced,

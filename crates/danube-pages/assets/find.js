@@ -1,4 +1,5 @@
 // Searching a log: the server searches all of it, and says each match as it finds it.
+import { ANSWER_MAX } from "./live.js";
 import { count, make } from "./rows.js";
 
 /** Matches that one search asks for; those behind are asked for when the reader comes there. */
@@ -68,7 +69,7 @@ class Finder {
         const query = new URLSearchParams(form);
         query.set("from", this.resume);
         query.set("limit", left);
-        const answer = await fetch(`${this.view.api}/search?${query}`, { signal: stop.signal });
+        const answer = await fetch(`${this.view.api}/search?${query}`, { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(ANSWER_MAX)]) });
         if (!answer.ok) {
           const problem = await answer.json();
           throw new Error(problem.errors?.[0]?.message ?? problem.detail);

@@ -6,10 +6,15 @@ const LOOK_EVERY = 700;
 /** Milliseconds after which a connection that broke is tried again, at first and at most. */
 const AGAIN = [500, 10000];
 
+/** Milliseconds for which an answer is waited for. */
+export const ANSWER_MAX = 30000;
+
 const listeners = new Map();
 let wait = AGAIN[0];
 let lookAt = 0;
 let timer = 0;
+let source = null;
+let again = 0;
 
 /** Calls `heard(data)` for each event of this name. */
 export function on(name, heard) {
@@ -19,31 +24,38 @@ export function on(name, heard) {
 /** Follows the page, if it says where. */
 export function follow() {
   const address = document.body.dataset.live;
-  if (address) connect(address);
+  if (!address) return;
+  connect(address);
+  window.addEventListener("pagehide", leave);
+  // Kept by the browser meanwhile, and shown again.
+  window.addEventListener("pageshow", (event) => event.persisted && connect(address));
+}
+
+function leave() {
+  clearTimeout(again);
+  source?.close();
 }
 
 function connect(address) {
-  const source = new EventSource(address);
-  source.addEventListener("open", () => {
+  leave();
+  const own = (source = new EventSource(address));
+  own.addEventListener("open", () => {
     wait = AGAIN[0];
     tell("");
     look();
   });
-  source.addEventListener("changed", look);
-  source.addEventListener("end", () => {
-    source.close();
-    look();
-  });
+  own.addEventListener("changed", look);
   for (const [name, heard] of listeners) {
-    source.addEventListener(name, (event) => heard(JSON.parse(event.data)));
+    own.addEventListener(name, (event) => heard(JSON.parse(event.data)));
   }
-  source.addEventListener("error", () => {
-    source.close();
+  own.addEventListener("error", () => {
+    own.close();
     tell("The server isn't reached; trying again.");
-    setTimeout(() => connect(address), wait);
+    // Where the session is over, the page leads to the sign-in.
+    look();
+    again = setTimeout(() => connect(address), wait);
     wait = Math.min(wait * 2, AGAIN[1]);
   });
-  window.addEventListener("pagehide", () => source.close(), { once: true });
 }
 
 /** A line at the head of the page while it isn't up to date. */
@@ -65,15 +77,21 @@ export function look() {
 }
 
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
-  if (!answer) return;
+  const ask = { headers: { accept: "text/html" }, signal: AbortSignal.timeout(ANSWER_MAX) };
+  const answer = await fetch(location.href, ask).catch(() => null);
+  // What is shown is better than nothing, while the server has trouble.
+  if (!answer || answer.status === 429 || answer.status >= 500) return;
   if (answer.redirected || !answer.ok) return location.reload();
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await answer.text().catch(() => null);
+  if (text === null) return;
+  const fresh = new DOMParser().parseFromString(text, "text/html");
   for (const now of document.querySelectorAll("[data-part]")) {
     const then = fresh.getElementById(now.id);
     if (then) swap(now, then);
   }
   document.title = fresh.title;
+  // Nothing more will happen: nobody needs to tell.
+  if (!fresh.body.dataset.live) leave();
   document.dispatchEvent(new CustomEvent("danube:changed"));
 }
 

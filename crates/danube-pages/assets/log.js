@@ -1,6 +1,6 @@
 // The log view: a window that moves over the whole log. What is near is asked for as the reader
 // comes there, and what is far goes, so that a log of any length is as light as a short one.
-import { on } from "./live.js";
+import { ANSWER_MAX, on } from "./live.js";
 import { find } from "./find.js";
 import { chain, count, counted, fit, hash, line as lineOf, make, moment, range, title } from "./rows.js";
 
@@ -73,6 +73,7 @@ class View {
   async get(query) {
     const answer = await fetch(`${this.root.dataset.rows}?${new URLSearchParams(query)}`, {
       headers: { accept: "application/json" },
+      signal: AbortSignal.timeout(ANSWER_MAX),
     });
     if (!answer.ok) throw new Error(answer.statusText);
     const part = await answer.json();
@@ -280,6 +281,7 @@ class View {
 
   seen() {
     this.place.value = this.line;
+    this.traced();
     this.where.textContent = `line ${count(this.line)} of ${count(this.lines)}`;
   }
 
@@ -335,7 +337,7 @@ class View {
   /** Folds a group away: where it ends, a search says. */
   async group(row) {
     const query = new URLSearchParams({ q: String.raw`^\s*(::(end)?group::|##\[(end)?group\])`, from: row.offset, limit: 2 });
-    const answer = await fetch(`${this.api}/search?${query}`);
+    const answer = await fetch(`${this.api}/search?${query}`, { signal: AbortSignal.timeout(ANSWER_MAX) });
     if (!answer.ok) throw new Error(answer.statusText);
     const found = (await answer.text()).trim().split("\n").map((it) => JSON.parse(it));
     const next = found.find((it) => it.line > row.line);
@@ -477,7 +479,16 @@ class View {
     this.chosen = chosen;
     this.copy.hidden = !chosen;
     this.remark();
+    this.traced();
     if (chosen && goes) this.job(() => this.show(chosen[0]));
+  }
+
+  /** Leads to the span that wrote what is chosen, or what is seen first. */
+  traced() {
+    const line = this.chosen?.[0] ?? this.line;
+    const offset = this.of.get(document.getElementById(`L${line}`))?.row?.offset;
+    const link = document.getElementById("log-trace");
+    if (offset !== undefined) link.search = new URLSearchParams({ log: offset });
   }
 
   async copyLink() {

@@ -1,6 +1,8 @@
 // The waterfall of a trace: subtrees fold, arrow keys walk, and a span's details come without the
 // rest of the page. Without this each name is a link to the same details.
 
+import { ANSWER_MAX } from "./live.js";
+
 const folded = new Set();
 let rows = [];
 let current = "";
@@ -166,7 +168,8 @@ function address(id) {
 async function show(id) {
   const ask = new URL(location.pathname, location.href);
   ask.search = new URLSearchParams({ only: "span", span: id });
-  const answer = await fetch(ask, { headers: { accept: "text/html" } }).catch(() => null);
+  const how = { headers: { accept: "text/html" }, signal: AbortSignal.timeout(ANSWER_MAX) };
+  const answer = await fetch(ask, how).catch(() => null);
   const to = address(id);
   if (!answer?.ok || answer.redirected) return location.assign(to);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");

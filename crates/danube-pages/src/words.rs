@@ -1,5 +1,6 @@
 //! How pages say times, durations and sizes. Exact values stand in the `title` beside them.
 
+pub use danube_api::escape as in_query;
 use danube_model::Timestamp;
 
 const SECONDS_A_MINUTE: f64 = 60.0;
@@ -126,21 +127,6 @@ pub fn count(number: impl Given<u64>) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A text as the value of a query, or as a segment of a path (RFC 3986): all but letters, digits
-/// and `-._~` is written as bytes.
-#[must_use]
-pub fn in_query(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// A share from 0 to 1: `97 %`. Rounded away from the ends, so that only all is 100 % and only

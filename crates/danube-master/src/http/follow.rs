@@ -80,9 +80,31 @@ pub(crate) enum Step {
     Number(u32),
 }
 
+/// Counts somebody who follows for as long as they do, to bound them all.
+pub(super) struct Place(Shared);
+
+impl Place {
+    pub(super) fn take(app: &Shared) -> Result<Self, Problem> {
+        let before = app.followers.fetch_add(1, Ordering::SeqCst);
+        let place = Self(app.clone());
+        if before >= app.followers_max {
+            let detail = format!("{before} followers read logs already");
+            return Err(Problem::new(Code::TooMany, detail));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.followers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// One reader of one log.
 pub(crate) struct Follower {
     app: Shared,
+    _place: Place,
     job: JobId,
     name: String,
     watch: PhaseWatch,
@@ -107,8 +129,8 @@ impl Follower {
         part: Part,
         follow: bool,
     ) -> Result<Self, Problem> {
-        let before = app.followers.fetch_add(1, Ordering::SeqCst);
-        let follower = Self {
+        Ok(Self {
+            _place: Place::take(&app)?,
             watch: app.phases.watch(job),
             log: Arc::new(app.readers.follow(job)),
             name: job.to_string(),
@@ -120,14 +142,7 @@ impl Follower {
             timed: part.timed,
             follow,
             guard,
-        };
-        if before >= follower.app.followers_max {
-            return Err(Problem::new(
-                Code::TooMany,
-                format!("{before} followers read logs already"),
-            ));
-        }
-        Ok(follower)
+        })
     }
 
     /// The next piece.
@@ -335,10 +350,4 @@ fn read_step(
         return chunk;
     }
     read_until(reader, timed, *at, *until)
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.app.followers.fetch_sub(1, Ordering::SeqCst);
-    }
 }

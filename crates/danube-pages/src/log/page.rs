@@ -217,6 +217,15 @@ impl LogView {
         Some(self.at(shell, &find.query()))
     }
 
+    /// The span that wrote the line that was asked for, or the first that is shown.
+    pub(crate) fn trace(&self, shell: &Shell) -> String {
+        let rows = &self.window.rows;
+        let asked = rows.iter().find(|it| Some(it.line) == self.line);
+        let at = asked.or(rows.first()).map(|it| it.offset);
+        let query = at.map_or_else(String::new, |it| format!("?log={it}"));
+        shell.to(&format!("/jobs/{}/trace{query}", self.job))
+    }
+
     pub(crate) fn raw(&self, shell: &Shell) -> String {
         shell.to(&format!("/api/v1/jobs/{}/logs", self.job))
     }

@@ -54,6 +54,11 @@ fn a_log_is_read_by_windows_from_any_line() {
     assert_eq!(numbers(&rows(&master, &job, "offset=10&lines=2")), [6, 7]);
     let there = page(&log(&master, &job, "offset=11"));
     assert!(there.contains("id=\"L6\"") && !there.contains("id=\"L5\""));
+    // And back to what wrote it.
+    let back = format!("/jobs/{job}/trace?log=10");
+    assert!(there.contains(&format!("href=\"{back}\"")), "{there}");
+    let trace = page(&master.get(&back));
+    assert!(trace.contains("aria-current=\"true\""), "{trace}");
     for wrong in [
         "lines=0",
         "lines=501",

@@ -110,6 +110,7 @@ async fn error_line(app: &Shared, job: &Job, view: &JobView) -> Result<Option<Er
     }
     let place = |step: &StepView| (step.log_start, step.log_end);
     let (from, to) = failed_step(view).map_or((None, None), place);
+    let _turn = app.turns.log_reads.acquire().await;
     let (logs, id) = (app.logs.clone(), job.id.to_string());
     blocking(move || {
         let lines = lines(&logs, &id, (from.unwrap_or(0), to));

@@ -42,7 +42,7 @@ impl FromRequest<Shared> for Sent {
             Err(refusal) => return Err(refused(app, &parts, refusal)),
         };
         let own = session(&parts.headers).unwrap_or_default().to_owned();
-        let visit = Visit::acting(caller, &parts.headers);
+        let visit = Visit::known(&parts, app)?.by(caller);
         let request = Request::from_parts(parts, body);
         let Ok(bytes) = Bytes::from_request(request, app).await else {
             let detail = format!("the form can't be read, or has more than {FORM_BYTES_MAX} bytes");

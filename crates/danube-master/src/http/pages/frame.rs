@@ -102,7 +102,7 @@ impl FromRequestParts<Shared> for Visit {
             Some(Right::PageOf(_)) => {
                 let visit = Self::known(parts, app)?;
                 match PageReader::of(parts, app) {
-                    Ok(PageReader(caller)) => Ok(Self { caller, ..visit }),
+                    Ok(PageReader(caller)) => Ok(visit.by(caller)),
                     Err(Refusal(problem)) => Err(visit.refuse(app, problem)),
                 }
             }
@@ -116,6 +116,11 @@ impl FromRequestParts<Shared> for Visit {
 }
 
 impl Visit {
+    /// The same by a caller whose right was checked.
+    pub(super) fn by(self, caller: Caller) -> Self {
+        Self { caller, ..self }
+    }
+
     /// Who looks, whatever they may. A stranger is led to the sign-in.
     pub(super) fn known(parts: &Parts, app: &App) -> Result<Self, Response> {
         let wants = Wants::of(&parts.headers);
@@ -206,15 +211,6 @@ impl Visit {
             }),
             notice: notice(app, &self.caller),
             firing: if reads_server { app.watch.firing() } else { 0 },
-        }
-    }
-
-    /// Who sent a form.
-    pub(super) fn acting(caller: Caller, headers: &HeaderMap) -> Self {
-        Self {
-            csrf: forms::token(session(headers).unwrap_or_default()),
-            caller,
-            wants: Wants::of(headers),
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Extension;
@@ -25,6 +24,7 @@ use tokio::time::sleep;
 use super::frame::Visit;
 use crate::app::{PhaseWatch, Shared};
 use crate::http::answer::Refusal;
+use crate::http::follow::Place;
 use crate::http::guard::Guard;
 use crate::http::jobs::find;
 use crate::http::serve::Line;
@@ -60,34 +60,10 @@ pub(super) async fn live(
     }
 }
 
-/// Counts somebody who follows, to bound them all.
-struct Place(Shared);
-
-impl Place {
-    fn take(app: &Shared) -> Result<Self, Problem> {
-        let before = app.followers.fetch_add(1, Ordering::SeqCst);
-        let place = Self(app.clone());
-        if before >= app.followers_max {
-            app.signals
-                .sse_clients_dropped_total
-                .at(SseDropReason::Limit)
-                .inc();
-            let detail = format!("{before} follow jobs already");
-            return Err(Problem::new(Code::TooMany, detail));
-        }
-        Ok(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.followers.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 /// One open page.
 struct Live {
-    place: Place,
+    app: Shared,
+    _place: Place,
     sender: Counted,
     guard: Guard,
     /// The job that it shows; none of a list.
@@ -109,7 +85,10 @@ async fn open(
     query: Result<Query<LiveQuery>, QueryRejection>,
 ) -> Result<Live, Problem> {
     let Query(query) = query.map_err(|error| Problem::new(Code::Malformed, error.body_text()))?;
-    let place = Place::take(&app)?;
+    let place = Place::take(&app).inspect_err(|_| {
+        let dropped = &app.signals.sse_clients_dropped_total;
+        dropped.at(SseDropReason::Limit).inc();
+    })?;
     let job = match query.job {
         Some(id) => Some(find(&app, &visit.caller, &id).await?),
         None => None,
@@ -131,7 +110,8 @@ async fn open(
         log: None,
         stopping: app.phases.stopping.subscribe(),
         sender: Counted::new(app.clone(), line),
-        place,
+        app,
+        _place: place,
         is_open: false,
     };
     live.look_for_log();
@@ -162,7 +142,7 @@ impl Live {
             return Some(format!("retry: {RETRY_MILLIS}\n\n"));
         }
         sleep(EVERY).await;
-        if self.guard.look(&self.place.0).is_err() {
+        if self.guard.look(&self.app).is_err() {
             self.sender.drop_it();
             return None;
         }
@@ -201,7 +181,7 @@ impl Live {
     /// The log is there once its job has begun.
     fn look_for_log(&mut self) {
         if let (None, Some((job, _))) = (&self.log, &self.job) {
-            self.log = self.place.0.logs.progress(&job.to_string());
+            self.log = self.app.logs.progress(&job.to_string());
         }
     }
 

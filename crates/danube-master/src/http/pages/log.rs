@@ -199,11 +199,11 @@ fn number(name: &str, text: &str) -> Result<Option<u64>, Problem> {
 }
 
 async fn read(app: &Shared, job: &Job, part: (Place, u64)) -> Result<LogWindow, Problem> {
+    let _turn = app.turns.log_reads.acquire().await;
     let mut known = Known::new(job);
     if job.kind == Kind::Playbook {
         known.folds = named(app, job).await?;
     }
-    let _turn = app.turns.log_reads.acquire().await;
     let (logs, name) = (app.logs.clone(), job.id.to_string());
     let read = blocking(move || match logs.reader(&name) {
         Ok(mut reader) => window(&mut reader, part, &known),

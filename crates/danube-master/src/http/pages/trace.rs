@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use danube_api::{Code, JobView, Problem};
 use danube_joblog::{FoldKind, JobLogs};
 use danube_model::Job;
@@ -18,6 +18,7 @@ use danube_worker::trace::context_of;
 use super::frame::Visit;
 use crate::app::{Shared, blocking};
 use crate::auth::Caller;
+use crate::http::answer::Refusal;
 use crate::http::incoming::Id;
 use crate::http::jobs::{find, unknown, with_log};
 
@@ -40,7 +41,9 @@ pub(super) async fn trace(
         Ok(Query(ask)) => page(&app, &visit.caller, (&id, ask)).await,
         Err(error) => Err(Problem::new(Code::Malformed, error.body_text())),
     };
-    visit.show(&app, page)
+    // Thousands of rows take their time, which others needn't wait for.
+    let shown = blocking(move || visit.show(&app, page)).await;
+    shown.unwrap_or_else(|problem| Refusal(problem).into_response())
 }
 
 async fn page(
@@ -53,6 +56,7 @@ async fn page(
         let view = JobView::brief(job);
         return Ok(TracePage::new(view, ask, None, |_| Details::default()));
     }
+    let _turn = app.turns.log_reads.acquire().await;
     let (traces, logs) = (app.traces.clone(), app.logs.clone());
     let made = blocking(move || {
         let Some(stored) = traces.told_apart(job.id)? else {

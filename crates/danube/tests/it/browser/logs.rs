@@ -63,6 +63,8 @@ fn a_log_of_any_length_is_moved_through_and_searched_with_few_rows_in_the_page()
         person.run("document.querySelectorAll('#log-rows .chosen').length"),
         11
     );
+    let trace = person.run("document.getElementById('log-trace').search");
+    assert!(trace.as_str().unwrap().starts_with("?log="), "{trace}");
     let shown = person.run(&format!("document.getElementById('L{middle}').textContent"));
     assert!(
         shown
@@ -132,6 +134,10 @@ fn following_stops_when_the_reader_scrolls_up_and_links_hold_while_it_runs_and_a
     person.wait_for("#L602");
     master.ended(&job);
     person.wait_for(".state .status.success");
+    // Nothing more will come, so the page asks nobody to tell.
+    until("nobody follows", DEADLINE, || {
+        (master.metric("danube_sse_clients_active") == 0.0).then_some(())
+    });
     // The same link before and after the end, with a click on a number and one with Shift.
     person.run("location.hash = '#L10'");
     assert_eq!(person.reload(), 200);
